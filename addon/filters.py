@@ -1,0 +1,50 @@
+"""mitmproxy's filter expressions in rules: the part of a rule that only mitmproxy can read.
+
+A rewrite is decided when the request headers are in, before any body and before any response
+(see `proxy.requestheaders`), so an expression that asks for those can never match and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mitmproxy import flowfilter
+
+# https://docs.mitmproxy.org/stable/concepts/filters/
+_TOO_EARLY = (
+    flowfilter.FBod,
+    flowfilter.FBodRequest,
+    flowfilter.FBodResponse,
+    flowfilter.FCode,
+    flowfilter.FContentTypeResponse,
+    flowfilter.FErr,
+    flowfilter.FHeadResponse,
+    flowfilter.FResp,
+)
+
+
+def parse_request_filter(expression: str) -> flowfilter.TFilter:
+    """Compile a filter expression that can be answered from request headers.
+
+    Raises:
+        ValueError: it is not valid, or asks for a body or a response.
+    """
+    try:
+        compiled = flowfilter.parse(expression)
+    except ValueError as error:
+        raise ValueError(f"not a valid mitmproxy filter: {error}") from None
+    for part in _parts(compiled):
+        if isinstance(part, _TOO_EARLY):
+            raise ValueError(
+                f"~{part.code} asks for a body or a response; "
+                "expected a filter on the request line and headers"
+            )
+    return compiled
+
+
+def _parts(compiled: flowfilter.TFilter) -> Iterator[flowfilter.TFilter]:
+    yield compiled
+    for part in getattr(compiled, "lst", ()):
+        yield from _parts(part)
+    if (inner := getattr(compiled, "itm", None)) is not None:
+        yield from _parts(inner)

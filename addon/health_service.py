@@ -1,0 +1,74 @@
+"""The HTTP health endpoints: probes that the proxy sends to itself.
+
+A probe goes to the listener that was asked, as a client's request would, so that the verdict
+covers rules, rewriting and the connection upstream. Verdicts are reused for a moment and there is
+one check at a time per listener, so that no caller can turn one request into many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from . import health
+from .errors import Reply, json_reply
+from .rules import Health, Probe
+
+_REACHABLE = Probe(name="upstream", path="/health", expect="any")
+
+
+class HealthService:
+    """Answers the paths in `rules.HEALTH_PATHS`."""
+
+    def __init__(self) -> None:
+        self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
+        self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
+
+    async def answer(self, path: str, listener: str, config: Health) -> Reply:
+        """Answer a health request.
+
+        Args:
+            path: one of `rules.HEALTH_PATHS`.
+            listener: base URL of the listener that was asked, "http://127.0.0.1:8080".
+            config: timeouts and probes.
+        """
+        if path == "/livez":
+            return json_reply(200, {"status": "alive"})
+        ready_only = path == "/readyz"
+        results = await self._results(listener, config, ready_only)
+        state = health.overall(results)
+        status = 503 if state == "critical" else 200
+        if ready_only:
+            ready = {"status": "ready"} if status == 200 else {"status": "unavailable"}
+            return json_reply(status, ready | {"message": results[0].message})
+        content: dict[str, Any] = {"status": state}
+        if path.endswith("/detailed"):
+            content["probes"] = [result.as_json() for result in results]
+        else:
+            content["probes"] = {result.name: result.message for result in results}
+        return json_reply(status, content)
+
+    async def _results(
+        self, listener: str, config: Health, ready_only: bool
+    ) -> list[health.Result]:
+        key = (listener, ready_only)
+        done_at, results = self._verdicts.get(key, (0.0, []))
+        if results and time.monotonic() - done_at < config.cache:
+            return results
+        if (task := self._running.get(key)) is None:
+            probes = [_REACHABLE] if ready_only else config.probes
+            task = asyncio.create_task(self._check(key, config, probes))
+            self._running[key] = task
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        # A caller that goes away must not cancel the check of the others.
+        return await asyncio.shield(task)
+
+    async def _check(
+        self, key: tuple[str, bool], config: Health, probes: Sequence[Probe]
+    ) -> list[health.Result]:
+        client = health.client_from_environment(key[0], config.timeout)
+        results = await asyncio.to_thread(health.run, client, probes)
+        self._verdicts[key] = (time.monotonic(), results)
+        return results

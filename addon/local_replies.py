@@ -1,0 +1,236 @@
+"""The one place that reaches into mitmproxy's HTTP layer.
+
+mitmproxy answers by itself when a connection fails or a message is malformed: in HTML, after the
+last hook that an addon could use (https://github.com/mitmproxy/mitmproxy/issues/4854 was closed
+without an interface, https://github.com/mitmproxy/mitmproxy/pull/7999 is open). It also reads a
+whole request body before it sends an answer that was decided at the headers. Both are mended in
+a subclass of its `HttpStream`, which takes the place of the original in the module that makes
+streams, and in `make_error_response`, which answers what never became a stream.
+
+`install` checks that all it builds on is still there. Tested with mitmproxy 11.0 and 12.2.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import layers
+from mitmproxy.proxy.commands import Command
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http._events import (
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHook, HttpResponseHeadersHook
+
+from .errors import BODY_LIMIT, Reply
+
+AUTHORITY = "mlflow_authority"
+"""Key in `flow.metadata`: the host that the client asked for, which reverse mode overwrites."""
+
+DROP_REST = "mlflow_drop_rest"
+"""Key in `flow.metadata`: of the response body only the first `BODY_LIMIT` bytes are needed."""
+
+MakeReply = Callable[[http.HTTPFlow | None, int, str], Reply]
+"""Words an answer from the flow (None: not even that), the status and mitmproxy's message."""
+
+_NEEDED = (
+    "check_body_size",
+    "check_invalid",
+    "check_killed",
+    "flow_done",
+    "handle_protocol_error",
+    "make_server_connection",
+    "send_response",
+    "state_consume_request_body",
+    "state_consume_response_body",
+    "state_errored",
+    "state_wait_for_request_headers",
+    "state_wait_for_response_headers",
+)
+# mitmproxy 11 has statuses in the place of an ErrorCode; these two mean that nobody is listening.
+_NO_ANSWER = (444, 499)
+
+
+class UnsupportedError(RuntimeError):
+    """This mitmproxy has changed where we reach into it."""
+
+
+def install(make_reply: MakeReply) -> Callable[[], None]:
+    """Let mitmproxy's own answers be made by `make_reply`.
+
+    Returns:
+        A function that undoes it.
+
+    Raises:
+        UnsupportedError: something that this builds on is missing.
+    """
+    original = layers.http.HttpStream
+    missing = [name for name in _NEEDED if not hasattr(original, name)]
+    if missing or not hasattr(_http1, "make_error_response"):
+        raise UnsupportedError(
+            f"mitmproxy's HTTP layer lacks {', '.join(missing) or 'make_error_response'}; "
+            "this addon is tested with mitmproxy 11.0 and 12.2"
+        )
+    original_error_response = _http1.make_error_response
+
+    def make_error_response(status_code: int, message: str = "") -> bytes:
+        response = to_response(make_reply(None, status_code, message))
+        response.headers["Connection"] = "close"
+        return bytes(http1.assemble_response(response))
+
+    layers.http.HttpStream = _stream_class(original, make_reply)  # type: ignore[misc]
+    _http1.make_error_response = make_error_response
+
+    def uninstall() -> None:
+        layers.http.HttpStream = original  # type: ignore[misc]
+        _http1.make_error_response = original_error_response
+
+    return uninstall
+
+
+def to_response(reply: Reply) -> http.Response:
+    """A mitmproxy response with exactly the headers of a reply."""
+    headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in reply.headers]
+    return http.Response.make(reply.status, reply.body, http.Headers(headers))
+
+
+def _status(code: Any) -> int | None:
+    """The HTTP status for the code of a protocol error; None where no answer is due."""
+    if isinstance(code, int):
+        return None if code in _NO_ANSWER else code
+    status: int | None = code.http_status_code()
+    return status
+
+
+def _stream_class(
+    original: type[layers.http.HttpStream], make_reply: MakeReply
+) -> type[layers.http.HttpStream]:
+    class HttpStream(original):  # type: ignore[misc, valid-type]
+        def state_wait_for_request_headers(self, event: Any) -> CommandGenerator[None]:
+            yield from super().state_wait_for_request_headers(event)
+            decided_early = (
+                self.client_state == self.state_consume_request_body
+                and self.flow.response is not None
+                and not event.end_stream
+            )
+            if decided_early:
+                yield from self._answer_before_body()
+
+        def _answer_before_body(self) -> CommandGenerator[None]:
+            """Answer at once; what still arrives of the request is read and dropped."""
+            self.flow.request.raw_content = b""
+            self.client_state = self.state_errored
+            yield HttpRequestHook(self.flow)
+            self.flow.response.timestamp_start = time.time()
+            yield HttpResponseHeadersHook(self.flow)
+            if not (yield from self.check_killed(True)):
+                yield from self._send_and_finish()
+
+        def _send_and_finish(self) -> CommandGenerator[None]:
+            yield from self.send_response()
+            if self.server_state == self.state_done and self.client_state != self.state_done:
+                # send_response leaves this to the end of the request, which nobody waits for.
+                self.client_state = self.state_errored
+                yield from self.flow_done()
+
+        def state_consume_response_body(self, event: Any) -> CommandGenerator[None]:
+            if (
+                isinstance(event, ResponseData)
+                and len(self.response_body_buf) > BODY_LIMIT
+                and DROP_REST in self.flow.metadata
+            ):
+                return
+            yield from super().state_consume_response_body(event)
+
+        def handle_protocol_error(self, event: Any) -> CommandGenerator[None]:
+            status = _status(event.code)
+            can_answer = (
+                isinstance(event, ResponseProtocolError)
+                and self.client_state != self.state_errored
+                and self.server_state
+                in (
+                    self.state_uninitialized,
+                    self.state_wait_for_response_headers,
+                    self.state_consume_response_body,
+                )
+            )
+            if status is None or not can_answer or (yield from self.check_killed(True)):
+                yield from super().handle_protocol_error(event)
+                return
+            self.flow.response = to_response(make_reply(self.flow, status, event.message))
+            self.flow.response.timestamp_start = time.time()
+            yield from self._send_and_finish()
+
+        def make_server_connection(self) -> CommandGenerator[bool]:
+            connected: bool = yield from super().make_server_connection()
+            if connected:
+                self._frame_for_http1()
+            return connected
+
+        def _frame_for_http1(self) -> None:
+            """HTTP/2 delimits a body by frames, HTTP/1 needs a length or chunks (RFC 9112, 6.3).
+
+            Without either mitmproxy sends the body after the headers as it is, where the
+            upstream reads it as the next request.
+            """
+            request = self.flow.request
+            if (
+                not (request.is_http2 or request.is_http3)
+                or self.context.server.alpn == b"h2"
+                or "content-length" in request.headers
+            ):
+                return
+            if request.stream and self.client_state != self.state_consume_request_body:
+                request.headers["transfer-encoding"] = "chunked"
+            elif request.raw_content:
+                request.headers["content-length"] = str(len(request.raw_content))
+
+        def check_invalid(self, request: bool) -> CommandGenerator[bool]:
+            if request:
+                # The first thing that mitmproxy does with a new flow.
+                self.flow.metadata[AUTHORITY] = self.flow.request.host_header or ""
+            return (yield from self._answered_by_us(super().check_invalid(request)))
+
+        def check_body_size(self, request: bool) -> CommandGenerator[bool]:
+            if not self.context.options.body_size_limit:
+                too_large: bool = yield from super().check_body_size(request)
+                return too_large
+            return (yield from self._answered_by_us(super().check_body_size(request)))
+
+        def _answered_by_us(self, steps: CommandGenerator[bool]) -> CommandGenerator[bool]:
+            """Run mitmproxy's steps, and put our answer in front of an error for the client."""
+            reply = None
+            try:
+                while True:
+                    command: Command = steps.send(reply)
+                    if (
+                        isinstance(command, layers.http.SendHttp)
+                        and isinstance(command.event, ResponseProtocolError)
+                        and (status := _status(command.event.code)) is not None
+                    ):
+                        response = to_response(make_reply(self.flow, status, command.event.message))
+                        client = self.context.client
+                        if client.alpn != b"h2":
+                            response.headers["Connection"] = "close"
+                        for part in (
+                            ResponseHeaders(self.stream_id, response, False),
+                            ResponseData(self.stream_id, response.raw_content or b""),
+                        ):
+                            yield layers.http.SendHttp(part, client)
+                        if client.alpn == b"h2":
+                            command = layers.http.SendHttp(
+                                ResponseEndOfMessage(self.stream_id), client
+                            )
+                    reply = yield command
+            except StopIteration as done:
+                return bool(done.value)
+
+    return HttpStream

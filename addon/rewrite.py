@@ -1,0 +1,108 @@
+"""Paths on their way out, and the redirects that name them on their way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from .rules import RewriteRule
+from .target import Target
+
+# What may stand in a path as it is (RFC 3986, pchar and "/"), and "%" of what is encoded already.
+_PATH_SAFE = "/:@!$&'()*+,;=~%"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def rewrite(target: Target, rules: Iterable[RewriteRule], base_path: str) -> tuple[str, str | None]:
+    """Work out what goes upstream for a target.
+
+    Args:
+        target: the request target below its mount.
+        rules: those whose conditions hold, in their order; the first that matches counts.
+        base_path: put in front of every path; no final slash.
+
+    Returns:
+        The path with query to send, and the name of the rule that changed it, if any.
+    """
+    for rule in rules:
+        match = rule.match.match(target.path)
+        if match is None:
+            continue
+        begin = match.expand(rule.replace)
+        if target.offsets is not None:
+            # The groups were read from the decoded path.
+            begin = quote(begin, safe=_PATH_SAFE, errors="surrogateescape")
+        rest = target.raw[target.raw_index(match.end()) :]
+        return f"{base_path}{begin}{rest}{target.query}", rule.name
+    return f"{base_path}{target.raw}{target.query}", None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of a URL (RFC 6454)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, scheme: str, authority: str) -> Origin | None:
+        """Read a Host header or the authority of a URL; None where it makes no sense."""
+        try:
+            parts = urlsplit(f"{scheme}://{authority}")
+            port = parts.port or _DEFAULT_PORTS.get(scheme, 0)
+        except ValueError:
+            return None
+        return cls(scheme, parts.hostname, port) if parts.hostname else None
+
+    def same_place(self, other: Origin) -> bool:
+        """Tell whether two origins are one server.
+
+        Behind a TLS terminator a server names itself with the wrong scheme, so the default ports
+        of http and https count as one.
+        """
+        defaults = set(_DEFAULT_PORTS.values())
+        return self.host == other.host and (
+            self.port == other.port or {self.port, other.port} <= defaults
+        )
+
+
+def map_location(
+    value: str, *, base: str, ours: Iterable[Origin], public: str, mount: str, base_path: str
+) -> str:
+    """Bring a Location or Content-Location (RFC 9110, 10.2.2 and 8.7) back under the proxy.
+
+    Args:
+        value: the header's value.
+        base: the scheme of the request as it went upstream, which "//host/path" refers to.
+        ours: the origins that lead to the upstream: its own, and the proxy's.
+        public: scheme and authority under which the client knows the proxy, "http://proxy:8080".
+        mount: the mount the request came in under.
+        base_path: what was put in front of the path.
+
+    Returns:
+        The value for the client; unchanged where it names another server or a relative path.
+    """
+    absolute = value.startswith("//") or "://" in value.partition("?")[0].partition("#")[0]
+    if not absolute and not value.startswith("/"):
+        return value
+    authority = ""
+    rest = value
+    if absolute:
+        scheme, _, after = value.partition("//")
+        scheme = scheme.rstrip(":").lower() or base
+        cut = min((i for c in "/?#" if (i := after.find(c)) >= 0), default=len(after))
+        origin = Origin.of(scheme, after[:cut])
+        if scheme not in _DEFAULT_PORTS or origin is None:
+            return value
+        if not any(origin.same_place(known) for known in ours):
+            return value
+        authority, rest = public, after[cut:]
+    path = rest[: min((i for c in "?#" if (i := rest.find(c)) >= 0), default=len(rest))]
+    tail = rest[len(path) :]
+    if base_path and (path == base_path or path.startswith(base_path + "/")):
+        path = path[len(base_path) :]
+    if absolute or path:
+        path = path or "/"
+    return f"{authority}{mount}{path}{tail}"

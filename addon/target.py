@@ -1,0 +1,120 @@
+"""The request target, read once.
+
+A server decodes percent-encoding before it routes and ignores repeated leading slashes (MLflow
+under uvicorn and gunicorn does both), so what a request *means* is not what stands on the wire.
+Every policy asks the decoded path; only the rewrite touches the raw one. `Target.raw_index`
+connects the two: it tells where in the raw path a character of the decoded path came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+# One run of escapes is decoded as a whole: a character may take several bytes of UTF-8.
+_TOKEN = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^%]+|%")
+_NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request target below its mount. Made by `read`."""
+
+    received: str
+    """The path as the client sent it, without the query."""
+    query: str
+    """The query with its question mark, or nothing."""
+    mount: str
+    """The mount it came in under; nothing for the root."""
+    raw: str
+    """The path below the mount as the client spelled it."""
+    path: str
+    """The same as a server routes on it: decoded once, one leading slash."""
+    offsets: tuple[int, ...] | None
+    """For each character of `path` and its end the index in `raw`; None where they are equal."""
+
+    def raw_index(self, index: int) -> int:
+        """The index in `raw` at which the character `path[index]` begins."""
+        return index if self.offsets is None else self.offsets[index]
+
+    def folded(self) -> str:
+        """The most suspicious reading of the path, for decisions that must not be talked around.
+
+        Decoded until nothing changes, backslashes as slashes, matrix parameters dropped, slashes
+        merged, dot segments resolved: what some server or middlebox upstream might make of it.
+        """
+        return fold(self.path)
+
+
+def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
+    """Read a request target in origin form (RFC 9112, section 3.2.1).
+
+    Args:
+        path_and_query: as on the wire; bytes that are not UTF-8 as surrogate escapes.
+        mounts: path prefixes without a final slash, longest first; "" is the root.
+
+    Returns:
+        The target, or None where no mount covers the path.
+    """
+    received, mark, query = path_and_query.partition("?")
+    path, offsets = _decode(received)
+    path, offsets = _one_leading_slash(path, offsets)
+    for mount in mounts:
+        if not path.startswith(mount) or path[len(mount) : len(mount) + 1] not in ("", "/"):
+            continue
+        if not mount:
+            return Target(received, mark + query, "", received or "/", path or "/", offsets)
+        end = len(mount) if offsets is None else offsets[len(mount)]
+        raw = received[end:]
+        # An encoded slash may follow the mount; upstream a path begins with a plain one.
+        raw = "/" + (raw[3:] if raw[:3].upper() == "%2F" else raw[1:])
+        path, offsets = _one_leading_slash(*_decode(raw))
+        return Target(received, mark + query, mount, raw, path, offsets)
+    return None
+
+
+def fold(path: str) -> str:
+    """See `Target.folded`."""
+    if not _NEEDS_FOLDING.search(path):
+        return path
+    while (decoded := unquote(path, errors="surrogateescape")) != path:
+        path = decoded
+    segments: list[str] = []
+    for part in path.replace("\\", "/").split("/"):
+        segment = part.partition(";")[0]
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return "/" + "/".join(segments)
+
+
+def _decode(raw: str) -> tuple[str, tuple[int, ...] | None]:
+    if "%" not in raw:
+        return raw, None
+    text: list[str] = []
+    offsets: list[int] = []
+    for token in _TOKEN.finditer(raw):
+        at, chunk = token.start(), token[0]
+        if len(chunk) < 3 or chunk[0] != "%":
+            text.append(chunk)
+            offsets.extend(range(at, at + len(chunk)))
+            continue
+        for char in bytes.fromhex(chunk.replace("%", "")).decode("utf-8", "surrogateescape"):
+            text.append(char)
+            offsets.append(at)
+            at += 3 * len(char.encode("utf-8", "surrogateescape"))
+    return "".join(text), (*offsets, len(raw))
+
+
+def _one_leading_slash(
+    path: str, offsets: tuple[int, ...] | None
+) -> tuple[str, tuple[int, ...] | None]:
+    extra = len(path) - len(path.lstrip("/")) - 1
+    if extra <= 0:
+        return path, offsets
+    if offsets is None:
+        offsets = tuple(range(len(path) + 1))
+    return path[extra:], offsets[extra:]
