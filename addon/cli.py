@@ -1,0 +1,109 @@
+"""Commands for the shell: what scripts/*.sh call.
+
+Exit codes of `probe` follow the Nagios convention (0 ok, 1 warning, 2 critical, 3 unknown; see
+https://nagios-plugins.org/doc/guidelines.html).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from . import health, rules
+
+DEFAULT_RULES = Path(__file__).resolve().parent.parent / "rules.yaml"
+EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
+UNKNOWN = 3
+
+_COLOURS = {"ok": "32", "disabled": "33", "warning": "33", "critical": "31"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad arguments are 'unknown' for a monitoring system, not 'critical'."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(UNKNOWN, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    parser = _Parser(prog="mlflow-proxy", description="Commands of the MLflow proxy.")
+    commands = parser.add_subparsers(required=True, parser_class=_Parser)
+
+    probe = commands.add_parser(
+        "probe", prog="scripts/probe.sh", help="check a registry through the proxy"
+    )
+    probe.add_argument(
+        "url",
+        nargs="?",
+        default=os.environ.get("MLFLOW_TRACKING_URI") or "http://127.0.0.1:8080",
+        help="tracking URI; default: MLFLOW_TRACKING_URI, else http://127.0.0.1:8080",
+    )
+    probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    probe.add_argument("--write", action="store_true", help="put, read and delete an artifact too")
+    probe.add_argument("--timeout", type=float, metavar="SECONDS", help="for each probe")
+    probe.add_argument("--rules", type=Path, default=DEFAULT_RULES, help="file with the probes")
+    probe.set_defaults(run=_probe)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")
+    schema.set_defaults(run=_schema)
+
+    parsed = parser.parse_args(arguments)
+    return int(parsed.run(parsed))
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    try:
+        config = rules.load(arguments.rules).health
+        timeout = config.timeout if arguments.timeout is None else arguments.timeout
+        if timeout <= 0:
+            raise ValueError(f"--timeout: {timeout:g}: expected a number of seconds above 0")
+        client = health.client_from_environment(arguments.url, timeout)
+    except (rules.RulesError, ValueError, OSError) as error:
+        print(f"unknown: {error}", file=sys.stderr)
+        return UNKNOWN
+    results = health.run(client, config.probes, write=arguments.write)
+    state = health.overall(results)
+    if arguments.json:
+        document = {
+            "status": state,
+            "url": client.url,
+            "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "probes": [result.as_json() for result in results],
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        _print_table(client.url, state, results)
+    return EXIT_CODES[state]
+
+
+def _print_table(url: str, state: health.State, results: Sequence[health.Result]) -> None:
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = max((len(result.name) for result in results), default=0)
+
+    def painted(text: health.State) -> str:
+        return f"\033[{_COLOURS[text]}m{text:8}\033[0m" if colour else f"{text:8}"
+
+    print(f"{painted(state)} {url}")
+    for result in results:
+        milliseconds = f"{result.response_time * 1000:.0f} ms"
+        print(
+            f"  {painted(result.state)} {result.name:{width}}  "
+            f"{result.status_code or '-':>3}  {milliseconds:>8}  {result.message}"
+        )
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(json.dumps(rules.schema(), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+# Shell functions that the scripts share. Source it; `root` is the project's folder.
+
+say() { echo "$*" >&2; }
+
+# working MESSAGE COMMAND...: shows that a long command is alive; its output only if it fails.
+working() {
+    local message=$1 log seconds=0 pid
+    shift
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 &
+    pid=$!
+    [[ -t 2 ]] || say "$message"
+    while kill -0 "$pid" 2>/dev/null; do
+        [[ -t 2 ]] && printf '\r%s %ds' "$message" $((seconds / 5)) >&2
+        seconds=$((seconds + 1))
+        sleep 0.2
+    done
+    [[ -t 2 ]] && echo >&2
+    if ! wait "$pid"; then
+        cat "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+# All interpreters that work, newest first: python3.x on PATH, then those of pyenv and uv.
+find_pythons() {
+    local candidate
+    for candidate in $(compgen -c python3 | grep -E '^python3(\.[0-9]+)?$' | sort -u) \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[1-9]*/bin/python3 \
+        "${UV_PYTHON_INSTALL_DIR:-$HOME/.local/share/uv/python}"/*/bin/python3; do
+        candidate=$(command -v "$candidate") || continue
+        # A shim of pyenv may exist and not work; venv needs ensurepip, which Debian splits off.
+        "$candidate" -c 'if True:
+            import ensurepip, os, sys, venv
+            if (3, 11) <= sys.version_info < (3, 15) and sys.version_info.releaselevel == "final":
+                print(sys.version_info.minor, sys.version_info.micro, os.path.realpath(sys.executable))
+        ' 2>/dev/null || true
+    done | sort -k1,1nr -k2,2nr | awk '!seen[$3]++ { print $3 }'
+}
+
+find_python() {
+    local found
+    found=$(find_pythons | head -n 1)
+    if [[ -z $found ]]; then
+        say "No Python >= 3.11 with venv was found. Install one, such as Debian's python3 and python3-venv."
+        return 1
+    fi
+    echo "$found"
+}
+
+# make_venv FOLDER PYTHON STAMP PIP-ARGUMENTS...: makes a virtual environment, whole or not at all.
+make_venv() {
+    local venv=$1 python=$2 stamp=$3
+    shift 3
+    # The stamp comes last: an interrupted installation must not pass for a whole one.
+    rm -f "$venv/.made-from"
+    "$python" -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@"
+    printf '%s\n' "$stamp" >"$venv/.made-from"
+}
+
+made_from() { cat "$1/.made-from" 2>/dev/null; }

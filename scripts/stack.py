@@ -1,0 +1,185 @@
+"""Starts and stops real servers on free loopback ports: for the embedded registry and the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / ".run"
+MAIN = ROOT / "addon" / "main.py"
+
+
+class StackError(RuntimeError):
+    """A server did not start; the message has the end of its log."""
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server process with its children, in a session of its own.
+
+    A Ctrl-C in the terminal does not reach it: whoever started it stops it, in order.
+    """
+
+    def __init__(
+        self, command: Sequence[str | Path], *, url: str, log: Path, env: Mapping[str, str] = {}
+    ) -> None:
+        self.url = url
+        self.log = log
+        self.command = [str(part) for part in command]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | dict(env),
+                start_new_session=True,
+            )
+
+    def wait(self, path: str = "/", *, seconds: float = 60, progress: bool = False) -> Self:
+        """Wait until it answers HTTP on a path, with whatever status.
+
+        Raises:
+            StackError: it ended or the time ran out.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise StackError(
+                    f"{self.command[0]} exited with {self.process.returncode}:\n{self.tail()}"
+                )
+            try:
+                with urllib.request.urlopen(self.url + path, timeout=2):  # noqa: S310
+                    return self
+            except urllib.error.HTTPError:
+                return self
+            except OSError:
+                time.sleep(0.1)
+            if progress and sys.stderr.isatty():
+                print(".", end="", file=sys.stderr, flush=True)
+        self.stop()
+        raise StackError(f"{self.command[0]} did not answer on {self.url}{path}:\n{self.tail()}")
+
+    def stop(self, sig: int = signal.SIGTERM, *, seconds: float = 10) -> int:
+        """End it and all that it started; returns its exit code."""
+        self._signal_group(sig)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        # Children may outlive it; a group that is gone already is fine.
+        self._signal_group(signal.SIGKILL)
+        return self.process.wait()
+
+    def _signal_group(self, sig: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, sig)
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of its log."""
+        return "\n".join(self.text().splitlines()[-lines:])
+
+    def text(self) -> str:
+        """Its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def memory(self) -> int:
+        """Peak resident memory of the process itself, in bytes (Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def mlflow(version: int) -> Path:
+    """The Python of an environment with MLflow 3 or 2, made at the first use."""
+    made = subprocess.run(
+        [ROOT / "scripts" / "setup-mlflow.sh", str(version)], check=True, stdout=subprocess.PIPE
+    )
+    return Path(made.stdout.decode().strip()) / "bin" / "python"
+
+
+def registry(
+    data: Path, *, ajax_only: bool, options: Sequence[str] = (), port: int | None = None
+) -> Server:
+    """Start an MLflow server on SQLite and local artifacts.
+
+    Args:
+        data: folder for database, artifacts and log.
+        ajax_only: answer /api/ with an HTML 404, as the external registry does.
+        options: further options of `mlflow server`.
+        port: 127.0.0.1 port; a free one by default.
+    """
+    python = mlflow(3)
+    port = port or free_port()
+    data.mkdir(parents=True, exist_ok=True)
+    command: list[str | Path] = [python, "-m", "mlflow", "server"]
+    command += ["--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}"]
+    command += ["--artifacts-destination", data / "artifacts"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
+    env = {
+        # Background jobs of the GenAI features: processes that nobody here needs.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
+    if ajax_only:
+        command += ["--app-name", "ajax-only"]
+        env["PYTHONPATH"] = str(ROOT / "scripts" / "registry")
+    return Server(command, url=f"http://127.0.0.1:{port}", log=data / "registry.log", env=env)
+
+
+def write_rules(path: Path, *, external: Sequence[str], **changes: Any) -> Path:
+    """Write a copy of rules.yaml with other external hosts and changed sections."""
+    rules = yaml.safe_load((ROOT / "rules.yaml").read_text(encoding="utf-8"))
+    rules["upstream"]["external_hosts"] = list(external)
+    for section, values in changes.items():
+        if isinstance(values, dict):
+            rules[section].update(values)
+        else:
+            rules[section] = values
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(rules, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def proxy(
+    upstream: str,
+    rules: Path,
+    *,
+    log: Path,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    web: bool = False,
+    options: Sequence[str | Path] = (),
+    env: Mapping[str, str] = {},
+) -> Server:
+    """Start mitmdump (or mitmweb) with the addon in reverse mode."""
+    port = port or free_port()
+    program = "mitmweb" if web else "mitmdump"
+    command: list[str | Path] = [Path(sys.executable).parent / program]
+    command += ["--mode", f"reverse:{upstream}", "--listen-host", host, "--listen-port", str(port)]
+    command += ["-s", MAIN, "--set", f"mlflow_rules={rules}", *options]
+    return Server(command, url=f"http://{host}:{port}", log=log, env=env)
