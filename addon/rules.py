@@ -106,7 +106,7 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
 
 class Upstream(_Model):
