@@ -183,7 +183,7 @@ class _Page(HTMLParser):
         if self._inside == "title":
             self.title += data
         elif self._inside is None and len(self.text) <= MESSAGE_LIMIT:
-            self.text += data
+            self.text += f" {data}"
 
 
 # mitmproxy reports what went wrong with a connection as text, with addresses and bytes of the
@@ -192,9 +192,9 @@ _PROBLEMS = (
     (r"name or service|name resolution|getaddrinfo|nodename|no address", "its name is unknown"),
     (r"certificate", "its TLS certificate was not accepted"),
     (r"tls|ssl|handshake", "the TLS handshake failed"),
-    (r"refused|connect call failed|errno 111", "it refused the connection"),
-    (r"timed? ?out|timeout", "it did not answer in time"),
-    (r"unreachable|no route", "there is no route to it"),
+    (r"timed? ?out|timeout|errno 110", "it did not answer in time"),
+    (r"unreachable|no route|errno 11[23]|errno 101", "there is no route to it"),
+    (r"refused|connect call failed", "it refused the connection"),
     (r"closed|reset|broken pipe|eof|terminated", "it closed the connection without an answer"),
     (r"parse|unexpected|protocol error|received|smuggling", "its answer was not valid HTTP"),
 )

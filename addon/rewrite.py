@@ -103,6 +103,4 @@ def map_location(
     tail = rest[len(path) :]
     if base_path and (path == base_path or path.startswith(base_path + "/")):
         path = path[len(base_path) :]
-    if absolute or path:
-        path = path or "/"
-    return f"{authority}{mount}{path}{tail}"
+    return f"{authority}{mount}{path or '/'}{tail}"

@@ -62,10 +62,10 @@ def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
     path, offsets = _decode(received)
     path, offsets = _one_leading_slash(path, offsets)
     for mount in mounts:
-        if not path.startswith(mount) or path[len(mount) : len(mount) + 1] not in ("", "/"):
-            continue
         if not mount:
             return Target(received, mark + query, "", received or "/", path or "/", offsets)
+        if not path.startswith(mount) or path[len(mount) : len(mount) + 1] not in ("", "/"):
+            continue
         end = len(mount) if offsets is None else offsets[len(mount)]
         raw = received[end:]
         # An encoded slash may follow the mount; upstream a path begins with a plain one.

@@ -183,3 +183,34 @@ def proxy(
     command += ["--mode", f"reverse:{upstream}", "--listen-host", host, "--listen-port", str(port)]
     command += ["-s", MAIN, "--set", f"mlflow_rules={rules}", *options]
     return Server(command, url=f"http://{host}:{port}", log=log, env=env)
+
+
+def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:
+    """Start nginx.
+
+    Args:
+        folder: for its configuration, logs and temporary files.
+        servers: what stands in the http block; PORT is replaced.
+        top: what stands before the http block.
+        port: 127.0.0.1 port; a free one by default.
+    """
+    made = subprocess.run([ROOT / "scripts" / "setup-nginx.sh"], check=True, stdout=subprocess.PIPE)
+    port = port or free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in kinds)
+    # As root, its workers would change to a user who cannot write here.
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; {user}\n"
+        f"{top}\nevents {{}}\nhttp {{\n  access_log off; client_max_body_size 0;\n"
+        f"{temporary}\n{servers.replace('PORT', str(port))}\n}}\n"
+    )
+    command: list[str | Path] = [
+        made.stdout.decode().strip(),
+        "-c",
+        folder / "nginx.conf",
+        "-p",
+        folder,
+    ]
+    return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "nginx.log")

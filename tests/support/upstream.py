@@ -1,0 +1,94 @@
+"""A scripted upstream: a real server on a socket that answers with the bytes it is told to.
+
+It records each request as it came over the wire, so that a test can compare bytes.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as bytes."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def target(self) -> str:
+        """The request target."""
+        return self.head.split(b" ")[1].decode("utf-8", "surrogateescape")
+
+    def header(self, name: str) -> list[str]:
+        """All values of a header, in their order."""
+        lines = self.head.decode("latin-1").split("\r\n")[1:]
+        pairs = (line.split(":", 1) for line in lines if ":" in line)
+        return [value.strip() for key, value in pairs if key.lower() == name.lower()]
+
+
+Answer = bytes | Callable[[Received, socket.socket], None]
+
+
+class Upstream:
+    """Listens on a free loopback port while it is used as a context manager."""
+
+    def __init__(self, answer: Answer = OK) -> None:
+        self.answer = answer
+        self.requests: list[Received] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                while (request := _read_request(connection)) is not None:
+                    self.requests.append(request)
+                    if callable(self.answer):
+                        self.answer(request, connection)
+                        return
+                    connection.sendall(self.answer)
+            except OSError:
+                return  # The proxy has gone away; what matters is what the client saw.
+
+
+def _read_request(connection: socket.socket) -> Received | None:
+    stream = connection.makefile("rb")
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        if not (line := stream.readline()):
+            return None
+        head += line
+    received = Received(head, b"")
+    if received.header("transfer-encoding") == ["chunked"]:
+        body = b""
+        while size := int(stream.readline(), 16):
+            body += stream.read(size)
+            stream.readline()
+        stream.readline()
+        return Received(head, body)
+    length = received.header("content-length")
+    return Received(head, stream.read(int(length[0])) if length else b"")

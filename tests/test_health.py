@@ -1,0 +1,153 @@
+"""Verdicts on answers, and the requests that lead to them."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from support.upstream import Upstream
+
+from addon import health
+from addon.health import Answer
+from addon.rules import Probe
+
+JSON = "application/json"
+API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max_results=1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer", "state", "message"),
+    [
+        ({}, Answer(200, JSON, b'{"experiments": []}'), "ok", "ok"),
+        ({}, Answer(200, JSON, b"{}"), "ok", "ok"),
+        ({}, Answer(200, "text/html", b"<html>"), "critical", "200 with an HTML page"),
+        ({}, Answer(404, "text/html", b"<!doctype html>"), "critical", "404 with an HTML page"),
+        ({}, Answer(404, JSON, b'{"error_code": "RESOURCE_NOT_FOUND"}'),
+         "critical", "404 RESOURCE_NOT_FOUND"),
+        ({}, Answer(200, "text/plain", b"OK"), "critical", "200, but no JSON"),
+        ({}, Answer(500, JSON, b'{"error_code": "INTERNAL_ERROR"}'),
+         "critical", "500 INTERNAL_ERROR"),
+        ({}, Answer(500, JSON, b"{}"), "critical", "500"),
+        ({}, Answer(None, error="no answer within 5 s"), "critical", "no answer within 5 s"),
+        ({}, Answer(503, JSON, b'{"error_code": "ARTIFACTS_DISABLED"}'), "disabled", "disabled"),
+        ({}, Answer(401, JSON, b'{"error_code": "UNAUTHENTICATED"}'),
+         "warning", "401: there, but it asks for credentials"),
+        ({}, Answer(401, "text/html", b"<html>"), "critical", "401 with an HTML page"),
+        ({"optional": True}, Answer(404, JSON, b"{}"), "warning", "404"),
+        ({"error_codes": ["RESOURCE_DOES_NOT_EXIST"]},
+         Answer(404, JSON, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'),
+         "ok", "ok (RESOURCE_DOES_NOT_EXIST)"),
+        ({"statuses": [404]}, Answer(404, JSON, b"{}"), "ok", "ok"),
+        ({"expect": "text"}, Answer(200, "text/html", b"3.17.2"), "ok", "ok"),
+        ({"expect": "text"}, Answer(404, "text/html", b"<html>"),
+         "critical", "404 with an HTML page"),
+        ({"expect": "any"}, Answer(404, "text/html", b"<html>"), "ok", "reachable"),
+        ({"expect": "any"}, Answer(502, JSON, b'{"error_code": "X"}'), "critical", "502 X"),
+        ({"expect": "any"}, Answer(504, "", b""), "critical", "504"),
+        ({"method": "HEAD"}, Answer(200, JSON, b""), "ok", "ok"),
+    ],
+)  # fmt: skip
+def test_verdict(changes: dict[str, object], answer: Answer, state: str, message: str) -> None:
+    """What an answer means for a client."""
+    probe = Probe.model_validate(API.model_dump() | changes)
+    result = health.verdict(probe, "http://proxy/", answer, 0.25)
+    assert (result.state, result.message) == (state, message)
+    assert result.success is (state in ("ok", "disabled"))
+    assert result.url == f"http://proxy{API.path}"
+    assert result.status_code == answer.status
+    assert result.response_time == 0.25
+
+
+def test_refused_credentials_are_critical() -> None:
+    """Who sent credentials and gets a 401 has the wrong ones."""
+    answer = Answer(401, JSON, b'{"error_code": "UNAUTHENTICATED"}')
+    result = health.verdict(API, "http://proxy", answer, 0, authorization="Bearer x")
+    assert (result.state, result.message) == ("critical", "401: the credentials were refused")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([], "ok"),
+        (["ok", "disabled"], "ok"),
+        (["ok", "warning"], "warning"),
+        (["warning", "critical", "ok"], "critical"),
+    ],
+)
+def test_overall(states: list[health.State], expected: str) -> None:
+    """The worst verdict counts."""
+    results = [health.Result("n", "u", 200, True, 0, "m", state) for state in states]
+    assert health.overall(results) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "base", "authorization"),
+    [
+        ("http://h:1/x", {}, "http://h:1/x", None),
+        ("http://h", {"MLFLOW_TRACKING_TOKEN": "t"}, "http://h", "Bearer t"),
+        ("http://h", {"MLFLOW_TRACKING_USERNAME": "u", "MLFLOW_TRACKING_PASSWORD": "p"},
+         "http://h", "Basic dTpw"),
+        ("http://h", {"MLFLOW_TRACKING_USERNAME": "u"}, "http://h", None),
+        # As in MLflow's client, a user and password count more than a token.
+        ("http://u:p@h", {"MLFLOW_TRACKING_TOKEN": "t"}, "http://h", "Basic dTpw"),
+    ],
+)  # fmt: skip
+def test_credentials(
+    url: str, environment: Mapping[str, str], base: str, authorization: str | None
+) -> None:
+    """Credentials come from the environment or the URL, and leave the URL that is shown."""
+    client = health.client_from_environment(url, 1, environment)
+    assert (client.url, client.authorization) == (base, authorization)
+
+
+@pytest.mark.parametrize("url", ["", "proxy:8080", "ftp://h", "http://", "https:///x"])
+def test_bad_urls(url: str) -> None:
+    """What is no URL is refused before anything is sent."""
+    with pytest.raises(ValueError, match="expected a URL"):
+        health.client_from_environment(url, 1, {})
+
+
+def test_run_keeps_the_order_and_sends_what_the_probe_says() -> None:
+    """Probes run side by side; results come in their order, with body and credentials sent."""
+    probes = [
+        API,
+        Probe(name="runs_api", method="POST", path="/api/runs", body={"max_results": 1}),
+    ]
+    with Upstream() as upstream:
+        client = health.client_from_environment(
+            f"{upstream.url}/base/", 5, {"MLFLOW_TRACKING_TOKEN": "t"}
+        )
+        results = health.run(client, probes)
+    assert [(r.name, r.state) for r in results] == [("experiments_api", "ok"), ("runs_api", "ok")]
+    by_target = {request.target: request for request in upstream.requests}
+    assert set(by_target) == {"/base" + API.path, "/base/api/runs"}
+    post = by_target["/base/api/runs"]
+    assert json.loads(post.body) == {"max_results": 1}
+    assert post.header("content-type") == ["application/json"]
+    assert post.header("authorization") == ["Bearer t"]
+
+
+def test_silence_ends_with_the_timeout() -> None:
+    """An upstream that never answers costs the timeout and no more."""
+    with Upstream(lambda _, connection: print(connection.recv(1))) as upstream:
+        client = health.client_from_environment(upstream.url, 0.2, {})
+        result = health.run(client, [API])[0]
+    assert (result.state, result.message) == ("critical", "no answer within 0.2 s")
+
+
+def test_garbage_is_an_answer_too() -> None:
+    """What is not HTTP is reported, not raised."""
+    with Upstream(b"garbage\r\n\r\n") as upstream:
+        client = health.client_from_environment(upstream.url, 5, {})
+        result = health.run(client, [API])[0]
+    assert result.state == "critical"
+    assert result.message.startswith("no answer: ")
+
+
+def test_write_probe_cleans_up_after_a_wrong_reading() -> None:
+    """The artifact is deleted also when it does not come back as it went."""
+    with Upstream() as upstream:
+        client = health.client_from_environment(upstream.url, 5, {})
+        result = health.write_probe(client)
+    assert (result.state, result.message) == ("critical", "read back: 200")
+    assert [r.head.split(b" ")[0] for r in upstream.requests] == [b"PUT", b"GET", b"DELETE"]
+    assert len({r.target for r in upstream.requests}) == 1

@@ -1,0 +1,475 @@
+"""The hooks, driven with mitmproxy's own test flows."""
+
+import asyncio
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mitmproxy import exceptions, http
+from mitmproxy import io as flow_io
+from mitmproxy.proxy import mode_specs
+from mitmproxy.test import taddons, tflow, tutils
+
+from addon import gate, proxy, target
+from addon.proxy import MlflowProxy
+
+RULES = Path(__file__).resolve().parent.parent / "rules.yaml"
+
+
+@pytest.fixture
+def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.context]:
+    """A mitmproxy with the addon in it, not configured yet."""
+    monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
+    with taddons.context(MlflowProxy()) as context:
+        yield context
+        context.master.addons.chain[-1].done()
+
+
+@pytest.fixture
+def addon(context: taddons.context) -> MlflowProxy:
+    """The addon with the shipped rules."""
+    addon = context.master.addons.chain[-1]
+    assert isinstance(addon, MlflowProxy)
+    context.configure(addon, mlflow_rules=str(RULES))
+    return addon
+
+
+def make_flow(
+    path: str,
+    *,
+    method: str = "GET",
+    host: str = "registry.hokus.ai",
+    headers: dict[str, str] | None = None,
+    content: bytes | None = b"",
+    mode: str = "reverse:http://upstream",
+) -> http.HTTPFlow:
+    fields = http.Headers([(k.encode(), v.encode()) for k, v in (headers or {}).items()])
+    request = tutils.treq(
+        method=method.encode(),
+        host=host,
+        port=80,
+        path=path.encode("utf-8", "surrogateescape"),
+        headers=fields,
+        content=content,
+    )
+    flow = tflow.tflow(req=request)
+    flow.client_conn.proxy_mode = mode_specs.ProxyMode.parse(mode)
+    return flow
+
+
+def respond(
+    addon: MlflowProxy,
+    flow: http.HTTPFlow,
+    *,
+    status: int = 200,
+    content: bytes = b"",
+    headers: dict[str, str],
+) -> http.Response:
+    flow.response = http.Response.make(status, content, headers)
+    addon.responseheaders(flow)
+    addon.response(flow)
+    return flow.response
+
+
+@pytest.mark.parametrize(
+    ("host", "sent"),
+    [
+        ("registry.hokus.ai", "/ajax-api/2.0/mlflow/runs/get?run_id=1"),
+        ("internal.example", "/api/2.0/mlflow/runs/get?run_id=1"),
+    ],
+)
+def test_only_external_upstreams_are_rewritten(addon: MlflowProxy, host: str, sent: str) -> None:
+    """A listed host gets /ajax-api/, any other the path as it is below the mount."""
+    flow = make_flow("/mlflow/api/2.0/mlflow/runs/get?run_id=1", host=host)
+    addon.requestheaders(flow)
+    assert flow.request.path == sent
+
+
+def test_bytes_that_are_no_utf8_survive(addon: MlflowProxy) -> None:
+    """The rewrite works on what came over the wire."""
+    flow = make_flow("/api/2.0/mlflow/\udcff%ff?\udcfe")
+    addon.requestheaders(flow)
+    assert flow.request.data.path == b"/ajax-api/2.0/mlflow/\xff%ff?\xfe"
+
+
+def test_request_decides_what_requestheaders_did_not(addon: MlflowProxy) -> None:
+    """A flow that never passed requestheaders is rewritten in request."""
+    flow = make_flow("/api/2.0/mlflow/runs/get")
+    addon.request(flow)
+    assert flow.request.path == "/ajax-api/2.0/mlflow/runs/get"
+
+
+def test_hooks_decide_once(addon: MlflowProxy, context: taddons.context, tmp_path: Path) -> None:
+    """The second hook changes nothing, also where a rule would match its own result."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rewrites: [{name: grow, match: ^/a, replace: /a/a}]\nupstream: {base_path: /b}"
+    )
+    context.configure(addon, mlflow_rules=str(rules))
+    flow = make_flow("/a")
+    addon.requestheaders(flow)
+    addon.request(flow)
+    assert flow.request.path == "/b/a/a"
+
+
+def test_replay_keeps_mount_and_base_path(
+    addon: MlflowProxy, context: taddons.context, tmp_path: Path
+) -> None:
+    """A replayed flow goes upstream under the same path as the first time."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES.read_text().replace('base_path: ""', "base_path: /base"))
+    context.configure(addon, mlflow_rules=str(rules))
+    flow = make_flow("/mlflow/api/2.0/mlflow/x")
+    addon.requestheaders(flow)
+    first = flow.request.path
+    assert first == "/base/ajax-api/2.0/mlflow/x"
+    again = flow.copy()
+    again.is_replay = "request"
+    addon.request(again)
+    assert again.request.path == first
+
+
+def test_replay_does_not_pass_the_switch(addon: MlflowProxy, context: taddons.context) -> None:
+    """Artifacts that were switched off meanwhile are refused for a replayed flow, too."""
+    flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x")
+    addon.requestheaders(flow)
+    assert flow.response is None
+    context.configure(addon, mlflow_serve_artifacts="false")
+    flow.is_replay = "request"
+    addon.request(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 503
+
+
+def test_flows_can_be_saved(addon: MlflowProxy) -> None:
+    """What we keep in a flow's metadata fits into a flow file (mitmdump -w)."""
+    flow = make_flow("/api/2.0/mlflow/x")
+    addon.requestheaders(flow)
+    file = io.BytesIO()
+    flow_io.FlowWriter(file).add(flow)
+    file.seek(0)
+    (loaded,) = flow_io.FlowReader(file).stream()
+    assert loaded.metadata[proxy.DECISION] == flow.metadata[proxy.DECISION]
+
+
+@pytest.mark.parametrize(
+    ("host", "touched"), [("registry.hokus.ai", True), ("elsewhere.example", False)]
+)
+def test_forward_proxy_touches_listed_hosts_alone(
+    addon: MlflowProxy, host: str, touched: bool
+) -> None:
+    """A developer's forward proxy sees the whole web, of which only the registry is ours."""
+    flow = make_flow("/api/2.0/mlflow/x", host=host, mode="regular")
+    addon.requestheaders(flow)
+    assert flow.request.path.startswith("/ajax-api") is touched
+    response = respond(
+        addon, flow, status=404, content=b"<html>", headers={"content-type": "text/html"}
+    )
+    assert response.headers["content-type"] == ("application/json" if touched else "text/html")
+    health = make_flow("/livez", host=host, mode="regular")
+    assert addon.requestheaders(health) is None
+    assert health.response is None
+
+
+def test_rules_with_filters(addon: MlflowProxy, context: taddons.context, tmp_path: Path) -> None:
+    """A rule's filter expression decides with the request at hand."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text('rewrites: [{name: a, match: ^/a, replace: /b, filter: "~m PUT"}]')
+    context.configure(addon, mlflow_rules=str(rules))
+    for method, path in (("PUT", "/b"), ("GET", "/a")):
+        flow = make_flow("/a", method=method)
+        addon.requestheaders(flow)
+        assert flow.request.path == path
+
+
+@pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
+@pytest.mark.parametrize("prefix", ["/api", "/ajax-api"])
+@pytest.mark.parametrize("host", ["registry.hokus.ai", "internal.example"])
+def test_disabled_artifacts(
+    addon: MlflowProxy,
+    context: taddons.context,
+    mount: str,
+    prefix: str,
+    host: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Off means off: under every mount and prefix, for every upstream; the rest works on."""
+    monkeypatch.setenv(gate.ENVIRONMENT, "false")
+    context.configure(addon, mlflow_rules=str(RULES))
+    flow = make_flow(f"{mount}{prefix}/2.0/mlflow-artifacts/artifacts/x", method="PUT", host=host)
+    addon.requestheaders(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 503
+    assert flow.response.json()["error_code"] == "ARTIFACTS_DISABLED"
+    assert not flow.request.stream
+    other = make_flow(f"{mount}{prefix}/2.0/mlflow/runs/get", host=host)
+    addon.requestheaders(other)
+    assert other.response is None
+
+
+def test_a_rewrite_does_not_lead_around_the_switch(
+    addon: MlflowProxy, context: taddons.context, tmp_path: Path
+) -> None:
+    """Where a rule leads to artifacts, the path that goes upstream counts."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rewrites: [{name: files, match: ^/files/, replace: /api/2.0/mlflow-artifacts/a/}]\n"
+        "artifacts: {enabled: false, endpoints: [{path: /api/2.0/mlflow-artifacts/.*}]}"
+    )
+    context.configure(addon, mlflow_rules=str(rules))
+    flow = make_flow("/files/x")
+    addon.requestheaders(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "refused"),
+    [
+        ({"content-length": "30"}, {"query": "{ mlflowListArtifacts }"}, True),
+        ({"content-length": "30"}, {"query": "{ mlflowGetRun }"}, False),
+        # A body that is too long to be read, or of unknown length, is refused unseen.
+        ({"content-length": str(2**21)}, {"query": "{ mlflowGetRun }"}, True),
+        ({"transfer-encoding": "chunked"}, {"query": "{ mlflowGetRun }"}, True),
+    ],
+)
+def test_disabled_artifacts_in_graphql(
+    addon: MlflowProxy,
+    context: taddons.context,
+    headers: dict[str, str],
+    content: dict[str, str],
+    refused: bool,
+) -> None:
+    """GraphQL works on while artifacts are off, but for the field that lists artifacts."""
+    context.configure(addon, mlflow_serve_artifacts="no")
+    flow = make_flow(
+        "/graphql", method="POST", headers=headers, content=json.dumps(content).encode()
+    )
+    addon.requestheaders(flow)
+    assert not flow.request.stream
+    if flow.response is None:
+        addon.request(flow)
+    assert (flow.response is not None) is refused
+
+
+def test_expect_is_not_continued_for_a_refusal(
+    addon: MlflowProxy, context: taddons.context
+) -> None:
+    """A client that asks before it sends gets the refusal in the place of '100 Continue'."""
+    context.configure(addon, mlflow_serve_artifacts="false")
+    flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", headers={"expect": "100-continue"})
+    addon.requestheaders(flow)
+    assert "expect" not in flow.request.headers
+
+
+def test_html_error_becomes_json(addon: MlflowProxy) -> None:
+    """Same status, MLflow's JSON, the path as the client sent it; other headers stay."""
+    flow = make_flow("/mlflow/api/2.0/mlflow/nope?token=secret")
+    addon.requestheaders(flow)
+    response = respond(
+        addon,
+        flow,
+        status=404,
+        content=b"<html>" + b"x" * 200_000,
+        headers={
+            "content-type": "text/html",
+            "etag": "x",
+            "content-encoding": "identity",
+            "www-authenticate": "Basic",
+            "retry-after": "5",
+            "set-cookie": "a=b",
+            "x-request-id": "r1",
+        },
+    )
+    assert response.status_code == 404
+    assert response.json() == {
+        "error_code": "RESOURCE_NOT_FOUND",
+        "message": "The requested resource was not found: /mlflow/api/2.0/mlflow/nope",
+    }
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["content-length"] == str(len(response.raw_content or b""))
+    assert "etag" not in response.headers
+    assert "content-encoding" not in response.headers
+    for kept in ("www-authenticate", "retry-after", "set-cookie", "x-request-id"):
+        assert kept in response.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "content_type", "content"),
+    [
+        (
+            "/api/2.0/mlflow/x",
+            404,
+            "application/json",
+            b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}',
+        ),
+        ("/", 404, "text/html", b"<html>"),
+        ("/static-files/x.js", 500, "text/html", b"<html>"),
+        ("/get-artifact?path=a.html", 200, "text/html", b"<html>"),
+        ("/api/2.0/mlflow-artifacts/artifacts/a.html", 200, "text/html", b"<html>"),
+        ("/v1/traces", 400, "application/x-protobuf", b"\x08\x01"),
+    ],
+)
+def test_passes_unchanged(
+    addon: MlflowProxy, path: str, status: int, content_type: str, content: bytes
+) -> None:
+    """JSON errors, the UI's pages, HTML artifacts and protobuf are not ours to change."""
+    flow = make_flow(path)
+    addon.requestheaders(flow)
+    headers = {"content-type": content_type, "etag": "x"}
+    response = respond(addon, flow, status=status, content=content, headers=headers)
+    assert response.raw_content == content
+    assert response.headers["etag"] == "x"
+
+
+def test_head(addon: MlflowProxy) -> None:
+    """The answer to HEAD describes what GET would give and has no body."""
+    flow = make_flow("/api/2.0/mlflow/x", method="HEAD")
+    addon.requestheaders(flow)
+    response = respond(
+        addon, flow, status=404, headers={"content-type": "text/html", "content-length": "99"}
+    )
+    assert response.headers["content-type"] == "application/json"
+    assert "content-length" not in response.headers
+    assert not response.raw_content
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "headers", "streams"),
+    [
+        (
+            "/api/2.0/mlflow/x",
+            200,
+            {"content-type": "application/json", "content-length": "9"},
+            False,
+        ),
+        ("/api/2.0/mlflow/x", 200, {"content-type": "application/json"}, True),
+        ("/v1/traces", 200, {"content-type": "text/event-stream"}, True),
+        ("/api/2.0/mlflow-artifacts/artifacts/x", 200, {"content-length": "9"}, True),
+        # Errors that may have to be converted are held, whatever they claim.
+        ("/api/2.0/mlflow-artifacts/artifacts/x", 404, {"content-type": "text/html"}, False),
+        ("/api/2.0/mlflow/x", 500, {"content-length": str(2**40)}, False),
+        (
+            "/api/2.0/mlflow/x",
+            400,
+            {"content-type": "application/json", "content-length": "9"},
+            False,
+        ),
+        # A very long JSON error is passed on as it is.
+        ("/api/2.0/mlflow/x", 400, {"content-type": "application/json"}, True),
+    ],
+)
+def test_streaming(
+    addon: MlflowProxy, path: str, status: int, headers: dict[str, str], streams: bool
+) -> None:
+    """What is held and what passes through."""
+    flow = make_flow(path)
+    addon.requestheaders(flow)
+    flow.response = http.Response.make(status, b"", headers)
+    if "content-length" not in headers:
+        del flow.response.headers["content-length"]
+    addon.responseheaders(flow)
+    assert bool(flow.response.stream) is streams
+
+
+def test_location(addon: MlflowProxy) -> None:
+    """A redirect to the upstream comes back under the client's host and the mount."""
+    flow = make_flow("/mlflow/x")
+    flow.metadata["mlflow_authority"] = "proxy.example:8080"
+    flow.client_conn.tls = False
+    addon.requestheaders(flow)
+    headers = {"location": "http://registry.hokus.ai/y?z", "content-location": "/y"}
+    response = respond(addon, flow, status=308, headers=headers)
+    assert response.headers["location"] == "http://proxy.example:8080/mlflow/y?z"
+    assert response.headers["content-location"] == "/mlflow/y"
+
+
+def test_outside_of_every_mount(
+    addon: MlflowProxy, context: taddons.context, tmp_path: Path
+) -> None:
+    """Without a root mount, other paths are answered here and go nowhere."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("mounts: [/mlflow]")
+    context.configure(addon, mlflow_rules=str(rules))
+    flow = make_flow("/secret")
+    addon.requestheaders(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 404
+    assert flow.response.json()["source"] == "proxy"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/mlflow/livez", "/api/mlflow/livez"])
+def test_livez(addon: MlflowProxy, path: str) -> None:
+    """The proxy says by itself that it runs, under every mount."""
+    flow = make_flow(path)
+    answer = addon.requestheaders(flow)
+    assert answer is not None
+    asyncio.run(_await(answer))
+    assert flow.response is not None
+    assert flow.response.json() == {"status": "alive"}
+
+
+async def _await(answer: Any) -> None:
+    await answer
+
+
+def test_health_goes_upstream(addon: MlflowProxy) -> None:
+    """/health is MLflow's own."""
+    flow = make_flow("/mlflow/health")
+    assert addon.requestheaders(flow) is None
+    assert flow.response is None
+    assert flow.request.path == "/health"
+
+
+@pytest.mark.parametrize("hook", ["requestheaders", "request"])
+def test_our_own_exceptions_do_not_let_requests_through(
+    addon: MlflowProxy, hook: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug in a decision is a 500 and one line in the log, not a forwarded request."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("cause")
+
+    monkeypatch.setattr(target, "read", broken)
+    flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method="PUT")
+    getattr(addon, hook)(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 500
+    assert flow.response.json()["error_code"] == "INTERNAL_ERROR"
+    assert len([r for r in caplog.records if r.levelname == "ERROR"]) == 1
+    assert "cause" in caplog.text
+
+
+def test_bad_rules_at_start_are_logged_and_nothing_is_served(
+    context: taddons.context, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """mitmproxy ends for a logged error; should it live on, every request is refused."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("x: 1")
+    addon = context.master.addons.chain[-1]
+    context.configure(addon, mlflow_rules=str(rules))
+    errors = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert "x: unknown key" in errors[0].message
+    assert errors[0].exc_info is None
+    flow = make_flow("/api/2.0/mlflow/x")
+    addon.requestheaders(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 500
+
+
+def test_bad_rules_later_keep_the_old_ones(
+    addon: MlflowProxy, context: taddons.context, tmp_path: Path
+) -> None:
+    """An option that cannot be used is refused and changes nothing."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("x: 1")
+    before = addon.settings
+    with pytest.raises(exceptions.OptionsError, match="x: unknown key"):
+        context.configure(addon, mlflow_rules=str(rules))
+    with pytest.raises(exceptions.OptionsError, match="mlflow_serve_artifacts: 'perhaps'"):
+        context.configure(addon, mlflow_serve_artifacts="perhaps")
+    assert addon.settings == before

@@ -1,0 +1,178 @@
+"""Rewriting paths on their way out, and locations on their way back."""
+
+from pathlib import Path
+
+import pytest
+
+from addon import rules, target
+from addon.rewrite import Origin, map_location, rewrite
+
+SHIPPED = rules.load(Path(__file__).resolve().parent.parent / "rules.yaml")
+
+
+def sent(
+    received: str, some_rules: list[rules.RewriteRule] | None = None, base_path: str = ""
+) -> tuple[str, str | None]:
+    read = target.read(received, SHIPPED.mounts_longest_first)
+    assert read is not None
+    return rewrite(read, SHIPPED.rewrites if some_rules is None else some_rules, base_path)
+
+
+@pytest.mark.parametrize(
+    ("received", "upstream"),
+    [
+        ("/api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get"),
+        ("/api/3.0/mlflow/traces", "/ajax-api/3.0/mlflow/traces"),
+        ("/api/17.4/mlflow/traces", "/ajax-api/17.4/mlflow/traces"),
+        ("/api/4/mlflow/traces", "/ajax-api/4/mlflow/traces"),
+        ("/api/2.0/preview/mlflow/runs/get", "/ajax-api/2.0/preview/mlflow/runs/get"),
+        ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow"),
+        ("/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/"),
+        ("/api/2.0/mlflow-artifacts/artifacts/a/b", "/ajax-api/2.0/mlflow-artifacts/artifacts/a/b"),
+        # Under the mounts.
+        ("/mlflow/api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get"),
+        ("/api/mlflow/api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get"),
+        # Only the prefix changes.
+        ("/api/2.0/mlflow/x?a=1&a=&=&b", "/ajax-api/2.0/mlflow/x?a=1&a=&=&b"),
+        ("/api/2.0/mlflow/x?", "/ajax-api/2.0/mlflow/x?"),
+        ("/api/2.0/mlflow/x?u=/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/x?u=/api/2.0/mlflow/"),
+        ("/api/2.0/mlflow/a%2Fb%20c+d;e=%C3%A4/", "/ajax-api/2.0/mlflow/a%2Fb%20c+d;e=%C3%A4/"),
+        ("/api/2.0/mlflow/ä\udcff", "/ajax-api/2.0/mlflow/ä\udcff"),
+        ("/api/2.0/mlflow//x//", "/ajax-api/2.0/mlflow//x//"),
+        # Other spellings that the real server routes to the same place.
+        ("/%61pi/2.0/mlflow/x%2Fy", "/ajax-api/2.0/mlflow/x%2Fy"),
+        ("/api%2F2.0/mlflow%2Fx%2Fy", "/ajax-api/2.0/mlflow%2Fx%2Fy"),
+        ("//api/2.0/mlflow/x", "/ajax-api/2.0/mlflow/x"),
+    ],
+)
+def test_moves_to_ajax_api(received: str, upstream: str) -> None:
+    """REST paths go to /ajax-api/; everything behind the prefix is kept byte for byte."""
+    assert sent(received) == (upstream, "rest-to-ajax")
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        "/",
+        "/health",
+        "/version",
+        "/graphql",
+        "/get-artifact?path=a",
+        "/static-files/main.js",
+        "/ajax-api/2.0/mlflow/runs/get",
+        "/v1/traces",
+        "/api/2.0/mlflowx",
+        "/api/2.0/mlflow-artifactsx/y",
+        "/api/2.0mlflow/experiments/search-datasets",
+        "/api/v2/mlflow/x",
+        "/api/2.0/other/mlflow/x",
+        "/x/api/2.0/mlflow/runs/get",
+        "/API/2.0/mlflow/runs/get",
+    ],
+)
+def test_leaves_alone(received: str) -> None:
+    """Everything that is no REST path stays as it is."""
+    assert sent(received) == (received, None)
+
+
+@pytest.mark.parametrize(
+    ("received", "upstream"),
+    [
+        ("/mlflow/static-files/a.js", "/base/static-files/a.js"),
+        ("/api/2.0/mlflow/x?y", "/base/ajax-api/2.0/mlflow/x?y"),
+        ("/mlflow?x", "/base/?x"),
+    ],
+)
+def test_base_path(received: str, upstream: str) -> None:
+    """The base path stands in front of everything, rewritten or not."""
+    assert sent(received, base_path="/base")[0] == upstream
+
+
+def test_first_matching_rule_counts() -> None:
+    """Rules are tried in their order and only one applies."""
+    both = rules.parse(
+        "rewrites:\n"
+        "  - {name: a, match: ^/x/(y|z), replace: '/one/\\1'}\n"
+        "  - {name: b, match: ^/, replace: /two/}\n",
+        "test",
+    ).rewrites
+    assert sent("/x/z/r", both) == ("/one/z/r", "a")
+    assert sent("/other", both) == ("/two/other", "b")
+    # A group of an encoded path is encoded again.
+    spaced = rules.parse(
+        "rewrites: [{name: a, match: '^/x/([^/]*)', replace: '/one/\\1'}]", "test"
+    ).rewrites
+    assert sent("/x/a%20b/c%20d", spaced) == ("/one/a%20b/c%20d", "a")
+
+
+UPSTREAM = Origin("http", "10.0.0.1", 5000)
+PROXY = Origin("http", "proxy", 8080)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        # Absolute, to the upstream.
+        ("http://10.0.0.1:5000/x?y#z", "http://proxy:8080/mlflow/x?y#z"),
+        ("HTTP://10.0.0.1:5000/x", "http://proxy:8080/mlflow/x"),
+        ("//10.0.0.1:5000/x", "http://proxy:8080/mlflow/x"),
+        ("http://10.0.0.1:5000", "http://proxy:8080/mlflow/"),
+        ("http://10.0.0.1:5000?q", "http://proxy:8080/mlflow/?q"),
+        ("http://user@10.0.0.1:5000/x", "http://proxy:8080/mlflow/x"),
+        # Absolute, to the proxy: an upstream that was told the public host.
+        ("http://proxy:8080/x", "http://proxy:8080/mlflow/x"),
+        # Path only.
+        ("/x?next=/y", "/mlflow/x?next=/y"),
+        ("/", "/mlflow/"),
+        # Relative to the request, which the client resolves under its mount by itself.
+        ("x/y", "x/y"),
+        ("../x", "../x"),
+        ("?page=2", "?page=2"),
+        ("", ""),
+        # Elsewhere.
+        ("http://10.0.0.1:5001/x", "http://10.0.0.1:5001/x"),
+        ("https://login.example/x", "https://login.example/x"),
+        ("ftp://10.0.0.1:5000/x", "ftp://10.0.0.1:5000/x"),
+        ("http://[::bad/x", "http://[::bad/x"),
+        ("mailto:a@b", "mailto:a@b"),
+        # An address within the query is no address.
+        ("/x?u=http://10.0.0.1:5000/", "/mlflow/x?u=http://10.0.0.1:5000/"),
+    ],
+)
+def test_map_location(value: str, expected: str) -> None:
+    """What names the upstream comes back under the proxy's scheme, host and mount."""
+    mapped = map_location(
+        value,
+        base="http",
+        ours=[UPSTREAM, PROXY],
+        public="http://proxy:8080",
+        mount="/mlflow",
+        base_path="",
+    )
+    assert mapped == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://registry.example/base/x", "https://proxy/x"),
+        # Behind a TLS terminator a server takes itself for http.
+        ("http://registry.example/base/x", "https://proxy/x"),
+        ("https://registry.example:8443/base/x", "https://registry.example:8443/base/x"),
+        ("/base", "/"),
+        ("/base?x", "/?x"),
+        ("/basement", "/basement"),
+        ("/base/x", "/x"),
+    ],
+)
+def test_map_location_takes_the_base_path_off(value: str, expected: str) -> None:
+    """The base path is the upstream's affair and does not reach the client."""
+    mapped = map_location(
+        value,
+        base="https",
+        ours=[Origin("https", "registry.example", 443)],
+        public="https://proxy",
+        mount="",
+        base_path="/base",
+    )
+    assert mapped == expected

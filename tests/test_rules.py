@@ -1,0 +1,242 @@
+"""The rules file: what is shipped, and what is refused in which words."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from addon import rules
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = json.loads((ROOT / "addon" / "rules.schema.json").read_text())
+
+
+def test_shipped_file() -> None:
+    """The shipped file is valid, and every key it could have is in it or has a default."""
+    shipped = rules.load(ROOT / "rules.yaml")
+    assert shipped.upstream.external_hosts == ["registry.hokus.ai"]
+    assert shipped.mounts_longest_first == ("/api/mlflow", "/mlflow", "")
+    assert shipped.artifacts.enabled
+    assert shipped.streaming.threshold == 2**20
+    names = [probe.name for probe in shipped.health.probes]
+    assert {"connectivity", "experiments_api", "models_api", "artifacts_api"} <= set(names)
+
+
+def test_another_host_is_all_it_takes() -> None:
+    """Putting one's own host in the place of the shipped one makes it external."""
+    text = (ROOT / "rules.yaml").read_text().replace("registry.hokus.ai", "Models.Example.org")
+    upstream = rules.parse(text, "rules.yaml").upstream
+    assert upstream.is_external("models.example.org", 443)
+    assert upstream.is_external("MODELS.example.org.", 80)
+    assert not upstream.is_external("registry.hokus.ai", 443)
+
+
+@pytest.mark.parametrize(
+    ("listed", "host", "port", "external"),
+    [
+        ("a.example", "a.example", 1, True),
+        ("a.example", "b.a.example", 1, False),
+        ("a.example:8443", "a.example", 8443, True),
+        ("a.example:8443", "a.example", 443, False),
+        ("127.0.0.1", "127.0.0.1", 5000, True),
+        ('"[::1]"', "::1", 5000, True),
+        ('"[::1]:5000"', "::1", 5000, True),
+        ('"[::1]:5000"', "::1", 5001, False),
+    ],
+)
+def test_external_hosts(listed: str, host: str, port: int, external: bool) -> None:
+    """A host is listed as a whole, for all of its ports or for one."""
+    parsed = rules.parse(f"upstream: {{external_hosts: [{listed}]}}", "test")
+    assert parsed.upstream.is_external(host, port) is external
+
+
+def test_empty_file_has_defaults() -> None:
+    """Nothing in the file means a proxy that changes nothing."""
+    parsed = rules.parse("", "test")
+    assert parsed.mounts_longest_first == ("",)
+    assert not parsed.rewrites
+    assert not parsed.is_api_path("/api/2.0/mlflow")
+
+
+@pytest.mark.parametrize(
+    ("condition", "host", "external", "applies"),
+    [
+        ("any", "h", True, True),
+        ("any", "h", False, True),
+        ("external", "h", True, True),
+        ("external", "h", False, False),
+        ("internal", "h", True, False),
+        ("internal", "h", False, True),
+        ("[h]", "h", False, True),
+        ("[h]", "i", True, False),
+    ],
+)
+def test_condition_on_the_upstream(
+    condition: str, host: str, external: bool, applies: bool
+) -> None:
+    """A rule holds for the kind of upstream it names."""
+    text = f"rewrites: [{{name: a, match: ^/, replace: /, upstream: {condition}}}]"
+    rule = rules.parse(text, "test").rewrites[0]
+    assert rule.applies_to(host, 80, external) is applies
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "RESOURCE_NOT_FOUND"),
+        (502, "TEMPORARILY_UNAVAILABLE"),
+        (418, "BAD_REQUEST"),
+        (599, "INTERNAL_ERROR"),
+    ],
+)
+def test_codes(status: int, code: str) -> None:
+    """A status has its own code or that of its class."""
+    assert rules.load(ROOT / "rules.yaml").errors.code(status) == code
+    assert rules.parse("", "test").errors.code(500) == "INTERNAL_ERROR"
+    assert rules.parse("", "test").errors.code(404) == "BAD_REQUEST"
+
+
+REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("upstrem: {}", "f:1: upstrem: unknown key; did you mean 'upstream'?"),
+        (
+            "x: 1",
+            "f:1: x: unknown key; expected one of "
+            "upstream, mounts, rewrites, artifacts, errors, streaming, health",
+        ),
+        (
+            "upstream:\n  external_hosts:\n    - https://registry.example/",
+            "f:3: upstream.external_hosts[0]: 'https://registry.example/': "
+            "expected a host name or host:port, without scheme and path",
+        ),
+        ("upstream: 5", "f:1: upstream: 5: expected a mapping"),
+        (
+            "upstream: {base_path: mlops}",
+            "f:1: upstream.base_path: 'mlops': "
+            "expected a path of plain segments that starts with /",
+        ),
+        ("mounts: []", "f:1: mounts: List should have at least 1 item after validation, not 0"),
+        ("mounts: [/a, /a/]", "f:1: mounts: duplicate name '/a'; expected each name once"),
+        (
+            "rewrites:\n  - name: a\n    match: ^/(\n    replace: /b",
+            "f:3: rewrites[0].match: '^/(': not a valid regular expression: "
+            "missing ), unterminated subpattern at position 2",
+        ),
+        (
+            "rewrites:\n  - name: a\n    match: 5\n    replace: /b",
+            "f:3: rewrites[0].match: 5: expected a regular expression in a string",
+        ),
+        (
+            "rewrites:\n  - name: a\n    match: ^/a\n    replace: b",
+            "f:2: rewrites[0]: replace: 'b': expected a path that starts with /",
+        ),
+        (
+            "rewrites:\n  - name: a\n    match: ^/a\n    replace: /\\1",
+            "f:2: rewrites[0]: replace: '/\\\\1' does not fit match: "
+            "invalid group reference 1 at position 2",
+        ),
+        ("rewrites:\n  - match: ^/a\n    replace: /b",
+         "f:2: rewrites[0].name: missing; expected a value"),
+        (REWRITE + REWRITE[10:], "f:1: rewrites: duplicate name 'a'; expected each name once"),
+        (
+            REWRITE + '    filter: "~q ~m"',
+            "f:5: rewrites[0].filter: '~q ~m': not a valid mitmproxy filter: ",
+        ),
+        (
+            REWRITE + '    filter: "~m PUT & ~bq x"',
+            "f:5: rewrites[0].filter: '~m PUT & ~bq x': ~bq asks for a body or a response; "
+            "expected a filter on the request line and headers",
+        ),
+        ("artifacts: {enabled: 'yes'}", "f:1: artifacts.enabled: 'yes': expected true or false"),
+        (
+            "streaming: {threshold: 1MB}",
+            "f:1: streaming.threshold: '1MB': "
+            "expected a number of bytes, or one with a unit such as 512KiB or 1MiB",
+        ),
+        (
+            "errors: {codes: {404: lower}}",
+            "f:1: errors.codes.404: 'lower': expected text that matches ^[A-Z][A-Z0-9_]*$",
+        ),
+        (
+            "errors:\n  codes:\n    200: OK",
+            "f:3: errors.codes.200: '200': expected text that matches ^([45]\\d\\d|[45]xx)$",
+        ),
+        (
+            "health: {timeout: 0}",
+            "f:1: health.timeout: 0: expected greater than 0",
+        ),
+        (
+            "health: {probes: [{name: a, path: /livez}]}",
+            "f:1: health.probes[0].path: '/livez': "
+            "expected a path of the upstream; the proxy answers this one itself",
+        ),
+        (
+            "health: {probes: [{name: a, path: /x}, {name: a, path: /y}]}",
+            "f:1: health: duplicate name 'a'; expected each name once",
+        ),
+        ("a: 1\nb: 2\na: 3", "f:3: not valid YAML: duplicate key 'a', first used in line 1"),
+        ("a: [", "f:1: not valid YAML: expected the node content, but found '<stream end>'"),
+        ("a: &x [*x]", "f:1: not valid YAML: an alias must not contain itself"),
+        ("- a", "f:1: the file: expected a mapping"),
+        ("a: !!python/object:os.system {}",
+         "f:1: not valid YAML: could not determine a constructor"),
+    ],
+)  # fmt: skip
+def test_refused(text: str, message: str) -> None:
+    """Each mistake is named with file, line, key path, value and what was expected."""
+    with pytest.raises(rules.RulesError) as error:
+        rules.parse(text, "f")
+    assert str(error.value).startswith(message), str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    """A person mends a file in one go, in the order of its lines."""
+    with pytest.raises(rules.RulesError) as error:
+        rules.parse("artifacts: {enabled: 1}\nmounts: 5\nupstream: {x: 1}", "f")
+    assert [line.split(":")[1] for line in str(error.value).splitlines()] == ["1", "2", "3"]
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    """A file that is not there, or not text, is named."""
+    with pytest.raises(rules.RulesError, match=r"cannot read the rules: .*No such file"):
+        rules.load(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(rules.RulesError, match=r"binary\.yaml: cannot read the rules"):
+        rules.load(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("0", 0), ("512", 512), ("512B", 512), ("1KiB", 1024), ("2 MiB", 2**21), ("1GiB", 2**30)],
+)
+def test_sizes(size: str, expected: int) -> None:
+    """Sizes are bytes or have a binary unit."""
+    assert rules.parse(f"streaming: {{threshold: {size}}}", "f").streaming.threshold == expected
+
+
+def test_schema_is_in_step_with_the_model() -> None:
+    """The schema for editors is what the model generates: `python -m addon.cli schema`."""
+    assert rules.schema() == SCHEMA
+
+
+def test_schema_accepts_the_shipped_file_and_refuses_mistakes() -> None:
+    """Editors see what the proxy sees."""
+    # JSON has no keys but strings; an editor's YAML mode makes them so.
+    shipped = json.loads(json.dumps(yaml.safe_load((ROOT / "rules.yaml").read_text())))
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(shipped, SCHEMA)
+    mistakes: tuple[dict[str, object], ...] = (
+        {"upstrem": {}},
+        {"mounts": 5},
+        {"artifacts": {"enabled": "yes"}},
+    )
+    for mistake in mistakes:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(mistake, SCHEMA)

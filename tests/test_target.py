@@ -1,0 +1,100 @@
+"""Request targets: what they mean, and where in the raw path each part of the meaning stands."""
+
+import pytest
+
+from addon import target
+
+MOUNTS = ("/api/mlflow", "/mlflow", "")
+
+
+@pytest.mark.parametrize(
+    ("received", "mount", "raw", "path"),
+    [
+        ("/", "", "/", "/"),
+        ("/api/2.0/mlflow/runs/get", "", "/api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get"),
+        ("/mlflow", "/mlflow", "/", "/"),
+        ("/mlflow/", "/mlflow", "/", "/"),
+        ("/mlflow/api/2.0/x", "/mlflow", "/api/2.0/x", "/api/2.0/x"),
+        ("/api/mlflow/api/2.0/x", "/api/mlflow", "/api/2.0/x", "/api/2.0/x"),
+        # Segment boundaries: no mount ends within a name.
+        ("/mlflowx/api", "", "/mlflowx/api", "/mlflowx/api"),
+        ("/api/mlflow-artifacts", "", "/api/mlflow-artifacts", "/api/mlflow-artifacts"),
+        # A mount is taken off once.
+        ("/mlflow/mlflow/x", "/mlflow", "/mlflow/x", "/mlflow/x"),
+        # Servers route on the decoded path and ignore repeated leading slashes.
+        ("/%61pi/2.0/x", "", "/%61pi/2.0/x", "/api/2.0/x"),
+        ("//api/2.0/x", "", "//api/2.0/x", "/api/2.0/x"),
+        ("///mlflow//api/x", "/mlflow", "//api/x", "/api/x"),
+        ("/%2Fapi/x", "", "/%2Fapi/x", "/api/x"),
+        ("/ml%66low/api/x", "/mlflow", "/api/x", "/api/x"),
+        ("/mlflow%2Fapi/x", "/mlflow", "/api/x", "/api/x"),
+        ("/mlflow%2fapi/x", "/mlflow", "/api/x", "/api/x"),
+        # What looks like an escape and is none stays; decoding happens once.
+        ("/a%zz%4", "", "/a%zz%4", "/a%zz%4"),
+        ("/a%2541", "", "/a%2541", "/a%41"),
+        ("/%C3%A4/%ff", "", "/%C3%A4/%ff", "/ä/\udcff"),
+        ("*", "", "*", "*"),
+        ("", "", "/", "/"),
+    ],
+)
+def test_read(received: str, mount: str, raw: str, path: str) -> None:
+    """Mount, raw path and decoded path of a target."""
+    read = target.read(received, MOUNTS)
+    assert read is not None
+    assert (read.received, read.mount, read.raw, read.path) == (received, mount, raw, path)
+
+
+@pytest.mark.parametrize(
+    ("received", "query"),
+    [
+        ("/a", ""),
+        ("/a?", "?"),
+        ("/a?b=1&b=&=2?c", "?b=1&b=&=2?c"),
+        ("/a?x=/mlflow%2f", "?x=/mlflow%2f"),
+    ],
+)
+def test_query_is_kept(received: str, query: str) -> None:
+    """The query is everything from the first question mark on, untouched."""
+    read = target.read(received, MOUNTS)
+    assert read is not None
+    assert read.query == query
+    assert read.path == "/a"
+
+
+def test_outside_of_every_mount() -> None:
+    """Without the root among the mounts there are paths that nothing serves."""
+    assert target.read("/api/2.0/mlflow", ("/mlflow",)) is None
+
+
+@pytest.mark.parametrize(
+    "received",
+    ["/plain/path", "/%61pi/%C3%A4b/x%20y", "//a/b", "//%2Fa%2fb/%41", "/%F0%9F%98%80/z"],
+)
+def test_raw_index_connects_both_readings(received: str) -> None:
+    """Cutting the raw path where a character of the decoded one begins leaves the same rest."""
+    read = target.read(received, ("",))
+    assert read is not None
+    for index in range(1, len(read.path) + 1):
+        rest = read.raw[read.raw_index(index) :]
+        assert target._decode(rest)[0] == read.path[index:]
+
+
+@pytest.mark.parametrize(
+    ("path", "folded"),
+    [
+        ("/api/2.0/x", "/api/2.0/x"),
+        ("/api/2.0/x/", "/api/2.0/x/"),
+        ("/api//2.0/./x", "/api/2.0/x"),
+        ("/a/../api/x", "/api/x"),
+        ("/../../api/x", "/api/x"),
+        ("/api%2fx", "/api/x"),
+        ("/api%252fx", "/api/x"),
+        ("/api\\x", "/api/x"),
+        ("/api;v=1/x;y", "/api/x"),
+        ("/a/%2e%2e/api", "/api"),
+        ("/a/.%252e/api", "/api"),
+    ],
+)
+def test_fold(path: str, folded: str) -> None:
+    """The suspicious reading resolves all that some server might resolve."""
+    assert target.fold(path) == folded
