@@ -1,0 +1,95 @@
+"""Real processes: MLflow, nginx as the external registry, mitmdump with the addon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stack
+from support.fixtures import StartProxy
+
+from addon import gate
+
+EXTERNAL = """
+  upstream mlflow { server UPSTREAM; keepalive 16; }
+  server {
+    listen 127.0.0.1:PORT;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_buffering off;
+    proxy_request_buffering off;
+    location /api/ { return 404; }
+    location / { proxy_pass http://mlflow; }
+  }
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> None:
+    """Settings of the person who runs the tests must not reach the servers."""
+    for name in [*os.environ]:
+        if name.startswith("MLFLOW_") or name == gate.ENVIRONMENT:
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+    """An MLflow server as it is: an internal upstream."""
+    with stack.registry(tmp_path_factory.mktemp("mlflow"), ajax_only=False) as server:
+        yield server.wait("/health")
+
+
+@pytest.fixture(scope="session")
+def external_registry(
+    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """nginx in front of MLflow, which answers /api/ with its own HTML 404."""
+    servers = EXTERNAL.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
+    with stack.nginx(tmp_path_factory.mktemp("nginx"), servers) as server:
+        yield server.wait("/health")
+
+
+@pytest.fixture(scope="session")
+def external_proxy(
+    external_registry: stack.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """The proxy in front of the external registry, with the shipped rules."""
+    folder = tmp_path_factory.mktemp("proxy")
+    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
+    with stack.proxy(external_registry.url, rules, log=folder / "log") as server:
+        yield server.wait("/livez")
+        # No test of the session may have made the addon stumble.
+        assert "Traceback" not in server.text(), server.text()
+        assert "internal error" not in server.text(), server.text()
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
+    """Starts proxies of a test's own: `start_proxy(upstream, external=..., rules changes...)`."""
+    started: list[stack.Server] = []
+
+    def start(
+        url: str,
+        /,
+        *,
+        external: tuple[str, ...] = ("127.0.0.1",),
+        options: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
+        **changes: Any,
+    ) -> stack.Server:
+        name = f"proxy{len(started)}"
+        rules = stack.write_rules(tmp_path / f"{name}.yaml", external=external, **changes)
+        server = stack.proxy(
+            url, rules, log=tmp_path / f"{name}.log", options=options, env=env or {}
+        )
+        started.append(server)
+        return server.wait("/livez")
+
+    yield start
+    for server in started:
+        server.stop()
+        assert "Traceback" not in server.text(), server.text()

@@ -1,0 +1,246 @@
+"""What goes over the wire: bytes in, bytes out, over every combination of protocols."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import time
+from pathlib import Path
+
+import pytest
+import stack
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from support.client import http2, request
+from support.fixtures import StartProxy
+from support.upstream import Received, Upstream
+
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/"
+BIG = b"0123456789abcdef" * 200_000
+MD5 = hashlib.md5(BIG).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "mlflow/runs/get?run_id=1&run_id=2&empty=&bare&=x",
+        "mlflow/x/a%2Fb%20c+d;e=f/%C3%A4/",
+        "mlflow/x?",
+        "mlflow-artifacts/artifacts/a//b/./c%23%3f",
+        "mlflow/\udcff\udcfe",
+    ],
+)
+def test_targets_keep_their_bytes(start_proxy: StartProxy, rest: str) -> None:
+    """Behind the prefix nothing changes, streamed (an upload in chunks) or not."""
+    with Upstream() as upstream:
+        proxy = start_proxy(upstream.url)
+        for body in (None, b"small", iter([b"in ", b"chunks"])):
+            request(proxy.url, f"/mlflow/api/2.0/{rest}", method="PUT", body=body)
+            assert upstream.requests[-1].target == f"/ajax-api/2.0/{rest}"
+        assert [r.body for r in upstream.requests] == [b"", b"small", b"in chunks"]
+
+
+def test_headers_reach_the_upstream(start_proxy: StartProxy) -> None:
+    """Credentials, cookies and everything else arrive as they were sent, in their order."""
+    headers = [
+        ("Authorization", "Bearer a.b.c"),
+        ("X-API-Key", "key"),
+        ("Cookie", "a=1; b=2"),
+        ("X-Twice", "1"),
+        ("X-Twice", "2"),
+        ("Accept-Encoding", "br;q=0.5"),
+        ("Content-Type", "application/json"),
+    ]
+    with Upstream() as upstream:
+        request(start_proxy(upstream.url).url, "/api/2.0/mlflow/x", headers=headers)
+        received = upstream.requests[-1]
+    for name, _ in headers:
+        assert received.header(name) == [v for n, v in headers if n == name]
+    assert received.header("host") == [upstream.url.removeprefix("http://")]
+
+
+@pytest.mark.parametrize("mode", ["length", "chunks"])
+def test_uploads_are_rewritten_before_they_stream(start_proxy: StartProxy, mode: str) -> None:
+    """A large upload arrives whole under the new path."""
+    with Upstream() as upstream:
+        body = BIG if mode == "length" else iter([BIG[:1000], BIG[1000:]])
+        answer = request(start_proxy(upstream.url).url, ARTIFACT + "x", method="PUT", body=body)
+        received = upstream.requests[-1]
+    assert answer.status == 200
+    assert received.target == "/ajax-" + ARTIFACT[1:] + "x"
+    assert hashlib.md5(received.body).hexdigest() == MD5
+
+
+def test_events_are_not_held(start_proxy: StartProxy) -> None:
+    """A server-sent event reaches the client before the stream ends."""
+
+    def answer(_: Received, connection: object) -> None:
+        connection.sendall(  # type: ignore[attr-defined]
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"
+        )
+        time.sleep(20)
+
+    with Upstream(answer) as upstream:
+        proxy = start_proxy(upstream.url)
+        started = time.monotonic()
+        with pytest.raises(TimeoutError) as error:
+            request(proxy.url, "/ajax-api/3.0/mlflow/assistant/sessions/1/stream", timeout=2)
+        assert time.monotonic() - started < 10
+        assert error.value is not None
+
+
+def test_keep_alive_after_errors_and_refusals(start_proxy: StartProxy) -> None:
+    """One connection serves a refused upload, a converted error and a good answer in turn."""
+    import http.client
+
+    page = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
+    with Upstream(page) as upstream:
+        proxy = start_proxy(upstream.url, artifacts={"enabled": False})
+        connection = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=10)
+        sockets = set()
+        for method, target, body, status in (
+            ("PUT", ARTIFACT + "x", BIG, 503),
+            ("GET", "/api/2.0/mlflow/x", None, 404),
+            ("HEAD", "/api/2.0/mlflow/x", None, 404),
+            ("GET", "/livez", None, 200),
+            ("PUT", ARTIFACT + "y", iter([BIG]), 503),
+            ("GET", "/livez", None, 200),
+        ):
+            connection.request(method, target, body)
+            sockets.add(id(connection.sock))
+            response = connection.getresponse()
+            assert response.status == status
+            assert response.headers["Content-Type"] == "application/json"
+            response.read()
+        assert len(sockets) == 1
+        assert len(upstream.requests) == 2
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate with its key for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=7))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "upstream.pem"
+    file.write_bytes(
+        built.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return file
+
+
+STORE = """
+  server {
+    listen 127.0.0.1:PORT ssl LISTEN;
+    ssl_certificate CERT; ssl_certificate_key CERT;
+    location = /ajax-api/2.0/mlflow/echo {
+      default_type application/json;
+      return 200 '{"target": "$request_uri", "auth": "$http_authorization"}';
+    }
+    location /ajax-api/2.0/mlflow-artifacts/ {
+      root FOLDER; dav_methods PUT; create_full_put_path on;
+    }
+  }
+"""
+
+
+@pytest.mark.parametrize("listen", ["", "http2"])
+@pytest.mark.parametrize("client", ["http1", "http2"])
+def test_tls_on_both_sides(
+    start_proxy: StartProxy, tmp_path: Path, certificate: Path, listen: str, client: str
+) -> None:
+    """HTTP/1.1 and HTTP/2 clients over TLS, in front of a TLS upstream with and without HTTP/2."""
+    servers = STORE.replace("CERT", str(certificate)).replace("FOLDER", str(tmp_path / "files"))
+    with stack.nginx(tmp_path / "nginx", servers.replace("LISTEN", listen)) as upstream:
+        upstream.url = upstream.url.replace("http://", "https://")
+        wait_for_port(upstream)
+        proxy = start_proxy(
+            upstream.url,
+            options=(
+                "--set", f"confdir={tmp_path / 'conf'}",
+                "--set", f"ssl_verify_upstream_trusted_ca={certificate}",
+            ),
+        )  # fmt: skip
+        url = proxy.url.replace("http://127.0.0.1", "https://localhost")
+        ca = tmp_path / "conf" / "mitmproxy-ca-cert.pem"
+        echo, artifact = "/mlflow/api/2.0/mlflow/echo?a=%2F&a", ARTIFACT + "dir/file.bin"
+        headers = {"Authorization": "Bearer t"}
+        if client == "http1":
+            answer = request(url, echo, headers=headers, ca=ca)
+            body = answer.body
+            put = [request(url, artifact, method="PUT", body=BIG, ca=ca).status]
+            put.append(request(url, artifact + "2", method="PUT", body=iter([BIG]), ca=ca).status)
+            got = request(url, artifact, ca=ca).body
+            missing = request(url, "/api/2.0/mlflow/nope", ca=ca)
+            error = (missing.status, missing.body)
+        else:
+            with http2(ca) as session:
+                response = session.get(url + echo, headers=headers)
+                assert response.http_version == "HTTP/2"
+                body = response.content
+                put = [session.put(url + artifact, content=BIG).status_code]
+                # No Content-Length: over HTTP/1 upstream it has to be framed anew.
+                put.append(session.put(url + artifact + "2", content=iter([BIG])).status_code)
+                put.append(session.put(url + artifact + "3", content=iter([b"small"])).status_code)
+                got = session.get(url + artifact).content
+                missing2 = session.get(url + "/api/2.0/mlflow/nope")
+                error = (missing2.status_code, missing2.content)
+        assert b'"target": "/ajax-api/2.0/mlflow/echo?a=%2F&a"' in body
+        assert b'"auth": "Bearer t"' in body
+        assert set(put) == {201}
+        assert got == BIG
+        stored = tmp_path / "files" / "ajax-api/2.0/mlflow-artifacts/artifacts/dir"
+        assert (stored / "file.bin").read_bytes() == BIG
+        assert (stored / "file.bin2").read_bytes() == BIG
+        if client == "http2":
+            assert (stored / "file.bin3").read_bytes() == b"small"
+        assert error[0] == 404
+        assert b"RESOURCE_NOT_FOUND" in error[1]
+
+
+def test_http2_api_body_without_a_length(start_proxy: StartProxy, tmp_path: Path) -> None:
+    """A held HTTP/2 body of unknown length reaches an HTTP/1 upstream framed, not as garbage."""
+    with Upstream() as upstream:
+        proxy = start_proxy(upstream.url, options=("--set", f"confdir={tmp_path}"))
+        url = proxy.url.replace("http://127.0.0.1", "https://localhost")
+        with http2(tmp_path / "mitmproxy-ca-cert.pem") as session:
+            for _ in range(2):
+                answer = session.post(url + "/api/2.0/mlflow/runs/create", content=iter([b"{}"]))
+                assert answer.status_code == 200
+    assert [r.body for r in upstream.requests] == [b"{}", b"{}"]
+
+
+def wait_for_port(server: stack.Server) -> None:
+    """Wait for a TLS server, whose certificate nobody trusts yet."""
+    import socket
+
+    host, _, port = server.url.rpartition("/")[2].partition(":")
+    for _ in range(100):
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(server.text())
