@@ -80,6 +80,24 @@ class Server:
         self.stop()
         raise StackError(f"{self.command[0]} did not answer on {self.url}{path}:\n{self.tail()}")
 
+    def wait_for_port(self, *, seconds: float = 30) -> Self:
+        """Wait until it accepts connections, for servers with a certificate nobody trusts.
+
+        Raises:
+            StackError: it ended or the time ran out.
+        """
+        host, _, port = self.url.rpartition("/")[2].partition(":")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return self
+        self.stop()
+        raise StackError(f"{self.command[0]} does not listen on {self.url}:\n{self.tail()}")
+
     def stop(self, sig: int = signal.SIGTERM, *, seconds: float = 10) -> int:
         """End it and all that it started; returns its exit code."""
         self._signal_group(sig)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import ipaddress
 import time
 from pathlib import Path
 
 import pytest
 import stack
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from support.client import http2, request
 from support.fixtures import StartProxy
 from support.upstream import Received, Upstream
@@ -119,38 +113,6 @@ def test_keep_alive_after_errors_and_refusals(start_proxy: StartProxy) -> None:
         assert len(upstream.requests) == 2
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate with its key for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=7))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "upstream.pem"
-    file.write_bytes(
-        built.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return file
-
-
 STORE = """
   server {
     listen 127.0.0.1:PORT ssl LISTEN;
@@ -174,10 +136,9 @@ def test_tls_on_both_sides(
     """HTTP/1.1 and HTTP/2 clients over TLS, in front of a TLS upstream with and without HTTP/2."""
     servers = STORE.replace("CERT", str(certificate)).replace("FOLDER", str(tmp_path / "files"))
     with stack.nginx(tmp_path / "nginx", servers.replace("LISTEN", listen)) as upstream:
-        upstream.url = upstream.url.replace("http://", "https://")
-        wait_for_port(upstream)
+        upstream.wait_for_port()
         proxy = start_proxy(
-            upstream.url,
+            upstream.url.replace("http://", "https://"),
             options=(
                 "--set", f"confdir={tmp_path / 'conf'}",
                 "--set", f"ssl_verify_upstream_trusted_ca={certificate}",
@@ -230,17 +191,3 @@ def test_http2_api_body_without_a_length(start_proxy: StartProxy, tmp_path: Path
                 answer = session.post(url + "/api/2.0/mlflow/runs/create", content=iter([b"{}"]))
                 assert answer.status_code == 200
     assert [r.body for r in upstream.requests] == [b"{}", b"{}"]
-
-
-def wait_for_port(server: stack.Server) -> None:
-    """Wait for a TLS server, whose certificate nobody trusts yet."""
-    import socket
-
-    host, _, port = server.url.rpartition("/")[2].partition(":")
-    for _ in range(100):
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(server.text())

@@ -1,0 +1,132 @@
+"""The artifact switch in front of a real MLflow server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+import stack
+from support.client import request
+from support.fixtures import StartProxy
+
+REFUSAL = {
+    "error_code": "ARTIFACTS_DISABLED",
+    "error": "ARTIFACTS_DISABLED",
+    "message": "Artifact storage is not configured. Please contact your administrator.",
+}
+
+ARTIFACT_REQUESTS = [
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts"),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts?path=a"),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts/a"),
+    ("HEAD", "/api/2.0/mlflow-artifacts/artifacts/a"),
+    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/a"),
+    ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/a"),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/create/a"),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/complete/a"),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/abort/a"),
+    ("GET", "/api/2.0/mlflow-artifacts/presigned/a"),
+    ("GET", "/get-artifact?path=a&run_uuid=b"),
+    ("GET", "/model-versions/get-artifact?path=a"),
+    ("GET", "/ajax-api/2.0/mlflow/get-trace-artifact?request_id=a"),
+    ("GET", "/ajax-api/3.0/mlflow/get-trace-artifact?request_id=a"),
+    ("GET", "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files"),
+    ("GET", "/api/2.0/mlflow/logged-models/m-1/artifacts/directories"),
+    ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid=a&path=b"),
+    ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run"),
+    ("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url"),
+    ("POST", "/api/2.0/mlflow/artifacts/presigned-download-url"),
+    ("GET", "/api/2.0/mlflow/artifacts/list?run_id=a"),
+]
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "rules"),
+    [
+        ({}, (), {"enabled": False}),
+        ({"MLFLOW_SERVE_ARTIFACTS": "False"}, (), {}),
+        ({"MLFLOW_SERVE_ARTIFACTS": "1"}, ("--set", "mlflow_serve_artifacts=off"), {}),
+    ],
+)
+@pytest.mark.parametrize("external", [("127.0.0.1",), ("registry.hokus.ai",)])
+def test_off(
+    mlflow_server: stack.Server,
+    start_proxy: StartProxy,
+    env: dict[str, str],
+    options: tuple[str, ...],
+    rules: dict[str, bool],
+    external: tuple[str, ...],
+) -> None:
+    """Every way to switch artifacts off covers every endpoint, and nothing else."""
+    proxy = start_proxy(
+        mlflow_server.url, external=external, env=env, options=options, artifacts=rules
+    )
+    before = mlflow_server.text()
+    for method, target in ARTIFACT_REQUESTS:
+        for mount in ("", "/mlflow", "/api/mlflow"):
+            for path in {target, target.replace("/api/", "/ajax-api/")}:
+                answer = request(proxy.url, mount + path, method=method, body=b"{}")
+                assert answer.status == 503, path
+                if method != "HEAD":
+                    assert json.loads(answer.body) == REFUSAL
+    assert mlflow_server.text() == before, "a request has reached MLflow"
+    assert request(proxy.url, "/mlflow/health").body == b"OK"
+    answer = request(proxy.url, "/api/2.0/mlflow/experiments/search?max_results=1")
+    assert "experiments" in json.loads(answer.body)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_graphql(mlflow_server: stack.Server, start_proxy: StartProxy, enabled: bool) -> None:
+    """The UI's artifact list goes with the switch; other GraphQL queries work on."""
+    proxy = start_proxy(mlflow_server.url, artifacts={"enabled": enabled})
+    headers = {"Content-Type": "application/json"}
+
+    def query(text: str) -> tuple[int, dict[str, object]]:
+        body = json.dumps({"query": text, "operationName": "Q"}).encode()
+        answer = request(proxy.url, "/graphql", method="POST", headers=headers, body=body)
+        return answer.status, json.loads(answer.body)
+
+    status, content = query('query Q { mlflowListArtifacts(input: {runId: "x"}) { rootUri } }')
+    assert (status, content == REFUSAL) == ((200, False) if enabled else (503, True))
+    status, content = query(
+        'query Q { mlflowGetRun(input: {runId: "x"}) { run { info { runId } } } }'
+    )
+    assert status == 200
+    assert "data" in content
+
+
+def test_the_client_reads_the_refusal(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+    """A real client that may not retry shows the message."""
+    proxy = start_proxy(mlflow_server.url, artifacts={"enabled": False})
+    script = "import mlflow; mlflow.start_run(); mlflow.log_text('x', 'x.txt')"
+    env = {"MLFLOW_TRACKING_URI": proxy.url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    run = subprocess.run(
+        [stack.mlflow(3), "-c", script],
+        env=os.environ | env,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert b"<html" not in run.stderr
+    assert b"ARTIFACTS_DISABLED" in run.stderr or b"503" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"MLFLOW_SERVE_ARTIFACTS": "maybe"},
+         "MLFLOW_SERVE_ARTIFACTS: 'maybe': expected true or false"),
+        ({"MLFLOW_SERVE_ARTIFACTS": ""}, "MLFLOW_SERVE_ARTIFACTS: '': expected true or false"),
+    ],
+)  # fmt: skip
+def test_an_unclear_position_is_a_start_up_error(
+    start_proxy: StartProxy, env: dict[str, str], message: str
+) -> None:
+    """A switch that is neither on nor off ends the proxy at start."""
+    with pytest.raises(stack.StackError) as error:
+        start_proxy("http://127.0.0.1:9", env=env)
+    assert "exited with 1" in str(error.value)
+    assert message in str(error.value)

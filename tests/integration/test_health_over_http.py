@@ -1,0 +1,190 @@
+"""Health over HTTP, and the same probes from scripts/probe.sh."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import stack
+from support.client import request
+from support.fixtures import StartProxy
+from support.upstream import OK, Received, Upstream
+
+NAMES = [
+    "connectivity",
+    "experiments_api",
+    "runs_api",
+    "models_api",
+    "model_versions_api",
+    "artifacts_api",
+    "logged_models_api",
+    "version",
+]
+
+
+def get(url: str, target: str) -> tuple[int, dict[str, object]]:
+    answer = request(url, target)
+    assert answer.headers["Content-Type"] == "application/json"
+    return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
+def test_a_healthy_registry(external_proxy: stack.Server, mount: str) -> None:
+    """Everything is fine, under every mount; /health is MLflow's own."""
+    assert get(external_proxy.url, f"{mount}/livez") == (200, {"status": "alive"})
+    assert get(external_proxy.url, f"{mount}/readyz")[0] == 200
+    status, summary = get(external_proxy.url, f"{mount}/health/mlflow")
+    assert (status, summary["status"]) == (200, "ok")
+    assert list(summary["probes"]) == NAMES  # type: ignore[call-overload]
+    status, detailed = get(external_proxy.url, f"{mount}/health/mlflow/detailed")
+    assert status == 200
+    assert isinstance(detailed["probes"], list)
+    assert [probe["name"] for probe in detailed["probes"]] == NAMES
+    for probe in detailed["probes"]:
+        assert set(probe) == {
+            "name", "url", "status_code", "success", "response_time", "message", "state",
+        }  # fmt: skip
+        assert probe["success"]
+    assert request(external_proxy.url, f"{mount}/health").body == b"OK"
+
+
+def test_artifacts_off(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+    """A switch that is off is said, and is no failure."""
+    proxy = start_proxy(mlflow_server.url, artifacts={"enabled": False})
+    status, summary = get(proxy.url, "/health/mlflow")
+    assert (status, summary["status"]) == (200, "ok")
+    assert summary["probes"]["artifacts_api"] == "disabled"  # type: ignore[index]
+
+
+def test_without_rewriting(external_registry: stack.Server, start_proxy: StartProxy) -> None:
+    """The fault that the proxy mends is what the probes find where it is not mended."""
+    proxy = start_proxy(external_registry.url, external=("elsewhere.example",))
+    status, summary = get(proxy.url, "/health/mlflow")
+    assert (status, summary["status"]) == (503, "critical")
+    assert summary["probes"]["artifacts_api"] == "404 RESOURCE_NOT_FOUND"  # type: ignore[index]
+    assert get(proxy.url, "/readyz")[0] == 200
+
+
+def test_upstream_down(start_proxy: StartProxy) -> None:
+    """Alive, but not ready."""
+    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}")
+    assert get(proxy.url, "/livez")[0] == 200
+    status, content = get(proxy.url, "/readyz")
+    assert (status, content["status"]) == (503, "unavailable")
+    assert get(proxy.url, "/health/mlflow")[0] == 503
+
+
+def test_one_check_at_a_time_blocks_nobody(start_proxy: StartProxy) -> None:
+    """Many callers share one check of a slow upstream, while other flows go on."""
+    release = threading.Event()
+
+    def slow_health(received: Received, connection: object) -> None:
+        if received.target == "/health":
+            release.wait(10)
+        connection.sendall(OK)  # type: ignore[attr-defined]
+
+    with Upstream(slow_health) as upstream:
+        # `start_proxy` waits on /livez, which asks nobody.
+        proxy = start_proxy(upstream.url)
+        with ThreadPoolExecutor(20) as pool:
+            checks = [pool.submit(get, proxy.url, "/readyz") for _ in range(20)]
+            while not upstream.requests:
+                time.sleep(0.01)
+            assert request(proxy.url, "/api/2.0/mlflow/x").status == 200
+            assert not any(check.done() for check in checks)
+            release.set()
+            assert {check.result()[0] for check in checks} == {200}
+        # A verdict is reused for a while.
+        assert get(proxy.url, "/readyz")[0] == 200
+        asked = [r.target for r in upstream.requests if r.target == "/health"]
+        assert len(asked) == 1
+
+
+def probe(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    return subprocess.run(
+        [stack.ROOT / "scripts" / "probe.sh", *arguments],
+        env=environment | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+    )
+
+
+@pytest.mark.parametrize("mount", ["", "/mlflow/"])
+def test_probe_script(external_proxy: stack.Server, mount: str) -> None:
+    """The script's JSON has every probe with its verdict; exit code 0."""
+    run = probe(external_proxy.url + mount, "--json", "--write")
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert document["status"] == "ok"
+    assert [p["name"] for p in document["probes"]] == [*NAMES, "artifacts_write"]
+    assert all(p["success"] for p in document["probes"])
+    run = probe(external_proxy.url + mount)
+    assert run.returncode == 0
+    assert run.stdout.startswith("ok ")
+    assert "artifacts_api" in run.stdout
+
+
+def test_probe_script_without_the_proxy(external_registry: stack.Server) -> None:
+    """Directly, the registry's HTML is what fails: exit code 2."""
+    run = probe(external_registry.url)
+    assert run.returncode == 2
+    assert "404 with an HTML page" in run.stdout
+
+
+def test_probe_script_warns(external_proxy: stack.Server, tmp_path: Path) -> None:
+    """A failed optional probe is a warning: exit code 1."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("health: {probes: [{name: x, path: /api/2.0/mlflow/nope, optional: true}]}")
+    run = probe(external_proxy.url, "--rules", str(rules))
+    assert run.returncode == 1
+    assert run.stdout.startswith("warning ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("no-url",), ("--nope",), ("--timeout", "0"), ("--rules", "/none.yaml")]
+)
+def test_probe_script_unknown(arguments: tuple[str, ...]) -> None:
+    """What cannot be asked is unknown: exit code 3, and one line that says why."""
+    run = probe(*arguments)
+    assert run.returncode == 3
+    assert run.stderr.strip()
+    assert "Traceback" not in run.stderr
+
+
+def test_probe_script_sends_credentials_and_shows_none(start_proxy: StartProxy) -> None:
+    """Token, user and password reach the registry and no output."""
+    unauthorized = (
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n"
+        b'Content-Length: 35\r\n\r\n{"error_code": "UNAUTHENTICATED"}   '
+    )
+    with Upstream(unauthorized) as upstream:
+        proxy = start_proxy(upstream.url)
+        run = probe(proxy.url, "--json", MLFLOW_TRACKING_TOKEN="canary")
+        assert run.returncode == 2
+        assert "the credentials were refused" in run.stdout
+        assert {r.header("authorization")[0] for r in upstream.requests} == {"Bearer canary"}
+        with_password = proxy.url.replace("http://", "http://canary-user:canary-word@")
+        second = probe(with_password, "--json")
+        assert upstream.requests[-1].header("authorization")[0].startswith("Basic ")
+    for text in (run.stdout, run.stderr, second.stdout, second.stderr, proxy.text()):
+        assert "canary" not in text
+
+
+def test_probe_script_times_out() -> None:
+    """A silent registry costs the timeout, once for all probes."""
+    with Upstream(lambda _, connection: print(connection.recv(1))) as upstream:
+        run = probe(upstream.url, "--timeout", "0.5", "--json")
+    assert run.returncode == 2
+    document = json.loads(run.stdout)
+    assert {p["message"] for p in document["probes"]} == {"no answer within 0.5 s"}
+    assert all(p["response_time"] < 5 for p in document["probes"])

@@ -1,0 +1,74 @@
+"""Redirects of real servers never lead a client past the proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import stack
+from support.client import request
+from support.fixtures import StartProxy
+
+
+@pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
+def test_mlflow_redirects_doubled_slashes(
+    mlflow_server: stack.Server, start_proxy: StartProxy, mount: str
+) -> None:
+    """MLflow answers a doubled slash with a 308 that names itself; following it ends well."""
+    direct = request(mlflow_server.url, "/api/2.0/mlflow//experiments/search?max_results=1")
+    assert direct.status == 308
+    assert direct.headers["Location"].startswith(mlflow_server.url)
+
+    proxy = start_proxy(mlflow_server.url)
+    got = request(proxy.url, f"{mount}/api/2.0/mlflow//experiments/search?max_results=1")
+    assert got.status == 308
+    location = got.headers["Location"]
+    assert location.startswith(f"{proxy.url}{mount}/ajax-api/2.0/mlflow/experiments/search?")
+    followed = request(proxy.url, location.removeprefix(proxy.url))
+    assert followed.status == 200
+    assert b"experiments" in followed.body
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("http://$host:PORT/x", "PROXY/mlflow/x"),
+        ("//$host:PORT/x?y", "PROXY/mlflow/x?y"),
+        ("/x", "/mlflow/x"),
+        ("x", "x"),
+        ("https://elsewhere.example/x", "https://elsewhere.example/x"),
+    ],
+)
+def test_forms(start_proxy: StartProxy, tmp_path: Path, location: str, expected: str) -> None:
+    """Absolute, without a scheme, path only, relative, elsewhere."""
+    server = f"""
+      server {{
+        listen 127.0.0.1:PORT;
+        location / {{
+          add_header Content-Location "{location}" always;
+          add_header Location "{location}" always;
+          return 201;
+        }}
+      }}
+    """
+    with stack.nginx(tmp_path / "nginx", server) as upstream:
+        upstream.wait()
+        proxy = start_proxy(upstream.url)
+        got = request(proxy.url, "/mlflow/some/path")
+    for name in ("Location", "Content-Location"):
+        assert got.headers[name] == expected.replace("PROXY", proxy.url)
+
+
+def test_the_public_host_is_kept(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+    """The client's own name for the proxy comes back, whatever it is."""
+    proxy = start_proxy(mlflow_server.url)
+    port = proxy.url.rpartition(":")[2]
+    got = request(f"http://localhost:{port}", "/api/2.0/mlflow//experiments/search")
+    assert got.headers["Location"].startswith(f"http://localhost:{port}/ajax-api/")
+
+
+def test_keep_host_header(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+    """With keep_host_header the upstream names the proxy by itself; the mount still counts."""
+    proxy = start_proxy(mlflow_server.url, options=("--set", "keep_host_header=true"))
+    got = request(proxy.url, "/mlflow/api/2.0/mlflow//experiments/search")
+    assert got.headers["Location"].startswith(f"{proxy.url}/mlflow/ajax-api/2.0/mlflow/exp")
