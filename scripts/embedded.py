@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
+import time
 from pathlib import Path
 
 import stack
 
 DATA = stack.DATA / "registry"
+"""Experiments and models of the embedded registry; they are there again at the next start."""
 
 
 def main() -> int:
@@ -26,48 +29,62 @@ def main() -> int:
     parser.add_argument("--web", action="store_true")
     parser.add_argument("options", nargs="*")
     arguments = parser.parse_args()
-    host, _, port = arguments.listen.rpartition(":")
-
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.set())
-
-    with _Servers() as servers:
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+    # The demo starts from nothing and leaves nothing behind.
+    with tempfile.TemporaryDirectory() as scratch, _Servers() as servers:
         try:
-            python = stack.mlflow(3)
-            say("Starting the registry (MLflow on SQLite) ...")
-            registry = servers.add(stack.registry(DATA, ajax_only=True))
-            registry.wait("/health", progress=True)
-            rules = stack.write_rules(DATA / "rules.yaml", external=["127.0.0.1"])
-            say("Starting the proxy ...")
-            front = servers.add(
-                stack.proxy(
-                    registry.url,
-                    rules,
-                    log=DATA / "proxy.log",
-                    host=host or "127.0.0.1",
-                    port=None if arguments.demo else int(port),
-                    web=arguments.web,
-                    options=arguments.options,
-                )
-            )
-            front.wait("/livez")
+            return _run(arguments, Path(scratch) if arguments.demo else DATA, servers)
+        except _StoppedError:
+            say("\nStopping ...")
+            return 130 if arguments.demo else 0
         except (stack.StackError, subprocess.CalledProcessError) as error:
             say(f"Could not start: {error}")
             return 1
-        if stopped.is_set():
-            return 130
-        if arguments.demo:
-            return demo(python, registry.url, front.url)
-        explain(python, registry.url, front.url, arguments.web)
-        while not stopped.wait(0.5):
-            if (
-                ended := next((s for s in servers if s.process.poll() is not None), None)
-            ) is not None:
-                say(f"{ended.command[0]} ended by itself:\n{ended.tail()}")
-                return 1
-        say("\nStopping ...")
-    return 0
+
+
+def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
+    python = stack.mlflow(3)
+    say("Starting the registry (MLflow on SQLite) ...")
+    registry = servers.add(stack.registry(data, ajax_only=True))
+    registry.wait("/health", progress=True)
+    rules = stack.write_rules(data / "rules.yaml", external=["127.0.0.1"])
+    say("Starting the proxy ...")
+    host, _, port = arguments.listen.rpartition(":")
+    proxy = servers.add(
+        stack.proxy(
+            registry.url,
+            rules,
+            log=data / "proxy.log",
+            host=host or "127.0.0.1",
+            port=None if arguments.demo else int(port),
+            web=arguments.web,
+            options=arguments.options,
+        )
+    )
+    proxy.wait("/livez")
+    if arguments.demo:
+        return demo(python, registry.url, proxy.url)
+    explain(python, registry.url, proxy)
+    while True:
+        time.sleep(0.5)
+        for server in servers:
+            if server.process.poll() is not None:
+                raise stack.StackError(f"{server.command[0]} ended by itself:\n{server.tail()}")
+
+
+class _StoppedError(Exception):
+    """A signal asks us to stop."""
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _stop(*_: object) -> None:
+    # A second Ctrl-C must not keep us from stopping what we have started.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise _StoppedError
 
 
 class _Servers(list[stack.Server]):
@@ -85,26 +102,27 @@ class _Servers(list[stack.Server]):
             server.stop()
 
 
-def explain(python: Path, registry: str, proxy: str, web: bool) -> None:
+def explain(python: Path, registry: str, server: stack.Server) -> None:
     """Say what is there and what to try."""
+    proxy = server.url
+    web = re.search(r"Web server listening at (\S+)", server.text())
+    inspect = f"\n  Inspect        {web[1]}   (mitmweb)" if web else ""
     say(f"""
-  Tracking URI   {proxy}   (also {proxy}/mlflow and {proxy}/api/mlflow)
+  Tracking URI   {proxy}   (also {proxy}/mlflow and {proxy}/api/mlflow){inspect}
   Registry       {registry}   serves only /ajax-api/, like an external registry
   Web UI         {proxy}/
   Health         {proxy}/health/mlflow
   Data           {DATA}
 """)
-    if web:
-        say(f"  mitmweb prints its address and password in {DATA / 'proxy.log'}\n")
     say(f"""Paste this into another terminal:
 
-  MLFLOW_TRACKING_URI={proxy} {python} - <<'END'
-  import mlflow
-  with mlflow.start_run():
-      mlflow.log_metric("loss", 0.1)
-      mlflow.log_text("hello", "notes/hello.txt")
-      print(mlflow.artifacts.load_text(mlflow.get_artifact_uri("notes/hello.txt")))
-  END
+MLFLOW_TRACKING_URI={proxy} {python} - <<'END'
+import mlflow
+with mlflow.start_run():
+    mlflow.log_metric("loss", 0.1)
+    mlflow.log_text("hello", "notes/hello.txt")
+    print(mlflow.artifacts.load_text(mlflow.get_artifact_uri("notes/hello.txt")))
+END
 
 Press Ctrl-C to stop.""")
 
@@ -131,7 +149,7 @@ def demo(python: Path, registry: str, proxy: str) -> int:
 
 def _story(python: Path, url: str) -> dict[str, dict[str, object]]:
     script = stack.ROOT / "scripts" / "demo_client.py"
-    with (DATA / "demo.log").open("a") as log:
+    with (stack.DATA / "demo.log").open("a") as log:
         run = subprocess.run(
             [python, script, url], stdout=subprocess.PIPE, stderr=log, timeout=600, check=False
         )

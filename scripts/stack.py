@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,7 +46,7 @@ class Server:
         self.log = log
         self.command = [str(part) for part in command]
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with log.open("wb") as output:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -62,41 +62,42 @@ class Server:
         Raises:
             StackError: it ended or the time ran out.
         """
+        return self._wait(lambda: self._answers(path), seconds, progress)
+
+    def wait_for_port(self, *, seconds: float = 60) -> Self:
+        """Wait until it accepts connections, for servers with a certificate nobody trusts."""
+        return self._wait(self._accepts, seconds, False)
+
+    def _wait(self, is_up: Callable[[], bool], seconds: float, progress: bool) -> Self:
+        dots = progress and sys.stderr.isatty()
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise StackError(
-                    f"{self.command[0]} exited with {self.process.returncode}:\n{self.tail()}"
-                )
-            try:
-                with urllib.request.urlopen(self.url + path, timeout=2):  # noqa: S310
-                    return self
-            except urllib.error.HTTPError:
+        while self.process.poll() is None and time.monotonic() < end:
+            if is_up():
+                if dots:
+                    print(file=sys.stderr)
                 return self
-            except OSError:
-                time.sleep(0.1)
-            if progress and sys.stderr.isatty():
+            if dots:
                 print(".", end="", file=sys.stderr, flush=True)
-        self.stop()
-        raise StackError(f"{self.command[0]} did not answer on {self.url}{path}:\n{self.tail()}")
+            time.sleep(0.1)
+        code = self.stop()
+        raise StackError(f"{self.command[0]} did not start (exit code {code}):\n{self.tail()}")
 
-    def wait_for_port(self, *, seconds: float = 30) -> Self:
-        """Wait until it accepts connections, for servers with a certificate nobody trusts.
+    def _answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=2):  # noqa: S310
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
 
-        Raises:
-            StackError: it ended or the time ran out.
-        """
+    def _accepts(self) -> bool:
         host, _, port = self.url.rpartition("/")[2].partition(":")
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                socket.create_connection((host, int(port)), timeout=1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return self
-        self.stop()
-        raise StackError(f"{self.command[0]} does not listen on {self.url}:\n{self.tail()}")
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self, sig: int = signal.SIGTERM, *, seconds: float = 10) -> int:
         """End it and all that it started; returns its exit code."""

@@ -128,5 +128,5 @@ def test_an_unclear_position_is_a_start_up_error(
     """A switch that is neither on nor off ends the proxy at start."""
     with pytest.raises(stack.StackError) as error:
         start_proxy("http://127.0.0.1:9", env=env)
-    assert "exited with 1" in str(error.value)
+    assert "(exit code 1)" in str(error.value)
     assert message in str(error.value)

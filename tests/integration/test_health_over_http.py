@@ -187,4 +187,3 @@ def test_probe_script_times_out() -> None:
     assert run.returncode == 2
     document = json.loads(run.stdout)
     assert {p["message"] for p in document["probes"]} == {"no answer within 0.5 s"}
-    assert all(p["response_time"] < 5 for p in document["probes"])

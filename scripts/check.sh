@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Format, lint and types. `scripts/check.sh --fix` mends what can be mended.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+scripts/setup.sh --dev
+if [[ ${1:-} == --fix ]]; then
+    .venv/bin/ruff check --quiet --fix .
+    .venv/bin/ruff format --quiet .
+fi
+.venv/bin/ruff format --check --quiet . || { echo "unformatted files; run scripts/check.sh --fix" >&2; exit 1; }
+.venv/bin/ruff check --quiet .
+.venv/bin/mypy
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Checks, then all tests with real servers. Installs what they need below .venv and .run.
+#
+#   scripts/test.sh [--all-pythons] [PYTEST OPTIONS...]
+#
+# With --all-pythons also with Python 3.11, which means mitmproxy 11.0, if that Python is found.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+source scripts/lib.sh
+
+all=
+if [[ ${1:-} == --all-pythons ]]; then all=yes; shift; fi
+scripts/check.sh
+scripts/setup-mlflow.sh 3 >/dev/null
+scripts/setup-mlflow.sh 2 >/dev/null
+scripts/setup-nginx.sh >/dev/null
+
+run_tests() {
+    say "Testing with $("$1" -V) and $("$1" -c 'from mitmproxy import version; print(version.MITMPROXY)')"
+    "$1" -m pytest "${@:2}"
+}
+run_tests .venv/bin/python "$@"
+if [[ -n $all ]]; then
+    for python in $(find_pythons); do
+        [[ $("$python" -c 'import sys; print(sys.version_info.minor)') == 11 ]] || continue
+        PYTHON=$python VENV=$root/.run/python3.11 scripts/setup.sh --dev
+        run_tests .run/python3.11/bin/python "$@"
+        break
+    done
+fi

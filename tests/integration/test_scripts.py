@@ -1,0 +1,199 @@
+"""The scripts, as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+from support.client import request
+from support.upstream import Upstream
+
+RUN = stack.ROOT / "scripts" / "run.sh"
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+
+
+class Terminal:
+    """A script in a terminal of its own, so that Ctrl-C is a Ctrl-C."""
+
+    def __init__(self, *command: str | Path) -> None:
+        self.text = ""
+        self.pid, self.file = pty.fork()
+        if self.pid == 0:
+            os.chdir("/")
+            os.execve(command[0], [str(part) for part in command], ENV)
+
+    def read_until(self, pattern: str, seconds: float = 120) -> re.Match[str]:
+        """Wait for a pattern in the output."""
+        end = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.text)):
+            assert time.monotonic() < end, self.text
+            if select.select([self.file], [], [], 0.5)[0]:
+                try:
+                    self.text += os.read(self.file, 65536).decode(errors="replace")
+                except OSError:  # Linux reports the end of a terminal as an error.
+                    pytest.fail(f"ended without {pattern!r}:\n{self.text}")
+        return found
+
+    def finish(self) -> int:
+        """Wait for the end and return the exit code."""
+        while True:
+            try:
+                if not (data := os.read(self.file, 65536)):
+                    break
+            except OSError:
+                break
+            self.text += data.decode(errors="replace")
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def processes(mark: str) -> list[str]:
+    """Command lines of running processes that contain a text."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if mark in line:
+            lines.append(line)
+    return lines
+
+
+@pytest.mark.parametrize("web", [False, True])
+def test_embedded_registry(web: bool) -> None:
+    """One command, a working tracking URI, an example that works as pasted, and a clean end."""
+    port = stack.free_port()
+    command: list[str | Path] = [RUN, "--listen", f"127.0.0.1:{port}"]
+    if web:
+        command += ["--web", "--", "--set", "web_open_browser=false"]
+        command += ["--set", f"web_port={stack.free_port()}"]
+    terminal = Terminal(*command)
+    terminal.read_until("Press Ctrl-C to stop")
+    assert f"Tracking URI   http://127.0.0.1:{port} " in terminal.text
+    registry = terminal.read_until(r"Registry +(http://\S+)")[1]
+    pasted = terminal.text.replace("\r\n", "\n").partition("another terminal:\n")[2]
+    pasted = pasted.partition("Press")[0]
+    example = subprocess.run(
+        ["bash", "-c", pasted], env=ENV, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert example.returncode == 0, example.stderr
+    assert "hello" in example.stdout.splitlines()
+    assert (b"mitmweb" in b"".join(_children(terminal.pid))) is web
+    if web:
+        inspect = terminal.read_until(r"Inspect +(http://\S+)")[1]
+        base, _, query = inspect.rpartition("/")
+        assert request(base, "/" + query).status in (200, 302)
+
+    os.write(terminal.file, b"\x03")
+    assert terminal.finish() == 0
+    assert "Stopping" in terminal.text
+    assert processes(f"--port {registry.rpartition(':')[2]}") == []
+    assert processes(f"--listen-port {port}") == []
+
+
+def _children(pid: int) -> Iterator[bytes]:
+    """Command lines of all descendants of a process."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield Path(f"/proc/{child}/cmdline").read_bytes()
+            yield from _children(int(child))
+
+
+def test_demo() -> None:
+    """The whole story as a table; only the proxied column decides."""
+    run = subprocess.run(
+        [RUN, "--demo"], env=ENV, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr + run.stdout
+    rows = [line for line in run.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == 10
+    for row in rows[2:]:
+        _, _, direct, proxied, _ = (cell.strip() for cell in row.split("|"))
+        assert direct == "fails: the client prints an HTML page"
+        assert proxied.startswith("ok: ")
+
+
+def test_production(tmp_path: Path) -> None:
+    """`--upstream` becomes mitmdump itself: signals arrive, options are passed on."""
+    port = stack.free_port()
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    with Upstream() as upstream:
+        command: list[str | Path] = [
+            RUN,
+            "--upstream",
+            upstream.url,
+            "--listen",
+            f"127.0.0.1:{port}",
+        ]
+        command += ["--", "--set", f"mlflow_rules={rules}", "-w", tmp_path / "flows"]
+        server = stack.Server(command, url=f"http://127.0.0.1:{port}", log=tmp_path / "log")
+        with server:
+            server.wait("/livez")
+            got = request(server.url, "/mlflow/api/2.0/mlflow/x?token=secret")
+            assert got.status == 200
+            assert upstream.requests[-1].target == "/ajax-api/2.0/mlflow/x?token=secret"
+            assert b"mitmdump" in Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+            os.kill(server.process.pid, signal.SIGTERM)
+            assert server.process.wait(20) == 0
+        assert "secret" not in server.text()
+        assert (tmp_path / "flows").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nope"], "unknown option: --nope"),
+        (["--listen", "nonsense"], "expected HOST:PORT"),
+        (["--upstream"], "--upstream needs a URL"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], message: str) -> None:
+    """Arguments that make no sense are named."""
+    run = subprocess.run(
+        [RUN, *arguments], env=ENV, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode != 0
+    assert message in run.stderr
+
+
+def test_bad_rules_end_the_proxy_with_one_message(tmp_path: Path) -> None:
+    """Exit code 1 and a message without a traceback."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("mounts: 5\n")
+    run = subprocess.run(
+        [
+            Path(sys.executable).parent / "mitmdump",
+            *("--mode", "reverse:http://127.0.0.1:9", "--listen-port", str(stack.free_port())),
+            *("-s", stack.MAIN, "--set", f"mlflow_rules={rules}"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+    )
+    assert run.returncode == 1
+    output = run.stdout + run.stderr
+    assert output.count(f"{rules}:1: mounts: 5: expected a list") == 1
+    assert "Traceback" not in output
+
+
+def test_setup_is_quick_when_nothing_has_changed() -> None:
+    """The second run does nothing and says nothing."""
+    setup = stack.ROOT / "scripts" / "setup.sh"
+    subprocess.run([setup, "--dev"], env=ENV, check=True, timeout=300)
+    stamp = stack.ROOT / ".venv" / ".made-from"
+    before = stamp.stat().st_mtime_ns
+    run = subprocess.run([setup], env=ENV, capture_output=True, check=True, timeout=30)
+    assert (run.stdout, run.stderr) == (b"", b"")
+    assert stamp.stat().st_mtime_ns == before
