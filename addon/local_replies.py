@@ -23,6 +23,7 @@ from mitmproxy.proxy.commands import Command
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
+    RequestData,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -52,6 +53,8 @@ _NEEDED = (
     "state_consume_request_body",
     "state_consume_response_body",
     "state_errored",
+    "state_stream_request_body",
+    "state_stream_response_body",
     "state_wait_for_request_headers",
     "state_wait_for_response_headers",
 )
@@ -110,6 +113,11 @@ def _status(code: Any) -> int | None:
     return status
 
 
+def _is_empty(event: Any) -> bool:
+    """An empty DATA frame of HTTP/2 would go over HTTP/1 as the chunk that ends a body."""
+    return isinstance(event, RequestData | ResponseData) and not event.data
+
+
 def _stream_class(
     original: type[layers.http.HttpStream], make_reply: MakeReply
 ) -> type[layers.http.HttpStream]:
@@ -140,6 +148,14 @@ def _stream_class(
                 # send_response leaves this to the end of the request, which nobody waits for.
                 self.client_state = self.state_errored
                 yield from self.flow_done()
+
+        def state_stream_request_body(self, event: Any) -> CommandGenerator[None]:
+            if not _is_empty(event):
+                yield from super().state_stream_request_body(event)
+
+        def state_stream_response_body(self, event: Any) -> CommandGenerator[None]:
+            if not _is_empty(event):
+                yield from super().state_stream_response_body(event)
 
         def state_consume_response_body(self, event: Any) -> CommandGenerator[None]:
             if (

@@ -69,7 +69,11 @@ class MlflowProxy:
         self._uninstall: Callable[[], None] | None = None
 
     def load(self, loader: Loader) -> None:
-        """Register the options and take over mitmproxy's own answers."""
+        """Register the options and take over mitmproxy's own answers.
+
+        mitmproxy connects upstream as soon as a client does, by default. When that fails, the
+        client gets an empty reply before any hook runs; so connections wait for a request.
+        """
         loader.add_option(
             "mlflow_rules", str, str(DEFAULT_RULES), "Path of the rules file of the MLflow proxy."
         )
@@ -81,6 +85,12 @@ class MlflowProxy:
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
         self._uninstall = local_replies.install(self.own_reply)
+        # Before the first listener opens; a bare test context has no such option.
+        if "connection_strategy" in ctx.options:
+            # Setting confdir, to what it is, makes mitmproxy read its certificates now. It would
+            # do so after the listeners are open, and a request in between ends it with an error
+            # (see the FIXME in mitmproxy/addons/tlsconfig.py, `running`).
+            ctx.options.update(connection_strategy="lazy", confdir=ctx.options.confdir)
 
     def configure(self, updated: set[str]) -> None:
         """Read the rules when an option of ours has changed."""
@@ -102,15 +112,6 @@ class MlflowProxy:
             return
         filters = {r.name: parse_request_filter(r.filter) for r in rules.rewrites if r.filter}
         self.settings = Settings(rules, enabled, filters)
-
-    def running(self) -> None:
-        """Connect upstream only when a request is there.
-
-        With the default, "eager", a client whose upstream is down gets an empty reply before any
-        hook runs.
-        """
-        if "connection_strategy" in ctx.options:
-            ctx.options.update(connection_strategy="lazy")
 
     def done(self) -> None:
         """Give mitmproxy its own answers back."""

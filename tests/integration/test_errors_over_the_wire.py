@@ -238,3 +238,28 @@ def test_real_not_found(external_proxy: stack.Server) -> None:
     got = request(external_proxy.url, "/api/2.0/mlflow/runs/get", method="DELETE")
     assert got.status == 405
     assert json.loads(got.body)["error_code"] == "ENDPOINT_NOT_FOUND"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_first_requests_of_a_starting_proxy(tmp_path: Path, scheme: str) -> None:
+    """From the moment it listens it answers in JSON, and no request can end its start."""
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    # mitmproxy makes new certificates in an empty folder, which takes a while.
+    options = ("--set", f"confdir={tmp_path / 'conf'}")
+    upstream = f"{scheme}://127.0.0.1:{stack.free_port()}"
+    with stack.proxy(upstream, rules, log=tmp_path / "log", options=options) as proxy:
+        address = ("127.0.0.1", int(proxy.url.rpartition(":")[2]))
+        answers: list[bytes] = []
+        while len(answers) < 50:
+            assert proxy.process.poll() is None, proxy.text()
+            try:
+                connection = socket.create_connection(address, timeout=10)
+            except ConnectionRefusedError:
+                continue
+            with connection:
+                connection.sendall(
+                    b"GET /api/2.0/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                )
+                answers.append(connection.recv(65536))
+        assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 502 Bad Gateway"}
+        assert "Traceback" not in proxy.text()
