@@ -244,10 +244,10 @@ def test_real_not_found(external_proxy: stack.Server) -> None:
 def test_the_first_requests_of_a_starting_proxy(tmp_path: Path, scheme: str) -> None:
     """From the moment it listens it answers in JSON, and no request can end its start."""
     rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
-    # mitmproxy makes new certificates in an empty folder, which takes a while.
-    options = ("--set", f"confdir={tmp_path / 'conf'}")
+    # mitmproxy makes its certificates in the home folder.
+    env = {"HOME": str(tmp_path)}
     upstream = f"{scheme}://127.0.0.1:{stack.free_port()}"
-    with stack.proxy(upstream, rules, log=tmp_path / "log", options=options) as proxy:
+    with stack.proxy(upstream, rules, log=tmp_path / "log", env=env) as proxy:
         address = ("127.0.0.1", int(proxy.url.rpartition(":")[2]))
         answers: list[bytes] = []
         while len(answers) < 50:
