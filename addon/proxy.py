@@ -16,9 +16,11 @@ from typing import Any, TypedDict, cast
 
 from mitmproxy import ctx, exceptions, flowfilter, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import ReverseMode
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from . import errors, gate, health_service, local_replies, rewrite, streaming, target
+from . import errors, gate, health_service, local_replies, rewrite, streaming, target, wide_reads
 from .filters import parse_request_filter
 from .rules import HEALTH_PATHS, Endpoint, Health, RewriteRule, Rules, RulesError, load
 
@@ -118,6 +120,14 @@ class MlflowProxy:
         if self._uninstall is not None:
             self._uninstall()
             self._uninstall = None
+
+    def client_connected(self, client: Client) -> None:
+        """Read from the client in large portions."""
+        wide_reads.widen(ctx.master.addons.get("proxyserver"), client, client)
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """Read from the upstream in large portions."""
+        wide_reads.widen(ctx.master.addons.get("proxyserver"), data.client, data.server)
 
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
