@@ -87,6 +87,7 @@ class MlflowProxy:
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
         self._uninstall = local_replies.install(self.own_reply)
+        wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:
             # Setting confdir, to what it is, makes mitmproxy read its certificates now. It would

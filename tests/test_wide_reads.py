@@ -1,6 +1,7 @@
 """Reading in large portions."""
 
 import asyncio
+import platform
 from types import SimpleNamespace
 
 from mitmproxy.test import tflow
@@ -23,6 +24,11 @@ def test_a_reader_gives_all_it_has() -> None:
         return short, len(await reader.read(65535))
 
     assert asyncio.run(read()) == (1, wide_reads.READ_SIZE)
+
+
+def test_keep_buffers() -> None:
+    """On Linux with glibc the allocator takes the settings."""
+    assert wide_reads.keep_buffers() is (platform.libc_ver()[0] == "glibc")
 
 
 def test_a_changed_mitmproxy_is_no_error() -> None:

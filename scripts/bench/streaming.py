@@ -1,12 +1,15 @@
 """Artifacts of 1 GiB through the proxy and through nginx, side by side.
 
-Both stand in front of the same store (nginx, files in memory where the machine allows it) and do
-the same: stream without buffering. Pairs alternate, so that what else the machine does meets both.
+Both stand in the same place and do the same: rewrite and stream without buffering. Downloads come
+from nginx with the file in memory, where the machine allows it; uploads go to a server that reads
+and drops them, because one that stores them varies more than what is measured. Pairs alternate, so
+that what else the machine does meets both.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import platform
 import socket
@@ -25,7 +28,7 @@ PATH = "/2.0/mlflow-artifacts/artifacts/"
 NGINX = """
   server {
     listen 127.0.0.1:PORT;
-    location /ajax-api/ { root FOLDER; dav_methods PUT; create_full_put_path on; }
+    location /ajax-api/ { root FOLDER; }
   }
 """
 NGINX_PROXY = """
@@ -57,6 +60,26 @@ def download(url: str, name: str) -> float:
             received += count
     assert received > SIZE, received
     return time.perf_counter() - start
+
+
+def drop_uploads(port: int) -> None:
+    """Serve PUT requests: read the body, drop it, answer 201."""
+    buffer = bytearray(2**20)
+    with socket.create_server(("127.0.0.1", port)) as server:
+        while True:
+            with server.accept()[0] as connection:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    if not (data := connection.recv(65536)):
+                        break
+                    head += data
+                else:
+                    left = SIZE - len(head.partition(b"\r\n\r\n")[2])
+                    while left > 0 and (count := connection.recv_into(buffer)):
+                        left -= count
+                    connection.sendall(
+                        b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    )
 
 
 def upload(url: str, source: Path) -> float:
@@ -98,34 +121,40 @@ def run(folder: Path, pairs: int) -> None:
         block = os.urandom(2**20)
         for _ in range(SIZE // len(block)):
             file.write(block)
-    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
-    with stack.nginx(folder / "store", NGINX.replace("FOLDER", str(folder / "files"))) as store:
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
+    print("throughput of the proxy, nginx = 1 (median, minimum to maximum of the pairs)")
+    sink = stack.free_port()
+    process = multiprocessing.Process(target=drop_uploads, args=(sink,), daemon=True)
+    process.start()
+    config = NGINX.replace("FOLDER", str(folder / "files"))
+    with stack.nginx(folder / "store", config) as store:
         store.wait()
-        config = NGINX_PROXY.replace("STORE", store.url.removeprefix("http://"))
-        with (
-            stack.nginx(folder / "nginx", config) as nginx,
-            stack.proxy(store.url, rules, log=folder / "log", options=("-q",)) as proxy,
-        ):
-            nginx.wait()
-            proxy.wait("/livez")
-            print(f"{platform.platform()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
-            print("throughput of the proxy, nginx = 1 (median, minimum to maximum of the pairs)")
-            measures: dict[str, Callable[[str], float]] = {
-                "download 1 GiB": lambda url: download(url, "down"),
-                "upload 1 GiB": lambda url: upload(url, artifact),
-            }
-            for name, measure in measures.items():
-                measure(proxy.url), measure(nginx.url)  # warm up
-                ratios = []
-                for pair in range(pairs):
-                    order = [proxy.url, nginx.url] if pair % 2 else [nginx.url, proxy.url]
-                    seconds = {url: measure(url) for url in order}
-                    ratios.append(seconds[nginx.url] / seconds[proxy.url])
-                print(
-                    f"  {name:15} {statistics.median(ratios):.2f}x "
-                    f"({min(ratios):.2f} to {max(ratios):.2f})"
-                )
-            print(f"  peak memory     {proxy.memory() / 2**20:.0f} MiB")
+        compare(folder / "down", store.url, pairs, lambda url: download(url, "down"))
+    compare(folder / "up", f"http://127.0.0.1:{sink}", pairs, lambda url: upload(url, artifact))
+    process.terminate()
+
+
+def compare(folder: Path, upstream: str, pairs: int, measure: Callable[[str], float]) -> None:
+    """Print the ratio for one kind of transfer."""
+    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
+    config = NGINX_PROXY.replace("STORE", upstream.removeprefix("http://"))
+    with (
+        stack.nginx(folder / "nginx", config) as nginx,
+        stack.proxy(upstream, rules, log=folder / "log", options=("-q",)) as proxy,
+    ):
+        nginx.wait()
+        proxy.wait("/livez")
+        measure(proxy.url), measure(nginx.url)  # warm up
+        ratios = []
+        for pair in range(pairs):
+            order = [proxy.url, nginx.url] if pair % 2 else [nginx.url, proxy.url]
+            seconds = {url: measure(url) for url in order}
+            ratios.append(seconds[nginx.url] / seconds[proxy.url])
+        print(
+            f"  {folder.name:5} {statistics.median(ratios):.2f}x "
+            f"({min(ratios):.2f} to {max(ratios):.2f}), peak memory {proxy.memory() >> 20} MiB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
