@@ -140,6 +140,8 @@ class MlflowProxy:
 
     def request(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide for a flow that did not pass `requestheaders`; look into GraphQL bodies."""
+        if flow.response is not None:
+            return None  # Somebody has answered already.
         try:
             decision = _decision(flow)
             later = None
@@ -148,7 +150,6 @@ class MlflowProxy:
                 decision = _decision(flow)
             if (
                 decision is not None
-                and not decision["answered"]
                 and (field := decision["graphql_field"])
                 and gate.names_field(flow.request.raw_content or b"", field)
             ):
