@@ -17,7 +17,6 @@ from typing import NoReturn
 
 from . import health, rules
 
-DEFAULT_RULES = Path(__file__).resolve().parent.parent / "rules.yaml"
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
 
@@ -49,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
     probe.add_argument("--write", action="store_true", help="put, read and delete an artifact too")
     probe.add_argument("--timeout", type=float, metavar="SECONDS", help="for each probe")
-    probe.add_argument("--rules", type=Path, default=DEFAULT_RULES, help="file with the probes")
+    probe.add_argument(
+        "--rules", type=Path, default=rules.DEFAULT_PATH, help="file with the probes"
+    )
     probe.set_defaults(run=_probe)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from .errors import Reply, json_reply
 from .rules import Endpoint, RulesError
-from .target import Target, fold
+from .target import fold
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
 DISABLED = "ARTIFACTS_DISABLED"
@@ -41,13 +41,17 @@ def artifacts_enabled(from_rules: bool, environment: str | None, option: str) ->
     return from_rules
 
 
-def artifact_endpoint(path: str, endpoints: Iterable[Endpoint]) -> Endpoint | None:
-    """Find what makes a path (decoded, below the mount) an artifact request.
+def artifact_endpoint(paths: Iterable[str], endpoints: Iterable[Endpoint]) -> Endpoint | None:
+    """Find what makes a request an artifact request.
 
-    The path is read twice, as MLflow reads it and folded (see `target.fold`): whoever stands
+    Each path is read twice, as MLflow reads it and folded (see `target.fold`): whoever stands
     between may resolve what MLflow itself would not.
+
+    Args:
+        paths: the paths (decoded, below the mount) under which the request may arrive.
+        endpoints: what counts as an artifact request.
     """
-    readings = {path, fold(path), path.rstrip("/")}
+    readings = {reading for path in paths for reading in (path, fold(path), path.rstrip("/"))}
     for endpoint in endpoints:
         if any(endpoint.path.fullmatch(reading) for reading in readings):
             return endpoint
@@ -81,9 +85,3 @@ def refusal() -> Reply:
             "message": "Artifact storage is not configured. Please contact your administrator.",
         },
     )
-
-
-def is_artifact_request(target: Target, endpoints: Iterable[Endpoint]) -> bool:
-    """Tell whether a target moves artifacts itself, so that its bodies may be large."""
-    endpoint = artifact_endpoint(target.path, endpoints)
-    return endpoint is not None and endpoint.graphql_field is None

@@ -22,14 +22,20 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from . import errors, gate, health_service, local_replies, rewrite, streaming, target, wide_reads
 from .filters import parse_request_filter
-from .rules import HEALTH_PATHS, Endpoint, Health, RewriteRule, Rules, RulesError, load
+from .rules import (
+    DEFAULT_PATH,
+    HEALTH_PATHS,
+    Health,
+    RewriteRule,
+    Rules,
+    RulesError,
+    load,
+)
 
 logger = logging.getLogger(__name__)
 
 DECISION = "mlflow"
 """Key in `flow.metadata`."""
-
-DEFAULT_RULES = Path(__file__).resolve().parent.parent / "rules.yaml"
 
 
 class Decision(TypedDict):
@@ -77,7 +83,7 @@ class MlflowProxy:
         client gets an empty reply before any hook runs; so connections wait for a request.
         """
         loader.add_option(
-            "mlflow_rules", str, str(DEFAULT_RULES), "Path of the rules file of the MLflow proxy."
+            "mlflow_rules", str, str(DEFAULT_PATH), "Path of the rules file of the MLflow proxy."
         )
         loader.add_option(
             "mlflow_serve_artifacts",
@@ -261,8 +267,12 @@ class MlflowProxy:
 
         applicable = self._applicable(flow, settings, external)
         sent, decision["rule"] = rewrite.rewrite(read, applicable, base_path)
-        decision["api"] = rules.is_api_path(read.path)
-        endpoint = _endpoint(read, sent, decision["rule"], base_path, rules.artifacts.endpoints)
+        # Judge the path as it came, and as it goes where a rule has changed it.
+        paths = [read.path]
+        if decision["rule"] and (going := target.read(sent[len(base_path) :], ("",))):
+            paths.append(going.path)
+        decision["api"] = any(rules.is_api_path(path) for path in paths)
+        endpoint = gate.artifact_endpoint(paths, rules.artifacts.endpoints)
         if endpoint is not None and not settings.artifacts_enabled:
             decision["graphql_field"] = endpoint.graphql_field
             # A GraphQL request is judged by its body, which has to be short enough to be read.
@@ -344,17 +354,6 @@ def _map_locations(
             mount=decision["mount"],
             base_path=rules.upstream.base_path,
         )
-
-
-def _endpoint(
-    read: target.Target, sent: str, rule: str | None, base_path: str, endpoints: list[Endpoint]
-) -> Endpoint | None:
-    """Judge the path as it came, and as it goes where a rule changed it."""
-    found = gate.artifact_endpoint(read.path, endpoints)
-    if found is None and rule is not None:
-        going = target.read(sent[len(base_path) :], ("",))
-        found = gate.artifact_endpoint(going.path, endpoints) if going else None
-    return found
 
 
 def _request_length(request: http.Request) -> int | None:

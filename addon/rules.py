@@ -28,6 +28,9 @@ from pydantic import (
 
 from . import yaml_lines
 
+DEFAULT_PATH = Path(__file__).resolve().parent.parent / "rules.yaml"
+"""The file that is shipped, beside the package."""
+
 SIZE_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 

@@ -39,14 +39,6 @@ class Target:
         """The index in `raw` at which the character `path[index]` begins."""
         return index if self.offsets is None else self.offsets[index]
 
-    def folded(self) -> str:
-        """The most suspicious reading of the path, for decisions that must not be talked around.
-
-        Decoded until nothing changes, backslashes as slashes, matrix parameters dropped, slashes
-        merged, dot segments resolved: what some server or middlebox upstream might make of it.
-        """
-        return fold(self.path)
-
 
 def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
     """Read a request target in origin form (RFC 9112, section 3.2.1).
@@ -76,7 +68,11 @@ def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
 
 
 def fold(path: str) -> str:
-    """See `Target.folded`."""
+    """The most suspicious reading of a path, for decisions that must not be talked around.
+
+    Decoded until nothing changes, backslashes as slashes, matrix parameters dropped, slashes
+    merged, dot segments resolved: what some server or middlebox upstream might make of it.
+    """
     if not _NEEDS_FOLDING.search(path):
         return path
     while (decoded := unquote(path, errors="surrogateescape")) != path:

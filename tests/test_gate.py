@@ -98,13 +98,13 @@ OTHER_PATHS = [
 @pytest.mark.parametrize("path", ARTIFACT_PATHS)
 def test_artifact_endpoint(path: str) -> None:
     """All four groups of MLflow's artifact endpoints, however spelled."""
-    assert gate.artifact_endpoint(path, ENDPOINTS) is not None
+    assert gate.artifact_endpoint([path], ENDPOINTS) is not None
 
 
 @pytest.mark.parametrize("path", OTHER_PATHS)
 def test_other_endpoint(path: str) -> None:
     """Everything else works on while artifacts are off."""
-    assert gate.artifact_endpoint(path, ENDPOINTS) is None
+    assert gate.artifact_endpoint([path], ENDPOINTS) is None
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from mitmproxy.test import taddons, tflow, tutils
 
 from addon import gate, proxy, target
 from addon.proxy import MlflowProxy
-
-RULES = Path(__file__).resolve().parent.parent / "rules.yaml"
+from addon.rules import DEFAULT_PATH as RULES
 
 
 @pytest.fixture
@@ -224,6 +223,21 @@ def test_a_rewrite_does_not_lead_around_the_switch(
     addon.requestheaders(flow)
     assert flow.response is not None
     assert flow.response.status_code == 503
+
+
+def test_a_rewrite_to_the_api_is_the_api(
+    addon: MlflowProxy, context: taddons.context, tmp_path: Path
+) -> None:
+    """Where a rule leads to the API, its errors become JSON."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rewrites: [{name: old, match: ^/old/, replace: /api/}]\nerrors: {api_paths: [/api/.*]}"
+    )
+    context.configure(addon, mlflow_rules=str(rules))
+    flow = make_flow("/old/x")
+    addon.requestheaders(flow)
+    response = respond(addon, flow, status=404, headers={"content-type": "text/html"})
+    assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(
