@@ -110,6 +110,11 @@ def test_json_passes(body: bytes, content_type: str, encoding: str) -> None:
     assert convert(body, content_type=content_type, encoding=encoding) is None
 
 
+def test_a_cut_body_is_never_json() -> None:
+    """What was dropped might have been anything, so the rest does not pass for a document."""
+    assert convert(b"{}", content_type="application/json", whole=False) is not None
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"", b"{broken", b"[" * 100_000])
 def test_what_only_claims_to_be_json_is_converted(body: bytes) -> None:
     """A Content-Type of JSON does not make a page JSON."""
