@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,21 @@ def addon(context: taddons.context) -> MlflowProxy:
     assert isinstance(addon, MlflowProxy)
     context.configure(addon, mlflow_rules=str(RULES))
     return addon
+
+
+UseRules = Callable[[str], None]
+
+
+@pytest.fixture
+def use_rules(context: taddons.context, tmp_path: Path) -> UseRules:
+    """Configures the addon with the text of a rules file."""
+
+    def use(text: str) -> None:
+        rules = tmp_path / "rules.yaml"
+        rules.write_text(text)
+        context.configure(context.master.addons.chain[-1], mlflow_rules=str(rules))
+
+    return use
 
 
 def make_flow(
@@ -101,26 +116,18 @@ def test_request_decides_what_requestheaders_did_not(addon: MlflowProxy) -> None
     assert flow.request.path == "/ajax-api/2.0/mlflow/runs/get"
 
 
-def test_hooks_decide_once(addon: MlflowProxy, context: taddons.context, tmp_path: Path) -> None:
+def test_hooks_decide_once(addon: MlflowProxy, use_rules: UseRules) -> None:
     """The second hook changes nothing, also where a rule would match its own result."""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(
-        "rewrites: [{name: grow, match: ^/a, replace: /a/a}]\nupstream: {base_path: /b}"
-    )
-    context.configure(addon, mlflow_rules=str(rules))
+    use_rules("rewrites: [{name: grow, match: ^/a, replace: /a/a}]\nupstream: {base_path: /b}")
     flow = make_flow("/a")
     addon.requestheaders(flow)
     addon.request(flow)
     assert flow.request.path == "/b/a/a"
 
 
-def test_replay_keeps_mount_and_base_path(
-    addon: MlflowProxy, context: taddons.context, tmp_path: Path
-) -> None:
+def test_replay_keeps_mount_and_base_path(addon: MlflowProxy, use_rules: UseRules) -> None:
     """A replayed flow goes upstream under the same path as the first time."""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(RULES.read_text().replace('base_path: ""', "base_path: /base"))
-    context.configure(addon, mlflow_rules=str(rules))
+    use_rules(RULES.read_text().replace('base_path: ""', "base_path: /base"))
     flow = make_flow("/mlflow/api/2.0/mlflow/x")
     addon.requestheaders(flow)
     first = flow.request.path
@@ -173,11 +180,9 @@ def test_forward_proxy_touches_listed_hosts_alone(
     assert health.response is None
 
 
-def test_rules_with_filters(addon: MlflowProxy, context: taddons.context, tmp_path: Path) -> None:
+def test_rules_with_filters(addon: MlflowProxy, use_rules: UseRules) -> None:
     """A rule's filter expression decides with the request at hand."""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text('rewrites: [{name: a, match: ^/a, replace: /b, filter: "~m PUT"}]')
-    context.configure(addon, mlflow_rules=str(rules))
+    use_rules('rewrites: [{name: a, match: ^/a, replace: /b, filter: "~m PUT"}]')
     for method, path in (("PUT", "/b"), ("GET", "/a")):
         flow = make_flow("/a", method=method)
         addon.requestheaders(flow)
@@ -209,31 +214,23 @@ def test_disabled_artifacts(
     assert other.response is None
 
 
-def test_a_rewrite_does_not_lead_around_the_switch(
-    addon: MlflowProxy, context: taddons.context, tmp_path: Path
-) -> None:
+def test_a_rewrite_does_not_lead_around_the_switch(addon: MlflowProxy, use_rules: UseRules) -> None:
     """Where a rule leads to artifacts, the path that goes upstream counts."""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(
+    use_rules(
         "rewrites: [{name: files, match: ^/files/, replace: /api/2.0/mlflow-artifacts/a/}]\n"
         "artifacts: {enabled: false, endpoints: [{path: /api/2.0/mlflow-artifacts/.*}]}"
     )
-    context.configure(addon, mlflow_rules=str(rules))
     flow = make_flow("/files/x")
     addon.requestheaders(flow)
     assert flow.response is not None
     assert flow.response.status_code == 503
 
 
-def test_a_rewrite_to_the_api_is_the_api(
-    addon: MlflowProxy, context: taddons.context, tmp_path: Path
-) -> None:
+def test_a_rewrite_to_the_api_is_the_api(addon: MlflowProxy, use_rules: UseRules) -> None:
     """Where a rule leads to the API, its errors become JSON."""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(
+    use_rules(
         "rewrites: [{name: old, match: ^/old/, replace: /api/}]\nerrors: {api_paths: [/api/.*]}"
     )
-    context.configure(addon, mlflow_rules=str(rules))
     flow = make_flow("/old/x")
     addon.requestheaders(flow)
     response = respond(addon, flow, status=404, headers={"content-type": "text/html"})
@@ -401,13 +398,9 @@ def test_location(addon: MlflowProxy) -> None:
     assert response.headers["content-location"] == "/mlflow/y"
 
 
-def test_outside_of_every_mount(
-    addon: MlflowProxy, context: taddons.context, tmp_path: Path
-) -> None:
+def test_outside_of_every_mount(addon: MlflowProxy, use_rules: UseRules) -> None:
     """Without a root mount, other paths are answered here and go nowhere."""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text("mounts: [/mlflow]")
-    context.configure(addon, mlflow_rules=str(rules))
+    use_rules("mounts: [/mlflow]")
     flow = make_flow("/secret")
     addon.requestheaders(flow)
     assert flow.response is not None
