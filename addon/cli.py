@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from . import health, rules
+from . import health, rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     probe.add_argument("--write", action="store_true", help="put, read and delete an artifact too")
     probe.add_argument("--timeout", type=float, metavar="SECONDS", help="for each probe")
     probe.add_argument(
-        "--rules", type=Path, default=rules.DEFAULT_PATH, help="file with the probes"
+        "--rules", type=Path, default=rules_file.DEFAULT_PATH, help="file with the probes"
     )
     probe.set_defaults(run=_probe)
 
@@ -62,12 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _probe(arguments: argparse.Namespace) -> int:
     try:
-        config = rules.load(arguments.rules).health
+        config = rules_file.load(arguments.rules).health
         timeout = config.timeout if arguments.timeout is None else arguments.timeout
         if timeout <= 0:
             raise ValueError(f"--timeout: {timeout:g}: expected a number of seconds above 0")
         client = health.client_from_environment(arguments.url, timeout)
-    except (rules.RulesError, ValueError, OSError) as error:
+    except (rules_file.RulesError, ValueError, OSError) as error:
         print(f"unknown: {error}", file=sys.stderr)
         return UNKNOWN
     results = health.run(client, config.probes, write=arguments.write)
@@ -102,7 +102,7 @@ def _print_table(url: str, state: health.State, results: Sequence[health.Result]
 
 
 def _schema(_: argparse.Namespace) -> int:
-    print(json.dumps(rules.schema(), indent=2))
+    print(json.dumps(rules_file.schema(), indent=2))
     return 0
 
 

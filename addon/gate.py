@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 
 from .errors import Reply, json_reply
-from .rules import Endpoint, RulesError
+from .rules import Endpoint
+from .rules_file import RulesError
 from .target import fold
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"

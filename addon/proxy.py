@@ -22,15 +22,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from . import errors, gate, health_service, local_replies, rewrite, streaming, target, wide_reads
 from .filters import parse_request_filter
-from .rules import (
-    DEFAULT_PATH,
-    HEALTH_PATHS,
-    Health,
-    RewriteRule,
-    Rules,
-    RulesError,
-    load,
-)
+from .rules import HEALTH_PATHS, Health, RewriteRule, Rules
+from .rules_file import DEFAULT_PATH, RulesError, load
 
 logger = logging.getLogger(__name__)
 

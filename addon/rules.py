@@ -1,111 +1,31 @@
-"""The model of `rules.yaml`: read once, validated, frozen.
+"""The model of `rules.yaml`: validated, frozen.
 
 A rules file is the only input that decides what the proxy does, so nothing in it is guessed:
-unknown keys, wrong types, bad regular expressions and duplicate names are refused, each with its
-line, key path, value and what was expected.
+unknown keys, wrong types, bad regular expressions and duplicate names are refused. Each class is
+a section of the file; the descriptions of its fields stand in the JSON Schema for editors.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from .rule_types import (
+    ErrorCodeName,
+    FilterExpression,
+    Host,
+    Name,
+    PathPrefix,
+    Regex,
+    RequestPath,
+    Seconds,
+    Size,
 )
-
-from . import yaml_lines
-
-DEFAULT_PATH = Path(__file__).resolve().parent.parent / "rules.yaml"
-"""The file that is shipped, beside the package."""
-
-SIZE_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-class RulesError(ValueError):
-    """A rules file that cannot be used. The message names file, line, key path and value."""
-
-
-def _regex(value: object) -> re.Pattern[str]:
-    if not isinstance(value, str):
-        raise ValueError("expected a regular expression in a string")
-    try:
-        return re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a valid regular expression: {error}") from None
-
-
-def _size(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = re.fullmatch(r"(\d+) ?([KMG]iB|B|)", value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("expected a number of bytes, or one with a unit such as 512KiB or 1MiB")
-    return int(match[1]) * SIZE_UNITS[match[2]]
-
-
-def _host(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?", value):
-        raise ValueError("expected a host name or host:port, without scheme and path")
-    return value.lower()
-
-
-def _path_prefix(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value):
-        raise ValueError("expected a path of plain segments that starts with /")
-    return value.rstrip("/")
-
-
-def _request_path(value: str) -> str:
-    if not re.fullmatch(r"/[!-~]*", value) or "#" in value:
-        raise ValueError("expected a path that starts with /, percent-encoded where needed")
-    return value
-
-
-def _filter(value: str | None) -> str | None:
-    if value is not None:
-        # Imported here alone: only a rule with a filter needs mitmproxy.
-        from .filters import parse_request_filter
-
-        parse_request_filter(value)
-    return value
-
-
-Regex = Annotated[
-    re.Pattern[str],
-    BeforeValidator(_regex),
-    WithJsonSchema({"type": "string", "format": "regex"}),
-]
-Size = Annotated[
-    int,
-    BeforeValidator(_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": r"^\d+ ?([KMG]iB|B|)$"},
-            ]
-        }
-    ),
-]
-Host = Annotated[str, AfterValidator(_host)]
-PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
-RequestPath = Annotated[str, AfterValidator(_request_path)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-ErrorCodeName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class _Model(BaseModel):
@@ -142,7 +62,7 @@ class RewriteRule(_Model):
     upstream: Literal["external", "internal", "any"] | list[Host] = Field(
         default="any", description="The upstreams for which the rule holds."
     )
-    filter: Annotated[str | None, AfterValidator(_filter)] = Field(
+    filter: FilterExpression = Field(
         default=None, description='mitmproxy filter expression on the request, such as "~m PUT".'
     )
 
@@ -301,7 +221,7 @@ class Rules(_Model):
         return self._api_path.fullmatch(path) is not None
 
 
-def _refuse_duplicates(names: Any) -> None:
+def _refuse_duplicates(names: Iterable[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"duplicate name {twice[0]!r}; expected each name once")
@@ -313,101 +233,3 @@ def host_listed(host: str, port: int, hosts: list[str] | frozenset[str]) -> bool
     if ":" in host:
         host = f"[{host}]"
     return host in hosts or f"{host}:{port}" in hosts
-
-
-def load(path: Path) -> Rules:
-    """Read a rules file.
-
-    Args:
-        path: the YAML file.
-
-    Raises:
-        RulesError: it cannot be read or is not valid; the message lists every problem.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RulesError(f"{path}: cannot read the rules: {error}") from error
-    return parse(text, str(path))
-
-
-def parse(text: str, source: str) -> Rules:
-    """Validate the text of a rules file; `source` stands in error messages."""
-    try:
-        data, lines = yaml_lines.load(text)
-    except yaml_lines.YamlError as error:
-        raise RulesError(f"{source}:{error.line}: not valid YAML: {error}") from error
-    if data is None:
-        data = {}
-    try:
-        return Rules.model_validate(data)
-    except ValidationError as error:
-        problems = {_describe(e, data, lines, source) for e in error.errors()}
-        raise RulesError("\n".join(text for _, text in sorted(problems))) from None
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a rules file, for editors."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Rules.model_json_schema(),
-    }
-
-
-_EXPECTED = {
-    "bool_type": "expected true or false",
-    "dict_type": "expected a mapping",
-    "list_type": "expected a list",
-    "model_type": "expected a mapping",
-    "string_type": "expected text",
-}
-
-
-def _describe(
-    error: Any, data: Any, lines: dict[yaml_lines.KeyPath, int], source: str
-) -> tuple[int, str]:
-    """Turn one pydantic error into (line, "file:line: key.path: value: what was expected")."""
-    path = _in_file(error["loc"], data)
-    line = next(lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines)
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    where = f"{source}:{line}: {key.lstrip('.') or 'the file'}"
-    kind, message = error["type"], _EXPECTED.get(error["type"], error["msg"])
-    if kind == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        close = difflib.get_close_matches(str(path[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-        return line, f"{where}: unknown key; {hint}"
-    if kind == "missing":
-        return line, f"{where}: missing; expected a value"
-    if kind == "string_pattern_mismatch":
-        message = f"expected text that matches {error['ctx']['pattern']}"
-    message = message.removeprefix("Value error, ").replace("Input should be", "expected")
-    if isinstance(error["input"], (str, int, float, bool, type(None))):
-        return line, f"{where}: {error['input']!r}: {message}"
-    return line, f"{where}: {message}"
-
-
-def _in_file(loc: tuple[str | int, ...], data: Any) -> yaml_lines.KeyPath:
-    """The part of a pydantic location that exists in the file (it also names union members)."""
-    path: list[str | int] = []
-    for part in loc:
-        if isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        elif isinstance(data, dict):
-            data = next((v for k, v in data.items() if str(k) == str(part)), None)
-            part = str(part)
-        else:
-            break
-        path.append(part)
-    return tuple(path)
-
-
-def _keys_at(path: yaml_lines.KeyPath) -> list[str]:
-    """The keys that a mapping at a key path may have."""
-    model: Any = Rules
-    for part in path:
-        if isinstance(part, str):
-            model = model.model_fields[part].annotation
-        elif args := get_args(model):
-            model = args[0]
-    return list(model.model_fields)

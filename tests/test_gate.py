@@ -1,13 +1,12 @@
 """The artifact switch: its position, and what it covers."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from addon import gate, rules
+from addon import gate, rules_file
 
-ENDPOINTS = rules.load(Path(__file__).resolve().parent.parent / "rules.yaml").artifacts.endpoints
+ENDPOINTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts.endpoints
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ def test_position(from_rules: bool, environment: str | None, option: str, expect
 )
 def test_position_is_not_guessed(environment: str | None, option: str, message: str) -> None:
     """Anything but yes and no is an error that names where it was said."""
-    with pytest.raises(rules.RulesError) as error:
+    with pytest.raises(rules_file.RulesError) as error:
         gate.artifacts_enabled(True, environment, option)
     assert str(error.value).startswith(message)
 

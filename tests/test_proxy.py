@@ -15,7 +15,7 @@ from mitmproxy.test import taddons, tflow, tutils
 
 from addon import gate, proxy, target
 from addon.proxy import MlflowProxy
-from addon.rules import DEFAULT_PATH as RULES
+from addon.rules_file import DEFAULT_PATH as RULES
 
 
 @pytest.fixture

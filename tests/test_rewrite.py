@@ -1,13 +1,11 @@
 """Rewriting paths on their way out, and locations on their way back."""
 
-from pathlib import Path
-
 import pytest
 
-from addon import rules, target
+from addon import rules, rules_file, target
 from addon.rewrite import Origin, map_location, rewrite
 
-SHIPPED = rules.load(Path(__file__).resolve().parent.parent / "rules.yaml")
+SHIPPED = rules_file.load(rules_file.DEFAULT_PATH)
 
 
 def sent(
@@ -90,7 +88,7 @@ def test_base_path(received: str, upstream: str) -> None:
 
 def test_first_matching_rule_counts() -> None:
     """Rules are tried in their order and only one applies."""
-    both = rules.parse(
+    both = rules_file.parse(
         "rewrites:\n"
         "  - {name: a, match: ^/x/(y|z), replace: '/one/\\1'}\n"
         "  - {name: b, match: ^/, replace: /two/}\n",
@@ -99,7 +97,7 @@ def test_first_matching_rule_counts() -> None:
     assert sent("/x/z/r", both) == ("/one/z/r", "a")
     assert sent("/other", both) == ("/two/other", "b")
     # A group of an encoded path is encoded again.
-    spaced = rules.parse(
+    spaced = rules_file.parse(
         "rewrites: [{name: a, match: '^/x/([^/]*)', replace: '/one/\\1'}]", "test"
     ).rewrites
     assert sent("/x/a%20b/c%20d", spaced) == ("/one/a%20b/c%20d", "a")

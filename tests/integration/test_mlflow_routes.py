@@ -13,7 +13,7 @@ from support.client import request
 from support.fixtures import StartProxy
 from support.upstream import Upstream
 
-from addon import gate, rules
+from addon import gate, rules_file
 
 Route = tuple[str, str]
 
@@ -66,7 +66,7 @@ def test_the_switch_covers_every_artifact_route(routes: list[Route]) -> None:
 
     A route that MLflow adds fails this test until somebody has decided about it.
     """
-    endpoints = rules.load(stack.ROOT / "rules.yaml").artifacts.endpoints
+    endpoints = rules_file.load(stack.ROOT / "rules.yaml").artifacts.endpoints
     suspicious = re.compile("artifact|presigned|mpu|promptlab|graphql|upload|download")
     harmless = {"/api/2.0/mlflow/model-versions/get-download-uri"}
     for _, path in routes:

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from addon import rules
+from addon import rules_file
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads((ROOT / "addon" / "rules.schema.json").read_text())
@@ -15,7 +15,7 @@ SCHEMA = json.loads((ROOT / "addon" / "rules.schema.json").read_text())
 
 def test_shipped_file() -> None:
     """The shipped file is valid, and every key it could have is in it or has a default."""
-    shipped = rules.load(ROOT / "rules.yaml")
+    shipped = rules_file.load(ROOT / "rules.yaml")
     assert shipped.upstream.external_hosts == ["registry.hokus.ai"]
     assert shipped.mounts_longest_first == ("/api/mlflow", "/mlflow", "")
     assert shipped.artifacts.enabled
@@ -27,7 +27,7 @@ def test_shipped_file() -> None:
 def test_another_host_is_all_it_takes() -> None:
     """Putting one's own host in the place of the shipped one makes it external."""
     text = (ROOT / "rules.yaml").read_text().replace("registry.hokus.ai", "Models.Example.org")
-    upstream = rules.parse(text, "rules.yaml").upstream
+    upstream = rules_file.parse(text, "rules.yaml").upstream
     assert upstream.is_external("models.example.org", 443)
     assert upstream.is_external("MODELS.example.org.", 80)
     assert not upstream.is_external("registry.hokus.ai", 443)
@@ -48,13 +48,13 @@ def test_another_host_is_all_it_takes() -> None:
 )
 def test_external_hosts(listed: str, host: str, port: int, external: bool) -> None:
     """A host is listed as a whole, for all of its ports or for one."""
-    parsed = rules.parse(f"upstream: {{external_hosts: [{listed}]}}", "test")
+    parsed = rules_file.parse(f"upstream: {{external_hosts: [{listed}]}}", "test")
     assert parsed.upstream.is_external(host, port) is external
 
 
 def test_empty_file_has_defaults() -> None:
     """Nothing in the file means a proxy that changes nothing."""
-    parsed = rules.parse("", "test")
+    parsed = rules_file.parse("", "test")
     assert parsed.mounts_longest_first == ("",)
     assert not parsed.rewrites
     assert not parsed.is_api_path("/api/2.0/mlflow")
@@ -78,7 +78,7 @@ def test_condition_on_the_upstream(
 ) -> None:
     """A rule holds for the kind of upstream it names."""
     text = f"rewrites: [{{name: a, match: ^/, replace: /, upstream: {condition}}}]"
-    rule = rules.parse(text, "test").rewrites[0]
+    rule = rules_file.parse(text, "test").rewrites[0]
     assert rule.applies_to(host, 80, external) is applies
 
 
@@ -93,9 +93,9 @@ def test_condition_on_the_upstream(
 )
 def test_codes(status: int, code: str) -> None:
     """A status has its own code or that of its class."""
-    assert rules.load(ROOT / "rules.yaml").errors.code(status) == code
-    assert rules.parse("", "test").errors.code(500) == "INTERNAL_ERROR"
-    assert rules.parse("", "test").errors.code(404) == "BAD_REQUEST"
+    assert rules_file.load(ROOT / "rules.yaml").errors.code(status) == code
+    assert rules_file.parse("", "test").errors.code(500) == "INTERNAL_ERROR"
+    assert rules_file.parse("", "test").errors.code(404) == "BAD_REQUEST"
 
 
 REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
@@ -190,26 +190,26 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
 )  # fmt: skip
 def test_refused(text: str, message: str) -> None:
     """Each mistake is named with file, line, key path, value and what was expected."""
-    with pytest.raises(rules.RulesError) as error:
-        rules.parse(text, "f")
+    with pytest.raises(rules_file.RulesError) as error:
+        rules_file.parse(text, "f")
     assert str(error.value).startswith(message), str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_all_mistakes_are_named_at_once() -> None:
     """A person mends a file in one go, in the order of its lines."""
-    with pytest.raises(rules.RulesError) as error:
-        rules.parse("artifacts: {enabled: 1}\nmounts: 5\nupstream: {x: 1}", "f")
+    with pytest.raises(rules_file.RulesError) as error:
+        rules_file.parse("artifacts: {enabled: 1}\nmounts: 5\nupstream: {x: 1}", "f")
     assert [line.split(":")[1] for line in str(error.value).splitlines()] == ["1", "2", "3"]
 
 
 def test_unreadable_file(tmp_path: Path) -> None:
     """A file that is not there, or not text, is named."""
-    with pytest.raises(rules.RulesError, match=r"cannot read the rules: .*No such file"):
-        rules.load(tmp_path / "none.yaml")
+    with pytest.raises(rules_file.RulesError, match=r"cannot read the rules: .*No such file"):
+        rules_file.load(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(rules.RulesError, match=r"binary\.yaml: cannot read the rules"):
-        rules.load(tmp_path / "binary.yaml")
+    with pytest.raises(rules_file.RulesError, match=r"binary\.yaml: cannot read the rules"):
+        rules_file.load(tmp_path / "binary.yaml")
 
 
 @pytest.mark.parametrize(
@@ -218,12 +218,14 @@ def test_unreadable_file(tmp_path: Path) -> None:
 )
 def test_sizes(size: str, expected: int) -> None:
     """Sizes are bytes or have a binary unit."""
-    assert rules.parse(f"streaming: {{threshold: {size}}}", "f").streaming.threshold == expected
+    assert (
+        rules_file.parse(f"streaming: {{threshold: {size}}}", "f").streaming.threshold == expected
+    )
 
 
 def test_schema_is_in_step_with_the_model() -> None:
     """The schema for editors is what the model generates: `python -m addon.cli schema`."""
-    assert rules.schema() == SCHEMA
+    assert rules_file.schema() == SCHEMA
 
 
 def test_schema_accepts_the_shipped_file_and_refuses_mistakes() -> None:

@@ -1,0 +1,84 @@
+"""The types of values in `rules.yaml`, and what is expected of each.
+
+They are pydantic annotations: how a value is read, checked and described in the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+SIZE_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _regex(value: object) -> re.Pattern[str]:
+    if not isinstance(value, str):
+        raise ValueError("expected a regular expression in a string")
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a valid regular expression: {error}") from None
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+) ?([KMG]iB|B|)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("expected a number of bytes, or one with a unit such as 512KiB or 1MiB")
+    return int(match[1]) * SIZE_UNITS[match[2]]
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?", value):
+        raise ValueError("expected a host name or host:port, without scheme and path")
+    return value.lower()
+
+
+def _path_prefix(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value):
+        raise ValueError("expected a path of plain segments that starts with /")
+    return value.rstrip("/")
+
+
+def _request_path(value: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", value) or "#" in value:
+        raise ValueError("expected a path that starts with /, percent-encoded where needed")
+    return value
+
+
+def _filter(value: str | None) -> str | None:
+    if value is not None:
+        # Imported here alone: only a rule with a filter needs mitmproxy.
+        from .filters import parse_request_filter
+
+        parse_request_filter(value)
+    return value
+
+
+Regex = Annotated[
+    re.Pattern[str],
+    BeforeValidator(_regex),
+    WithJsonSchema({"type": "string", "format": "regex"}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^\d+ ?([KMG]iB|B|)$"},
+            ]
+        }
+    ),
+]
+Host = Annotated[str, AfterValidator(_host)]
+PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
+RequestPath = Annotated[str, AfterValidator(_request_path)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+ErrorCodeName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+FilterExpression = Annotated[str | None, AfterValidator(_filter)]

@@ -1,0 +1,117 @@
+"""Reading `rules.yaml`: from a file to `Rules`, or to a message that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from . import yaml_lines
+from .rules import Rules
+
+DEFAULT_PATH = Path(__file__).resolve().parent.parent / "rules.yaml"
+"""The file that is shipped, beside the package."""
+
+
+class RulesError(ValueError):
+    """A rules file that cannot be used. The message names file, line, key path and value."""
+
+
+def load(path: Path) -> Rules:
+    """Read a rules file.
+
+    Args:
+        path: the YAML file.
+
+    Raises:
+        RulesError: it cannot be read or is not valid; the message lists every problem.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RulesError(f"{path}: cannot read the rules: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Rules:
+    """Validate the text of a rules file; `source` stands in error messages."""
+    try:
+        data, lines = yaml_lines.load(text)
+    except yaml_lines.YamlError as error:
+        raise RulesError(f"{source}:{error.line}: not valid YAML: {error}") from error
+    if data is None:
+        data = {}
+    try:
+        return Rules.model_validate(data)
+    except ValidationError as error:
+        problems = {_describe(e, data, lines, source) for e in error.errors()}
+        raise RulesError("\n".join(text for _, text in sorted(problems))) from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a rules file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Rules.model_json_schema(),
+    }
+
+
+_EXPECTED = {
+    "bool_type": "expected true or false",
+    "dict_type": "expected a mapping",
+    "list_type": "expected a list",
+    "model_type": "expected a mapping",
+    "string_type": "expected text",
+}
+
+
+def _describe(
+    error: Any, data: Any, lines: dict[yaml_lines.KeyPath, int], source: str
+) -> tuple[int, str]:
+    """Turn one pydantic error into (line, "file:line: key.path: value: what was expected")."""
+    path = _in_file(error["loc"], data)
+    line = next(lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines)
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    where = f"{source}:{line}: {key.lstrip('.') or 'the file'}"
+    kind, message = error["type"], _EXPECTED.get(error["type"], error["msg"])
+    if kind == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
+        return line, f"{where}: unknown key; {hint}"
+    if kind == "missing":
+        return line, f"{where}: missing; expected a value"
+    if kind == "string_pattern_mismatch":
+        message = f"expected text that matches {error['ctx']['pattern']}"
+    message = message.removeprefix("Value error, ").replace("Input should be", "expected")
+    if isinstance(error["input"], (str, int, float, bool, type(None))):
+        return line, f"{where}: {error['input']!r}: {message}"
+    return line, f"{where}: {message}"
+
+
+def _in_file(loc: tuple[str | int, ...], data: Any) -> yaml_lines.KeyPath:
+    """The part of a pydantic location that exists in the file (it also names union members)."""
+    path: list[str | int] = []
+    for part in loc:
+        if isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        elif isinstance(data, dict):
+            data = next((v for k, v in data.items() if str(k) == str(part)), None)
+            part = str(part)
+        else:
+            break
+        path.append(part)
+    return tuple(path)
+
+
+def _keys_at(path: yaml_lines.KeyPath) -> list[str]:
+    """The keys that a mapping at a key path may have."""
+    model: Any = Rules
+    for part in path:
+        if isinstance(part, str):
+            model = model.model_fields[part].annotation
+        elif args := get_args(model):
+            model = args[0]
+    return list(model.model_fields)
