@@ -76,13 +76,18 @@ def names_field(body: bytes, field: str) -> bool:
     return re.search(rf"\b{field}\b", query) is not None
 
 
-def refusal() -> Reply:
-    """The answer to an artifact request while the switch is off."""
-    return json_reply(
-        503,
-        {
-            "error_code": DISABLED,
-            "error": DISABLED,
-            "message": "Artifact storage is not configured. Please contact your administrator.",
-        },
-    )
+def refusal(status: int) -> Reply:
+    """The answer to an artifact request while the switch is off.
+
+    MLflow's client repeats a 503 seven times, with pauses that double up to minutes, unless the
+    answer names a pause of its own (`Retry-After`, RFC 9110, section 10.2.3; 0 is ignored).
+
+    Args:
+        status: HTTP status, `artifacts.disabled_status`.
+    """
+    content = {
+        "error_code": DISABLED,
+        "error": DISABLED,
+        "message": "Artifact storage is not configured. Please contact your administrator.",
+    }
+    return json_reply(status, content, {"Retry-After": "1"} if status == 503 else None)

@@ -149,10 +149,12 @@ class MlflowProxy:
                 decision = _decision(flow)
             if (
                 decision is not None
+                and self.settings is not None
                 and (field := decision["graphql_field"])
                 and gate.names_field(flow.request.raw_content or b"", field)
             ):
-                _answer(flow, decision, gate.refusal())
+                status = self.settings.rules.artifacts.disabled_status
+                _answer(flow, decision, gate.refusal(status))
             return later
         except Exception:
             self._fail_closed(flow)
@@ -271,7 +273,7 @@ class MlflowProxy:
             # A GraphQL request is judged by its body, which has to be short enough to be read.
             length = _request_length(request)
             if endpoint.graphql_field is None or length is None or length > 2**20:
-                _answer(flow, decision, gate.refusal())
+                _answer(flow, decision, gate.refusal(rules.artifacts.disabled_status))
                 return None
         decision["artifact"] = endpoint is not None and endpoint.graphql_field is None
         if sent != request.path:

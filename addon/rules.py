@@ -96,7 +96,12 @@ class Endpoint(_Model):
 class Artifacts(_Model):
     """The artifact switch."""
 
-    enabled: bool = Field(default=True, description="false answers artifact requests with 503.")
+    enabled: bool = Field(default=True, description="false refuses artifact requests.")
+    disabled_status: Literal[403, 501, 503] = Field(
+        default=503,
+        description="Status of a refusal. MLflow's client shows the message of a 501 or 403 at "
+        "once and repeats a 503 for some seconds.",
+    )
     endpoints: list[Endpoint] = Field(default=[], description="What counts as an artifact request.")
 
 

@@ -130,11 +130,14 @@ def test_graphql(body: str, expected: bool) -> None:
     assert gate.names_field(body.encode("utf-16"), "mlflowListArtifacts") is expected or not body
 
 
-def test_refusal() -> None:
-    """The exact answer that clients and their users rely on."""
-    reply = gate.refusal()
-    assert reply.status == 503
-    assert dict(reply.headers)["Content-Type"] == "application/json"
+@pytest.mark.parametrize(("status", "retry_after"), [(503, "1"), (501, None), (403, None)])
+def test_refusal(status: int, retry_after: str | None) -> None:
+    """The exact answer that clients and their users rely on; only a 503 asks to come back."""
+    reply = gate.refusal(status)
+    assert reply.status == status
+    headers = dict(reply.headers)
+    assert headers["Content-Type"] == "application/json"
+    assert headers.get("Retry-After") == retry_after
     assert json.loads(reply.body) == {
         "error_code": "ARTIFACTS_DISABLED",
         "error": "ARTIFACTS_DISABLED",
