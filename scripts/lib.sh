@@ -7,8 +7,13 @@ working() {
     local message=$1 log seconds=0 pid
     shift
     log=$(mktemp)
+    # A process group of its own: bash makes background jobs deaf to Ctrl-C, so we pass it on.
+    set -m
     "$@" >"$log" 2>&1 &
     pid=$!
+    set +m
+    # shellcheck disable=SC2064
+    trap "kill -TERM -- -$pid 2>/dev/null; rm -f '$log'; exit 130" INT TERM HUP
     [[ -t 2 ]] || say "$message"
     while kill -0 "$pid" 2>/dev/null; do
         [[ -t 2 ]] && printf '\r%s %ds' "$message" $((seconds / 5)) >&2
@@ -16,12 +21,12 @@ working() {
         sleep 0.2
     done
     [[ -t 2 ]] && echo >&2
-    if ! wait "$pid"; then
-        cat "$log" >&2
-        rm -f "$log"
-        return 1
-    fi
+    local failed=
+    wait "$pid" || failed=yes
+    trap - INT TERM HUP
+    if [[ -n $failed ]]; then cat "$log" >&2; fi
     rm -f "$log"
+    [[ -z $failed ]]
 }
 
 # All interpreters that work, newest first: python3.x on PATH, then those of pyenv and uv.

@@ -33,6 +33,7 @@ host=${BASH_REMATCH[1]} port=${BASH_REMATCH[2]}
 "$root/scripts/setup.sh"
 
 if [[ -z $upstream ]]; then
+    "$root/scripts/setup-mlflow.sh" 3 >/dev/null
     web=()
     if [[ $program == mitmweb ]]; then web=(--web); fi
     exec "$root/.venv/bin/python" "$root/scripts/embedded.py" \

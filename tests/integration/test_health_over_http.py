@@ -91,7 +91,7 @@ def test_one_check_at_a_time_blocks_nobody(start_proxy: StartProxy) -> None:
 
     with Upstream(slow_health) as upstream:
         # `start_proxy` waits on /livez, which asks nobody.
-        proxy = start_proxy(upstream.url)
+        proxy = start_proxy(upstream.url, health={"cache": 60})
         with ThreadPoolExecutor(20) as pool:
             checks = [pool.submit(get, proxy.url, "/readyz") for _ in range(20)]
             while not upstream.requests:

@@ -25,12 +25,12 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
 class Terminal:
     """A script in a terminal of its own, so that Ctrl-C is a Ctrl-C."""
 
-    def __init__(self, *command: str | Path) -> None:
+    def __init__(self, *command: str | Path, **env: str) -> None:
         self.text = ""
         self.pid, self.file = pty.fork()
         if self.pid == 0:
             os.chdir("/")
-            os.execve(command[0], [str(part) for part in command], ENV)
+            os.execve(command[0], [str(part) for part in command], ENV | env)
 
     def read_until(self, pattern: str, seconds: float = 120) -> re.Match[str]:
         """Wait for a pattern in the output."""
@@ -186,6 +186,23 @@ def test_bad_rules_end_the_proxy_with_one_message(tmp_path: Path) -> None:
     output = run.stdout + run.stderr
     assert output.count(f"{rules}:1: mounts: 5: expected a list") == 1
     assert "Traceback" not in output
+
+
+def test_ctrl_c_ends_an_installation(tmp_path: Path) -> None:
+    """Nothing goes on in the background, and the next run starts afresh."""
+    venv = tmp_path / "interrupted"
+    setup = stack.ROOT / "scripts" / "setup.sh"
+    terminal = Terminal(setup, VENV=str(venv), PYTHON=sys.executable)
+    terminal.read_until("Setting up")
+    while not any("pip" in line for line in processes(str(venv))):
+        time.sleep(0.05)
+    os.write(terminal.file, b"\x03")
+    assert terminal.finish() == 130
+    end = time.monotonic() + 10
+    while processes(str(venv)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes(str(venv)) == []
+    assert not (venv / ".made-from").exists()
 
 
 def test_setup_is_quick_when_nothing_has_changed() -> None:
