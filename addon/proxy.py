@@ -20,7 +20,17 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from . import errors, gate, health_service, local_replies, rewrite, streaming, target, wide_reads
+from . import (
+    errors,
+    gate,
+    health_service,
+    local_replies,
+    origin,
+    rewrite,
+    streaming,
+    target,
+    wide_reads,
+)
 from .filters import parse_request_filter
 from .rules import HEALTH_PATHS, Health, RewriteRule, Rules
 from .rules_file import DEFAULT_PATH, RulesError, load
@@ -262,6 +272,15 @@ class MlflowProxy:
 
         applicable = self._applicable(flow, settings, external)
         sent, decision["rule"] = rewrite.rewrite(read, applicable, base_path)
+        if decision["rule"] and origin.is_foreign(
+            request.method,
+            request.headers.get("origin"),
+            flow.metadata.get(local_replies.AUTHORITY) or request.host_header or "",
+            rules.origins.allowed,
+        ):
+            message = "Requests from web pages of other sites are refused (see origins.allowed)."
+            _answer(flow, decision, errors.proxy_reply(403, rules.errors.code(403), message))
+            return None
         # Judge the path as it came, and as it goes where a rule has changed it.
         paths = [read.path]
         if decision["rule"] and (going := target.read(sent[len(base_path) :], ("",))):

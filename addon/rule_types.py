@@ -49,6 +49,12 @@ def _request_path(value: str) -> str:
     return value
 
 
+def _origin(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"https?://[a-z0-9_.:\[\]-]+", value):
+        raise ValueError("expected an origin such as https://lab.example.org, or *")
+    return value
+
+
 def _filter(value: str | None) -> str | None:
     if value is not None:
         # Imported here alone: only a rule with a filter needs mitmproxy.
@@ -76,6 +82,7 @@ Size = Annotated[
     ),
 ]
 Host = Annotated[str, AfterValidator(_host)]
+OriginName = Annotated[str, AfterValidator(_origin)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 RequestPath = Annotated[str, AfterValidator(_request_path)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]

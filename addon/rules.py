@@ -20,6 +20,7 @@ from .rule_types import (
     FilterExpression,
     Host,
     Name,
+    OriginName,
     PathPrefix,
     Regex,
     RequestPath,
@@ -82,6 +83,14 @@ class RewriteRule(_Model):
         if isinstance(self.upstream, list):
             return host_listed(host, port, self.upstream)
         return self.upstream == "any" or (self.upstream == "external") is external
+
+
+class Origins(_Model):
+    """Sites whose pages may change something through a browser."""
+
+    allowed: list[OriginName] = Field(
+        default=[], description="Origins besides the proxy's own; * allows all."
+    )
 
 
 class Endpoint(_Model):
@@ -189,6 +198,7 @@ class Rules(_Model):
         default=["/"], description="Public paths under which all of MLflow is served."
     )
     rewrites: list[RewriteRule] = Field(default=[], description="The first that matches counts.")
+    origins: Origins = Origins()
     artifacts: Artifacts = Artifacts()
     errors: Errors = Errors()
     streaming: Streaming = Streaming()

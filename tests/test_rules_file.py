@@ -108,7 +108,7 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
         (
             "x: 1",
             "f:1: x: unknown key; expected one of "
-            "upstream, mounts, rewrites, artifacts, errors, streaming, health",
+            "upstream, mounts, rewrites, origins, artifacts, errors, streaming, health",
         ),
         (
             "upstream:\n  external_hosts:\n    - https://registry.example/",
@@ -152,6 +152,11 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
             REWRITE + '    filter: "~m PUT & ~bq x"',
             "f:5: rewrites[0].filter: '~m PUT & ~bq x': ~bq asks for a body or a response; "
             "expected a filter on the request line and headers",
+        ),
+        (
+            "origins: {allowed: [lab.example.org]}",
+            "f:1: origins.allowed[0]: 'lab.example.org': "
+            "expected an origin such as https://lab.example.org, or *",
         ),
         ("artifacts: {enabled: 'yes'}", "f:1: artifacts.enabled: 'yes': expected true or false"),
         (
