@@ -6,6 +6,7 @@ The client reads `error_code` and `message` from a JSON body and prints anything
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import zlib
@@ -17,6 +18,9 @@ from typing import Any
 
 BODY_LIMIT = 64 * 1024
 """Bytes of an error body that are kept to find its title; the rest is read and dropped."""
+
+DECODED_LIMIT = 16 * BODY_LIMIT
+"""Bytes to which a compressed error body may grow while we look at it."""
 
 MESSAGE_LIMIT = 300
 """Characters of an upstream's own words that go into a message."""
@@ -130,7 +134,7 @@ def _decoded(body: bytes, encoding: str) -> bytes | None:
         case "gzip" | "x-gzip" | "deflate":
             for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
                 try:
-                    return zlib.decompressobj(wbits).decompress(body, BODY_LIMIT)
+                    return zlib.decompressobj(wbits).decompress(body, DECODED_LIMIT)
                 except zlib.error:
                     continue
     return None
@@ -151,12 +155,15 @@ def _own_words(body: bytes, content_type: str) -> str:
     match = _CHARSET.search(content_type)
     try:
         text = body.decode(match[1] if match else "utf-8", "replace")
-    except LookupError:
+    except (LookupError, UnicodeError):  # No such charset, or none that can replace (idna).
         text = body.decode("utf-8", "replace")
     if "<" in text:
         page = _Page()
-        page.feed(text)
-        page.close()
+        with contextlib.suppress(AssertionError):
+            # html.parser gives up on marked sections that it does not know; what it has read by
+            # then has to do.
+            page.feed(text)
+            page.close()
         text = page.title or page.text
     text = " ".join(_CONTROL.sub(" ", text).split())
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"

@@ -55,6 +55,10 @@ def test_not_found() -> None:
          "The server answered 502 (Bad Gateway): Bad Gateway"),
         ({"body": zlib.compress(PAGE)[2:-4], "encoding": "deflate"},
          "The server answered 502 (Bad Gateway): Bad Gateway"),
+        # Markup that the parser gives up on: what it has read so far counts.
+        ({"body": b"<title>Bad Gateway</title><![x[ y ]]>"},
+         "The server answered 502 (Bad Gateway): Bad Gateway"),
+        ({"body": b"<p>Bad Gateway</p><![ x"}, "The server answered 502 (Bad Gateway): Bad Gateway"),
         # Lies and cut bodies still give an answer.
         ({"body": PAGE, "encoding": "gzip"},
          "The server answered 502 (Bad Gateway) without a message."),
@@ -66,6 +70,8 @@ def test_not_found() -> None:
          "The server answered 502 (Bad Gateway): Für"),
         ({"body": "<title>Für</title>".encode(), "content_type": "text/html; charset=nonsense"},
          "The server answered 502 (Bad Gateway): Für"),
+        ({"body": b"<title>x</title>", "content_type": "text/html; charset=idna"},
+         "The server answered 502 (Bad Gateway): x"),
         ({"body": b"<title>\xff</title>", "content_type": "text/html; charset=utf-8"},
          "The server answered 502 (Bad Gateway): \ufffd"),
     ],
@@ -102,6 +108,7 @@ def test_hostile_paths_are_shown_safely(path: str) -> None:
         (b'{"error_code": "X"}', "text/html", ""),
         (b'{"error_code": "X"}', "", ""),
         (gzip.compress(b'{"error_code": "X"}'), "application/json", "gzip"),
+        (gzip.compress(b'{"error_code": "' + b"X" * 200_000 + b'"}'), "application/json", "gzip"),
         (b"compressed in a way that we cannot read", "application/json", "br"),
     ],
 )
