@@ -58,7 +58,8 @@ def test_not_found() -> None:
         # Markup that the parser gives up on: what it has read so far counts.
         ({"body": b"<title>Bad Gateway</title><![x[ y ]]>"},
          "The server answered 502 (Bad Gateway): Bad Gateway"),
-        ({"body": b"<p>Bad Gateway</p><![ x"}, "The server answered 502 (Bad Gateway): Bad Gateway"),
+        ({"body": b"<p>Bad Gateway</p><![ x"},
+         "The server answered 502 (Bad Gateway): Bad Gateway"),
         # Lies and cut bodies still give an answer.
         ({"body": PAGE, "encoding": "gzip"},
          "The server answered 502 (Bad Gateway) without a message."),
