@@ -85,7 +85,7 @@ def install(make_reply: MakeReply) -> Callable[[], None]:
     original_error_response = _http1.make_error_response
 
     def make_error_response(status_code: int, message: str = "") -> bytes:
-        response = to_response(make_reply(None, status_code, message))
+        response = to_response(make_reply(None, status_code, message), "GET")
         response.headers["Connection"] = "close"
         return bytes(http1.assemble_response(response))
 
@@ -99,10 +99,17 @@ def install(make_reply: MakeReply) -> Callable[[], None]:
     return uninstall
 
 
-def to_response(reply: Reply) -> http.Response:
-    """A mitmproxy response with exactly the headers of a reply."""
+def to_response(reply: Reply, method: str) -> http.Response:
+    """A mitmproxy response with exactly the headers of a reply.
+
+    The answer to HEAD has the same headers and no body (RFC 9110, section 9.3.2); mitmproxy would
+    send one, and the client would take it for the beginning of the next answer.
+    """
     headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in reply.headers]
-    return http.Response.make(reply.status, reply.body, http.Headers(headers))
+    response = http.Response.make(reply.status, reply.body, http.Headers(headers))
+    if method == "HEAD":
+        response.raw_content = b""
+    return response
 
 
 def _status(code: Any) -> int | None:
@@ -141,6 +148,9 @@ def _stream_class(
             yield HttpResponseHeadersHook(self.flow)
             if not (yield from self.check_killed(True)):
                 yield from self._send_and_finish()
+
+        def _worded(self, status: int, message: str) -> http.Response:
+            return to_response(make_reply(self.flow, status, message), self.flow.request.method)
 
         def _send_and_finish(self) -> CommandGenerator[None]:
             yield from self.send_response()
@@ -181,7 +191,7 @@ def _stream_class(
             if status is None or not can_answer or (yield from self.check_killed(True)):
                 yield from super().handle_protocol_error(event)
                 return
-            self.flow.response = to_response(make_reply(self.flow, status, event.message))
+            self.flow.response = self._worded(status, event.message)
             self.flow.response.timestamp_start = time.time()
             yield from self._send_and_finish()
 
@@ -232,7 +242,7 @@ def _stream_class(
                         and isinstance(command.event, ResponseProtocolError)
                         and (status := _status(command.event.code)) is not None
                     ):
-                        response = to_response(make_reply(self.flow, status, command.event.message))
+                        response = self._worded(status, command.event.message)
                         client = self.context.client
                         if client.alpn != b"h2":
                             response.headers["Connection"] = "close"

@@ -332,9 +332,9 @@ class MlflowProxy:
         logger.exception("internal error; the request was not forwarded")
         flow.request.stream = False
         flow.request.headers.pop("expect", None)
-        flow.response = local_replies.to_response(
-            errors.proxy_reply(500, "INTERNAL_ERROR", "Internal error of the proxy; see its log.")
-        )
+        message = "Internal error of the proxy; see its log."
+        reply = errors.proxy_reply(500, "INTERNAL_ERROR", message)
+        flow.response = local_replies.to_response(reply, flow.request.method)
 
 
 def _decision(flow: http.HTTPFlow) -> Decision | None:
@@ -346,7 +346,7 @@ def _answer(flow: http.HTTPFlow, decision: Decision, reply: errors.Reply) -> Non
     decision["answered"] = True
     # Else mitmproxy tells the client to go on with a body that nobody wants.
     flow.request.headers.pop("expect", None)
-    flow.response = local_replies.to_response(reply)
+    flow.response = local_replies.to_response(reply, flow.request.method)
 
 
 def _map_locations(

@@ -227,13 +227,9 @@ class Rules(_Model):
         """The mounts in the order in which a path is compared with them; "" is the root."""
         return tuple(sorted(self.mounts, key=len, reverse=True))
 
-    @cached_property
-    def _api_path(self) -> re.Pattern[str]:
-        return re.compile("|".join(f"(?:{p.pattern})" for p in self.errors.api_paths) or r"(?!)")
-
     def is_api_path(self, path: str) -> bool:
         """Tell whether errors on a path (decoded, below the mount) have to be JSON."""
-        return self._api_path.fullmatch(path) is not None
+        return any(pattern.fullmatch(path) for pattern in self.errors.api_paths)
 
 
 def _refuse_duplicates(names: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from support.upstream import Upstream
+from support.upstream import Upstream, silent
 
 from addon import health
 from addon.health import Answer
@@ -128,7 +128,7 @@ def test_run_keeps_the_order_and_sends_what_the_probe_says() -> None:
 
 def test_silence_ends_with_the_timeout() -> None:
     """An upstream that never answers costs the timeout and no more."""
-    with Upstream(lambda _, connection: print(connection.recv(1))) as upstream:
+    with Upstream(silent) as upstream:
         client = health.client_from_environment(upstream.url, 0.2, {})
         result = health.run(client, [API])[0]
     assert (result.state, result.message) == ("critical", "no answer within 0.2 s")

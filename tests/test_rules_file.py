@@ -201,6 +201,18 @@ def test_refused(text: str, message: str) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_api_paths_are_expressions_of_their_own() -> None:
+    """Flags and groups of one path mean nothing to the others."""
+    paths = [r"(?i)/a", r"/(?P<x>b)(?P=x)", r"/(?P<x>c)"]
+    parsed = rules_file.parse(f"errors: {{api_paths: {json.dumps(paths)}}}", "f")
+    assert [parsed.is_api_path(path) for path in ("/A", "/bb", "/c", "/C")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 def test_all_mistakes_are_named_at_once() -> None:
     """A person mends a file in one go, in the order of its lines."""
     with pytest.raises(rules_file.RulesError) as error:

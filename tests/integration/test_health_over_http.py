@@ -14,7 +14,7 @@ import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
-from support.upstream import OK, Received, Upstream
+from support.upstream import OK, Received, Upstream, silent
 
 NAMES = [
     "connectivity",
@@ -182,7 +182,7 @@ def test_probe_script_sends_credentials_and_shows_none(start_proxy: StartProxy) 
 
 def test_probe_script_times_out() -> None:
     """A silent registry costs the timeout, once for all probes."""
-    with Upstream(lambda _, connection: print(connection.recv(1))) as upstream:
+    with Upstream(silent) as upstream:
         run = probe(upstream.url, "--timeout", "0.5", "--json")
     assert run.returncode == 2
     document = json.loads(run.stdout)

@@ -36,6 +36,11 @@ class Received:
 Answer = bytes | Callable[[Received, socket.socket], None]
 
 
+def silent(_: Received, connection: socket.socket) -> None:
+    """Never answer: wait until the other side gives up."""
+    connection.recv(1)
+
+
 class Upstream:
     """Listens on a free loopback port while it is used as a context manager."""
 
