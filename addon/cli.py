@@ -92,13 +92,15 @@ def _print_table(url: str, state: health.State, results: Sequence[health.Result]
     def painted(text: health.State) -> str:
         return f"\033[{_COLOURS[text]}m{text:8}\033[0m" if colour else f"{text:8}"
 
-    print(f"{painted(state)} {url}")
+    lines = [f"{painted(state)} {url}"]
     for result in results:
         milliseconds = f"{result.response_time * 1000:.0f} ms"
-        print(
+        lines.append(
             f"  {painted(result.state)} {result.name:{width}}  "
             f"{result.status_code or '-':>3}  {milliseconds:>8}  {result.message}"
         )
+    # In one piece: a reader that has seen enough (`| head`) is no error.
+    print("\n".join(lines))
 
 
 def _schema(_: argparse.Namespace) -> int:

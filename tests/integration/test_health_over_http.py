@@ -141,6 +141,21 @@ def test_probe_script_without_the_proxy(external_registry: stack.Server) -> None
     assert "404 with an HTML page" in run.stdout
 
 
+def test_probe_script_in_a_pipe() -> None:
+    """A reader that stops after the first line leaves the verdict as it is."""
+    script = f"set -o pipefail; {stack.ROOT}/scripts/probe.sh http://127.0.0.1:9 | head -n 1"
+    run = subprocess.run(
+        ["bash", "-c", script],
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (2, "")
+    assert run.stdout.startswith("critical ")
+
+
 def test_probe_script_warns(external_proxy: stack.Server, tmp_path: Path) -> None:
     """A failed optional probe is a warning: exit code 1."""
     rules = tmp_path / "rules.yaml"
