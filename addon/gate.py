@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from .errors import Reply, json_reply
-from .rules import Endpoint
+from .replies import Reply, json_reply, own_headers
+from .rules import Artifacts, Endpoint, Operation
 from .rules_file import RulesError
 from .target import fold
 
@@ -42,21 +42,52 @@ def artifacts_enabled(from_rules: bool, environment: str | None, option: str) ->
     return from_rules
 
 
-def artifact_endpoint(paths: Iterable[str], endpoints: Iterable[Endpoint]) -> Endpoint | None:
-    """Find what makes a request an artifact request.
+def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operation]:
+    """What may be done to artifacts. A read-only registry is one from which nothing is deleted.
+
+    Args:
+        artifacts: the section of the rules.
+        enabled: the position of the switch (see `artifacts_enabled`).
+    """
+    positions: dict[Operation, bool] = {
+        "read": artifacts.read,
+        "write": artifacts.write,
+        "delete": artifacts.write and artifacts.delete,
+    }
+    return frozenset(operation for operation, on in positions.items() if on and enabled)
+
+
+def artifact_endpoints(paths: Iterable[str], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Find what makes a request an artifact request; nothing for any other request.
 
     Each path is read twice, as MLflow reads it and folded (see `target.fold`): whoever stands
-    between may resolve what MLflow itself would not.
+    between may resolve what MLflow itself would not. The first endpoint that matches counts for
+    each reading.
 
     Args:
         paths: the paths (decoded, below the mount) under which the request may arrive.
         endpoints: what counts as an artifact request.
     """
-    readings = {reading for path in paths for reading in (path, fold(path), path.rstrip("/"))}
-    for endpoint in endpoints:
-        if any(endpoint.path.fullmatch(reading) for reading in readings):
-            return endpoint
-    return None
+    readings = dict.fromkeys(
+        reading for path in paths for reading in (path, fold(path), path.rstrip("/"))
+    )
+    found = (
+        next((e for e in endpoints if e.path.fullmatch(reading)), None) for reading in readings
+    )
+    return [endpoint for endpoint in found if endpoint is not None]
+
+
+def operation(method: str, endpoint: Endpoint) -> Operation:
+    """Tell what a request does. Servers read methods in any case, and we do not know them all."""
+    if endpoint.operation is not None:
+        return endpoint.operation
+    match method.upper():
+        case "GET" | "HEAD" | "OPTIONS":
+            return "read"
+        case "DELETE":
+            return "delete"
+        case _:
+            return "write"
 
 
 def names_field(body: bytes, field: str) -> bool:
@@ -76,18 +107,32 @@ def names_field(body: bytes, field: str) -> bool:
     return re.search(rf"\b{field}\b", query) is not None
 
 
-def refusal(status: int) -> Reply:
-    """The answer to an artifact request while the switch is off.
+_REFUSALS: dict[Operation, str] = {
+    "read": "Downloading and listing artifacts is switched off here.",
+    "write": "Uploading artifacts is switched off here: this registry is read-only.",
+    "delete": "Deleting artifacts is switched off here.",
+}
+
+
+def refusal(
+    status: int, operation: Operation, allowed: frozenset[Operation], request_id: str
+) -> Reply:
+    """The answer to an artifact request that the switch refuses.
 
     MLflow's client repeats a 503 seven times, with pauses that double up to minutes, unless the
     answer names a pause of its own (`Retry-After`, RFC 9110, section 10.2.3; 0 is ignored).
 
     Args:
         status: HTTP status, `artifacts.disabled_status`.
+        operation: what was asked for.
+        allowed: what would be served.
+        request_id: stands in the log, too.
     """
+    what = _REFUSALS[operation] if allowed else "Artifact storage is not configured."
     content = {
         "error_code": DISABLED,
         "error": DISABLED,
-        "message": "Artifact storage is not configured. Please contact your administrator.",
+        "message": f"{what} Please contact your administrator.",
     }
-    return json_reply(status, content, {"Retry-After": "1"} if status == 503 else None)
+    headers = own_headers("http_request_denied", request_id)
+    return json_reply(status, content, headers | ({"Retry-After": "1"} if status == 503 else {}))

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from .errors import is_json
+from .bodies import is_json
 from .gate import DISABLED
 from .rules import Probe
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import health
-from .errors import Reply, json_reply
+from .replies import Reply, json_reply
 from .rules import Health, Probe
 
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")

@@ -31,16 +31,24 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHook, HttpResponseHeadersHook
 
-from .errors import BODY_LIMIT, Reply
+from .bodies import HELD_LIMIT
+from .replies import Reply
 
 AUTHORITY = "mlflow_authority"
 """Key in `flow.metadata`: the host that the client asked for, which reverse mode overwrites."""
 
-DROP_REST = "mlflow_drop_rest"
-"""Key in `flow.metadata`: of the response body only the first `BODY_LIMIT` bytes are needed."""
+HOLD = "mlflow_hold"
+"""Key in `flow.metadata`: so many bytes of the response body are held before `LetGo` is asked."""
+
+DROPPED = "mlflow_dropped"
+"""Key in `flow.metadata`: only the beginning of the response body was held, the rest is gone."""
 
 MakeReply = Callable[[http.HTTPFlow | None, int, str], Reply]
 """Words an answer from the flow (None: not even that), the status and mitmproxy's message."""
+
+LetGo = Callable[[http.HTTPFlow, bytes], bool | None]
+"""Tells from a flow and the beginning of its response body whether it passes after all (True),
+only its beginning is needed (False), or that is not clear yet (None)."""
 
 _NEEDED = (
     "check_body_size",
@@ -50,6 +58,7 @@ _NEEDED = (
     "handle_protocol_error",
     "make_server_connection",
     "send_response",
+    "start_response_stream",
     "state_consume_request_body",
     "state_consume_response_body",
     "state_errored",
@@ -66,8 +75,8 @@ class UnsupportedError(RuntimeError):
     """This mitmproxy has changed where we reach into it."""
 
 
-def install(make_reply: MakeReply) -> Callable[[], None]:
-    """Let mitmproxy's own answers be made by `make_reply`.
+def install(make_reply: MakeReply, let_go: LetGo) -> Callable[[], None]:
+    """Let mitmproxy's own answers be made by `make_reply`, and held bodies be judged by `let_go`.
 
     Returns:
         A function that undoes it.
@@ -89,7 +98,7 @@ def install(make_reply: MakeReply) -> Callable[[], None]:
         response.headers["Connection"] = "close"
         return bytes(http1.assemble_response(response))
 
-    layers.http.HttpStream = _stream_class(original, make_reply)  # type: ignore[misc]
+    layers.http.HttpStream = _stream_class(original, make_reply, let_go)  # type: ignore[misc]
     _http1.make_error_response = make_error_response
 
     def uninstall() -> None:
@@ -126,7 +135,7 @@ def _is_empty(event: Any) -> bool:
 
 
 def _stream_class(
-    original: type[layers.http.HttpStream], make_reply: MakeReply
+    original: type[layers.http.HttpStream], make_reply: MakeReply, let_go: LetGo
 ) -> type[layers.http.HttpStream]:
     class HttpStream(original):  # type: ignore[misc, valid-type]
         def state_wait_for_request_headers(self, event: Any) -> CommandGenerator[None]:
@@ -168,13 +177,29 @@ def _stream_class(
                 yield from super().state_stream_response_body(event)
 
         def state_consume_response_body(self, event: Any) -> CommandGenerator[None]:
-            if (
-                isinstance(event, ResponseData)
-                and len(self.response_body_buf) > BODY_LIMIT
-                and DROP_REST in self.flow.metadata
-            ):
+            metadata = self.flow.metadata
+            dropping = DROPPED in metadata
+            if dropping and isinstance(event, ResponseData):
                 return
             yield from super().state_consume_response_body(event)
+            # mitmproxy's own options on body sizes may have decided otherwise meanwhile.
+            held = self.server_state == self.state_consume_response_body
+            if HOLD in metadata and held and len(self.response_body_buf) > metadata[HOLD]:
+                yield from self._judge_held_body()
+
+        def _judge_held_body(self) -> CommandGenerator[None]:
+            begin = bytes(self.response_body_buf)
+            whole_buffer = len(begin) > HELD_LIMIT
+            verdict = let_go(self.flow, begin)
+            if verdict is False:
+                self.flow.metadata[HOLD] = HELD_LIMIT
+                if whole_buffer:
+                    self.flow.metadata[DROPPED] = True
+            elif verdict or whole_buffer:
+                self.flow.response.stream = True
+                self.response_body_buf.clear()
+                yield from self.start_response_stream()
+                yield from self.state_stream_response_body(ResponseData(self.stream_id, begin))
 
         def handle_protocol_error(self, event: Any) -> CommandGenerator[None]:
             status = _status(event.code)

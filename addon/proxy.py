@@ -17,22 +17,26 @@ from typing import Any, TypedDict, cast
 from mitmproxy import ctx, exceptions, flowfilter, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
+from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from . import (
+    bodies,
     errors,
     gate,
     health_service,
     local_replies,
+    login,
     origin,
+    replies,
     rewrite,
     streaming,
     target,
     wide_reads,
 )
 from .filters import parse_request_filter
-from .rules import HEALTH_PATHS, Health, RewriteRule, Rules
+from .rules import HEALTH_PATHS, Health, Operation, RewriteRule, Rules
 from .rules_file import DEFAULT_PATH, RulesError, load
 
 logger = logging.getLogger(__name__)
@@ -51,14 +55,22 @@ class Decision(TypedDict):
     mount: str
     rule: str | None
     """Name of the rewrite rule that changed the path."""
+    paths: list[str]
+    """The path as a server reads it, here and where it goes if a rule has changed it."""
     api: bool
     """Whether errors have to be JSON."""
     artifact: bool
     """Whether the bodies are artifacts."""
+    file: bool
+    """Whether the answer is the bytes of an artifact, which may be HTML."""
     answered: bool
     """Whether the proxy answered by itself."""
-    graphql_field: str | None
-    """The field that the body must not name."""
+    graphql_fields: list[str]
+    """The fields that the body must not name."""
+    page: bool
+    """Whether the answer may be a page that nobody asked for."""
+    login: str | None
+    """The place of the login page that the upstream redirects to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,8 @@ class Settings:
     """All that the hooks need from rules and options; swapped as a whole."""
 
     rules: Rules
-    artifacts_enabled: bool
+    allowed: frozenset[Operation]
+    """What may be done to artifacts."""
     filters: dict[str, flowfilter.TFilter]
     """Compiled filter expressions by the name of their rule."""
 
@@ -95,7 +108,7 @@ class MlflowProxy:
             "Serve artifacts (true or false). Overrides the environment variable "
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
-        self._uninstall = local_replies.install(self.own_reply)
+        self._uninstall = local_replies.install(self.own_reply, self.let_go)
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:
@@ -123,7 +136,8 @@ class MlflowProxy:
             logger.error("%s", error)
             return
         filters = {r.name: parse_request_filter(r.filter) for r in rules.rewrites if r.filter}
-        self.settings = Settings(rules, enabled, filters)
+        allowed = gate.allowed_operations(rules.artifacts, enabled)
+        self.settings = Settings(rules, allowed, filters)
 
     def done(self) -> None:
         """Give mitmproxy its own answers back."""
@@ -160,32 +174,51 @@ class MlflowProxy:
             if (
                 decision is not None
                 and self.settings is not None
-                and (field := decision["graphql_field"])
-                and gate.names_field(flow.request.raw_content or b"", field)
+                and any(
+                    gate.names_field(flow.request.raw_content or b"", field)
+                    for field in decision["graphql_fields"]
+                )
             ):
-                status = self.settings.rules.artifacts.disabled_status
-                _answer(flow, decision, gate.refusal(status))
+                self._refuse(flow, decision, self.settings, "read")
             return later
         except Exception:
             self._fail_closed(flow)
             return None
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Map redirects back; hold an error that has to be converted, stream what is large."""
+        """Map redirects back; hold what may have to be converted, stream what is large."""
         decision, response = _decision(flow), flow.response
         if decision is None or decision["answered"] or response is None or self.settings is None:
             return
+        for mark in (local_replies.HOLD, local_replies.DROPPED):
+            flow.metadata.pop(mark, None)  # Of a flow that is sent again.
         rules = self.settings.rules
-        _map_locations(flow, response, decision, rules)
         content_type = response.headers.get("content-type", "")
         length = _response_length(response)
-        if decision["api"] and errors.may_need_conversion(response.status_code, content_type):
-            if not errors.is_json(content_type):
-                flow.metadata[local_replies.DROP_REST] = True
+        short = length is not None and length <= rules.streaming.threshold
+        if decision["api"]:
+            decision["login"] = self._login_place(flow, response, decision, rules)
+            if decision["login"] or errors.may_need_conversion(response.status_code, content_type):
+                response.stream = False
+                flow.metadata[local_replies.HOLD] = bodies.HELD_LIMIT
                 return
-            if length is not None and length <= errors.BODY_LIMIT:
-                return
-        if response.status_code != 101:
+            decision["page"] = rules.errors.login.enabled and login.may_be_page(
+                status=response.status_code,
+                content_type=content_type,
+                disposition=response.headers.get("content-disposition", ""),
+                file=decision["file"],
+                path=decision["paths"][0],
+                query=flow.request.path.partition("?")[2],
+                accept=flow.request.headers.get("accept", ""),
+            )
+        for name in ("location", "content-location"):
+            if (value := response.headers.get(name)) is not None:
+                response.headers[name] = _map_location(flow, value, decision, rules)
+        if decision["page"] and flow.request.method != "HEAD":
+            response.stream = False
+            # Of a body that would stream, the beginning has to tell.
+            flow.metadata[local_replies.HOLD] = bodies.HELD_LIMIT if short else 0
+        elif response.status_code != 101:
             response.stream = streaming.stream_response(
                 length=length,
                 content_type=content_type,
@@ -193,49 +226,68 @@ class MlflowProxy:
                 threshold=rules.streaming.threshold,
             )
 
+    def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
+        """Tell whether a held body passes after all; None while that is not clear.
+
+        Args:
+            flow: the flow, with the head of the response.
+            begin: the body so far, longer than `local_replies.HOLD` says.
+        """
+        decision, response = _decision(flow), flow.response
+        if decision is None or response is None:
+            return True
+        answer = _answer_of(response, begin, whole=False)
+        if decision["login"]:
+            return False
+        if decision["page"]:
+            return login.is_no_page(answer.content_type, answer.encoding, begin)
+        return errors.is_long_native(answer)
+
     def response(self, flow: http.HTTPFlow) -> None:
-        """Convert the body of an error."""
+        """Convert errors and login pages."""
         decision, response = _decision(flow), flow.response
         if (
             decision is None
             or decision["answered"]
-            or not decision["api"]
+            or local_replies.HOLD not in flow.metadata
             or response is None
             or response.stream
             or self.settings is None
         ):
             return
-        content_type = response.headers.get("content-type", "")
-        if not errors.may_need_conversion(response.status_code, content_type):
-            return
-        if flow.request.method == "HEAD":
-            if not errors.is_json(content_type):
-                _replace_body(response, None)
-            return
         body = response.raw_content or b""
-        converted = errors.convert(
-            status=response.status_code,
-            code=self.settings.rules.errors.code(response.status_code),
-            path=decision["received"],
-            content_type=content_type,
-            encoding=response.headers.get("content-encoding", ""),
-            body=body[: errors.BODY_LIMIT],
-            whole=len(body) <= errors.BODY_LIMIT,
-        )
-        if converted is not None:
-            _replace_body(response, converted)
+        whole = local_replies.DROPPED not in flow.metadata
+        answer = _answer_of(response, body, whole=whole)
+        rules = self.settings.rules.errors
+        head = flow.request.method == "HEAD"
+        if decision["login"]:
+            del response.headers["location"]
+            content = login.redirect_body(answer.status, decision["login"], rules.login.error_code)
+            converted = errors.Converted(rules.login.status, content)
+        elif decision["page"]:
+            if not login.is_page(answer.content_type, answer.encoding, body):
+                return
+            content = login.page_body(answer, decision["received"], rules.login.error_code)
+            converted = errors.Converted(rules.login.status, content)
+        else:
+            if head and bodies.is_json(answer.content_type):
+                return  # What it describes may be MLflow's own.
+            asked = errors.Asked(
+                flow.request.method, decision["received"], decision["paths"], decision["file"]
+            )
+            error = errors.convert(asked, answer, rules)
+            if error is None:
+                return
+            converted = error
+        _convert(response, converted, head=head)
 
-    def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> errors.Reply:
+    def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         """Word an answer that mitmproxy makes by itself (see `local_replies`)."""
         code = self.settings.rules.errors.code(status) if self.settings else "INTERNAL_ERROR"
-        if flow is not None and status >= 500:
-            logger.warning(
-                "upstream %s:%d: %s",
-                flow.request.host,
-                flow.request.port,
-                errors.connection_problem(message),
-            )
-        return errors.own_reply(status, code, message)
+        reply = replies.mitmproxy_error(status, code, message, _request_id(flow))
+        why = replies.connection_problem(message).sentence if status >= 500 else "not valid HTTP"
+        _log(flow, reply, why)
+        return reply
 
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         if self.settings is None:
@@ -257,15 +309,19 @@ class MlflowProxy:
             sent=request.path,
             mount=before["mount"] if before else read.mount if read else "",
             rule=None,
+            paths=[read.path] if read else [],
             api=True,
             artifact=False,
+            file=False,
             answered=False,
-            graphql_field=None,
+            graphql_fields=[],
+            page=False,
+            login=None,
         )
         flow.metadata[DECISION] = decision
         if read is None:
             message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
-            _answer(flow, decision, errors.proxy_reply(404, rules.errors.code(404), message))
+            self._deny(flow, decision, 404, rules.errors.code(404), message)
             return None
         if reverse and read.path in HEALTH_PATHS:
             return self._answer_health(flow, decision, read.path, rules.health)
@@ -279,32 +335,74 @@ class MlflowProxy:
             rules.origins.allowed,
         ):
             message = "Requests from web pages of other sites are refused (see origins.allowed)."
-            _answer(flow, decision, errors.proxy_reply(403, rules.errors.code(403), message))
+            self._deny(flow, decision, 403, rules.errors.code(403), message)
             return None
         # Judge the path as it came, and as it goes where a rule has changed it.
-        paths = [read.path]
         if decision["rule"] and (going := target.read(sent[len(base_path) :], ("",))):
-            paths.append(going.path)
-        decision["api"] = any(rules.is_api_path(path) for path in paths)
-        endpoint = gate.artifact_endpoint(paths, rules.artifacts.endpoints)
-        if endpoint is not None and not settings.artifacts_enabled:
-            decision["graphql_field"] = endpoint.graphql_field
+            decision["paths"].append(going.path)
+        decision["api"] = any(map(rules.is_api_path, decision["paths"]))
+        endpoints = gate.artifact_endpoints(decision["paths"], rules.artifacts.endpoints)
+        length = _request_length(request)
+        for endpoint in endpoints:
+            operation = gate.operation(request.method, endpoint)
+            if operation in settings.allowed:
+                continue
             # A GraphQL request is judged by its body, which has to be short enough to be read.
-            length = _request_length(request)
             if endpoint.graphql_field is None or length is None or length > 2**20:
-                _answer(flow, decision, gate.refusal(rules.artifacts.disabled_status))
+                self._refuse(flow, decision, settings, operation)
                 return None
-        decision["artifact"] = endpoint is not None and endpoint.graphql_field is None
+            decision["graphql_fields"].append(endpoint.graphql_field)
+        decision["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
+        decision["file"] = any(
+            endpoint.files and gate.operation(request.method, endpoint) == "read"
+            for endpoint in endpoints
+        )
         if sent != request.path:
             request.path = sent
         decision["sent"] = sent
-        if decision["graphql_field"] is None and flow.is_replay is None:
+        if not decision["graphql_fields"] and flow.is_replay is None:
             request.stream = streaming.stream_request(
-                length=_request_length(request),
+                length=length,
                 artifact=decision["artifact"],
                 threshold=rules.streaming.threshold,
             )
         return None
+
+    def _refuse(
+        self, flow: http.HTTPFlow, decision: Decision, settings: Settings, operation: Operation
+    ) -> None:
+        status = settings.rules.artifacts.disabled_status
+        reply = gate.refusal(status, operation, settings.allowed, _request_id(flow))
+        _log(flow, reply, f"artifacts: {operation} is switched off")
+        _answer(flow, decision, reply)
+
+    def _deny(
+        self, flow: http.HTTPFlow, decision: Decision, status: int, code: str, message: str
+    ) -> None:
+        reply = replies.own_error(status, code, message, "http_request_denied", _request_id(flow))
+        _log(flow, reply, message)
+        _answer(flow, decision, reply)
+
+    def _login_place(
+        self, flow: http.HTTPFlow, response: http.Response, decision: Decision, rules: Rules
+    ) -> str | None:
+        location = response.headers.get("location")
+        if (
+            location is None
+            or response.status_code not in login.REDIRECTS
+            or not rules.errors.login.enabled
+            or login.asks_for_pages(flow.request.headers.get("accept", ""))
+        ):
+            return None
+        place = login.redirect_place(
+            location,
+            url=f"{flow.request.scheme}://{flow.request.host}:{flow.request.port}{decision['sent']}",
+            base_path=rules.upstream.base_path,
+            is_api=rules.is_api_path,
+            file=decision["file"],
+            rules=rules.errors.login,
+        )
+        return place and _map_location(flow, place, decision, rules)
 
     def _applicable(
         self, flow: http.HTTPFlow, settings: Settings, external: bool
@@ -329,11 +427,16 @@ class MlflowProxy:
 
     def _fail_closed(self, flow: http.HTTPFlow) -> None:
         """An exception of ours must not let a request through that might have been refused."""
-        logger.exception("internal error; the request was not forwarded")
+        request_id = _request_id(flow)
+        logger.exception(
+            "internal error; the request was not forwarded (request id %s)", request_id
+        )
         flow.request.stream = False
         flow.request.headers.pop("expect", None)
         message = "Internal error of the proxy; see its log."
-        reply = errors.proxy_reply(500, "INTERNAL_ERROR", message)
+        reply = replies.own_error(
+            500, "INTERNAL_ERROR", message, "proxy_internal_error", request_id
+        )
         flow.response = local_replies.to_response(reply, flow.request.method)
 
 
@@ -341,7 +444,7 @@ def _decision(flow: http.HTTPFlow) -> Decision | None:
     return cast("Decision | None", flow.metadata.get(DECISION))
 
 
-def _answer(flow: http.HTTPFlow, decision: Decision, reply: errors.Reply) -> None:
+def _answer(flow: http.HTTPFlow, decision: Decision, reply: replies.Reply) -> None:
     """Answer in the upstream's place."""
     decision["answered"] = True
     # Else mitmproxy tells the client to go on with a body that nobody wants.
@@ -349,25 +452,52 @@ def _answer(flow: http.HTTPFlow, decision: Decision, reply: errors.Reply) -> Non
     flow.response = local_replies.to_response(reply, flow.request.method)
 
 
-def _map_locations(
-    flow: http.HTTPFlow, response: http.Response, decision: Decision, rules: Rules
-) -> None:
-    for name in ("location", "content-location"):
-        if (value := response.headers.get(name)) is None:
-            continue
-        request = flow.request
-        scheme = "https" if flow.client_conn.tls else "http"
-        authority = flow.metadata.get(local_replies.AUTHORITY, "")
-        public = rewrite.Origin.of(scheme, authority)
-        upstream = rewrite.Origin(request.scheme, request.host.lower(), request.port)
-        response.headers[name] = rewrite.map_location(
-            value,
-            base=request.scheme,
-            ours=[upstream, public] if public else [upstream],
-            public=f"{scheme}://{authority}" if public else "",
-            mount=decision["mount"],
-            base_path=rules.upstream.base_path,
+def _request_id(flow: http.HTTPFlow | None) -> str:
+    return replies.request_id(flow.request.headers.get(replies.REQUEST_ID) if flow else None)
+
+
+def _log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
+    """Log an error of the proxy's own under the id that the client sees; never a query."""
+    what = "a malformed request"
+    if flow is not None:
+        path = flow.request.path.partition("?")[0]
+        decision = _decision(flow)
+        what = bodies.printable(
+            f"{flow.request.method} {decision['received'] if decision else path}"
         )
+        if reply.status >= 500:
+            why = f"upstream {flow.request.host}:{flow.request.port}: {why}"
+    request_id = dict(reply.headers)[replies.REQUEST_ID]
+    logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, request_id)
+
+
+def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.Answer:
+    headers = response.headers
+    return errors.Answer(
+        status=response.status_code,
+        content_type=headers.get("content-type", ""),
+        encoding=headers.get("content-encoding", ""),
+        body=body,
+        whole=whole,
+        request_id=errors.upstream_request_id(headers),
+    )
+
+
+def _map_location(flow: http.HTTPFlow, value: str, decision: Decision, rules: Rules) -> str:
+    """A URL of the upstream's as the client knows it."""
+    request = flow.request
+    scheme = "https" if flow.client_conn.tls else "http"
+    authority = flow.metadata.get(local_replies.AUTHORITY, "")
+    public = rewrite.Origin.of(scheme, authority)
+    upstream = rewrite.Origin(request.scheme, request.host.lower(), request.port)
+    return rewrite.map_location(
+        value,
+        base=request.scheme,
+        ours=[upstream, public] if public else [upstream],
+        public=f"{scheme}://{authority}" if public else "",
+        mount=decision["mount"],
+        base_path=rules.upstream.base_path,
+    )
 
 
 def _request_length(request: http.Request) -> int | None:
@@ -383,12 +513,17 @@ def _response_length(response: http.Response) -> int | None:
     return int(length) if length.isdigit() and "transfer-encoding" not in response.headers else None
 
 
-def _replace_body(response: http.Response, body: bytes | None) -> None:
-    """Put a JSON body (None for HEAD: only its description) in the place of an upstream's."""
+def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:
+    """Put a status and a JSON body (for HEAD only its description) in an upstream's place."""
+    if response.status_code != converted.status:
+        response.status_code = converted.status
+        response.reason = status_codes.RESPONSES.get(converted.status, "")
+    if converted.body is None:
+        return
     for name in errors.ENTITY_HEADERS:
         response.headers.pop(name, None)
     response.headers["Content-Type"] = "application/json"
     response.trailers = None
-    if body is not None:
-        response.raw_content = body
-        response.headers["Content-Length"] = str(len(body))
+    if not head:
+        response.raw_content = converted.body
+        response.headers["Content-Length"] = str(len(converted.body))

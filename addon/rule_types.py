@@ -6,11 +6,14 @@ They are pydantic annotations: how a value is read, checked and described in the
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 SIZE_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+_STATUS = r"[45]\d\d|[45]xx"
 
 
 def _regex(value: object) -> re.Pattern[str]:
@@ -55,6 +58,14 @@ def _origin(value: str) -> str:
     return value
 
 
+def _status(value: object) -> str:
+    # YAML reads 404 as a number and 4xx as text.
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or not re.fullmatch(_STATUS, text):
+        raise ValueError("expected an error status such as 404, or a class of them: 4xx, 5xx")
+    return text
+
+
 def _filter(value: str | None) -> str | None:
     if value is not None:
         # Imported here alone: only a rule with a filter needs mitmproxy.
@@ -62,6 +73,11 @@ def _filter(value: str | None) -> str | None:
 
         parse_request_filter(value)
     return value
+
+
+def matches_status(status: int, classes: Iterable[str]) -> bool:
+    """Tell whether a status is among some ("404") or in a class of them ("4xx")."""
+    return not {str(status), f"{status // 100}xx"}.isdisjoint(classes)
 
 
 Regex = Annotated[
@@ -87,5 +103,22 @@ PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 RequestPath = Annotated[str, AfterValidator(_request_path)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 ErrorCodeName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+StatusKey = Annotated[
+    str, BeforeValidator(_status), WithJsonSchema({"type": "string", "pattern": f"^({_STATUS})$"})
+]
+Status = Annotated[
+    str,
+    BeforeValidator(_status),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 400, "maximum": 599},
+                {"type": "string", "pattern": f"^({_STATUS})$"},
+            ]
+        }
+    ),
+]
+ErrorStatus = Annotated[int, Field(ge=400, le=599)]
+Method = Annotated[str, Field(pattern=r"^[A-Z]+$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 FilterExpression = Annotated[str | None, AfterValidator(_filter)]

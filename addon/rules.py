@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from .rule_types import (
     ErrorCodeName,
+    ErrorStatus,
     FilterExpression,
     Host,
+    Method,
     Name,
     OriginName,
     PathPrefix,
@@ -26,7 +28,13 @@ from .rule_types import (
     RequestPath,
     Seconds,
     Size,
+    Status,
+    StatusKey,
+    matches_status,
 )
+
+Operation = Literal["read", "write", "delete"]
+"""What a request does to artifacts."""
 
 
 class _Model(BaseModel):
@@ -97,6 +105,15 @@ class Endpoint(_Model):
     """Requests that the artifact switch covers."""
 
     path: Regex = Field(description="Regular expression for the whole path below the mount.")
+    operation: Operation | None = Field(
+        default=None,
+        description="What the request does; by default its method tells (GET and HEAD read, "
+        "DELETE deletes, all others write).",
+    )
+    files: bool = Field(
+        default=False,
+        description="The bodies are the files themselves: HTML among them is no error.",
+    )
     graphql_field: Name | None = Field(
         default=None, description="Only GraphQL documents that name this field count."
     )
@@ -106,6 +123,11 @@ class Artifacts(_Model):
     """The artifact switch."""
 
     enabled: bool = Field(default=True, description="false refuses artifact requests.")
+    read: bool = Field(default=True, description="false refuses downloads and listings.")
+    write: bool = Field(
+        default=True, description="false refuses uploads and deletions: a read-only registry."
+    )
+    delete: bool = Field(default=True, description="false refuses deletions.")
     disabled_status: Literal[403, 501, 503] = Field(
         default=503,
         description="Status of a refusal. MLflow's client shows the message of a 501 or 403 at "
@@ -114,31 +136,104 @@ class Artifacts(_Model):
     endpoints: list[Endpoint] = Field(default=[], description="What counts as an artifact request.")
 
 
+class Login(_Model):
+    """Login pages in the place of an API's answer."""
+
+    enabled: bool = Field(default=True, description="false lets login pages pass.")
+    status: ErrorStatus = Field(default=401, description="Status in the place of the page's.")
+    error_code: ErrorCodeName = Field(default="UNAUTHENTICATED", description="Its error_code.")
+    redirects: list[Regex] = Field(
+        default=[],
+        description="Regular expressions, searched for in the URL of a redirect: login pages.",
+    )
+
+
+class ErrorOverride(_Model):
+    """Errors of the upstream that get another status, error_code or message."""
+
+    path: Regex | None = Field(
+        default=None, description="Regular expression for the whole path below the mount."
+    )
+    methods: list[Method] = Field(default=[], description="HTTP methods; none named: all.")
+    statuses: Annotated[list[Status], Field(min_length=1)] = Field(
+        description="Statuses of the upstream, such as 500 or 5xx."
+    )
+    says: Regex | None = Field(
+        default=None, description="Regular expression, searched for in the upstream's own words."
+    )
+    bodies: Literal["any", "foreign"] = Field(
+        default="any", description="foreign leaves errors alone that are MLflow's JSON already."
+    )
+    status: ErrorStatus | None = Field(default=None, description="Sent in place of the status.")
+    error_code: ErrorCodeName | None = Field(default=None, description="Sent as error_code.")
+    message: str | None = Field(
+        default=None, description="The message begins with it; the upstream's own words follow."
+    )
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> ErrorOverride:
+        if self.status is None and self.error_code is None and self.message is None:
+            raise ValueError("expected a status, an error_code or a message to send")
+        return self
+
+
 class Errors(_Model):
     """How errors become JSON."""
 
     api_paths: list[Regex] = Field(
         default=[], description="Regular expressions for whole paths below the mount."
     )
-    codes: dict[Annotated[str, Field(pattern=r"^([45]\d\d|[45]xx)$")], ErrorCodeName] = Field(
+    vocabulary: Literal["default", "mlflow"] = Field(
+        default="default",
+        description="mlflow: ENDPOINT_NOT_FOUND or RESOURCE_DOES_NOT_EXIST, which the client "
+        "knows, in the place of RESOURCE_NOT_FOUND.",
+    )
+    codes: dict[StatusKey, ErrorCodeName] = Field(
         default={}, description="error_code by HTTP status; 4xx and 5xx stand for the rest."
     )
+    overrides: list[ErrorOverride] = Field(
+        default=[], description="Exceptions; the first that matches counts."
+    )
+    login: Login = Login()
 
-    @field_validator("codes", mode="before")
-    @classmethod
-    def _statuses_as_text(cls, value: object) -> object:
-        # YAML reads 404 as a number and 4xx as text.
-        if isinstance(value, dict):
-            return {str(k) if type(k) is int else k: v for k, v in value.items()}
-        return value
+    def code(self, status: int, *, file: bool = False) -> str:
+        """The error_code for an HTTP status >= 400.
 
-    def code(self, status: int) -> str:
-        """The error_code for an HTTP status >= 400."""
-        return (
+        Args:
+            status: the HTTP status.
+            file: whether the request is for a file, which can be missing where a route cannot.
+        """
+        code = (
             self.codes.get(str(status))
             or self.codes.get(f"{status // 100}xx")
             or ("INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST")
         )
+        if self.vocabulary == "mlflow" and code == "RESOURCE_NOT_FOUND":
+            return "RESOURCE_DOES_NOT_EXIST" if file else "ENDPOINT_NOT_FOUND"
+        return code
+
+    def override(
+        self, *, method: str, paths: Sequence[str], status: int, words: str, foreign: bool
+    ) -> ErrorOverride | None:
+        """The exception that holds for an upstream's error, if any.
+
+        Args:
+            method: HTTP method of the request.
+            paths: the paths (decoded, below the mount) that it had here and upstream.
+            status: of the upstream.
+            words: what the upstream says.
+            foreign: whether the body is no JSON of MLflow's.
+        """
+        for override in self.overrides:
+            if (
+                matches_status(status, override.statuses)
+                and (foreign or override.bodies == "any")
+                and (not override.methods or method in override.methods)
+                and (override.path is None or any(map(override.path.fullmatch, paths)))
+                and (override.says is None or override.says.search(words))
+            ):
+                return override
+        return None
 
 
 class Streaming(_Model):

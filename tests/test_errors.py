@@ -1,132 +1,273 @@
-"""Error bodies: which ones are converted, and into what."""
+"""Errors of the upstream: which ones are converted, and into what."""
 
 import gzip
 import json
-import zlib
+from typing import Any
 
 import pytest
 
-from addon import errors
+from addon import errors, rules_file
+from addon.errors import Answer, Asked
+from addon.rules import Errors
 
+RULES = rules_file.load(rules_file.DEFAULT_PATH).errors
+PATH = "/api/2.0/mlflow/x"
+ASKED = Asked("GET", f"/mlflow{PATH}", [PATH])
 PAGE = b"<!doctype html><html><head><title>Bad   Gateway</title></head><body>x</body></html>"
+NATIVE = b'{ "error_code":"RESOURCE_DOES_NOT_EXIST",\n "message":"x" }'
 
 
-def convert(body: bytes, **changes: object) -> object:
-    arguments: dict[str, object] = {
+def rules(text: str) -> Errors:
+    return rules_file.parse(f"errors: {{{text}}}", "test").errors
+
+
+def convert(
+    body: bytes, *, asked: Asked = ASKED, by: Errors = RULES, **changes: Any
+) -> tuple[int, Any] | None:
+    """The converted status and document; None where the answer passes."""
+    fields: dict[str, Any] = {
         "status": 502,
-        "code": "CODE",
-        "path": "/mlflow/api/2.0/x",
         "content_type": "text/html",
         "encoding": "",
-        "body": body,
         "whole": True,
     }
-    converted = errors.convert(**(arguments | changes))  # type: ignore[arg-type]
-    return None if converted is None else json.loads(converted)
+    converted = errors.convert(asked, Answer(body=body, **(fields | changes)), by)
+    if converted is None:
+        return None
+    return converted.status, converted.body and json.loads(converted.body)
 
 
-def test_not_found() -> None:
-    """A 404 names the path as the client sent it."""
-    assert convert(PAGE, status=404, code="RESOURCE_NOT_FOUND") == {
-        "error_code": "RESOURCE_NOT_FOUND",
-        "message": "The requested resource was not found: /mlflow/api/2.0/x",
-    }
+def message(body: bytes, **changes: Any) -> str:
+    converted = convert(body, **changes)
+    assert converted is not None
+    return str(converted[1]["message"])
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "page",
     [
-        ({"body": PAGE}, "The server answered 502 (Bad Gateway): Bad Gateway"),
-        # Without a title the first words count; markup, scripts and control characters do not.
-        (
-            {"body": b"<h1>Sorry &amp; bye</h1><script>x()</script><p>soon\x00\x1b[31m</p>"},
-            "The server answered 502 (Bad Gateway): Sorry & bye soon [31m",
-        ),
-        ({"body": b"upstream connect error", "content_type": "text/plain"},
+        b"<title>404 Not Found</title><h1>Not Found</h1>",
+        b"<h1>Error 404</h1>",
+        b"",
+        b"404 page not found",
+        b'{"detail": "Not Found"}',
+    ],
+)
+def test_not_found(page: bytes) -> None:
+    """A 404 names the path as the client sent it; what every server says is left out."""
+    converted = convert(page, status=404)
+    assert converted is not None
+    assert converted[0] == 404
+    assert converted[1] == {
+        **(json.loads(page) if page[:1] == b"{" else {}),
+        "error_code": "RESOURCE_NOT_FOUND",
+        "message": "The requested resource was not found: /mlflow/api/2.0/mlflow/x",
+    }
+
+
+def test_not_found_with_a_reason() -> None:
+    """What a 404 says beyond that follows the path."""
+    body = b"<Error><Code>NoSuchBucket</Code><Message>No bucket</Message></Error>"
+    assert message(body, status=404, request_id="r-1") == (
+        "The requested resource was not found: /mlflow/api/2.0/mlflow/x. "
+        "The server answered 404 (Not Found): NoSuchBucket: No bucket (request id r-1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "changes", "expected"),
+    [
+        (PAGE, {}, "The server answered 502 (Bad Gateway): Bad Gateway"),
+        (b"upstream connect error", {"content_type": "text/plain"},
          "The server answered 502 (Bad Gateway): upstream connect error"),
-        ({"body": b"<Error><Code>SlowDown</Code></Error>", "content_type": "application/xml"},
-         "The server answered 502 (Bad Gateway): SlowDown"),
-        ({"body": b""}, "The server answered 502 (Bad Gateway) without a message."),
-        ({"body": b"", "status": 599},
-         "The server answered 599 (Unknown status) without a message."),
-        ({"body": gzip.compress(PAGE), "encoding": "gzip"},
+        (b"", {}, "The server answered 502 (Bad Gateway) without a message."),
+        (b"", {"status": 599}, "The server answered 599 (Unknown status) without a message."),
+        (gzip.compress(PAGE), {"encoding": "gzip"},
          "The server answered 502 (Bad Gateway): Bad Gateway"),
-        ({"body": zlib.compress(PAGE), "encoding": "deflate"},
-         "The server answered 502 (Bad Gateway): Bad Gateway"),
-        ({"body": zlib.compress(PAGE)[2:-4], "encoding": "deflate"},
-         "The server answered 502 (Bad Gateway): Bad Gateway"),
-        # Markup that the parser gives up on: what it has read so far counts.
-        ({"body": b"<title>Bad Gateway</title><![x[ y ]]>"},
-         "The server answered 502 (Bad Gateway): Bad Gateway"),
-        ({"body": b"<p>Bad Gateway</p><![ x"},
-         "The server answered 502 (Bad Gateway): Bad Gateway"),
+        (PAGE, {"request_id": "a-1"},
+         "The server answered 502 (Bad Gateway): Bad Gateway (request id a-1)"),
+        (PAGE, {"request_id": "\x1b[1m" + "a" * 300},
+         "The server answered 502 (Bad Gateway): Bad Gateway (request id [1m" + "a" * 124 + "…)"),
         # Lies and cut bodies still give an answer.
-        ({"body": PAGE, "encoding": "gzip"},
-         "The server answered 502 (Bad Gateway) without a message."),
-        ({"body": gzip.compress(PAGE)[:-20], "encoding": "gzip", "whole": False},
+        (PAGE, {"encoding": "gzip"}, "The server answered 502 (Bad Gateway) without a message."),
+        (gzip.compress(PAGE)[:-20], {"encoding": "gzip", "whole": False},
          "The server answered 502 (Bad Gateway): Bad Gateway"),
-        ({"body": b"\xff\xfe", "encoding": "br"},
+        (b"\xff\xfe", {"encoding": "br"},
          "The server answered 502 (Bad Gateway) without a message."),
-        ({"body": b"<title>F\xfcr</title>", "content_type": "text/html; charset=latin-1"},
-         "The server answered 502 (Bad Gateway): Für"),
-        ({"body": "<title>Für</title>".encode(), "content_type": "text/html; charset=nonsense"},
-         "The server answered 502 (Bad Gateway): Für"),
-        ({"body": b"<title>x</title>", "content_type": "text/html; charset=idna"},
-         "The server answered 502 (Bad Gateway): x"),
-        ({"body": b"<title>\xff</title>", "content_type": "text/html; charset=utf-8"},
-         "The server answered 502 (Bad Gateway): \ufffd"),
     ],
 )  # fmt: skip
-def test_own_words_survive(changes: dict[str, object], message: str) -> None:
-    """What the upstream wanted to say stands in the message, whatever it is wrapped in."""
-    body = changes.pop("body")
-    assert isinstance(body, bytes)
-    assert convert(body, **changes) == {"error_code": "CODE", "message": message}
-
-
-def test_message_is_capped() -> None:
-    """A long page does not become a long message."""
-    converted = convert(b"word " * 1000, content_type="text/plain")
-    assert isinstance(converted, dict)
-    assert len(converted["message"]) < 400
-    assert converted["message"].endswith("…")
+def test_what_survives(body: bytes, changes: dict[str, Any], expected: str) -> None:
+    """Status, the upstream's own words and its request id stand in the message."""
+    converted = convert(body, **changes)
+    assert converted == (
+        changes.get("status", 502),
+        {"error_code": RULES.code(changes.get("status", 502)), "message": expected},
+    )
 
 
 @pytest.mark.parametrize("path", ["/a\x00\x1b[0m", "/\udcff", "/\u2028"])
 def test_hostile_paths_are_shown_safely(path: str) -> None:
     """No control character and no broken text of a path reaches a terminal."""
-    converted = convert(PAGE, status=404, path=path)
-    assert isinstance(converted, dict)
-    shown = converted["message"].removeprefix("The requested resource was not found: ")
-    assert shown.isprintable()
+    assert message(PAGE, status=404, asked=Asked("GET", path, [path])).isprintable()
 
 
 @pytest.mark.parametrize(
     ("body", "content_type", "encoding"),
     [
-        (b'{"error_code": "X", "message": "m"}', "application/json", ""),
-        (b"  [1]", "application/json; charset=utf-8", ""),
+        (NATIVE, "application/json", ""),
+        (b'{"error_code": "X"}', "application/json; charset=utf-8", ""),
         (b'{"error_code": "X"}', "text/html", ""),
         (b'{"error_code": "X"}', "", ""),
         (gzip.compress(b'{"error_code": "X"}'), "application/json", "gzip"),
-        (gzip.compress(b'{"error_code": "' + b"X" * 200_000 + b'"}'), "application/json", "gzip"),
+        (gzip.compress(b'{"error_code": "' + b"X" * 3_000_000 + b'"}'), "application/json", "gzip"),
         (b"compressed in a way that we cannot read", "application/json", "br"),
     ],
 )
-def test_json_passes(body: bytes, content_type: str, encoding: str) -> None:
-    """JSON stays as it is, also where its label is wrong."""
+def test_native_errors_pass(body: bytes, content_type: str, encoding: str) -> None:
+    """MLflow's own JSON stays as it is, also where its label is wrong."""
     assert convert(body, content_type=content_type, encoding=encoding) is None
 
 
-def test_a_cut_body_is_never_json() -> None:
-    """What was dropped might have been anything, so the rest does not pass for a document."""
-    assert convert(b"{}", content_type="application/json", whole=False) is not None
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"detail": "No"}',
+         {"detail": "No", "message": "The server answered 502 (Bad Gateway): No"}),
+        (b'{"message": "Forbidden"}', {"message": "Forbidden"}),
+        (b'{"message": {"a": 1}, "error_code": 7}',
+         {"message": 'The server answered 502 (Bad Gateway): {"message": {"a": 1}, '
+                     '"error_code": 7}',
+          "upstream": {"error_code": 7, "message": {"a": 1}}}),
+        (b'{"message": "", "upstream": 1}',
+         {"message": 'The server answered 502 (Bad Gateway): {"message": "", "upstream": 1}',
+          "upstream": 1, "upstream_": {"message": ""}}),
+        (b'["No"]',
+         {"message": "The server answered 502 (Bad Gateway): No", "upstream": ["No"]}),
+        (b"null",
+         {"message": "The server answered 502 (Bad Gateway) without a message.", "upstream": None}),
+        (b"{}", {"message": "The server answered 502 (Bad Gateway) without a message."}),
+        (b'\xef\xbb\xbf{"error_code": "X", "message": "m"}', {"error_code": "X", "message": "m"}),
+    ],
+)  # fmt: skip
+def test_foreign_json_keeps_its_content(body: bytes, expected: dict[str, Any]) -> None:
+    """JSON of other shapes gains what the client reads, and loses nothing."""
+    converted = convert(body, content_type="application/json")
+    assert converted == (502, {"error_code": "TEMPORARILY_UNAVAILABLE"} | expected)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"{broken", b"[" * 100_000])
 def test_what_only_claims_to_be_json_is_converted(body: bytes) -> None:
     """A Content-Type of JSON does not make a page JSON."""
-    assert convert(body, content_type="application/json") is not None
+    converted = convert(body, content_type="application/json")
+    assert converted is not None
+    assert set(converted[1]) == {"error_code", "message"}
+
+
+@pytest.mark.parametrize(
+    ("begin", "native"),
+    [
+        (b'{"error_code": "X", "message": "', True),
+        (b'{"message": "x", "error_code": "Y', True),
+        (b'{"detail": "', False),
+        (b'["error_code": "', False),
+        (b"<html>", False),
+    ],
+)
+def test_long_bodies(begin: bytes, native: bool) -> None:
+    """Of a body too long to be held the beginning tells whether it is MLflow's."""
+    body = begin + b"x" * 1000
+    answer = Answer(502, "application/json", "", body, whole=False)
+    assert errors.is_long_native(answer) is native
+    assert (convert(body, content_type="application/json", whole=False) is None) is native
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "file", "status", "code"),
+    [
+        ("default", False, 404, "RESOURCE_NOT_FOUND"),
+        ("default", True, 404, "RESOURCE_NOT_FOUND"),
+        ("mlflow", False, 404, "ENDPOINT_NOT_FOUND"),
+        ("mlflow", True, 404, "RESOURCE_DOES_NOT_EXIST"),
+        ("mlflow", False, 413, "RESOURCE_LIMIT_EXCEEDED"),
+        ("mlflow", False, 418, "BAD_REQUEST"),
+    ],
+)
+def test_vocabulary(vocabulary: str, file: bool, status: int, code: str) -> None:
+    """The codes that MLflow's client acts upon are a choice of the user's."""
+    text = rules_file.DEFAULT_PATH.read_text().replace(
+        "vocabulary: default", f"vocabulary: {vocabulary}"
+    )
+    by = rules_file.parse(text, "test").errors
+    converted = convert(PAGE, status=status, by=by, asked=Asked("GET", PATH, [PATH], file))
+    assert converted is not None
+    assert converted[1]["error_code"] == code
+
+
+MULTIPART = "Multipart upload is not supported for the current artifact repository"
+CREATE = "/ajax-api/2.0/mlflow-artifacts/mpu/create/1/a/artifacts"
+PRESIGNED = "/api/2.0/mlflow-artifacts/presigned/1/a/artifacts/x"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "sent", "begins"),
+    [
+        (CREATE, 404, PAGE, 404, MULTIPART),
+        (CREATE, 405, b"", 405, MULTIPART),
+        (CREATE, 501, b"<p>no</p>", 501, MULTIPART),
+        (CREATE, 500, PAGE, 501, MULTIPART),
+        (CREATE, 404, b'{"detail": "Not Found"}', 404, MULTIPART),
+        (CREATE, 403, b'{"message": "Missing Authentication Token"}', 403, MULTIPART),
+        (CREATE, 502, PAGE, 502, "The server answered 502"),
+        (CREATE.replace("create", "complete"), 404, PAGE, 404, "The requested resource"),
+        (PRESIGNED, 404, PAGE, 404, "The requested resource"),
+        (PRESIGNED, 405, PAGE, 501, "Presigned download is not supported"),
+        (PRESIGNED, 500, PAGE, 501, "Presigned download is not supported"),
+        (PRESIGNED, 401, PAGE, 401, "The server answered 401"),
+    ],
+)
+def test_multipart_falls_back(path: str, status: int, body: bytes, sent: int, begins: str) -> None:
+    """A refusal that is not MLflow's lets the client do without."""
+    converted = convert(body, status=status, asked=Asked("POST", path, [path]))
+    assert converted is not None
+    assert converted[0] == sent
+    assert converted[1]["message"].startswith(begins)
+    assert convert(NATIVE, status=status, asked=Asked("POST", path, [path])) is None
+
+
+@pytest.mark.parametrize(
+    ("override", "body", "expected"),
+    [
+        ("statuses: [500], status: 404, error_code: GONE", PAGE,
+         (404, {"error_code": "GONE", "message": "The server answered 500 (Internal Server "
+                                                 "Error): Bad Gateway"})),
+        # The code follows the new status unless it is given, too.
+        ("statuses: [5xx], status: 404", b"",
+         (404, {"error_code": "BAD_REQUEST",
+                "message": "The server answered 500 (Internal Server Error) without a message."})),
+        ("statuses: [500], status: 404", NATIVE, (404, None)),
+        ("statuses: [500], status: 404, error_code: GONE", NATIVE,
+         (404, {"error_code": "GONE", "message": "x",
+                "upstream": {"error_code": "RESOURCE_DOES_NOT_EXIST"}})),
+        ("statuses: [500], message: Call us.", NATIVE,
+         (500, {"error_code": "RESOURCE_DOES_NOT_EXIST", "upstream": {"message": "x"},
+                "message": "Call us. The server answered 500 (Internal Server Error): x"})),
+        ("statuses: [500], status: 404, bodies: foreign", NATIVE, None),
+        ("statuses: [501, 4xx], status: 404", NATIVE, None),
+        ("statuses: [500], says: ^x$, status: 404", NATIVE, (404, None)),
+        ("statuses: [500], says: y, status: 404", NATIVE, None),
+        ("statuses: [500], methods: [GET, PUT], status: 404", NATIVE, (404, None)),
+        ("statuses: [500], methods: [PUT], status: 404", NATIVE, None),
+        ("statuses: [500], path: /api/.*, status: 404", NATIVE, (404, None)),
+        ("statuses: [500], path: /api, status: 404", NATIVE, None),
+        ("statuses: [500], error_code: A}, {statuses: [5xx], error_code: B", PAGE,
+         (500, {"error_code": "A",
+                "message": "The server answered 500 (Internal Server Error): Bad Gateway"})),
+    ],
+)  # fmt: skip
+def test_overrides(override: str, body: bytes, expected: object) -> None:
+    """Status, code and message by route, method, status and what the upstream says."""
+    by = rules(f"overrides: [{{{override}}}]")
+    assert convert(body, status=500, by=by) == expected
 
 
 @pytest.mark.parametrize(
@@ -148,53 +289,14 @@ def test_may_need_conversion(status: int, content_type: str, expected: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("content_type", "expected"),
+    ("headers", "expected"),
     [
-        ("application/json", True),
-        ("Application/JSON; charset=utf-8", True),
-        ("application/problem+json", True),
-        ("application/json-seq", False),
-        ("text/json", False),
-        ("", False),
+        ({"cf-ray": "c", "x-request-id": "a"}, "a"),
+        ({"x-amz-request-id": "b"}, "b"),
+        ({"x-request-id": "", "x-correlation-id": "d"}, "d"),
+        ({"content-type": "text/html"}, ""),
     ],
 )
-def test_is_json(content_type: str, expected: bool) -> None:
-    """JSON and the formats built on it."""
-    assert errors.is_json(content_type) is expected
-
-
-@pytest.mark.parametrize(
-    ("message", "sentence"),
-    [
-        ("[Errno 111] Connect call failed ('10.0.0.1', 9)", "it refused the connection"),
-        ("[Errno -2] Name or service not known", "its name is unknown"),
-        ("[Errno -3] Temporary failure in name resolution", "its name is unknown"),
-        (
-            "Certificate verify failed: self-signed certificate",
-            "its TLS certificate was not accepted",
-        ),
-        ("The remote server does not speak TLS.", "the TLS handshake failed"),
-        ("[Errno 110] Connect call failed ('10.0.0.1', 9)", "it did not answer in time"),
-        ("[Errno 113] Connect call failed ('10.0.0.1', 9)", "there is no route to it"),
-        ("server closed connection", "it closed the connection without an answer"),
-        ("[Errno 104] Connection reset by peer", "it closed the connection without an answer"),
-        ("Cannot parse HTTP response: bad", "its answer was not valid HTTP"),
-        ("unexpected server response: b'Set-Cookie: secret'", "its answer was not valid HTTP"),
-        ("something else", "the connection failed"),
-    ],
-)
-def test_connection_problem(message: str, sentence: str) -> None:
-    """mitmproxy's messages become plain words, without addresses and bytes of the peer."""
-    assert errors.connection_problem(message) == sentence
-
-
-def test_own_reply_does_not_pass_the_message_on() -> None:
-    """An answer of the proxy's own says that it is, and nothing of what it knows."""
-    for status in (400, 413, 502):
-        reply = errors.own_reply(status, "CODE", "secret 10.0.0.1")
-        content = json.loads(reply.body)
-        assert reply.status == status
-        assert content["source"] == "proxy"
-        assert content["error_code"] == "CODE"
-        assert "secret" not in content["message"]
-        assert "10.0.0.1" not in content["message"]
+def test_upstream_request_id(headers: dict[str, str], expected: str) -> None:
+    """Whatever the upstream calls its request id."""
+    assert errors.upstream_request_id(headers) == expected

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from addon import gate, rules_file
+from addon.rules import Operation
 
 ENDPOINTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts.endpoints
 
@@ -97,13 +98,13 @@ OTHER_PATHS = [
 @pytest.mark.parametrize("path", ARTIFACT_PATHS)
 def test_artifact_endpoint(path: str) -> None:
     """All four groups of MLflow's artifact endpoints, however spelled."""
-    assert gate.artifact_endpoint([path], ENDPOINTS) is not None
+    assert gate.artifact_endpoints([path], ENDPOINTS)
 
 
 @pytest.mark.parametrize("path", OTHER_PATHS)
 def test_other_endpoint(path: str) -> None:
     """Everything else works on while artifacts are off."""
-    assert gate.artifact_endpoint([path], ENDPOINTS) is None
+    assert not gate.artifact_endpoints([path], ENDPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -130,16 +131,113 @@ def test_graphql(body: str, expected: bool) -> None:
     assert gate.names_field(body.encode("utf-16"), "mlflowListArtifacts") is expected or not body
 
 
+ALL: frozenset[Operation] = frozenset({"read", "write", "delete"})
+
+
+@pytest.mark.parametrize(
+    ("text", "enabled", "expected"),
+    [
+        ("", True, ALL),
+        ("", False, set()),
+        ("read: false", True, {"write", "delete"}),
+        ("write: false", True, {"read"}),
+        ("delete: false", True, {"read", "write"}),
+        ("read: false, delete: false", True, {"write"}),
+        ("read: true", False, set()),
+    ],
+)
+def test_allowed_operations(text: str, enabled: bool, expected: set[str]) -> None:
+    """Reads, writes and deletes are switched apart; without writes nothing is deleted."""
+    artifacts = rules_file.parse(f"artifacts: {{{text}}}", "test").artifacts
+    assert gate.allowed_operations(artifacts, enabled) == expected
+
+
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a"
+SERVICE = "/ajax-api/2.0/mlflow-artifacts"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", FILE, {"read"}),
+        ("HEAD", FILE, {"read"}),
+        ("OPTIONS", FILE, {"read"}),
+        ("PUT", FILE, {"write"}),
+        ("DELETE", FILE, {"delete"}),
+        ("delete", FILE, {"delete"}),
+        ("get", FILE, {"read"}),
+        ("PROPFIND", FILE, {"write"}),
+        ("GET", f"{SERVICE}/artifacts", {"read"}),
+        ("POST", f"{SERVICE}/mpu/create/x", {"write"}),
+        ("POST", f"{SERVICE}/mpu/abort/x", {"write"}),
+        ("GET", f"{SERVICE}/presigned/x", {"read"}),
+        ("POST", "/api/2.0/mlflow/artifacts/presigned-download-url", {"read"}),
+        ("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", {"write"}),
+        ("POST", "/ajax-api/2.0/mlflow/upload-artifact", {"write"}),
+        ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run", {"write"}),
+        ("GET", "/api/2.0/mlflow/logged-models/m-1/artifacts/directories", {"read"}),
+        ("POST", "/graphql", {"read"}),
+        # Two readings, two operations: the more dangerous one decides.
+        ("POST", "/api/2.0/mlflow/artifacts/presigned-download-url/../presigned-upload-url",
+         {"write"}),
+        ("POST", "/api/2.0/mlflow/artifacts/x/../presigned-download-url", {"read", "write"}),
+    ],
+)  # fmt: skip
+def test_operation(method: str, path: str, expected: set[str]) -> None:
+    """What a request does to artifacts, by its method and route."""
+    endpoints = gate.artifact_endpoints([path], ENDPOINTS)
+    assert {gate.operation(method, endpoint) for endpoint in endpoints} == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "files"),
+    [
+        (FILE, True),
+        ("/api/2.0/mlflow-artifacts/artifacts", False),
+        ("/api/2.0/mlflow-artifacts/mpu/create/a", False),
+        ("/api/2.0/mlflow-artifacts/presigned/a", False),
+        ("/get-artifact", True),
+        ("/model-versions/get-artifact", True),
+        ("/ajax-api/3.0/mlflow/get-trace-artifact", True),
+        ("/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files", True),
+        ("/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/directories", False),
+        ("/api/2.0/mlflow/artifacts/list", False),
+    ],
+)
+def test_files(path: str, files: bool) -> None:
+    """Where the bytes of files come back, HTML is no login page."""
+    assert any(endpoint.files for endpoint in gate.artifact_endpoints([path], ENDPOINTS)) is files
+
+
 @pytest.mark.parametrize(("status", "retry_after"), [(503, "1"), (501, None), (403, None)])
 def test_refusal(status: int, retry_after: str | None) -> None:
     """The exact answer that clients and their users rely on; only a 503 asks to come back."""
-    reply = gate.refusal(status)
+    reply = gate.refusal(status, "read", frozenset(), "id-1")
     assert reply.status == status
     headers = dict(reply.headers)
     assert headers["Content-Type"] == "application/json"
+    assert headers["Proxy-Status"] == "mlflow-proxy; error=http_request_denied"
+    assert headers["X-Request-Id"] == "id-1"
     assert headers.get("Retry-After") == retry_after
     assert json.loads(reply.body) == {
         "error_code": "ARTIFACTS_DISABLED",
         "error": "ARTIFACTS_DISABLED",
         "message": "Artifact storage is not configured. Please contact your administrator.",
     }
+
+
+@pytest.mark.parametrize(
+    ("operation", "allowed", "words"),
+    [
+        ("read", {"write"}, "Downloading and listing"),
+        ("write", {"read"}, "this registry is read-only"),
+        ("delete", {"read", "write"}, "Deleting"),
+    ],
+)
+def test_refusal_of_one_operation(
+    operation: Operation, allowed: set[Operation], words: str
+) -> None:
+    """Where the rest works, the message says what does not."""
+    content = json.loads(gate.refusal(403, operation, frozenset(allowed), "id-1").body)
+    assert content["error_code"] == "ARTIFACTS_DISABLED"
+    assert words in content["message"]

@@ -284,7 +284,7 @@ def test_html_error_becomes_json(addon: MlflowProxy) -> None:
         addon,
         flow,
         status=404,
-        content=b"<html>" + b"x" * 200_000,
+        content=b"<title>404 Not Found</title>" + b"x" * 200_000,
         headers={
             "content-type": "text/html",
             "etag": "x",
@@ -298,7 +298,8 @@ def test_html_error_becomes_json(addon: MlflowProxy) -> None:
     assert response.status_code == 404
     assert response.json() == {
         "error_code": "RESOURCE_NOT_FOUND",
-        "message": "The requested resource was not found: /mlflow/api/2.0/mlflow/nope",
+        "message": "The requested resource was not found: /mlflow/api/2.0/mlflow/nope "
+        "(request id r1)",
     }
     assert response.headers["content-type"] == "application/json"
     assert response.headers["content-length"] == str(len(response.raw_content or b""))
@@ -369,8 +370,11 @@ def test_head(addon: MlflowProxy) -> None:
             {"content-type": "application/json", "content-length": "9"},
             False,
         ),
-        # A very long JSON error is passed on as it is.
-        ("/api/2.0/mlflow/x", 400, {"content-type": "application/json"}, True),
+        ("/api/2.0/mlflow/x", 400, {"content-type": "application/json"}, False),
+        # So are pages where nobody asked for one.
+        ("/api/2.0/mlflow/x", 200, {"content-type": "text/html"}, False),
+        ("/api/2.0/mlflow-artifacts/artifacts/x.html", 200, {"content-type": "text/html"}, True),
+        ("/", 200, {"content-type": "text/html"}, True),
     ],
 )
 def test_streaming(
@@ -396,6 +400,162 @@ def test_location(addon: MlflowProxy) -> None:
     response = respond(addon, flow, status=308, headers=headers)
     assert response.headers["location"] == "http://proxy.example:8080/mlflow/y?z"
     assert response.headers["content-location"] == "/mlflow/y"
+
+
+LOGIN = b"<!doctype html><title>Sign in</title>"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status", "headers", "becomes"),
+    [
+        ("/api/2.0/mlflow/x", "*/*", 200, {"content-type": "text/html"}, 401),
+        ("/api/2.0/mlflow/x", "*/*", 200, {}, 401),
+        ("/api/2.0/mlflow/x", "text/html", 200, {"content-type": "text/html"}, 200),
+        ("/api/2.0/mlflow/x", "*/*", 302, {"location": "https://sso.example/?state=secret"}, 401),
+        ("/api/2.0/mlflow/x", "text/html", 302, {"location": "https://sso.example/"}, 302),
+        ("/api/2.0/mlflow/x", "*/*", 308, {"location": "/api/2.0/mlflow/x/"}, 308),
+        ("/api/2.0/mlflow/x", "*/*", 300, {"location": "https://sso.example/"}, 300),
+        ("/", "*/*", 302, {"location": "https://sso.example/"}, 302),
+        ("/", "*/*", 200, {"content-type": "text/html"}, 200),
+        ("/api/2.0/mlflow-artifacts/artifacts/x", "*/*", 200, {"content-type": "text/html"}, 200),
+    ],
+)
+def test_login_pages(
+    addon: MlflowProxy, path: str, accept: str, status: int, headers: dict[str, str], becomes: int
+) -> None:
+    """A login page in the place of an API's answer is an error; for a browser it is none."""
+    flow = make_flow(path, headers={"accept": accept})
+    addon.requestheaders(flow)
+    response = respond(addon, flow, status=status, content=LOGIN, headers=headers)
+    assert response.status_code == becomes
+    if becomes == 401:
+        assert response.reason == "Unauthorized"
+        assert response.json()["error_code"] == "UNAUTHENTICATED"
+        assert "location" not in response.headers
+        assert "secret" not in (response.text or "")
+    else:
+        assert response.raw_content == LOGIN
+        assert response.headers.get("location") == headers.get("location")
+
+
+def test_login_pages_as_the_rules_say(addon: MlflowProxy, use_rules: UseRules) -> None:
+    """Another status and code, or no conversion at all."""
+    for changes, status in (
+        ("status: 403, error_code: PERMISSION_DENIED", 403),
+        ("enabled: false", 200),
+    ):
+        use_rules(f"errors: {{api_paths: [/api/.*], login: {{{changes}}}}}")
+        flow = make_flow("/api/x")
+        addon.requestheaders(flow)
+        response = respond(addon, flow, content=LOGIN, headers={"content-type": "text/html"})
+        assert response.status_code == status
+
+
+def test_a_place_is_named_as_the_client_knows_it(addon: MlflowProxy) -> None:
+    """A login page of the upstream itself is reached through the proxy."""
+    flow = make_flow("/mlflow/api/2.0/mlflow/x")
+    flow.metadata["mlflow_authority"] = "proxy.example:8080"
+    flow.client_conn.tls = False
+    addon.requestheaders(flow)
+    response = respond(addon, flow, status=303, headers={"location": "/login?next=secret"})
+    assert " at http://proxy.example:8080/mlflow/login (" in response.json()["message"]
+
+
+def test_overridden_status(addon: MlflowProxy, use_rules: UseRules) -> None:
+    """A status that the rules map goes out with its own reason and an unchanged body."""
+    use_rules("errors: {api_paths: [/api/.*], overrides: [{statuses: [500], status: 404}]}")
+    flow = make_flow("/api/x")
+    addon.requestheaders(flow)
+    content = b'{"error_code": "X",  "message": "m"}'
+    headers = {"content-type": "application/json", "etag": "x"}
+    response = respond(addon, flow, status=500, content=content, headers=headers)
+    assert (response.status_code, response.reason) == (404, "Not Found")
+    assert response.raw_content == content
+    assert response.headers["etag"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "begin", "passes"),
+    [
+        ("/api/2.0/mlflow/x", 500, b'{"error_code": "X", "message": "', True),
+        ("/api/2.0/mlflow/x", 500, b'{"detail": "', False),
+        ("/api/2.0/mlflow/x", 500, b"<html>", False),
+        ("/api/2.0/mlflow/x", 200, b"<html>", False),
+        ("/api/2.0/mlflow/x", 200, b"3.17.2", True),
+        ("/api/2.0/mlflow/x", 200, b"  ", None),
+    ],
+)
+def test_held_bodies_that_grow(
+    addon: MlflowProxy, path: str, status: int, begin: bytes, passes: bool | None
+) -> None:
+    """What is held passes as soon as it is clear that it has not to be changed."""
+    flow = make_flow(path)
+    addon.requestheaders(flow)
+    flow.response = http.Response.make(status, b"", {"content-type": "text/html"})
+    addon.responseheaders(flow)
+    assert addon.let_go(flow, begin) is passes
+
+
+def test_a_replayed_flow_forgets_what_it_held(addon: MlflowProxy) -> None:
+    """The marks of an error do not cut the answer that comes at the second try."""
+    flow = make_flow("/api/2.0/mlflow/x")
+    flow.metadata |= {"mlflow_hold": 5, "mlflow_dropped": True}
+    addon.requestheaders(flow)
+    respond(addon, flow, headers={"content-type": "application/json"})
+    assert not {"mlflow_hold", "mlflow_dropped"} & set(flow.metadata)
+
+
+@pytest.mark.parametrize(
+    ("off", "method", "refused"),
+    [
+        ("read", "GET", True),
+        ("read", "PUT", False),
+        ("write", "PUT", True),
+        ("write", "DELETE", True),
+        ("write", "GET", False),
+        ("delete", "DELETE", True),
+        ("delete", "PUT", False),
+    ],
+)
+def test_reads_writes_and_deletes(
+    addon: MlflowProxy, use_rules: UseRules, off: str, method: str, refused: bool
+) -> None:
+    """One of them is switched off, the others work on."""
+    use_rules(RULES.read_text().replace(f"\n  {off}: true", f"\n  {off}: false"))
+    flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method=method)
+    addon.requestheaders(flow)
+    assert (flow.response is not None) is refused
+    if flow.response is not None:
+        assert flow.response.json()["error_code"] == "ARTIFACTS_DISABLED"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/2.0/mlflow-artifacts/artifacts/x", {}),
+        ("/api/2.0/mlflow-artifacts/artifacts/x", {"x-request-id": "mine-1"}),
+        ("/api/2.0/mlflow/x", {"origin": "https://evil.example"}),
+        ("/api/2.0/mlflow/x", {"origin": "https://evil.example", "x-request-id": "a b\x1b"}),
+    ],
+)
+def test_own_errors_stand_in_the_log(
+    addon: MlflowProxy,
+    context: taddons.context,
+    path: str,
+    headers: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The id that the client sees, its own if it is fit to be shown, leads to a line of the log."""
+    context.configure(addon, mlflow_serve_artifacts="false")
+    flow = make_flow(f"{path}?token=secret", method="POST", headers=headers)
+    addon.requestheaders(flow)
+    assert flow.response is not None
+    request_id = flow.response.headers["x-request-id"]
+    assert (request_id == headers.get("x-request-id")) is (headers.get("x-request-id") == "mine-1")
+    (record,) = caplog.records
+    assert record.message.startswith(f"answered {flow.response.status_code} to POST {path}: ")
+    assert record.message.endswith(f" (request id {request_id})")
+    assert "secret" not in record.message
 
 
 def test_outside_of_every_mount(addon: MlflowProxy, use_rules: UseRules) -> None:

@@ -170,7 +170,37 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
         ),
         (
             "errors:\n  codes:\n    200: OK",
-            "f:3: errors.codes.200: '200': expected text that matches ^([45]\\d\\d|[45]xx)$",
+            "f:3: errors.codes.200: 200: "
+            "expected an error status such as 404, or a class of them: 4xx, 5xx",
+        ),
+        (
+            "errors: {vocabulary: native}",
+            "f:1: errors.vocabulary: 'native': expected 'default' or 'mlflow'",
+        ),
+        (
+            "errors:\n  overrides:\n    - statuses: [500]",
+            "f:3: errors.overrides[0]: expected a status, an error_code or a message to send",
+        ),
+        (
+            "errors: {overrides: [{statuses: [200], status: 404}]}",
+            "f:1: errors.overrides[0].statuses[0]: 200: "
+            "expected an error status such as 404, or a class of them: 4xx, 5xx",
+        ),
+        (
+            "errors: {overrides: [{statuses: [], status: 404}]}",
+            "f:1: errors.overrides[0].statuses: List should have at least 1 item",
+        ),
+        (
+            "errors: {overrides: [{statuses: [500], status: 200}]}",
+            "f:1: errors.overrides[0].status: 200: expected greater than or equal to 400",
+        ),
+        (
+            "errors: {login: {redirects: /login}}",
+            "f:1: errors.login.redirects: '/login': expected a list",
+        ),
+        (
+            "artifacts: {endpoints: [{path: /x, operation: list}]}",
+            "f:1: artifacts.endpoints[0].operation: 'list': expected 'read', 'write' or 'delete'",
         ),
         (
             "health: {timeout: 0}",

@@ -1,0 +1,215 @@
+"""What a body is and what it says, by its label and by its bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+HELD_LIMIT = 256 * 1024
+"""Bytes of an error or a page that are held to look into it."""
+
+DECODED_LIMIT = 4 * HELD_LIMIT
+"""Bytes to which a compressed body may grow while we look at it."""
+
+PAGE_LIMIT = 64 * 1024
+"""Characters in which a title is looked for."""
+
+WORDS_LIMIT = 300
+"""Characters of an upstream's own words that are passed on."""
+
+_JSON = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_HTML = re.compile(r"(?:text/html|application/xhtml\+xml)\s*(?:;|$)", re.IGNORECASE)
+# Formats with errors of their own, which their clients read: OTLP, gRPC, server-sent events.
+_NOT_OURS = re.compile(r"application/(?:x-protobuf|protobuf|grpc)|text/event-stream", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.IGNORECASE)
+_BOM = b"\xef\xbb\xbf"
+
+
+def is_json(content_type: str) -> bool:
+    """Tell whether a Content-Type is JSON or a format built on it (RFC 6839)."""
+    return _JSON.match(content_type) is not None
+
+
+def is_html(content_type: str) -> bool:
+    """Tell whether a Content-Type is that of a web page."""
+    return _HTML.match(content_type) is not None
+
+
+def has_own_errors(content_type: str) -> bool:
+    """Tell whether a Content-Type is a format whose errors are no MLflow JSON."""
+    return _NOT_OURS.match(content_type) is not None
+
+
+def is_markup(body: bytes) -> bool:
+    """Tell whether a decoded body is HTML or XML. MLflow labels plain text as HTML, too."""
+    return body.removeprefix(_BOM).lstrip().startswith(b"<")
+
+
+def printable(text: str) -> str:
+    """Text without what could control a terminal; broken UTF-8 becomes replacement characters."""
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _CONTROL.sub("?", shown)
+
+
+def capped(text: str, limit: int = WORDS_LIMIT) -> str:
+    """Text in one line, without control characters, of at most so many characters."""
+    text = " ".join(_CONTROL.sub(" ", text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def decode(body: bytes, encoding: str) -> bytes | None:
+    """Undo gzip and deflate as far as the bytes go; None for what we cannot read.
+
+    Args:
+        body: as it came, perhaps only its beginning.
+        encoding: the Content-Encoding header, "" if there is none.
+    """
+    match encoding.strip().lower():
+        case "" | "identity":
+            return body
+        case "gzip" | "x-gzip" | "deflate":
+            for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
+                try:
+                    return zlib.decompressobj(wbits).decompress(body, DECODED_LIMIT)
+                except zlib.error:
+                    continue
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON document."""
+
+    content: Any
+    plain: bool
+    """Whether a client that decodes the body as it is labelled can parse it."""
+
+
+def document(body: bytes, content_type: str) -> Document | None:
+    """Parse a decoded body as JSON; None if it is none.
+
+    Python's parser takes more than JSON has (NaN, and numbers too large for a float). Such a
+    document could not be written back, so it counts as text.
+    """
+    for plain in (True, False):
+        try:
+            # Not plain: a byte order mark, or UTF-16. JSON all the same, but no client's.
+            text = body.decode(_charset(content_type)) if plain else body
+            content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+            json.dumps([[[content]]])  # One level less may be too deep to be written back.
+        except (LookupError, ValueError, RecursionError):
+            continue
+        return Document(content, plain)
+    return None
+
+
+def words(body: bytes, content_type: str) -> str:
+    """What a page, an XML error or a text wants to say: its title, else its first words.
+
+    Args:
+        body: decoded, perhaps only its beginning.
+        content_type: the Content-Type header, "" if there is none.
+    """
+    try:
+        text = body.decode(_charset(content_type), "replace")
+    except (LookupError, UnicodeError):  # No such charset, or none that can replace (idna).
+        text = body.decode("utf-8", "replace")
+    text = text[:PAGE_LIMIT]
+    if "<" in text:
+        page = _Page()
+        with contextlib.suppress(AssertionError):
+            # html.parser gives up on marked sections that it does not know; what it has read by
+            # then has to do.
+            page.feed(text)
+            page.close()
+        text = page.words()
+    return capped(text)
+
+
+def json_words(content: Any) -> str:
+    """What a JSON error of any shape wants to say: the text under its best known key."""
+    text = _said(content, 4)
+    if not text and content not in ({}, [], None, ""):
+        text = json.dumps(content, ensure_ascii=False)
+    return capped(text)
+
+
+def _said(content: Any, depth: int) -> str:
+    if isinstance(content, str):
+        return content
+    if depth and isinstance(content, list):
+        return "; ".join(filter(None, (_said(item, depth - 1) for item in content[:3])))
+    if not depth or not isinstance(content, dict):
+        return ""
+    said = {key.lower(): text for key in content if (text := _said(content[key], depth - 1))}
+    if "title" in said and "detail" in said:  # RFC 9457, section 3.1
+        return f"{said['title']}: {said['detail']}"
+    if "loc" in said and "msg" in said:  # FastAPI's list of invalid parameters
+        return f"{said['loc'].replace('; ', '.')}: {said['msg']}"
+    return next((said[key] for key in _TELLING if key in said), "")
+
+
+# FastAPI, RFC 9457, OAuth (RFC 6749, section 5.2), JSON:API, GraphQL, AWS, Apigee, Kubernetes.
+_TELLING = (
+    *("message", "detail", "error_description", "msg", "title", "error", "errors"),
+    *("reason", "description", "faultstring", "fault", "status"),
+)
+
+
+class _Page(HTMLParser):
+    """Collects what an HTML or XML document says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._title = ""
+        self._text = ""
+        self._fields = {"code": "", "message": ""}
+        self._root = ""
+        self._inside: str | None = None
+
+    def words(self) -> str:
+        if self._root in ("error", "errorresponse"):
+            # Object stores: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+            fields = filter(None, (text.strip() for text in self._fields.values()))
+            return ": ".join(fields) or self._text
+        return self._title.strip() or self._text
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self._root = self._root or tag
+        if tag in ("title", "script", "style", "code", "message"):
+            self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = None
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "title":
+            self._title += data
+        elif self._inside not in ("script", "style") and len(self._text) <= WORDS_LIMIT:
+            self._text += f" {data}"
+            if self._inside in self._fields:
+                self._fields[self._inside] += data
+
+
+def _charset(content_type: str) -> str:
+    match = _CHARSET.search(content_type)
+    return match[1] if match else "utf-8"
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError("a number that no float can hold")
+    return value

@@ -1,0 +1,153 @@
+"""Login pages: what an identity provider puts in the place of an answer of the API.
+
+The client takes a page with status 200 for success and complains that it is no JSON; after a
+redirect it does the same with the provider's page. Both become an error that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+
+from . import bodies
+from .errors import Answer
+from .rules import Login
+from .target import fold
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+ADVICE = (
+    "Check the credentials of the client (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD)."
+)
+
+_PLACE_LIMIT = 200
+_HTML_NAMES = frozenset({"", ".html", ".htm", ".xhtml", ".shtml", ".xml", ".svg"})
+
+
+def asks_for_pages(accept: str) -> bool:
+    """Tell from the Accept header whether a browser navigates, which may well want a page."""
+    return "text/html" in accept or "application/xhtml+xml" in accept
+
+
+def may_be_page(
+    *,
+    status: int,
+    content_type: str,
+    disposition: str,
+    accept: str,
+    file: bool,
+    path: str,
+    query: str,
+) -> bool:
+    """Tell from the head of a success whether its body may be a page that nobody asked for.
+
+    Args:
+        status: HTTP status.
+        content_type: the Content-Type header, "" if there is none.
+        disposition: the Content-Disposition header; MLflow sends one with every artifact.
+        accept: the Accept header of the request.
+        file: whether the request is for an artifact's bytes, which may be HTML.
+        path: the path of the request, decoded.
+        query: its query.
+    """
+    if not 200 <= status < 300 or (content_type and not bodies.is_html(content_type)):
+        return False
+    if asks_for_pages(accept):
+        return False
+    if not file:
+        return True
+    if disposition or not content_type:
+        return False
+    named = parse_qs(query.removeprefix("?")).get("path", [path])[0]
+    return PurePosixPath(named).suffix.lower() not in _HTML_NAMES
+
+
+def is_page(content_type: str, encoding: str, body: bytes) -> bool:
+    """Tell whether the body of such an answer is a page; `body` may be its beginning."""
+    plain = bodies.decode(body, encoding)
+    if plain is None:
+        return bodies.is_html(content_type)
+    return bodies.is_markup(plain)
+
+
+def is_no_page(content_type: str, encoding: str, begin: bytes) -> bool | None:
+    """Tell from the beginning of a body whether it is something else; None while that is open."""
+    if is_page(content_type, encoding, begin):
+        return False
+    return None if not (bodies.decode(begin, encoding) or b"").strip() else True
+
+
+def redirect_place(
+    location: str,
+    *,
+    url: str,
+    base_path: str,
+    is_api: Callable[[str], bool],
+    file: bool,
+    rules: Login,
+) -> str | None:
+    """The place of the login page that an answer redirects to, None if it does not.
+
+    A redirect that stays on the API passes, to the same path elsewhere or to another route. One to
+    an object store passes where the request is for a file.
+
+    Args:
+        location: the Location header.
+        url: the URL of the request as it went upstream.
+        base_path: what stands in front of every path of the upstream.
+        is_api: tells whether a path (decoded, below the base path) is one of the API.
+        file: whether the request is for an artifact's bytes, which may be HTML.
+        rules: how a login page is known.
+    """
+    try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return None  # No URL, so no page either.
+    path = fold(unquote(parts.path))
+    asked = fold(unquote(urlsplit(url).path)).removeprefix(base_path)
+    if asked != "/" and path.endswith(asked):
+        return None
+    known = any(pattern.search(target) for pattern in rules.redirects)
+    if not known and (file or is_api(path.removeprefix(base_path))):
+        return None
+    return bodies.capped(f"{parts.scheme}://{host}{port}{parts.path}", _PLACE_LIMIT)
+
+
+def redirect_body(status: int, place: str, code: str) -> bytes:
+    """The body in the place of a redirect to a login page.
+
+    Args:
+        status: HTTP status of the redirect.
+        place: as from `redirect_place`.
+        code: the error_code.
+    """
+    return _body(f"The server asks for a login at {place} (it answered {status}). {ADVICE}", code)
+
+
+def page_body(answer: Answer, path: str, code: str) -> bytes:
+    """The body in the place of a page.
+
+    Args:
+        answer: the page.
+        path: of the request as the client sent it, without the query.
+        code: the error_code.
+    """
+    where = bodies.capped(bodies.printable(path), _PLACE_LIMIT)
+    plain = bodies.decode(answer.body, answer.encoding) or b""
+    title = bodies.words(plain, answer.content_type)
+    what = f"a web page ({title})" if title else "a web page"
+    return _body(
+        f"The server answered {answer.status} with {what} in the place of JSON, probably to ask "
+        f"for a login, at {where}. {ADVICE}",
+        code,
+    )
+
+
+def _body(message: str, code: str) -> bytes:
+    return json.dumps({"error_code": code, "message": message}).encode("ascii")

@@ -1,0 +1,133 @@
+"""Answers that the proxy makes by itself.
+
+The client reads `error_code` and `message` from a JSON body and prints anything else as it came
+(`verify_rest_response` in mlflow/utils/rest_utils.py).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+REQUEST_ID = "X-Request-Id"
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer: status, headers, body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def json_reply(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """An answer with a JSON body that no cache keeps."""
+    body = json.dumps(content).encode("ascii")
+    fixed = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+    }
+    return Reply(status, tuple((fixed | dict(headers or {})).items()), body)
+
+
+def request_id(received: str | None) -> str:
+    """The id of a request: the client's own if it is fit to be repeated, else a new one.
+
+    Args:
+        received: the X-Request-Id header, None if there is none.
+    """
+    return received if received and _SANE_ID.fullmatch(received) else secrets.token_hex(16)
+
+
+def own_error(status: int, code: str, message: str, kind: str, request_id: str) -> Reply:
+    """An error of the proxy's own making, told from one of the upstream's by `source`.
+
+    Args:
+        status: HTTP status.
+        code: the error_code for it.
+        message: a sentence for the person who reads it.
+        kind: the error type for machines (RFC 9209, section 2.3).
+        request_id: stands in the log, too.
+    """
+    content = {
+        "error_code": code,
+        "message": f"{message} (request id {request_id})",
+        "source": "proxy",
+        "request_id": request_id,
+    }
+    return json_reply(status, content, own_headers(kind, request_id))
+
+
+def own_headers(kind: str, request_id: str) -> dict[str, str]:
+    """Headers of every error of the proxy's own: where it was made (RFC 9209), and its id."""
+    return {"Proxy-Status": f"mlflow-proxy; error={kind}", REQUEST_ID: request_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an upstream could not be used, in words and as an error type of RFC 9209."""
+
+    sentence: str
+    kind: str
+
+
+# mitmproxy reports what went wrong with a connection as text, with addresses and bytes of the
+# peer in it. Clients get one of these sentences, which carry neither.
+_PROBLEMS = {
+    r"name or service|name resolution|getaddrinfo|nodename|no address": Problem(
+        "its name is unknown", "dns_error"
+    ),
+    r"certificate": Problem("its TLS certificate was not accepted", "tls_certificate_error"),
+    r"tls|ssl|handshake": Problem("the TLS handshake failed", "tls_protocol_error"),
+    r"timed? ?out|timeout|errno 110": Problem("it did not answer in time", "connection_timeout"),
+    r"unreachable|no route|errno 11[23]|errno 101": Problem(
+        "there is no route to it", "destination_ip_unroutable"
+    ),
+    r"refused|connect call failed": Problem("it refused the connection", "connection_refused"),
+    r"closed|reset|broken pipe|eof|terminated": Problem(
+        "it closed the connection without an answer", "connection_terminated"
+    ),
+    r"parse|unexpected|protocol error|received|smuggling": Problem(
+        "its answer was not valid HTTP", "http_protocol_error"
+    ),
+}
+_UNKNOWN_PROBLEM = Problem("the connection failed", "destination_unavailable")
+
+
+def connection_problem(message: str) -> Problem:
+    """Say without addresses and bytes why an upstream could not be used.
+
+    Args:
+        message: mitmproxy's message for the failed connection.
+    """
+    found = (p for regex, p in _PROBLEMS.items() if re.search(regex, message, re.IGNORECASE))
+    return next(found, _UNKNOWN_PROBLEM)
+
+
+def mitmproxy_error(status: int, code: str, message: str, request_id: str) -> Reply:
+    """The answer for an error that mitmproxy reports by itself.
+
+    Args:
+        status: the HTTP status it would answer with.
+        code: the error_code for it.
+        message: its own words, which are not passed on.
+        request_id: stands in the log, too.
+    """
+    match status:
+        case 413:
+            text, kind = "The request body is larger than this proxy accepts.", "http_request_error"
+        case _ if status < 500:
+            text, kind = "The request is not valid HTTP.", "http_request_error"
+        case _:
+            problem = connection_problem(message)
+            text = f"The registry behind this proxy cannot be used: {problem.sentence}."
+            kind = problem.kind
+    return own_error(status, code, text, kind, request_id)

@@ -1,0 +1,164 @@
+"""Login pages and redirects to them."""
+
+import gzip
+import json
+
+import pytest
+
+from addon import login, rules_file
+from addon.errors import Answer
+
+RULES = rules_file.load(rules_file.DEFAULT_PATH)
+API = "/api/2.0/mlflow/runs/get"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/model.pkl"
+PAGE = b"\n<!DOCTYPE html><title>Sign in to Example</title>"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"status": 201}, True),
+        ({"content_type": ""}, True),
+        ({"content_type": "application/xhtml+xml"}, True),
+        ({"status": 302}, False),
+        ({"status": 404}, False),
+        ({"content_type": "application/json"}, False),
+        ({"content_type": "text/plain"}, False),
+        # A browser that navigates asks for pages; a script in one does not.
+        ({"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, False),
+        ({"accept": "application/json, */*"}, True),
+        # Files may be HTML. Where the name says otherwise, a page is none.
+        ({"file": True, "path": "/a/report.html"}, False),
+        ({"file": True, "path": "/a/README"}, False),
+        ({"file": True, "path": "/a/model.pkl"}, True),
+        ({"file": True, "path": "/a/MODEL.PKL", "content_type": ""}, False),
+        ({"file": True, "path": "/a/model.pkl", "disposition": "attachment"}, False),
+        ({"file": True, "path": "/get-artifact", "query": "?path=b%2Freport.html&x"}, False),
+        ({"file": True, "path": "/get-artifact", "query": "?path=b%2Fmodel.pkl"}, True),
+    ],
+)
+def test_may_be_page(changes: dict[str, object], expected: bool) -> None:
+    """Which successes are looked into."""
+    arguments: dict[str, object] = {
+        "status": 200,
+        "content_type": "text/html; charset=utf-8",
+        "disposition": "",
+        "accept": "*/*",
+        "file": False,
+        "path": API,
+        "query": "",
+    }
+    assert login.may_be_page(**(arguments | changes)) is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "page", "no_page"),
+    [
+        ("", PAGE, True, False),
+        ("", b"{}", False, True),
+        ("", b"3.17.2", False, True),
+        ("", b"", False, None),
+        ("", b" \n", False, None),
+        ("gzip", gzip.compress(PAGE), True, False),
+        ("gzip", gzip.compress(b"{}"), False, True),
+        ("gzip", gzip.compress(PAGE)[:10], False, None),
+        ("br", b"\x01", True, False),
+    ],
+)
+def test_is_page(encoding: str, body: bytes, page: bool, no_page: bool | None) -> None:
+    """Markup makes a page; what is not clear from the beginning stays open."""
+    assert login.is_page("text/html", encoding, body) is page
+    assert login.is_no_page("text/html", encoding, body) is no_page
+
+
+def redirect(
+    location: str, path: str = API, *, base_path: str = "", file: bool = False
+) -> str | None:
+    return login.redirect_place(
+        location,
+        url=f"https://registry.example:443{base_path}{path}?run_id=1",
+        base_path=base_path,
+        is_api=RULES.is_api_path,
+        file=file,
+        rules=RULES.errors.login,
+    )
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("https://idp.example/oauth2/v1/authorize?client_id=x&state=secret",
+         "https://idp.example/oauth2/v1/authorize"),
+        ("https://login.example/", "https://login.example/"),
+        ("https://user:secret@sso.example:8443/x#secret", "https://sso.example:8443/x"),
+        ("//accounts.example/o/oauth2/auth?x", "https://accounts.example/o/oauth2/auth"),
+        ("/login?next=%2Fapi%2F2.0", "https://registry.example:443/login"),
+        ("/oauth2/sign_in", "https://registry.example:443/oauth2/sign_in"),
+        ("/", "https://registry.example:443/"),
+        ("/api/auth/login", "https://registry.example:443/api/auth/login"),
+        ("login", "https://registry.example:443/api/2.0/mlflow/runs/login"),
+        ("https://elsewhere.example/maintenance.html", "https://elsewhere.example/maintenance.html"),
+        ("https://idp.example/\x1b[1m" + "a" * 300, "https://idp.example/ [1m" + "a" * 175 + "…"),
+        ("https://k.example/realms/m/protocol/openid-connect/auth?response_type=code",
+         "https://k.example/realms/m/protocol/openid-connect/auth"),
+    ],
+)  # fmt: skip
+def test_login_redirects(location: str, place: str) -> None:
+    """A redirect that leaves the API names its place, without query and credentials."""
+    assert redirect(location) == place
+    if location[:1] == "/" and location[:2] != "//":
+        assert redirect("/base" + location, base_path="/base") == place.replace(
+            ":443/", ":443/base/"
+        )
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        (f"http://registry.example{API}?run_id=1", API),
+        (f"https://new.example/mlops{API}", API),
+        (API, API.replace("/runs", "//runs")),
+        (f"{API}/", API),
+        ("/api/2.0/mlflow/other?next=login", API),
+        ("https://new.example/api/3.0/mlflow/runs/get", API),
+        ("", API),
+        ("http://[broken/login", API),
+    ],
+)
+def test_redirects_that_stay_on_the_api(location: str, path: str) -> None:
+    """To the same path elsewhere, or to another route."""
+    assert redirect(location, path) is None
+    assert redirect(f"/base{location}" if location[:1] == "/" else location, path,
+                    base_path="/base") is None  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("location", "is_login"),
+    [
+        ("https://bucket.s3.example/1/a/artifacts/model.pkl?X-Amz-Signature=x", False),
+        ("https://bucket.s3.example/login/model.pkl?X-Amz-Signature=x", False),
+        ("https://auth.example/", True),
+        ("https://idp.example/saml2?SAMLRequest=x", True),
+        ("/login?next=/x", True),
+    ],
+)
+def test_redirects_of_files(location: str, is_login: bool) -> None:
+    """A file may be in an object store; a login page is none."""
+    assert (redirect(location, FILE, file=True) is not None) is is_login
+
+
+def test_bodies() -> None:
+    """One sentence says what happened, where, and what to do."""
+    content = json.loads(login.redirect_body(302, "https://idp.example/x", "CODE"))
+    assert content["error_code"] == "CODE"
+    assert content["message"].startswith("The server asks for a login at https://idp.example/x")
+    answer = Answer(200, "text/html", "", PAGE, True)
+    content = json.loads(login.page_body(answer, "/mlflow/api\x1b", "CODE"))
+    assert content["message"] == (
+        "The server answered 200 with a web page (Sign in to Example) in the place of JSON, "
+        "probably to ask for a login, at /mlflow/api?. Check the credentials of the client "
+        "(MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)."
+    )
+    empty = Answer(200, "text/html", "br", b"\x01", True)
+    assert "with a web page in" in json.loads(login.page_body(empty, "/", "CODE"))["message"]

@@ -1,0 +1,71 @@
+"""Answers that the proxy makes by itself."""
+
+import json
+import re
+
+import pytest
+
+from addon import replies
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("[Errno 111] Connect call failed ('10.0.0.1', 9)", "it refused the connection"),
+        ("[Errno -2] Name or service not known", "its name is unknown"),
+        ("[Errno -3] Temporary failure in name resolution", "its name is unknown"),
+        (
+            "Certificate verify failed: self-signed certificate",
+            "its TLS certificate was not accepted",
+        ),
+        ("The remote server does not speak TLS.", "the TLS handshake failed"),
+        ("[Errno 110] Connect call failed ('10.0.0.1', 9)", "it did not answer in time"),
+        ("[Errno 113] Connect call failed ('10.0.0.1', 9)", "there is no route to it"),
+        ("server closed connection", "it closed the connection without an answer"),
+        ("[Errno 104] Connection reset by peer", "it closed the connection without an answer"),
+        ("Cannot parse HTTP response: bad", "its answer was not valid HTTP"),
+        ("unexpected server response: b'Set-Cookie: secret'", "its answer was not valid HTTP"),
+        ("something else", "the connection failed"),
+    ],
+)
+def test_connection_problem(message: str, sentence: str) -> None:
+    """mitmproxy's messages become plain words, without addresses and bytes of the peer."""
+    assert replies.connection_problem(message).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "secret 10.0.0.1", "http_request_error"),
+        (413, "secret 10.0.0.1", "http_request_error"),
+        (502, "secret 10.0.0.1", "destination_unavailable"),
+        (502, "Connect call failed 10.0.0.1", "connection_refused"),
+        (504, "timed out", "connection_timeout"),
+    ],
+)
+def test_mitmproxy_error(status: int, message: str, kind: str) -> None:
+    """An answer of the proxy's own says that it is, why, and nothing else of what it knows."""
+    reply = replies.mitmproxy_error(status, "CODE", message, "id-1")
+    content, headers = json.loads(reply.body), dict(reply.headers)
+    assert reply.status == status
+    assert (content["source"], content["error_code"]) == ("proxy", "CODE")
+    assert content["request_id"] == headers["X-Request-Id"] == "id-1"
+    assert content["message"].endswith(" (request id id-1)")
+    assert headers["Proxy-Status"] == f"mlflow-proxy; error={kind}"
+    assert "Retry-After" not in headers
+    assert "secret" not in content["message"]
+    assert "10.0.0.1" not in content["message"]
+
+
+@pytest.mark.parametrize("received", ["4f2a", "1-67890-abc=@x/y:z", "x" * 128])
+def test_a_sane_request_id_is_kept(received: str) -> None:
+    """The client's own id lets it find its request in the log."""
+    assert replies.request_id(received) == received
+
+
+@pytest.mark.parametrize("received", [None, "", "a b", "x" * 129, "a\x1b[0m", "a\nb", "é", '"'])
+def test_another_request_id_is_made(received: str | None) -> None:
+    """What could forge a line of the log or flood it is replaced."""
+    made = replies.request_id(received)
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    assert replies.request_id(received) != made
