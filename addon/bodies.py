@@ -183,6 +183,8 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self._root = self._root or tag
+        if tag == "title" and self._title:
+            return  # There is one title; the others belong to drawings.
         if tag in ("title", "script", "style", "code", "message"):
             self._inside = tag
 

@@ -287,6 +287,8 @@ class MlflowProxy:
         reply = replies.mitmproxy_error(status, code, message, _request_id(flow))
         why = replies.connection_problem(message).sentence if status >= 500 else "not valid HTTP"
         _log(flow, reply, why)
+        if flow is not None and (decision := _decision(flow)) is not None:
+            decision["answered"] = True  # Nothing of the upstream's is left to convert.
         return reply
 
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:

@@ -121,6 +121,7 @@ def test_document(body: bytes, content_type: str, expected: bodies.Document | No
     ("body", "content_type", "expected"),
     [
         (TITLE, "text/html", "Bad Gateway"),
+        (TITLE + b"<svg><title>logo</title></svg>", "text/html", "Bad Gateway"),
         (b"<title> </title><h1>Sorry</h1>", "text/html", "Sorry"),
         # Without a title the first words count; markup, scripts and control characters do not.
         (b"<h1>Sorry &amp; bye</h1><script>x()</script><p>soon\x00\x1b[31m</p>", "text/html",

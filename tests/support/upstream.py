@@ -33,6 +33,30 @@ class Received:
         return [value.strip() for key, value in pairs if key.lower() == name.lower()]
 
 
+def response(status: str, body: bytes, *headers: tuple[str, str], framing: str = "length") -> bytes:
+    """The bytes of an answer.
+
+    Args:
+        status: code and reason.
+        body: as it is sent.
+        headers: besides those of the framing.
+        framing: "length", "chunked", "bytes" (a chunk for each of the first bytes), or "close".
+    """
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    match framing:
+        case "length":
+            lines.append(f"Content-Length: {len(body)}")
+        case "close":
+            lines.append("Connection: close")
+        case _:
+            lines.append("Transfer-Encoding: chunked")
+            cuts = range(1, 12) if framing == "bytes" else range(0)
+            parts = [body[a:b] for a, b in zip((0, *cuts), (*cuts, len(body)), strict=True)]
+            body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts if part)
+            body += b"0\r\n\r\n"
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
 Answer = bytes | Callable[[Received, socket.socket], None]
 
 

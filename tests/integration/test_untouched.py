@@ -1,0 +1,98 @@
+"""What the proxy must not hold and not change: event streams, WebSockets, gRPC, traces."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+import stack
+from support.fixtures import StartProxy
+from support.upstream import Received, Upstream
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+MASK = b"\x01\x02\x03\x04"
+
+
+def connect(proxy: stack.Server, head: str) -> socket.socket:
+    parts = urlsplit(proxy.url)
+    connection = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10)
+    connection.sendall(f"{head}\r\nHost: {parts.netloc}\r\n\r\n".encode())
+    return connection
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        part = connection.recv(1)
+        assert part, data
+        data += part
+    return data
+
+
+@pytest.mark.parametrize(
+    ("target", "content_type", "first"),
+    [
+        ("/ajax-api/2.0/mlflow/gateway-proxy", "text/event-stream", b"data: 1\n\n"),
+        ("/api/2.0/mlflow/experiments/stream", "application/x-ndjson", b'{"a": 1}\n'),
+        # Neither a label nor a length: the first bytes tell that it is no page.
+        ("/api/2.0/mlflow/experiments/stream", "", b'{"a": 1}\n'),
+        ("/api/2.0/mlflow/experiments/stream", "text/html", b"3.17"),
+        ("/mlflow.Service/Call", "application/grpc", b"\x00\x00\x00\x00\x01"),
+        ("/v1/traces", "application/x-protobuf", b"\x08"),
+    ],
+)
+def test_streams_flow(
+    start_proxy: StartProxy, target: str, content_type: str, first: bytes
+) -> None:
+    """The first event arrives while the upstream still waits to send the second."""
+    arrived = threading.Event()
+
+    def answer(_: Received, connection: socket.socket) -> None:
+        label = f"Content-Type: {content_type}\r\n" if content_type else ""
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{label}Connection: close\r\n\r\n".encode() + first)
+        assert arrived.wait(10)
+        connection.sendall(b"the end")
+
+    with Upstream(answer) as upstream:
+        proxy = start_proxy(upstream.url)
+        with connect(proxy, f"GET {target} HTTP/1.1") as connection:
+            head = read_until(connection, b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            read_until(connection, first)
+            arrived.set()
+            read_until(connection, b"the end")
+
+
+def test_websocket(start_proxy: StartProxy) -> None:
+    """An upgrade on an API path is passed on, and messages go both ways."""
+
+    def answer(received: Received, connection: socket.socket) -> None:
+        (key,) = received.header("sec-websocket-key")
+        accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
+        connection.sendall(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+        )
+        frame = b""
+        while len(frame) < 8:
+            frame += connection.recv(64)
+        mask, masked = frame[2:6], frame[6:8]
+        text = bytes(a ^ b for a, b in zip(masked, mask, strict=False))
+        connection.sendall(b"\x81\x04" + text + b"--")
+
+    with Upstream(answer) as upstream:
+        proxy = start_proxy(upstream.url)
+        head = (
+            "GET /api/2.0/mlflow/socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        )
+        with connect(proxy, head) as connection:
+            assert b" 101 " in read_until(connection, b"\r\n\r\n")
+            message = bytes(a ^ b for a, b in zip(b"hi", MASK, strict=False))
+            connection.sendall(b"\x81\x82" + MASK + message)
+            assert read_until(connection, b"--") == b"\x81\x04hi--"
+    assert upstream.requests[0].target == "/ajax-api/2.0/mlflow/socket"
