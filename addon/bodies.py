@@ -64,7 +64,16 @@ def capped(text: str, limit: int = WORDS_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def decode(body: bytes, encoding: str) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A body without its Content-Encoding."""
+
+    content: bytes
+    whole: bool
+    """Whether its end was reached: it was neither cut nor grew beyond `DECODED_LIMIT`."""
+
+
+def decode(body: bytes, encoding: str) -> Decoded | None:
     """Undo gzip and deflate as far as the bytes go; None for what we cannot read.
 
     Args:
@@ -73,11 +82,13 @@ def decode(body: bytes, encoding: str) -> bytes | None:
     """
     match encoding.strip().lower():
         case "" | "identity":
-            return body
+            return Decoded(body, True)
         case "gzip" | "x-gzip" | "deflate":
             for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
+                stream = zlib.decompressobj(wbits)
                 try:
-                    return zlib.decompressobj(wbits).decompress(body, DECODED_LIMIT)
+                    content = stream.decompress(body, DECODED_LIMIT)
+                    return Decoded(content, stream.eof or not body)
                 except zlib.error:
                     continue
     return None

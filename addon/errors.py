@@ -108,10 +108,10 @@ def upstream_request_id(headers: Mapping[str, str]) -> str:
 
 def is_long_native(answer: Answer) -> bool:
     """Tell from its beginning whether a long body is MLflow's own JSON, which passes as it is."""
-    plain = bodies.decode(answer.body, answer.encoding)
-    if plain is None:
+    decoded = bodies.decode(answer.body, answer.encoding)
+    if decoded is None:
         return bodies.is_json(answer.content_type)
-    return re.match(rb'\s*\{.*"error_code"\s*:\s*"', plain, re.DOTALL) is not None
+    return re.match(rb'\s*\{.*"error_code"\s*:\s*"', decoded.content, re.DOTALL) is not None
 
 
 def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
@@ -120,13 +120,13 @@ def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
     Returns:
         What to send, or None where the answer is MLflow's JSON already and passes as it is.
     """
-    plain = bodies.decode(answer.body, answer.encoding)
-    if plain is None and bodies.is_json(answer.content_type):
+    decoded = bodies.decode(answer.body, answer.encoding)
+    if decoded is None and bodies.is_json(answer.content_type):
         return None  # Compressed in a way we do not read; its label says JSON.
-    plain = plain or b""
-    whole = answer.whole and len(plain) < bodies.DECODED_LIMIT
-    if not whole and is_long_native(answer):
+    plain = decoded.content if decoded else b""
+    if len(plain) >= bodies.DECODED_LIMIT and is_long_native(answer):
         return None
+    whole = answer.whole and decoded is not None and decoded.whole
     document = bodies.document(plain, answer.content_type) if whole else None
     native = document is not None and document.plain and _is_native(document.content)
     words = (

@@ -67,17 +67,18 @@ def may_be_page(
 
 def is_page(content_type: str, encoding: str, body: bytes) -> bool:
     """Tell whether the body of such an answer is a page; `body` may be its beginning."""
-    plain = bodies.decode(body, encoding)
-    if plain is None:
+    decoded = bodies.decode(body, encoding)
+    if decoded is None:
         return bodies.is_html(content_type)
-    return bodies.is_markup(plain)
+    return bodies.is_markup(decoded.content)
 
 
 def is_no_page(content_type: str, encoding: str, begin: bytes) -> bool | None:
     """Tell from the beginning of a body whether it is something else; None while that is open."""
     if is_page(content_type, encoding, begin):
         return False
-    return None if not (bodies.decode(begin, encoding) or b"").strip() else True
+    decoded = bodies.decode(begin, encoding)
+    return True if decoded is None or decoded.content.strip() else None
 
 
 def redirect_place(
@@ -139,8 +140,8 @@ def page_body(answer: Answer, path: str, code: str) -> bytes:
         code: the error_code.
     """
     where = bodies.capped(bodies.printable(path), _PLACE_LIMIT)
-    plain = bodies.decode(answer.body, answer.encoding) or b""
-    title = bodies.words(plain, answer.content_type)
+    decoded = bodies.decode(answer.body, answer.encoding)
+    title = bodies.words(decoded.content, answer.content_type) if decoded else ""
     what = f"a web page ({title})" if title else "a web page"
     return _body(
         f"The server answered {answer.status} with {what} in the place of JSON, probably to ask "

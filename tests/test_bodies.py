@@ -75,7 +75,17 @@ def test_is_markup(body: bytes, expected: bool) -> None:
 def test_decode(encoding: str, body: bytes) -> None:
     """gzip and deflate in all their forms; lies and what we do not read give nothing."""
     expected = None if encoding == "br" or (encoding == "gzip" and body == TITLE) else TITLE
-    assert bodies.decode(body, encoding) == expected
+    assert bodies.decode(body, encoding) == (expected and bodies.Decoded(expected, True))
+
+
+@pytest.mark.parametrize(("cut", "whole"), [(0, True), (1, False), (20, False)])
+def test_decode_tells_what_is_cut(cut: int, whole: bool) -> None:
+    """What has no end is shown as far as it goes, and known for what it is."""
+    body = gzip.compress(TITLE * 10)
+    decoded = bodies.decode(body[: len(body) - cut], "gzip")
+    assert decoded is not None
+    assert decoded.whole is whole
+    assert TITLE.startswith(decoded.content[:10])
 
 
 def test_decode_is_bounded() -> None:
@@ -83,7 +93,8 @@ def test_decode_is_bounded() -> None:
     bomb = gzip.compress(bytes(50 * 2**20))
     decoded = bodies.decode(bomb, "gzip")
     assert decoded is not None
-    assert len(decoded) == bodies.DECODED_LIMIT
+    assert len(decoded.content) == bodies.DECODED_LIMIT
+    assert not decoded.whole
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,9 @@ def test_not_found_with_a_reason() -> None:
         (PAGE, {"encoding": "gzip"}, "The server answered 502 (Bad Gateway) without a message."),
         (gzip.compress(PAGE)[:-20], {"encoding": "gzip", "whole": False},
          "The server answered 502 (Bad Gateway): Bad Gateway"),
+        (gzip.compress(NATIVE)[:-1], {"encoding": "gzip", "status": 400},
+         'The server answered 400 (Bad Request): { "error_code":"RESOURCE_DOES_NOT_EXIST", '
+         '"message":"x" }'),
         (b"\xff\xfe", {"encoding": "br"},
          "The server answered 502 (Bad Gateway) without a message."),
     ],

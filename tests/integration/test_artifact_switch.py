@@ -77,6 +77,28 @@ def test_off(
     assert "experiments" in json.loads(answer.body)
 
 
+READS = {"/presigned/", "/presigned-download-url"}
+
+
+@pytest.mark.parametrize("off", ["read", "write", "delete"])
+def test_reads_writes_and_deletes_apart(
+    mlflow_server: stack.Server, start_proxy: StartProxy, off: str
+) -> None:
+    """One of them is refused on every endpoint, and MLflow gets the others."""
+    proxy = start_proxy(mlflow_server.url, artifacts={off: False, "disabled_status": 403})
+    covered = {"read": {"read"}, "write": {"write", "delete"}, "delete": {"delete"}}[off]
+    for method, target in ARTIFACT_REQUESTS:
+        operation = {"GET": "read", "HEAD": "read", "DELETE": "delete"}.get(method, "write")
+        if any(part in target for part in READS):
+            operation = "read"
+        answer = request(proxy.url, target, method=method, body=b"{}")
+        refused = answer.headers["Proxy-Status"] == "mlflow-proxy; error=http_request_denied"
+        assert refused is (operation in covered), (method, target)
+        if refused and method != "HEAD":
+            assert answer.status == 403
+            assert json.loads(answer.body)["error_code"] == "ARTIFACTS_DISABLED"
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_graphql(mlflow_server: stack.Server, start_proxy: StartProxy, enabled: bool) -> None:
     """The UI's artifact list goes with the switch; other GraphQL queries work on."""

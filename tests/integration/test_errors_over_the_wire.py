@@ -128,6 +128,25 @@ def test_refused(start_proxy: StartProxy, target: str, body: bytes | str | None)
     assert "it refused the connection" in own_error(got)
 
 
+def test_own_errors_stand_in_the_log(start_proxy: StartProxy) -> None:
+    """The request id that the client sees leads to one line of the log, without the query."""
+    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}", artifacts={"enabled": False})
+    refused = "/api/2.0/mlflow-artifacts/artifacts/x?token=secret"
+    for target, headers in (
+        (API, {}),
+        (API, {"X-Request-Id": "mine-17"}),
+        (refused, {}),
+    ):
+        got = request(proxy.url, target, headers=headers)
+        request_id = got.headers["X-Request-Id"]
+        assert request_id == headers.get("X-Request-Id", request_id)
+        assert got.headers["Proxy-Status"].startswith("mlflow-proxy; error=")
+        lines = [line for line in proxy.text().splitlines() if request_id in line]
+        assert len(lines) == 1
+        assert f"answered {got.status} to " in lines[0]
+        assert "secret" not in proxy.text()
+
+
 def test_unknown_name(start_proxy: StartProxy) -> None:
     """A host name that does not exist."""
     proxy = start_proxy("http://registry.invalid")

@@ -11,11 +11,13 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import stack
-from support.client import request
+from support.client import http2, request
+from support.fixtures import StartProxy
 from support.upstream import Received, Upstream, response
 
 API = "/mlflow/api/2.0/mlflow/experiments/nope"
@@ -369,6 +371,26 @@ def dechunked(body: bytes) -> bytes:
         data += body[begin : begin + size]
         body = body[begin + size + 2 :]
     return data
+
+
+def test_over_http2(upstream: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
+    """The same rows for an HTTP/2 client."""
+    proxy = start_proxy(upstream.url, options=("--set", f"confdir={tmp_path}"))
+    url = proxy.url.replace("http://127.0.0.1", "https://localhost")
+    with http2(tmp_path / "mitmproxy-ca-cert.pem") as session:
+        for name in (
+            *("nginx 404", "long page", "MLflow, long, chunked", "API gateway", "login page"),
+            *("login page, long", "long JSON without a label", "redirect 302", "cut page"),
+        ):
+            row = ROWS[name]
+            upstream.answer = lambda _, connection, row=row: connection.sendall(row.answer)
+            got = session.get(url + row.target)
+            assert got.http_version == "HTTP/2"
+            assert got.status_code == row.status, name
+            if row.code:
+                assert got.json()["error_code"] == row.code
+            else:
+                assert got.content == LONG_NATIVE
 
 
 @pytest.mark.parametrize("name", ["nginx 404", "S3", "login page", "redirect 302", "FastAPI"])

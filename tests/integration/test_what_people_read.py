@@ -144,7 +144,8 @@ ROWS = [
     ("download", response("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>"),
      "MlflowException", "INTERNAL_ERROR", "NoSuchKey"),
     ("download", response("200 OK", LOGIN, HTML), "MlflowException", "INTERNAL_ERROR", CREDENTIALS),
-    ("download", response("302 Found", b"", IDP), "MlflowException", "INTERNAL_ERROR", "asks for a login"),
+    ("download", response("302 Found", b"", IDP),
+     "MlflowException", "INTERNAL_ERROR", "asks for a login"),
     ("delete", response("405 Not Allowed", PAGE, HTML), "HTTPError", "", "ENDPOINT_NOT_FOUND"),
     # What the client repeats it reports without its message.
     ("get_run", response("503 Unavailable", PAGE, HTML), "MlflowException", "INTERNAL_ERROR",
