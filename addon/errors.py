@@ -124,7 +124,8 @@ def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
     if decoded is None and bodies.is_json(answer.content_type):
         return None  # Compressed in a way we do not read; its label says JSON.
     plain = decoded.content if decoded else b""
-    if len(plain) >= bodies.DECODED_LIMIT and is_long_native(answer):
+    long = not answer.whole or len(plain) >= bodies.DECODED_LIMIT
+    if long and is_long_native(answer):
         return None
     whole = answer.whole and decoded is not None and decoded.whole
     document = bodies.document(plain, answer.content_type) if whole else None
