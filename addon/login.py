@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from . import bodies
-from .errors import Answer
+from .errors import Answer, Converted
 from .rules import Login
 from .target import fold
 
@@ -120,35 +120,38 @@ def redirect_place(
     return bodies.capped(f"{parts.scheme}://{host}{port}{parts.path}", _PLACE_LIMIT)
 
 
-def redirect_body(status: int, place: str, code: str) -> bytes:
-    """The body in the place of a redirect to a login page.
+def convert_redirect(status: int, place: str, rules: Login) -> Converted:
+    """What the client gets in the place of a redirect to a login page.
 
     Args:
         status: HTTP status of the redirect.
         place: as from `redirect_place`.
-        code: the error_code.
+        rules: status and error_code.
     """
-    return _body(f"The server asks for a login at {place} (it answered {status}). {ADVICE}", code)
+    return _error(f"The server asks for a login at {place} (it answered {status}). {ADVICE}", rules)
 
 
-def page_body(answer: Answer, path: str, code: str) -> bytes:
-    """The body in the place of a page.
+def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
+    """What the client gets in the place of a success that may be a page, None if it is none.
 
     Args:
-        answer: the page.
+        answer: the answer.
         path: of the request as the client sent it, without the query.
-        code: the error_code.
+        rules: status and error_code.
     """
+    if not is_page(answer.content_type, answer.encoding, answer.body):
+        return None
     where = bodies.capped(bodies.printable(path), _PLACE_LIMIT)
     decoded = bodies.decode(answer.body, answer.encoding)
     title = bodies.words(decoded.content, answer.content_type) if decoded else ""
     what = f"a web page ({title})" if title else "a web page"
-    return _body(
+    return _error(
         f"The server answered {answer.status} with {what} in the place of JSON, probably to ask "
         f"for a login, at {where}. {ADVICE}",
-        code,
+        rules,
     )
 
 
-def _body(message: str, code: str) -> bytes:
-    return json.dumps({"error_code": code, "message": message}).encode("ascii")
+def _error(message: str, rules: Login) -> Converted:
+    body = json.dumps({"error_code": rules.error_code, "message": message}).encode("ascii")
+    return Converted(rules.status, body)

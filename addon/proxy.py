@@ -195,14 +195,10 @@ class MlflowProxy:
         rules = self.settings.rules
         content_type = response.headers.get("content-type", "")
         length = _response_length(response)
-        short = length is not None and length <= rules.streaming.threshold
-        if decision["api"]:
-            decision["login"] = self._login_place(flow, response, decision, rules)
-            if decision["login"] or errors.may_need_conversion(response.status_code, content_type):
-                response.stream = False
-                flow.metadata[local_replies.HOLD] = bodies.HELD_LIMIT
-                return
-            decision["page"] = rules.errors.login.enabled and login.may_be_page(
+        error = errors.may_need_conversion(response.status_code, content_type)
+        if decision["api"] and rules.errors.login.enabled:
+            decision["login"] = _login_place(flow, response, decision, rules)
+            decision["page"] = flow.request.method != "HEAD" and login.may_be_page(
                 status=response.status_code,
                 content_type=content_type,
                 disposition=response.headers.get("content-disposition", ""),
@@ -214,10 +210,12 @@ class MlflowProxy:
         for name in ("location", "content-location"):
             if (value := response.headers.get(name)) is not None:
                 response.headers[name] = _map_location(flow, value, decision, rules)
-        if decision["page"] and flow.request.method != "HEAD":
+        if decision["api"] and (error or decision["login"] or decision["page"]):
             response.stream = False
-            # Of a body that would stream, the beginning has to tell.
-            flow.metadata[local_replies.HOLD] = bodies.HELD_LIMIT if short else 0
+            short = length is not None and length <= rules.streaming.threshold
+            # Of a success that would stream, the beginning has to tell.
+            at_once = decision["page"] and not short
+            flow.metadata[local_replies.HOLD] = 0 if at_once else bodies.HELD_LIMIT
         elif response.status_code != 101:
             response.stream = streaming.stream_response(
                 length=length,
@@ -255,38 +253,35 @@ class MlflowProxy:
             or self.settings is None
         ):
             return
-        body = response.raw_content or b""
-        whole = local_replies.DROPPED not in flow.metadata
-        answer = _answer_of(response, body, whole=whole)
-        rules = self.settings.rules.errors
-        head = flow.request.method == "HEAD"
+        answer = _answer_of(
+            response,
+            response.raw_content or b"",
+            whole=local_replies.DROPPED not in flow.metadata,
+        )
+        rules, head = self.settings.rules.errors, flow.request.method == "HEAD"
         if decision["login"]:
             del response.headers["location"]
-            content = login.redirect_body(answer.status, decision["login"], rules.login.error_code)
-            converted = errors.Converted(rules.login.status, content)
+            converted: errors.Converted | None = login.convert_redirect(
+                answer.status, decision["login"], rules.login
+            )
         elif decision["page"]:
-            if not login.is_page(answer.content_type, answer.encoding, body):
-                return
-            content = login.page_body(answer, decision["received"], rules.login.error_code)
-            converted = errors.Converted(rules.login.status, content)
+            converted = login.convert_page(answer, decision["received"], rules.login)
+        elif head and bodies.is_json(answer.content_type):
+            converted = None  # What it describes may be MLflow's own.
         else:
-            if head and bodies.is_json(answer.content_type):
-                return  # What it describes may be MLflow's own.
             asked = errors.Asked(
                 flow.request.method, decision["received"], decision["paths"], decision["file"]
             )
-            error = errors.convert(asked, answer, rules)
-            if error is None:
-                return
-            converted = error
-        _convert(response, converted, head=head)
+            converted = errors.convert(asked, answer, rules)
+        if converted is not None:
+            _convert(response, converted, head=head)
 
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         """Word an answer that mitmproxy makes by itself (see `local_replies`)."""
         code = self.settings.rules.errors.code(status) if self.settings else "INTERNAL_ERROR"
-        reply = replies.mitmproxy_error(status, code, message, _request_id(flow))
-        why = replies.connection_problem(message).sentence if status >= 500 else "not valid HTTP"
-        _log(flow, reply, why)
+        problem = replies.explain(status, message)
+        reply = replies.own_error(status, code, problem.sentence, problem.kind, _request_id(flow))
+        _log(flow, reply, problem.sentence)
         if flow is not None and (decision := _decision(flow)) is not None:
             decision["answered"] = True  # Nothing of the upstream's is left to convert.
         return reply
@@ -385,27 +380,6 @@ class MlflowProxy:
         _log(flow, reply, message)
         _answer(flow, decision, reply)
 
-    def _login_place(
-        self, flow: http.HTTPFlow, response: http.Response, decision: Decision, rules: Rules
-    ) -> str | None:
-        location = response.headers.get("location")
-        if (
-            location is None
-            or response.status_code not in login.REDIRECTS
-            or not rules.errors.login.enabled
-            or login.asks_for_pages(flow.request.headers.get("accept", ""))
-        ):
-            return None
-        place = login.redirect_place(
-            location,
-            url=f"{flow.request.scheme}://{flow.request.host}:{flow.request.port}{decision['sent']}",
-            base_path=rules.upstream.base_path,
-            is_api=rules.is_api_path,
-            file=decision["file"],
-            rules=rules.errors.login,
-        )
-        return place and _map_location(flow, place, decision, rules)
-
     def _applicable(
         self, flow: http.HTTPFlow, settings: Settings, external: bool
     ) -> Iterator[RewriteRule]:
@@ -419,7 +393,7 @@ class MlflowProxy:
         self, flow: http.HTTPFlow, decision: Decision, path: str, config: Health
     ) -> None:
         host, port, *_ = flow.client_conn.sockname
-        listener = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        listener = _base_url("http", host, port)
         try:
             reply = await self.health.answer(path, listener, config)
         except Exception:
@@ -500,6 +474,32 @@ def _map_location(flow: http.HTTPFlow, value: str, decision: Decision, rules: Ru
         mount=decision["mount"],
         base_path=rules.upstream.base_path,
     )
+
+
+def _login_place(
+    flow: http.HTTPFlow, response: http.Response, decision: Decision, rules: Rules
+) -> str | None:
+    location = response.headers.get("location")
+    if (
+        location is None
+        or response.status_code not in login.REDIRECTS
+        or login.asks_for_pages(flow.request.headers.get("accept", ""))
+    ):
+        return None
+    request = flow.request
+    place = login.redirect_place(
+        location,
+        url=_base_url(request.scheme, request.host, request.port) + decision["sent"],
+        base_path=rules.upstream.base_path,
+        is_api=rules.is_api_path,
+        file=decision["file"],
+        rules=rules.errors.login,
+    )
+    return place and _map_location(flow, place, decision, rules)
+
+
+def _base_url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _request_length(request: http.Request) -> int | None:

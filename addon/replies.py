@@ -54,7 +54,7 @@ def own_error(status: int, code: str, message: str, kind: str, request_id: str) 
         status: HTTP status.
         code: the error_code for it.
         message: a sentence for the person who reads it.
-        kind: the error type for machines (RFC 9209, section 2.3).
+        kind: the error type (see `Problem`).
         request_id: stands in the log, too.
     """
     content = {
@@ -73,7 +73,7 @@ def own_headers(kind: str, request_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an upstream could not be used, in words and as an error type of RFC 9209."""
+    """What went wrong, in words and as an error type (RFC 9209, section 2.3)."""
 
     sentence: str
     kind: str
@@ -112,22 +112,17 @@ def connection_problem(message: str) -> Problem:
     return next(found, _UNKNOWN_PROBLEM)
 
 
-def mitmproxy_error(status: int, code: str, message: str, request_id: str) -> Reply:
-    """The answer for an error that mitmproxy reports by itself.
+def explain(status: int, message: str) -> Problem:
+    """Word an error that mitmproxy reports by itself.
 
     Args:
         status: the HTTP status it would answer with.
-        code: the error_code for it.
         message: its own words, which are not passed on.
-        request_id: stands in the log, too.
     """
-    match status:
-        case 413:
-            text, kind = "The request body is larger than this proxy accepts.", "http_request_error"
-        case _ if status < 500:
-            text, kind = "The request is not valid HTTP.", "http_request_error"
-        case _:
-            problem = connection_problem(message)
-            text = f"The registry behind this proxy cannot be used: {problem.sentence}."
-            kind = problem.kind
-    return own_error(status, code, text, kind, request_id)
+    if status == 413:
+        return Problem("The request body is larger than this proxy accepts.", "http_request_error")
+    if status < 500:
+        return Problem("The request is not valid HTTP.", "http_request_error")
+    why = connection_problem(message)
+    sentence = f"The registry behind this proxy cannot be used: {why.sentence}."
+    return Problem(sentence, why.kind)

@@ -7,6 +7,7 @@ import pytest
 
 from addon import login, rules_file
 from addon.errors import Answer
+from addon.rules import Login
 
 RULES = rules_file.load(rules_file.DEFAULT_PATH)
 API = "/api/2.0/mlflow/runs/get"
@@ -148,17 +149,23 @@ def test_redirects_of_files(location: str, is_login: bool) -> None:
     assert (redirect(location, FILE, file=True) is not None) is is_login
 
 
-def test_bodies() -> None:
+def test_what_the_client_gets() -> None:
     """One sentence says what happened, where, and what to do."""
-    content = json.loads(login.redirect_body(302, "https://idp.example/x", "CODE"))
+    rules = Login(status=403, error_code="CODE")
+    redirected = login.convert_redirect(302, "https://idp.example/x", rules)
+    assert redirected.status == 403
+    content = json.loads(redirected.body or b"")
     assert content["error_code"] == "CODE"
     assert content["message"].startswith("The server asks for a login at https://idp.example/x")
-    answer = Answer(200, "text/html", "", PAGE, True)
-    content = json.loads(login.page_body(answer, "/mlflow/api\x1b", "CODE"))
-    assert content["message"] == (
+    page = login.convert_page(Answer(200, "text/html", "", PAGE, True), "/mlflow/api\x1b", rules)
+    assert page is not None
+    assert page.status == 403
+    assert json.loads(page.body or b"")["message"] == (
         "The server answered 200 with a web page (Sign in to Example) in the place of JSON, "
         "probably to ask for a login, at /mlflow/api?. Check the credentials of the client "
         "(MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)."
     )
-    empty = Answer(200, "text/html", "br", b"\x01", True)
-    assert "with a web page in" in json.loads(login.page_body(empty, "/", "CODE"))["message"]
+    untitled = login.convert_page(Answer(200, "text/html", "br", b"\x01", True), "/", rules)
+    assert untitled is not None
+    assert "with a web page in" in json.loads(untitled.body or b"")["message"]
+    assert login.convert_page(Answer(200, "text/html", "", b"{}", True), "/", rules) is None

@@ -43,14 +43,15 @@ def test_connection_problem(message: str, sentence: str) -> None:
         (504, "timed out", "connection_timeout"),
     ],
 )
-def test_mitmproxy_error(status: int, message: str, kind: str) -> None:
+def test_own_errors(status: int, message: str, kind: str) -> None:
     """An answer of the proxy's own says that it is, why, and nothing else of what it knows."""
-    reply = replies.mitmproxy_error(status, "CODE", message, "id-1")
+    problem = replies.explain(status, message)
+    reply = replies.own_error(status, "CODE", problem.sentence, problem.kind, "id-1")
     content, headers = json.loads(reply.body), dict(reply.headers)
     assert reply.status == status
     assert (content["source"], content["error_code"]) == ("proxy", "CODE")
     assert content["request_id"] == headers["X-Request-Id"] == "id-1"
-    assert content["message"].endswith(" (request id id-1)")
+    assert content["message"].endswith(". (request id id-1)")
     assert headers["Proxy-Status"] == f"mlflow-proxy; error={kind}"
     assert "Retry-After" not in headers
     assert "secret" not in content["message"]
