@@ -166,6 +166,13 @@ def test_what_only_claims_to_be_json_is_converted(body: bytes) -> None:
     assert set(converted[1]) == {"error_code", "message"}
 
 
+def test_what_is_parsed_can_be_written() -> None:
+    """However deep a document is, adding to it does not fail."""
+    for depth in (*range(700, 1010), 5000, 10_000, 50_000):
+        body = b"[" * depth + b"]" * depth
+        assert errors.convert(ASKED, Answer(500, "application/json", "", body, True), RULES)
+
+
 @pytest.mark.parametrize(
     ("begin", "native"),
     [
