@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 # One run of escapes is decoded as a whole: a character may take several bytes of UTF-8.
 _TOKEN = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^%]+|%")
+_NESTED = re.compile(r"%(?:25)+")
 _NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
 
 
@@ -75,7 +76,8 @@ def fold(path: str) -> str:
     """
     if not _NEEDS_FOLDING.search(path):
         return path
-    while (decoded := unquote(path, errors="surrogateescape")) != path:
+    # "%252525..." would take as many rounds as it is long.
+    while (decoded := unquote(_NESTED.sub("%", path), errors="surrogateescape")) != path:
         path = decoded
     segments: list[str] = []
     for part in path.replace("\\", "/").split("/"):

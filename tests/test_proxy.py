@@ -349,6 +349,24 @@ def test_head(addon: MlflowProxy) -> None:
     assert not response.raw_content
 
 
+def test_head_of_json(addon: MlflowProxy) -> None:
+    """What a JSON label describes may be MLflow's own, so it stays."""
+    flow = make_flow("/api/2.0/mlflow/x", method="HEAD")
+    addon.requestheaders(flow)
+    headers = {"content-type": "application/json", "etag": "x"}
+    assert respond(addon, flow, status=400, headers=headers).headers["etag"] == "x"
+
+
+def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: MlflowProxy) -> None:
+    """Its option stream_large_bodies streams before anybody is asked."""
+    flow = make_flow("/api/2.0/mlflow/x")
+    addon.requestheaders(flow)
+    flow.response = http.Response.make(404, b"", {"content-type": "text/html"})
+    flow.response.stream = True
+    addon.responseheaders(flow)
+    assert flow.response.stream is False
+
+
 @pytest.mark.parametrize(
     ("path", "status", "headers", "streams"),
     [
@@ -440,15 +458,19 @@ def test_login_pages(
 
 def test_login_pages_as_the_rules_say(addon: MlflowProxy, use_rules: UseRules) -> None:
     """Another status and code, or no conversion at all."""
-    for changes, status in (
+    for changes, becomes in (
         ("status: 403, error_code: PERMISSION_DENIED", 403),
-        ("enabled: false", 200),
+        ("enabled: false", None),
     ):
         use_rules(f"errors: {{api_paths: [/api/.*], login: {{{changes}}}}}")
-        flow = make_flow("/api/x")
-        addon.requestheaders(flow)
-        response = respond(addon, flow, content=LOGIN, headers={"content-type": "text/html"})
-        assert response.status_code == status
+        for status, headers in (
+            (200, {"content-type": "text/html"}),
+            (302, {"location": "/login"}),
+        ):
+            flow = make_flow("/api/x")
+            addon.requestheaders(flow)
+            response = respond(addon, flow, status=status, content=LOGIN, headers=headers)
+            assert response.status_code == (becomes or status)
 
 
 def test_a_place_is_named_as_the_client_knows_it(addon: MlflowProxy) -> None:

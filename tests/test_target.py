@@ -93,6 +93,9 @@ def test_raw_index_connects_both_readings(received: str) -> None:
         ("/api;v=1/x;y", "/api/x"),
         ("/a/%2e%2e/api", "/api"),
         ("/a/.%252e/api", "/api"),
+        ("/%25252541", "/A"),
+        ("/%252%3541", "/A"),
+        ("/%" + "25" * 30_000 + "41%25", "/A%"),
     ],
 )
 def test_fold(path: str, folded: str) -> None:

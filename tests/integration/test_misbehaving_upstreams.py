@@ -248,7 +248,7 @@ ROWS = {
     "login page, no label": Row(response("200 OK", LOGIN, framing="close"),
         401, "UNAUTHENTICATED", IS_PAGE),
     "login page for an upload": Row(error("200 OK", HTML, LOGIN),
-        401, "UNAUTHENTICATED", IS_PAGE, target=FILE, method="PUT"),
+        401, "UNAUTHENTICATED", IS_PAGE, target=HTML_FILE, method="PUT"),
     "login page for a listing": Row(error("200 OK", HTML, LOGIN),
         401, "UNAUTHENTICATED", IS_PAGE, target=LIST),
     "login page for a model": Row(error("200 OK", HTML, LOGIN, framing="chunked"),
@@ -277,6 +277,8 @@ ROWS = {
         "attachment")), 200, target=FILE),
     "JSON labelled as HTML": Row(error("200 OK", HTML, b' {"runs": []}'), 200),
     "long JSON without a label": Row(response("200 OK", LONG_NATIVE, framing="chunked"), 200),
+    "white space, then JSON": Row(error("200 OK", HTML, b" " * 300_000 + b"{}", framing="chunked"),
+        200),
     "empty success": Row(error("200 OK", HTML, b""), 200),
     # Refusals of multipart uploads and presigned downloads.
     "multipart 404": Row(error("404 Not Found", HTML, nginx("404 Not Found")),
