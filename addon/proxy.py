@@ -281,7 +281,8 @@ class MlflowProxy:
         code = self.settings.rules.errors.code(status) if self.settings else "INTERNAL_ERROR"
         problem = replies.explain(status, message)
         reply = replies.own_error(status, code, problem.sentence, problem.kind, _request_id(flow))
-        _log(flow, reply, problem.sentence)
+        server = f" ({flow.request.host}:{flow.request.port})" if flow and status >= 500 else ""
+        _log(flow, reply, problem.sentence + server)
         if flow is not None and (decision := _decision(flow)) is not None:
             decision["answered"] = True  # Nothing of the upstream's is left to convert.
         return reply
@@ -436,13 +437,9 @@ def _log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
     """Log an error of the proxy's own under the id that the client sees; never a query."""
     what = "a malformed request"
     if flow is not None:
-        path = flow.request.path.partition("?")[0]
         decision = _decision(flow)
-        what = bodies.printable(
-            f"{flow.request.method} {decision['received'] if decision else path}"
-        )
-        if reply.status >= 500:
-            why = f"upstream {flow.request.host}:{flow.request.port}: {why}"
+        path = decision["received"] if decision else flow.request.path.partition("?")[0]
+        what = bodies.printable(f"{flow.request.method} {path}")
     request_id = dict(reply.headers)[replies.REQUEST_ID]
     logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, request_id)
 
