@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.fixtures import StartProxy
+from support.upstream import Upstream
 
 from addon import gate
 
@@ -71,6 +72,28 @@ def external_proxy(
         # No test of the session may have made the addon stumble.
         assert "Traceback" not in server.text(), server.text()
         assert "internal error" not in server.text(), server.text()
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[Upstream]:
+    """An upstream that answers with what a test tells it to: `scripted.answer = ...`."""
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def scripted_proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """A proxy with the shipped rules in front of it, for tests that need no other."""
+    folder = tmp_path_factory.mktemp("scripted")
+    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
+    with stack.proxy(scripted.url, rules, log=folder / "log") as server:
+        yield server.wait("/livez")
+        text = server.text()
+        assert "Traceback" not in text, text
+        # Tests put this word where it must not be repeated.
+        assert "secret" not in text, text
 
 
 @pytest.fixture

@@ -67,18 +67,11 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     client.process.communicate()
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    """A server that answers with what it is told to."""
-    with Upstream() as server:
-        yield server
-
-
 Start = Callable[..., stack.Server]
 
 
 @pytest.fixture(scope="module")
-def start(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts a proxy with changed rules in front of it, once for each name."""
     started: dict[str, stack.Server] = {}
 
@@ -86,7 +79,7 @@ def start(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
         if name not in started:
             folder = tmp_path_factory.mktemp(name)
             rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"], **changes)
-            started[name] = stack.proxy(upstream.url, rules, log=folder / "log")
+            started[name] = stack.proxy(scripted.url, rules, log=folder / "log")
         return started[name].wait("/livez")
 
     yield start
@@ -94,12 +87,6 @@ def start(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
         text = server.text()
         server.stop()
         assert "Traceback" not in text, text
-
-
-@pytest.fixture(scope="module")
-def proxy(start: Start) -> stack.Server:
-    """A proxy with the shipped rules."""
-    return start("shipped")
 
 
 NOT_FOUND = "RESOURCE_NOT_FOUND: The requested resource was not found: /api/2.0/mlflow/runs/get"
@@ -161,8 +148,8 @@ ROWS = [
 )
 def test_errors(
     client: Client,
-    upstream: Upstream,
-    proxy: stack.Server,
+    scripted: Upstream,
+    scripted_proxy: stack.Server,
     call: str,
     answer: bytes,
     raised: str,
@@ -176,8 +163,8 @@ def test_errors(
         listing = call == "download" and "?path=" in received.target
         connection.sendall(OK if listing else answer)
 
-    upstream.answer = send
-    outcome = client.call(call, proxy.url)
+    scripted.answer = send
+    outcome = client.call(call, scripted_proxy.url)
     assert (outcome.result, outcome.code) == (raised, code)
     assert words in outcome.message
     assert "<" not in outcome.message.replace("<class", "")
@@ -207,38 +194,40 @@ def by_path(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], No
     ],
 )
 def test_multipart_uploads_fall_back(
-    client: Client, upstream: Upstream, proxy: stack.Server, refusal: bytes
+    client: Client, scripted: Upstream, scripted_proxy: stack.Server, refusal: bytes
 ) -> None:
     """Where multipart uploads are refused, the file goes up in one piece."""
-    upstream.requests.clear()
-    upstream.answer = by_path({"/mpu/create": refusal, "PUT ": OK})
-    outcome = client.call("multipart_upload", proxy.url)
+    scripted.requests.clear()
+    scripted.answer = by_path({"/mpu/create": refusal, "PUT ": OK})
+    outcome = client.call("multipart_upload", scripted_proxy.url)
     assert (outcome.result, outcome.message) == (None, "")
-    assert [request.head.split()[0] for request in upstream.requests] == [b"POST", b"PUT"]
-    assert upstream.requests[1].body == b"content" * 10
+    assert [request.head.split()[0] for request in scripted.requests] == [b"POST", b"PUT"]
+    assert scripted.requests[1].body == b"content" * 10
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "405 Not Allowed", "403 Forbidden"])
 def test_presigned_downloads_fall_back(
-    client: Client, upstream: Upstream, proxy: stack.Server, status: str
+    client: Client, scripted: Upstream, scripted_proxy: stack.Server, status: str
 ) -> None:
     """Where presigned downloads are refused, the file comes through the server (3.x only)."""
     if client.version == 2:
         pytest.skip("MLflow 2 has no presigned downloads")
-    upstream.answer = by_path(
+    scripted.answer = by_path(
         {"?path=": OK, "/presigned/": response(status, PAGE, HTML), "": MODEL}
     )
-    outcome = client.call("presigned_download", proxy.url)
+    outcome = client.call("presigned_download", scripted_proxy.url)
     assert (outcome.result, outcome.message) == ("model", "")
 
 
-def test_vocabulary_of_mlflow(client: Client, upstream: Upstream, start: Start) -> None:
+def test_vocabulary_of_mlflow(
+    client: Client, scripted: Upstream, scripted_proxy: stack.Server, start: Start
+) -> None:
     """With MLflow's own codes the client tries an older route where one is missing."""
     versions = b'{"model_versions": [{"name": "m", "version": "7"}]}'
-    upstream.answer = by_path(
+    scripted.answer = by_path(
         {"POST ": response("404 Not Found", PAGE, HTML), "GET ": response("200 OK", versions, JSON)}
     )
-    default = client.call("latest_versions", start("shipped").url)
+    default = client.call("latest_versions", scripted_proxy.url)
     native = client.call("latest_versions", start("mlflow", errors={"vocabulary": "mlflow"}).url)
     if default.result == ["7"]:
         pytest.fail("this client needs no fallback here; the test shows nothing")
@@ -247,11 +236,11 @@ def test_vocabulary_of_mlflow(client: Client, upstream: Upstream, start: Start) 
 
 
 def test_a_missing_artifact_that_is_reported_as_500(
-    client: Client, upstream: Upstream, start: Start
+    client: Client, scripted: Upstream, start: Start
 ) -> None:
     """An override makes it a 404, which the client does not repeat."""
     gone = response("500 Internal Server Error", GONE, JSON)
-    upstream.answer = by_path({"?path=": OK, "": gone})
+    scripted.answer = by_path({"?path=": OK, "": gone})
     override = {
         "path": "/(ajax-)?api/[^/]+/mlflow-artifacts/artifacts/.+",
         "statuses": [500],
@@ -260,23 +249,23 @@ def test_a_missing_artifact_that_is_reported_as_500(
         "error_code": "RESOURCE_DOES_NOT_EXIST",
     }
     proxy = start("missing", errors={"overrides": [override]})
-    upstream.requests.clear()
+    scripted.requests.clear()
     outcome = client.call("download", proxy.url)
     assert "RESOURCE_DOES_NOT_EXIST" in outcome.message
     assert "No such file" in outcome.message
-    asked = [request for request in upstream.requests if request.target.endswith("/model.pkl")]
+    asked = [request for request in scripted.requests if request.target.endswith("/model.pkl")]
     assert len(asked) == 1
 
 
-def test_read_only(client: Client, upstream: Upstream, start: Start) -> None:
+def test_read_only(client: Client, scripted: Upstream, start: Start) -> None:
     """With writes off, downloads work; uploads and deletions say why they do not."""
     proxy = start("read_only", artifacts={"write": False, "disabled_status": 403})
-    upstream.answer = by_path({"?path=": OK, "GET ": MODEL, "": OK})
+    scripted.answer = by_path({"?path=": OK, "GET ": MODEL, "": OK})
     assert client.call("download", proxy.url).result == "model"
     assert client.call("list", proxy.url).result == []
-    upstream.requests.clear()
+    scripted.requests.clear()
     for call, words in (("upload", READ_ONLY), ("delete", "Deleting artifacts is switched off")):
         outcome = client.call(call, proxy.url)
         assert words in outcome.message
         assert outcome.seconds < 5
-    assert upstream.requests == []
+    assert scripted.requests == []
