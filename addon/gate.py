@@ -14,6 +14,10 @@ from .target import fold
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
 DISABLED = "ARTIFACTS_DISABLED"
 
+METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
+"""Headers in which some frameworks look for another method than that of the request."""
+
+_SLASHES = re.compile("//+")
 _WORDS = dict.fromkeys(("true", "1", "yes", "on", "y", "t"), True) | dict.fromkeys(
     ("false", "0", "no", "off", "n", "f"), False
 )
@@ -60,21 +64,44 @@ def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operati
 def artifact_endpoints(paths: Iterable[str], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     """Find what makes a request an artifact request; nothing for any other request.
 
-    Each path is read twice, as MLflow reads it and folded (see `target.fold`): whoever stands
-    between may resolve what MLflow itself would not. The first endpoint that matches counts for
-    each reading.
+    Each path is read as MLflow reads it, which takes repeated slashes for one (by a redirect) and
+    some routes with a final slash.
 
     Args:
         paths: the paths (decoded, below the mount) under which the request may arrive.
-        endpoints: what counts as an artifact request.
+        endpoints: what counts as an artifact request; the first that matches does.
     """
-    readings = dict.fromkeys(
-        reading for path in paths for reading in (path, fold(path), path.rstrip("/"))
+    return _matching(
+        (form for path in paths for form in (path, path.rstrip("/"), _SLASHES.sub("/", path))),
+        endpoints,
     )
+
+
+def suspected_endpoints(paths: Iterable[str], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Find what a request might be for somebody who reads paths less strictly than MLflow.
+
+    Some server or middlebox between may resolve what MLflow would not: dot segments, backslashes,
+    several layers of encoding, matrix parameters, any case (see `target.fold`).
+
+    Args:
+        paths: the paths (decoded, below the mount) under which the request may arrive.
+        endpoints: what counts as an artifact request; the first that matches does.
+    """
+    folded = [fold(path) for path in paths]
+    return _matching((form for path in folded for form in (path, path.lower())), endpoints)
+
+
+def _matching(forms: Iterable[str], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     found = (
-        next((e for e in endpoints if e.path.fullmatch(reading)), None) for reading in readings
+        next((e for e in endpoints if e.path.fullmatch(form)), None)
+        for form in dict.fromkeys(forms)
     )
     return [endpoint for endpoint in found if endpoint is not None]
+
+
+def methods(method: str, overrides: Iterable[str | None]) -> list[str]:
+    """The methods that a server may take a request for: its own, and those of override headers."""
+    return [method, *(override.strip() for override in overrides if override)]
 
 
 def operation(method: str, endpoint: Endpoint) -> Operation:

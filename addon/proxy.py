@@ -36,7 +36,15 @@ from . import (
     wide_reads,
 )
 from .filters import parse_request_filter
-from .rules import HEALTH_PATHS, Health, Operation, RewriteRule, Rules
+from .rules import (
+    HEALTH_PATHS,
+    OPERATIONS,
+    Endpoint,
+    Health,
+    Operation,
+    RewriteRule,
+    Rules,
+)
 from .rules_file import DEFAULT_PATH, RulesError, load
 
 logger = logging.getLogger(__name__)
@@ -321,6 +329,10 @@ class MlflowProxy:
             message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
             self._deny(flow, decision, 404, rules.errors.code(404), message)
             return None
+        if problem := target.ambiguity(read):
+            message = f"The request target is ambiguous: it contains {problem}."
+            self._deny(flow, decision, 400, rules.errors.code(400), message)
+            return None
         if reverse and read.path in HEALTH_PATHS:
             return self._answer_health(flow, decision, read.path, rules.health)
 
@@ -341,15 +353,10 @@ class MlflowProxy:
         decision["api"] = any(map(rules.is_api_path, decision["paths"]))
         endpoints = gate.artifact_endpoints(decision["paths"], rules.artifacts.endpoints)
         length = _request_length(request)
-        for endpoint in endpoints:
-            operation = gate.operation(request.method, endpoint)
-            if operation in settings.allowed:
-                continue
-            # A GraphQL request is judged by its body, which has to be short enough to be read.
-            if endpoint.graphql_field is None or length is None or length > 2**20:
-                self._refuse(flow, decision, settings, operation)
-                return None
-            decision["graphql_fields"].append(endpoint.graphql_field)
+        if len(settings.allowed) < len(OPERATIONS) and self._gate(
+            flow, decision, settings, endpoints, length
+        ):
+            return None
         decision["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
         decision["file"] = any(
             endpoint.files and gate.operation(request.method, endpoint) == "read"
@@ -365,6 +372,39 @@ class MlflowProxy:
                 threshold=rules.streaming.threshold,
             )
         return None
+
+    def _gate(
+        self,
+        flow: http.HTTPFlow,
+        decision: Decision,
+        settings: Settings,
+        endpoints: list[Endpoint],
+        length: int | None,
+    ) -> bool:
+        """Refuse what is switched off; tells whether it did."""
+        headers, artifacts = flow.request.headers, settings.rules.artifacts
+        methods = gate.methods(flow.request.method, map(headers.get, gate.METHOD_OVERRIDES))
+        for endpoint in endpoints:
+            refused = [
+                operation
+                for method in methods
+                if (operation := gate.operation(method, endpoint)) not in settings.allowed
+            ]
+            if not refused:
+                continue
+            # A GraphQL request is judged by its body, which has to be short enough to be read.
+            if endpoint.graphql_field is None or length is None or length > 2**20:
+                self._refuse(flow, decision, settings, refused[0])
+                return True
+            decision["graphql_fields"].append(endpoint.graphql_field)
+        for endpoint in gate.suspected_endpoints(decision["paths"], artifacts.endpoints):
+            if endpoint not in endpoints and any(
+                gate.operation(method, endpoint) not in settings.allowed for method in methods
+            ):
+                message = "The path can be read as one of artifacts, which are switched off here."
+                self._deny(flow, decision, 400, settings.rules.errors.code(400), message)
+                return True
+        return False
 
     def _refuse(
         self, flow: http.HTTPFlow, decision: Decision, settings: Settings, operation: Operation

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -35,6 +35,8 @@ from .rule_types import (
 
 Operation = Literal["read", "write", "delete"]
 """What a request does to artifacts."""
+
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 
 class _Model(BaseModel):

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 # One run of escapes is decoded as a whole: a character may take several bytes of UTF-8.
 _TOKEN = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^%]+|%")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NESTED = re.compile(r"%(?:25)+")
 _NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
 
@@ -65,6 +66,20 @@ def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
         raw = "/" + (raw[3:] if raw[:3].upper() == "%2F" else raw[1:])
         path, offsets = _one_leading_slash(*_decode(raw))
         return Target(received, mark + query, mount, raw, path, offsets)
+    return None
+
+
+def ambiguity(target: Target) -> str | None:
+    """Say what in a target is read differently by different servers; None if there is nothing.
+
+    A fragment has no place in a request target (RFC 9112, section 3.2): gunicorn drops it, uvicorn
+    takes it for a part of the path. Control characters end a path for some matchers (the $ of a
+    regular expression before a newline) and for C libraries.
+    """
+    if "#" in target.received or "#" in target.query:
+        return "a fragment"
+    if _CONTROL.search(target.path) or _CONTROL.search(target.query):
+        return "control characters"
     return None
 
 

@@ -142,7 +142,12 @@ def mlflow(version: int) -> Path:
 
 
 def registry(
-    data: Path, *, ajax_only: bool, options: Sequence[str] = (), port: int | None = None
+    data: Path,
+    *,
+    ajax_only: bool,
+    options: Sequence[str] = (),
+    env: Mapping[str, str] = {},
+    port: int | None = None,
 ) -> Server:
     """Start an MLflow server on SQLite and local artifacts.
 
@@ -150,6 +155,7 @@ def registry(
         data: folder for database, artifacts and log.
         ajax_only: answer /api/ with an HTML 404, as the external registry does.
         options: further options of `mlflow server`.
+        env: environment variables to set.
         port: 127.0.0.1 port; a free one by default.
     """
     python = mlflow(3)
@@ -159,15 +165,16 @@ def registry(
     command += ["--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}"]
     command += ["--artifacts-destination", data / "artifacts"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
-    env = {
+    settings = {
         # Background jobs of the GenAI features: processes that nobody here needs.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
+        **env,
     }
     if ajax_only:
         command += ["--app-name", "ajax-only"]
-        env["PYTHONPATH"] = str(ROOT / "scripts" / "registry")
-    return Server(command, url=f"http://127.0.0.1:{port}", log=data / "registry.log", env=env)
+        settings["PYTHONPATH"] = str(ROOT / "scripts" / "registry")
+    return Server(command, url=f"http://127.0.0.1:{port}", log=data / "registry.log", env=settings)
 
 
 def write_rules(path: Path, *, external: Sequence[str], **changes: Any) -> Path:

@@ -68,13 +68,19 @@ ARTIFACT_PATHS = [
     "/ajax-api/2.0/mlflow/artifacts/presigned-upload-url",
     "/api/2.0/mlflow/artifacts/presigned-download-url",
     "/graphql",
-    # Other readings that something upstream may have.
+    # MLflow takes repeated slashes for one.
     "//api/2.0/mlflow-artifacts/artifacts/x",
     "/api//2.0/mlflow-artifacts/artifacts/x",
+]
+
+SUSPECTED_PATHS = [
     "/api/2.0/mlflow/../mlflow-artifacts/artifacts/x",
     "/api/2.0/mlflow%2Dartifacts/artifacts/x",
     "/api/2.0/mlflow-artifacts;v=1/artifacts/x",
     "/api\\2.0\\mlflow-artifacts/artifacts/x",
+    "/API/2.0/MLflow-Artifacts/artifacts/x",
+    "/static-files/../get-artifact",
+    "/get-artifact;x",
 ]
 
 OTHER_PATHS = [
@@ -101,10 +107,31 @@ def test_artifact_endpoint(path: str) -> None:
     assert gate.artifact_endpoints([path], ENDPOINTS)
 
 
+@pytest.mark.parametrize("path", SUSPECTED_PATHS)
+def test_suspected_endpoint(path: str) -> None:
+    """What MLflow would not read as an artifact endpoint, but somebody before it might."""
+    assert not gate.artifact_endpoints([path], ENDPOINTS)
+    assert gate.suspected_endpoints([path], ENDPOINTS)
+
+
 @pytest.mark.parametrize("path", OTHER_PATHS)
 def test_other_endpoint(path: str) -> None:
     """Everything else works on while artifacts are off."""
     assert not gate.artifact_endpoints([path], ENDPOINTS)
+    assert not gate.suspected_endpoints([path], ENDPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([None, None], ["GET"]),
+        (["", None], ["GET"]),
+        ([" PUT ", "delete"], ["GET", "PUT", "delete"]),
+    ],
+)
+def test_methods(overrides: list[str | None], expected: list[str]) -> None:
+    """A request may be taken for what an override header says."""
+    assert gate.methods("GET", overrides) == expected
 
 
 @pytest.mark.parametrize(
@@ -177,10 +204,8 @@ SERVICE = "/ajax-api/2.0/mlflow-artifacts"
         ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run", {"write"}),
         ("GET", "/api/2.0/mlflow/logged-models/m-1/artifacts/directories", {"read"}),
         ("POST", "/graphql", {"read"}),
-        # Two readings, two operations: the more dangerous one decides.
-        ("POST", "/api/2.0/mlflow/artifacts/presigned-download-url/../presigned-upload-url",
-         {"write"}),
-        ("POST", "/api/2.0/mlflow/artifacts/x/../presigned-download-url", {"read", "write"}),
+        # Two readings, two operations.
+        ("POST", "/api/2.0/mlflow/artifacts//presigned-download-url", {"read", "write"}),
     ],
 )  # fmt: skip
 def test_operation(method: str, path: str, expected: set[str]) -> None:

@@ -214,6 +214,45 @@ def test_disabled_artifacts(
     assert other.response is None
 
 
+@pytest.mark.parametrize(
+    ("path", "enabled", "status"),
+    [
+        ("/api/2.0/mlflow-artifacts/artifacts/x", "false", 503),
+        ("/api/2.0/mlflow;x/../mlflow-artifacts/artifacts/x", "false", 400),
+        ("/api/2.0/mlflow;x/../mlflow-artifacts/artifacts/x", "true", None),
+        ("/get-artifact#x", "true", 400),
+        ("/health%0a", "true", 400),
+        ("/livez#", "true", 400),
+    ],
+)
+def test_ambiguous_targets(
+    addon: MlflowProxy, context: taddons.context, path: str, enabled: str, status: int | None
+) -> None:
+    """What might be read as something refused is a bad request; what never is clear, too."""
+    context.configure(addon, mlflow_serve_artifacts=enabled)
+    flow = make_flow(path)
+    assert addon.requestheaders(flow) is None
+    assert (flow.response and flow.response.status_code) == status
+    if status == 400 and flow.response is not None:
+        assert flow.response.json()["error_code"] == "BAD_REQUEST"
+        assert flow.response.json()["source"] == "proxy"
+
+
+def test_method_override(addon: MlflowProxy, use_rules: UseRules) -> None:
+    """A header that some frameworks take for the method does not lead around the switch."""
+    use_rules(RULES.read_text().replace("\n  write: true", "\n  write: false"))
+    for method, header, refused in (
+        ("GET", "X-HTTP-Method-Override", True),
+        ("POST", "X-HTTP-Method", True),
+        ("GET", "X-Other", False),
+    ):
+        flow = make_flow(
+            "/api/2.0/mlflow-artifacts/artifacts/x", method=method, headers={header: "PUT"}
+        )
+        addon.requestheaders(flow)
+        assert (flow.response is not None) is refused
+
+
 def test_a_rewrite_does_not_lead_around_the_switch(addon: MlflowProxy, use_rules: UseRules) -> None:
     """Where a rule leads to artifacts, the path that goes upstream counts."""
     use_rules(

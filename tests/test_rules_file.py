@@ -1,6 +1,7 @@
 """The rules file: what is shipped, and what is refused in which words."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -22,6 +23,14 @@ def test_shipped_file() -> None:
     assert shipped.streaming.threshold == 2**20
     names = [probe.name for probe in shipped.health.probes]
     assert {"connectivity", "experiments_api", "models_api", "artifacts_api"} <= set(names)
+
+
+def test_examples_in_the_readme() -> None:
+    """What a reader copies is valid."""
+    examples = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert len(examples) >= 3
+    for example in examples:
+        rules_file.parse(example, "README.md")
 
 
 def test_another_host_is_all_it_takes() -> None:

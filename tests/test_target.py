@@ -80,6 +80,27 @@ def test_raw_index_connects_both_readings(received: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path_and_query", "problem"),
+    [
+        ("/api/x", None),
+        ("/api/x%23?a=%23%00", None),
+        ("/api/x#", "a fragment"),
+        ("/api/x?a#b", "a fragment"),
+        ("/api/x%0a", "control characters"),
+        ("/%00api", "control characters"),
+        ("/api/%7f", "control characters"),
+        ("/mlflow/x%1F", "control characters"),
+        ("/api/x%20%c2%85", None),
+    ],
+)
+def test_ambiguity(path_and_query: str, problem: str | None) -> None:
+    """What servers are known to read in different ways."""
+    read = target.read(path_and_query, ("/mlflow", ""))
+    assert read is not None
+    assert target.ambiguity(read) == problem
+
+
+@pytest.mark.parametrize(
     ("path", "folded"),
     [
         ("/api/2.0/x", "/api/2.0/x"),

@@ -1,0 +1,178 @@
+"""Nobody talks the artifact switch into letting a request through, and nobody else is refused.
+
+The servers are MLflow's own, under uvicorn and under gunicorn; each answer tells which operation
+it comes from. `scripts/fuzz.sh` runs the same with more targets and other seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+from support import hostile
+from support.fixtures import StartProxy
+
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+COUNT = int(os.environ.get("FUZZ_COUNT", "5000"))
+TELLING = Path(__file__).parent.parent / "support" / "telling_server"
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "gunicorn"])
+def telling_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """An MLflow server that names the route of each answer in X-Reached."""
+    options = ["--app-name", "telling"]
+    if request.param == "gunicorn":
+        options = ["--app-name", "telling-flask", "--gunicorn-opts", "--threads 4"]
+    folder = tmp_path_factory.mktemp(request.param)
+    with stack.registry(
+        folder, ajax_only=False, options=options, env={"PYTHONPATH": str(TELLING)}
+    ) as server:
+        yield server.wait("/health")
+
+
+@pytest.fixture(scope="module")
+def off_proxy(
+    telling_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """A proxy that serves no artifacts, in front of it."""
+    folder = tmp_path_factory.mktemp("off")
+    rules = stack.write_rules(
+        folder / "rules.yaml", external=["127.0.0.1"], artifacts={"enabled": False}
+    )
+    with stack.proxy(telling_server.url, rules, log=folder / "log") as server:
+        yield server.wait("/livez")
+
+
+def reached(answer: hostile.Answer) -> str:
+    """The artifact operation that a request has reached, "" if none."""
+    route = answer.headers.get("x-reached", "")
+    return route if hostile.ARTIFACT_ROUTE.search(route) else ""
+
+
+@pytest.mark.parametrize("external", [("127.0.0.1",), ("registry.hokus.ai",)])
+def test_no_spelling_gets_through(
+    telling_server: stack.Server, start_proxy: StartProxy, external: tuple[str, ...]
+) -> None:
+    """With artifacts off no target reaches an artifact operation; each gets an answer."""
+    proxy = start_proxy(telling_server.url, external=external, artifacts={"enabled": False})
+    through, direct = hostile.Connection(proxy.url), hostile.Connection(telling_server.url)
+    for method, target in hostile.ENDPOINTS:
+        assert reached(direct.send(method, target)), "the server does not tell"
+        assert through.send(method, target).status == 503
+    for method, target in hostile.targets(SEED, COUNT // 2):
+        answer = through.send(method, target)
+        assert not reached(answer), (method, target)
+        assert answer.status, (method, target)
+        if location := answer.headers.get("location"):
+            followed = through.send(method, location.removeprefix(proxy.url))
+            assert not reached(followed), (method, target, location)
+
+
+READS = ("presigned-download-url", "graphql")
+
+
+def test_no_write_gets_through(telling_server: stack.Server, start_proxy: StartProxy) -> None:
+    """With writes off no target and no method changes artifacts; reads work on."""
+    proxy = start_proxy(telling_server.url, artifacts={"write": False})
+    through = hostile.Connection(proxy.url)
+    assert reached(through.send("GET", "/api/2.0/mlflow-artifacts/artifacts"))
+    methods = ("PUT", "POST", "DELETE", "PATCH", "put", "delete", "get", "GET")
+    for i, (method, target) in enumerate(hostile.targets(SEED + 1, COUNT // 10)):
+        used = method if method != "GET" else methods[i % len(methods)]
+        route = reached(through.send(used, target))
+        reads = used.upper() == "GET" or any(name in route for name in READS)
+        assert not route or reads, (used, target)
+    override = "X-HTTP-Method-Override: DELETE\r\n"
+    answer = through.send("GET", "/api/2.0/mlflow-artifacts/artifacts/a", override)
+    assert answer.status == 503
+
+
+HARMLESS = [
+    ("GET", "/"),
+    ("GET", "/health"),
+    ("GET", "/version"),
+    ("GET", "/static-files/get-artifact.js"),
+    ("GET", "/static-files/mlflow-artifacts/artifacts/x.js"),
+    ("POST", "/api/2.0/mlflow/experiments/create"),
+    ("POST", "/api/2.0/mlflow/runs/create"),
+    ("POST", "/api/2.0/mlflow/runs/log-artifact"),
+    ("GET", "/api/2.0/mlflow/runs/get?run_id=mlflow-artifacts"),
+    ("GET", "/api/2.0/mlflow/runs/get?run_id=/api/2.0/mlflow-artifacts/artifacts/x"),
+    ("GET", "/api/2.0/mlflow/runs/get?run_id=%2Fget-artifact&x=..%2F.."),
+    ("GET", "/api/2.0/mlflow/registered-models/get?name=a%2Fmlflow-artifacts%2Fartifacts"),
+    ("GET", "/api/2.0/mlflow/registered-models/get?name=100%25%20%C3%A4;x"),
+    ("GET", "/api/2.0/mlflow/model-versions/get-download-uri?name=a&version=1"),
+    ("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=get-artifact"),
+    ("DELETE", "/api/2.0/mlflow/logged-models/m-1/tags/mlflow-artifacts"),
+    ("DELETE", "/api/2.0/mlflow/logged-models/m-1/tags/artifacts"),
+    ("DELETE", "/api/2.0/mlflow/logged-models/m-1/tags/a%20b%25c;d"),
+    ("GET", "/api/3.0/mlflow/traces/mlflow-artifacts"),
+    ("DELETE", "/api/2.0/mlflow/traces/get-artifact/tags?key=artifacts"),
+    ("GET", "/ajax-api/2.0/mlflow/metrics/get-history?metric_key=graphql&run_id=x"),
+    ("POST", "/v1/traces"),
+]
+"""Names that look like artifacts, where they are none."""
+
+
+@pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow", "/%61pi/mlflow", "//mlflow"])
+def test_harmless_requests_pass(
+    telling_server: stack.Server, off_proxy: stack.Server, mount: str
+) -> None:
+    """A run or a tag may be called mlflow-artifacts while artifacts are off."""
+    through, direct = hostile.Connection(off_proxy.url), hostile.Connection(telling_server.url)
+    for method, target in HARMLESS:
+        got, expected = through.send(method, mount + target), direct.send(method, target)
+        assert "proxy-status" not in got.headers, target
+        assert got.status == expected.status, target
+
+
+NAMES = [
+    *("a%2Fb", "a%20b", "100%25", "a%2541", "a;b", "a+b", "%C3%A4", "a%5Cb", "mlflow-artifacts"),
+    *("get-artifact", "%23a", "%3Fa", "a..b", "..a", "a%3B", "%25%32%35"),
+]
+
+
+def test_names_of_artifacts_are_left_alone(
+    telling_server: stack.Server, start_proxy: StartProxy
+) -> None:
+    """With artifacts on, odd names reach the same operation as without the proxy."""
+    proxy = start_proxy(telling_server.url, external=("registry.hokus.ai",))
+    through, direct = hostile.Connection(proxy.url), hostile.Connection(telling_server.url)
+    for name in NAMES:
+        target = f"/api/2.0/mlflow-artifacts/artifacts/1/{name}"
+        for method in ("PUT", "GET", "DELETE"):
+            got, expected = through.send(method, target), direct.send(method, target)
+            assert got.status == expected.status, target
+            assert reached(got) == reached(expected) != "", target
+
+
+def test_ambiguous_targets(off_proxy: stack.Server) -> None:
+    """What servers read in different ways is refused as a bad request, in JSON."""
+    connection = hostile.Connection(off_proxy.url)
+    for target in (
+        "/get-artifact#x",
+        "/api/2.0/mlflow/runs/get?a#b",
+        "/api/2.0/mlflow/runs%0a/get",
+        "/static-files/..%2Fget-artifact",
+        "/API/2.0/mlflow-artifacts/artifacts",
+        "/api/2.0/mlflow%252Dartifacts/artifacts/x",
+        "/api/2.0/mlflow-artifacts;x/artifacts/x",
+        "/api%5C2.0%5Cmlflow-artifacts%5Cartifacts",
+    ):
+        answer = connection.send("GET", target)
+        assert answer.status == 400, target
+        assert json.loads(answer.body)["error_code"] == "BAD_REQUEST"
+        assert json.loads(answer.body)["source"] == "proxy"
+
+
+def test_the_targets_are_hostile(telling_server: stack.Server) -> None:
+    """Without the proxy many of them reach an artifact operation."""
+    direct = hostile.Connection(telling_server.url)
+    hits = [reached(direct.send(*target)) for target in hostile.targets(SEED, 1000)]
+    assert len(list(filter(None, hits))) > 100

@@ -1,0 +1,152 @@
+"""Request targets that try to reach an artifact operation under another name."""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+ENDPOINTS = [
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts"),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts/a"),
+    ("PUT", "/ajax-api/2.0/mlflow-artifacts/artifacts/a"),
+    ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/none"),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/create/a"),
+    ("POST", "/ajax-api/2.0/mlflow-artifacts/mpu/complete/a"),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/abort/a"),
+    ("GET", "/api/2.0/mlflow-artifacts/presigned/a"),
+    ("GET", "/get-artifact"),
+    ("GET", "/model-versions/get-artifact"),
+    ("GET", "/ajax-api/2.0/mlflow/get-trace-artifact"),
+    ("GET", "/ajax-api/3.0/mlflow/get-trace-artifact"),
+    ("GET", "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files"),
+    ("GET", "/api/2.0/mlflow/logged-models/m-1/artifacts/directories"),
+    ("POST", "/ajax-api/2.0/mlflow/upload-artifact"),
+    ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run"),
+    ("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url"),
+    ("POST", "/api/2.0/mlflow/artifacts/presigned-download-url"),
+    ("GET", "/api/2.0/mlflow/artifacts/list"),
+    ("POST", "/graphql"),
+]
+"""All kinds of artifact operations of MLflow 3: method and path."""
+
+ARTIFACT_ROUTE = re.compile("artifact|presigned|mpu|promptlab|graphql")
+"""What the routes of artifact operations have in their names, and no others."""
+
+_SLASHES = ["%2F", "%2f", "%252F", "%5C", "\\", "%c0%af", "%ef%bc%8f", "%u002f", "%2F/", "//"]
+_DOTS = ["/.", "/x/..", "/%2e", "/x/%2e%2e", "/x/.%2e", "/..", "/x/%252e%252e", "/./."]
+_CONTROLS = [
+    *("%00", "%0a", "%0d", "%09", "%20", "%7f", "%0d%0a", "%1f", "%0b", "%0c", "%85"),
+    *("%c2%85", "%e2%80%a8", "%c2%a0", "\udcff", "%ff", "%c3%28"),
+]
+_ENDS = [
+    *("/", "//", "/.", "%2F", "#", "#x", ";", ".", "%20", "%23", "%3f", "%0a", "%00", "?", "?x"),
+    *("/%0a", "\\", "%5c", "/..", "/../artifacts", "?path=a", "?a=%2F..", "?x#y", ";.css"),
+]
+_BEGINS = [
+    *("/x/..", "/static-files/..", "/.", "/%2e", "/health/..", "/mlflow", "/api/mlflow", "/"),
+    *("/mlflow/..", "//", "/%2F", "/version/../", "http://127.0.0.1", "HTTP://x", "//x.example"),
+    *("http://x.example:80", "/mlflow/", "/%6dlflow"),
+]
+
+
+def targets(seed: int, count: int) -> Iterator[tuple[str, str]]:
+    """Methods and request targets; the same for the same seed.
+
+    Args:
+        seed: of the random numbers.
+        count: how many.
+    """
+    dice = random.Random(seed)
+    for _ in range(count):
+        method, path = dice.choice(ENDPOINTS)
+        for _ in range(dice.choice([1, 1, 2, 2, 3, 4])):
+            path = dice.choice(_MUTATIONS)(path, dice)
+        yield method, path
+
+
+def _encoded(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
+
+
+def _at(path: str, dice: random.Random, put: Callable[[str], str]) -> str:
+    i = dice.randrange(len(path))
+    return path[:i] + put(path[i]) + path[i + 1 :]
+
+
+def _slash(path: str, dice: random.Random, put: str) -> str:
+    i = dice.choice([i for i, char in enumerate(path) if char == "/"] or [0])
+    return path[:i] + put + path[i + 1 :]
+
+
+_MUTATIONS: list[Callable[[str, random.Random], str]] = [
+    lambda path, dice: _at(path, dice, _encoded),
+    lambda path, dice: _at(path, dice, lambda char: _encoded(char).lower()),
+    lambda path, dice: _at(path, dice, lambda char: _encoded(char).replace("%", "%25")),
+    lambda path, dice: _at(path, dice, str.swapcase),
+    lambda path, dice: _at(path, dice, lambda char: dice.choice(_CONTROLS) + char),
+    lambda path, dice: _slash(path, dice, dice.choice(_SLASHES)),
+    lambda path, dice: _slash(path, dice, dice.choice(_DOTS) + "/"),
+    lambda path, dice: _slash(path, dice, dice.choice([";x=y", ";", "%3B", "%3bx"]) + "/"),
+    lambda path, dice: path + dice.choice(_ENDS),
+    lambda path, dice: dice.choice(_BEGINS) + path,
+    lambda path, dice: "".join(
+        _encoded(char) if char != "/" and dice.random() < 0.5 else char for char in path
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Connection:
+    """A keep-alive connection that sends targets as they are."""
+
+    def __init__(self, url: str) -> None:
+        self.address = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
+        self._stream: Any = None
+
+    def send(self, method: str, target: str, extra: str = "") -> Answer:
+        """Send a request with a small JSON body; a status of 0 stands for no answer at all."""
+        for _ in range(2):  # The other side may close a connection that was kept alive.
+            try:
+                return self._send(method, target, extra)
+            except (OSError, ValueError, IndexError):
+                self._stream = None
+        return Answer(0, {}, b"")
+
+    def _send(self, method: str, target: str, extra: str) -> Answer:
+        if self._stream is None:
+            self._stream = socket.create_connection(self.address, timeout=20).makefile("rwb")
+        head = (
+            f"{method} {target} HTTP/1.1\r\nHost: {self.address[0]}:{self.address[1]}\r\n"
+            f"{extra}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        )
+        self._stream.write(head.encode("utf-8", "surrogateescape"))
+        self._stream.flush()
+        status = int(self._stream.readline().split()[1])
+        headers: dict[str, str] = {}
+        while line := self._stream.readline().strip():
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.lower()] = value.strip()
+        body = b""
+        if headers.get("transfer-encoding") == "chunked":
+            while size := int(self._stream.readline(), 16):
+                body += self._stream.read(size)
+                self._stream.readline()
+            self._stream.readline()
+        else:
+            body = self._stream.read(int(headers.get("content-length", 0)))
+        if headers.get("connection") == "close":
+            self._stream = None
+        return Answer(status, headers, body)
