@@ -53,6 +53,10 @@ DECISION = "mlflow"
 """Key in `flow.metadata`."""
 
 
+FAILED = "mlflow_failed"
+"""Key in `flow.metadata`: the request id of a flow that an exception of ours has ended."""
+
+
 class Decision(TypedDict):
     """What was decided for a flow: plain values, because mitmproxy writes them to flow files."""
 
@@ -195,6 +199,45 @@ class MlflowProxy:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Map redirects back; hold what may have to be converted, stream what is large."""
+        try:
+            if FAILED not in flow.metadata:
+                self._judge_head(flow)
+        except Exception:
+            self._fail_closed(flow)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Convert errors and login pages."""
+        try:
+            if request_id := flow.metadata.get(FAILED):
+                # What has arrived since has taken the place of our answer.
+                reply = _failure(request_id)
+                flow.response = local_replies.to_response(reply, flow.request.method)
+            else:
+                self._judge_body(flow)
+        except Exception:
+            self._fail_closed(flow)
+
+    def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
+        """Tell whether a held body passes after all; None while that is not clear.
+
+        Args:
+            flow: the flow, with the head of the response.
+            begin: the body so far, longer than `local_replies.HOLD` says.
+        """
+        try:
+            return self._may_pass(flow, begin)
+        except Exception:
+            self._fail_closed(flow)
+            return False
+
+    def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
+        """Word an answer that mitmproxy makes by itself (see `local_replies`)."""
+        try:
+            return self._word(flow, status, message)
+        except Exception:
+            return _failure(_log_exception(flow))
+
+    def _judge_head(self, flow: http.HTTPFlow) -> None:
         decision, response = _decision(flow), flow.response
         if decision is None or decision["answered"] or response is None or self.settings is None:
             return
@@ -232,13 +275,7 @@ class MlflowProxy:
                 threshold=rules.streaming.threshold,
             )
 
-    def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        """Tell whether a held body passes after all; None while that is not clear.
-
-        Args:
-            flow: the flow, with the head of the response.
-            begin: the body so far, longer than `local_replies.HOLD` says.
-        """
+    def _may_pass(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
         decision, response = _decision(flow), flow.response
         if decision is None or response is None:
             return True
@@ -249,8 +286,7 @@ class MlflowProxy:
             return login.is_no_page(answer.content_type, answer.encoding, begin)
         return errors.is_long_native(answer)
 
-    def response(self, flow: http.HTTPFlow) -> None:
-        """Convert errors and login pages."""
+    def _judge_body(self, flow: http.HTTPFlow) -> None:
         decision, response = _decision(flow), flow.response
         if (
             decision is None
@@ -284,8 +320,7 @@ class MlflowProxy:
         if converted is not None:
             _convert(response, converted, head=head)
 
-    def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
-        """Word an answer that mitmproxy makes by itself (see `local_replies`)."""
+    def _word(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         code = self.settings.rules.errors.code(status) if self.settings else "INTERNAL_ERROR"
         problem = replies.explain(status, message)
         reply = replies.own_error(status, code, problem.sentence, problem.kind, _request_id(flow))
@@ -299,6 +334,7 @@ class MlflowProxy:
         if self.settings is None:
             raise RuntimeError("no rules are loaded")
         settings, rules, request = self.settings, self.settings.rules, flow.request
+        flow.metadata.pop(FAILED, None)  # Of a flow that is sent again.
         external = rules.upstream.is_external(request.host, request.port)
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         if not (reverse or external):
@@ -443,18 +479,17 @@ class MlflowProxy:
         _answer(flow, decision, reply)
 
     def _fail_closed(self, flow: http.HTTPFlow) -> None:
-        """An exception of ours must not let a request through that might have been refused."""
-        request_id = _request_id(flow)
-        logger.exception(
-            "internal error; the request was not forwarded (request id %s)", request_id
-        )
+        """An exception of ours must not let a request through that might have been refused.
+
+        Nor an answer that might have had to be changed: should the upstream be answering already,
+        nothing of that is kept.
+        """
+        flow.metadata[FAILED] = request_id = _log_exception(flow)
+        flow.metadata[local_replies.HOLD] = 0
+        flow.metadata[local_replies.DROPPED] = True
         flow.request.stream = False
         flow.request.headers.pop("expect", None)
-        message = "Internal error of the proxy; see its log."
-        reply = replies.own_error(
-            500, "INTERNAL_ERROR", message, "proxy_internal_error", request_id
-        )
-        flow.response = local_replies.to_response(reply, flow.request.method)
+        flow.response = local_replies.to_response(_failure(request_id), flow.request.method)
 
 
 def _decision(flow: http.HTTPFlow) -> Decision | None:
@@ -471,6 +506,18 @@ def _answer(flow: http.HTTPFlow, decision: Decision, reply: replies.Reply) -> No
 
 def _request_id(flow: http.HTTPFlow | None) -> str:
     return replies.request_id(flow.request.headers.get(replies.REQUEST_ID) if flow else None)
+
+
+def _log_exception(flow: http.HTTPFlow | None) -> str:
+    """Log the exception that is being handled; returns the request id under which it stands."""
+    request_id = _request_id(flow)
+    logger.exception("internal error; nothing was passed on (request id %s)", request_id)
+    return request_id
+
+
+def _failure(request_id: str) -> replies.Reply:
+    message = "Internal error of the proxy; see its log."
+    return replies.own_error(500, "INTERNAL_ERROR", message, "proxy_internal_error", request_id)
 
 
 def _log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:

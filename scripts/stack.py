@@ -199,15 +199,19 @@ def proxy(
     host: str = "127.0.0.1",
     port: int | None = None,
     web: bool = False,
+    before: Sequence[str | Path] = (),
     options: Sequence[str | Path] = (),
     env: Mapping[str, str] = {},
 ) -> Server:
-    """Start mitmdump (or mitmweb) with the addon in reverse mode."""
+    """Start mitmdump (or mitmweb) with the addon in reverse mode.
+
+    Options come after it on the command line; scripts to be loaded `before` it do not.
+    """
     port = port or free_port()
     program = "mitmweb" if web else "mitmdump"
     command: list[str | Path] = [Path(sys.executable).parent / program]
     command += ["--mode", f"reverse:{upstream}", "--listen-host", host, "--listen-port", str(port)]
-    command += ["-s", MAIN, "--set", f"mlflow_rules={rules}", *options]
+    command += [*before, "-s", MAIN, "--set", f"mlflow_rules={rules}", *options]
     return Server(command, url=f"http://{host}:{port}", log=log, env=env)
 
 

@@ -1,0 +1,97 @@
+"""An exception in the addon ends the request that it happened in, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+from support import faults
+from support.client import request
+from support.upstream import Received, Upstream, response
+
+API = "/mlflow/api/2.0/mlflow/runs/create?token=secret"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.pkl"
+PAGE = b"<title>Sign in</title>"
+LONG = b'{"detail": "' + b"x" * 1_000_000 + b'"}'
+ORIGIN = {"Origin": "https://evil.example"}
+OK = response("200 OK", b"{}", ("Content-Type", "application/json"))
+
+# Where the request goes, how the upstream would answer, and how often it is asked.
+CASES: dict[str, tuple[str, bytes, int]] = {
+    "target.read": (API, OK, 0),
+    "target.ambiguity": (API, OK, 0),
+    "gate.artifact_endpoints": (API, OK, 0),
+    "gate.suspected_endpoints": (API, OK, 0),
+    "gate.refusal": (FILE, OK, 0),
+    "rewrite.rewrite": (API, OK, 0),
+    "origin.is_foreign": (API, OK, 0),
+    "streaming.stream_request": (API, OK, 0),
+    "errors.may_need_conversion": (API, response("404 Not Found", PAGE), 1),
+    "login.may_be_page": (API, response("200 OK", PAGE), 1),
+    "login.redirect_place": (API, response("302 Found", PAGE, ("Location", "/login")), 1),
+    "rewrite.map_location": (API, response("201 Created", b"x", ("Location", "/x")), 1),
+    "streaming.stream_response": (API, OK, 1),
+    "errors.convert": (API, response("404 Not Found", PAGE), 1),
+    "errors.is_long_native": (API, response("500 Oops", LONG), 1),
+    "login.convert_page": (API, response("200 OK", PAGE), 1),
+    "login.is_no_page": (API, response("200 OK", LONG, framing="chunked"), 1),
+    "replies.explain": (API, b"", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def faulty_proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """A read-only proxy whose functions fail when a request asks for it."""
+    folder = tmp_path_factory.mktemp("faulty")
+    rules = stack.write_rules(
+        folder / "rules.yaml", external=["127.0.0.1"], artifacts={"write": False}
+    )
+    script = Path(faults.__file__)
+    with stack.proxy(
+        scripted.url,
+        rules,
+        log=folder / "log",
+        options=("--set", "flow_detail=0"),
+        before=["-s", script],
+    ) as server:
+        yield server.wait("/livez")
+
+
+def test_every_function_has_a_case() -> None:
+    """No function that can fail is left out."""
+    assert set(CASES) == set(faults.FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("body", [b"{}", b"x" * 2_000_000])
+def test_an_exception(
+    scripted: Upstream, faulty_proxy: stack.Server, name: str, body: bytes
+) -> None:
+    """It gives 500 in JSON, one entry in the log, and lets neither request nor answer pass."""
+    target, answer, asked = CASES[name]
+
+    def send(_: Received, connection: object) -> None:
+        connection.sendall(answer)  # type: ignore[attr-defined]
+
+    scripted.answer = send
+    scripted.requests.clear()
+    before = faulty_proxy.text()
+    got = request(faulty_proxy.url, target, method="POST", headers={"X-Fault": name}, body=body)
+    assert got.status == 500
+    content = json.loads(got.body)
+    assert (content["error_code"], content["source"]) == ("INTERNAL_ERROR", "proxy")
+    assert len(scripted.requests) == asked
+    logged = faulty_proxy.text().removeprefix(before)
+    assert logged.count("Traceback") == 1, logged
+    assert logged.count(f"injected into {name}") == 1
+    assert content["request_id"] in logged
+    assert "secret" not in logged
+    # The next one is served as if nothing had been.
+    scripted.answer = OK
+    again = request(faulty_proxy.url, API, method="POST", body=body)
+    assert (again.status, again.body) == (200, b"{}")

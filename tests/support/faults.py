@@ -1,0 +1,48 @@
+"""A mitmproxy script that makes the addon fail: `X-Fault: rewrite.rewrite` names the function.
+
+Loaded before the addon, so that its hooks run first: whatever of the addon's functions the header
+names raises an exception while that flow is being handled. Nothing here replaces what is tested.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import http
+
+FUNCTIONS = [
+    *("target.read", "target.ambiguity", "gate.artifact_endpoints", "gate.suspected_endpoints"),
+    *("gate.refusal", "rewrite.rewrite", "origin.is_foreign", "streaming.stream_request"),
+    *("errors.may_need_conversion", "login.may_be_page", "login.redirect_place"),
+    *("rewrite.map_location", "streaming.stream_response", "errors.convert"),
+    *("errors.is_long_native", "login.convert_page", "login.is_no_page", "replies.explain"),
+]
+
+armed = ""
+
+
+def failing(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> Any:
+        if armed == name:
+            raise RuntimeError(f"injected into {name}")
+        return function(*arguments, **named)
+
+    return call
+
+
+def load(_: object) -> None:
+    for name in FUNCTIONS:
+        module_name, function = name.split(".")
+        module = importlib.import_module(f"addon.{module_name}")
+        setattr(module, function, failing(name, getattr(module, function)))
+
+
+def arm(flow: http.HTTPFlow) -> None:
+    global armed
+    armed = flow.request.headers.get("X-Fault", "")
+
+
+# What mitmproxy does by itself between two hooks belongs to the flow of the last one.
+requestheaders = request = responseheaders = response = error = arm
