@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -72,13 +72,15 @@ class Client:
     authorization: str | None = None
     """Value of the Authorization header. Never shown."""
     tls: ssl.SSLContext | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with each request."""
 
     def send(
         self, method: str, path: str, body: bytes | None = None, content_type: str = ""
     ) -> Answer:
         """Send one request; no redirect is followed, nothing is retried."""
         parts = urlsplit(self.url)
-        headers = {"User-Agent": USER_AGENT, "Connection": "close"}
+        headers = {"User-Agent": USER_AGENT, "Connection": "close", **self.headers}
         if self.authorization:
             headers["Authorization"] = self.authorization
         if content_type:

@@ -8,13 +8,17 @@ one check at a time per listener, so that no caller can turn one request into ma
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from . import health
 from .replies import Reply, json_reply
 from .rules import Health, Probe
+
+PROBE_HEADER = "X-MLflow-Proxy-Probe"
 
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 
@@ -23,6 +27,8 @@ class HealthService:
     """Answers the paths in `rules.HEALTH_PATHS`."""
 
     def __init__(self) -> None:
+        self.token = secrets.token_hex(16)
+        """What our own probes say, so that the host guard knows them."""
         self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
         self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
 
@@ -68,7 +74,10 @@ class HealthService:
     async def _check(
         self, key: tuple[str, bool], config: Health, probes: Sequence[Probe]
     ) -> list[health.Result]:
-        client = health.client_from_environment(key[0], config.timeout)
+        client = replace(
+            health.client_from_environment(key[0], config.timeout),
+            headers={PROBE_HEADER: self.token},
+        )
         results = await asyncio.to_thread(health.run, client, probes)
         self._verdicts[key] = (time.monotonic(), results)
         return results

@@ -7,6 +7,7 @@ was decided stands in `flow.metadata[DECISION]`, and every later hook asks only 
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterator
@@ -26,6 +27,7 @@ from . import (
     errors,
     gate,
     health_service,
+    hosts,
     local_replies,
     login,
     origin,
@@ -150,6 +152,17 @@ class MlflowProxy:
         filters = {r.name: parse_request_filter(r.filter) for r in rules.rewrites if r.filter}
         allowed = gate.allowed_operations(rules.artifacts, enabled)
         self.settings = Settings(rules, allowed, filters)
+
+    def running(self) -> None:
+        """Say so when everybody may address the proxy by any name."""
+        proxyserver = ctx.master.addons.get("proxyserver")
+        addresses = [address[0] for address in proxyserver.listen_addrs()] if proxyserver else []
+        open_to = [host for host in addresses if not _is_loopback(host)]
+        if open_to and self.settings is not None and not self.settings.rules.allowed_hosts:
+            logger.warning(
+                "listening on %s without allowed_hosts in the rules: every Host is served",
+                ", ".join(sorted(set(open_to))),
+            )
 
     def done(self) -> None:
         """Give mitmproxy its own answers back."""
@@ -372,12 +385,20 @@ class MlflowProxy:
         if reverse and read.path in HEALTH_PATHS:
             return self._answer_health(flow, decision, read.path, rules.health)
 
+        authority = flow.metadata.get(local_replies.AUTHORITY) or request.host_header or ""
+        ours = request.headers.pop(health_service.PROBE_HEADER, None) == self.health.token
+        allowed = rules.allowed_hosts
+        if reverse and allowed and not ours and not hosts.is_allowed(authority, allowed):
+            message = "This proxy is not addressed by that Host (see allowed_hosts)."
+            self._deny(flow, decision, 403, rules.errors.code(403), message)
+            return None
+
         applicable = self._applicable(flow, settings, external)
         sent, decision["rule"] = rewrite.rewrite(read, applicable, base_path)
         if decision["rule"] and origin.is_foreign(
             request.method,
             request.headers.get("origin"),
-            flow.metadata.get(local_replies.AUTHORITY) or request.host_header or "",
+            authority,
             rules.origins.allowed,
         ):
             message = "Requests from web pages of other sites are refused (see origins.allowed)."
@@ -490,6 +511,13 @@ class MlflowProxy:
         flow.request.stream = False
         flow.request.headers.pop("expect", None)
         flow.response = local_replies.to_response(_failure(request_id), flow.request.method)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _decision(flow: http.HTTPFlow) -> Decision | None:

@@ -40,6 +40,12 @@ def _host(value: str) -> str:
     return value.lower()
 
 
+def _host_pattern(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.*-]+(:(\d+|\*))?|\[[0-9A-Fa-f:.*]+\](:(\d+|\*))?", value):
+        raise ValueError("expected a host name or host:port, in which * stands for any characters")
+    return value.lower()
+
+
 def _path_prefix(value: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value):
         raise ValueError("expected a path of plain segments that starts with /")
@@ -98,6 +104,7 @@ Size = Annotated[
     ),
 ]
 Host = Annotated[str, AfterValidator(_host)]
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 OriginName = Annotated[str, AfterValidator(_origin)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 RequestPath = Annotated[str, AfterValidator(_request_path)]

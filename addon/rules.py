@@ -20,6 +20,7 @@ from .rule_types import (
     ErrorStatus,
     FilterExpression,
     Host,
+    HostPattern,
     Method,
     Name,
     OriginName,
@@ -293,6 +294,10 @@ class Rules(_Model):
     upstream: Upstream = Upstream()
     mounts: Annotated[list[PathPrefix], Field(min_length=1)] = Field(
         default=["/"], description="Public paths under which all of MLflow is served."
+    )
+    allowed_hosts: list[HostPattern] = Field(
+        default=[],
+        description="Names under which the proxy may be addressed; none listed: all.",
     )
     rewrites: list[RewriteRule] = Field(default=[], description="The first that matches counts.")
     origins: Origins = Origins()

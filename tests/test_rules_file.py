@@ -117,7 +117,8 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
         (
             "x: 1",
             "f:1: x: unknown key; expected one of "
-            "upstream, mounts, rewrites, origins, artifacts, errors, streaming, health",
+            "upstream, mounts, allowed_hosts, rewrites, origins, artifacts, errors, "
+            "streaming, health",
         ),
         (
             "upstream:\n  external_hosts:\n    - https://registry.example/",
@@ -129,6 +130,11 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
             "upstream: {base_path: mlops}",
             "f:1: upstream.base_path: 'mlops': "
             "expected a path of plain segments that starts with /",
+        ),
+        (
+            "allowed_hosts: ['https://a.example']",
+            "f:1: allowed_hosts[0]: 'https://a.example': "
+            "expected a host name or host:port, in which * stands for any characters",
         ),
         ("mounts: []", "f:1: mounts: List should have at least 1 item after validation, not 0"),
         ("mounts: [/a, /a/]", "f:1: mounts: duplicate name '/a'; expected each name once"),

@@ -31,6 +31,7 @@ def request(
     body: bytes | Iterable[bytes] | None = None,
     ca: Path | None = None,
     timeout: float = 30,
+    skip_host: bool = False,
 ) -> Response:
     """Send one HTTP/1.1 request with a target that nothing normalises.
 
@@ -42,6 +43,7 @@ def request(
         body: bytes with a Content-Length, or an iterable that is sent in chunks.
         ca: certificate authority to trust for https.
         timeout: seconds for each read.
+        skip_host: leave out Host, for a test that sends its own.
     """
     parts = urlsplit(url)
     connection: http.client.HTTPConnection
@@ -54,7 +56,7 @@ def request(
     raw: Any = connection
     raw._validate_path = lambda _: None
     raw._encode_request = lambda line: line.encode("utf-8", "surrogateescape")
-    connection.putrequest(method, target, skip_accept_encoding=True)
+    connection.putrequest(method, target, skip_host=skip_host, skip_accept_encoding=True)
     for name, value in headers.items() if isinstance(headers, Mapping) else headers:
         connection.putheader(name, value)
     chunked = body is not None and not isinstance(body, bytes)

@@ -1,0 +1,76 @@
+"""DNS rebinding: what MLflow's own check does without a proxy, the proxy does in its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import stack
+from support.client import http2, request
+from support.fixtures import StartProxy
+from support.upstream import Upstream
+
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+WARNING = "without allowed_hosts in the rules: every Host is served"
+
+
+def ask(url: str, host: str, target: str = SEARCH) -> tuple[int, bytes]:
+    """Send a request that names the server so."""
+    got = request(url, target, headers={"Host": host}, skip_host=True)
+    return got.status, got.body
+
+
+def test_with_a_real_server(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+    """MLflow refuses a foreign Host; reverse mode hides it; the list brings the refusal back."""
+    assert ask(mlflow_server.url, "evil.example")[0] == 403
+    unguarded = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
+    assert ask(unguarded.url, "evil.example")[0] == 200
+    guarded = start_proxy(
+        mlflow_server.url, external=("registry.hokus.ai",), allowed_hosts=["proxy.example"]
+    )
+    status, body = ask(guarded.url, "evil.example")
+    assert status == 403
+    assert json.loads(body)["error_code"] == "PERMISSION_DENIED"
+    assert json.loads(body)["source"] == "proxy"
+    assert ask(guarded.url, "proxy.example")[0] == 200
+    assert ask(guarded.url, "Proxy.Example:8080")[0] == 200
+
+
+def test_what_is_exempt(start_proxy: StartProxy, tmp_path: Path) -> None:
+    """Health checks come by address; pages, uploads and HTTP/2 do not lead around the guard."""
+    with Upstream() as upstream:
+        proxy = start_proxy(
+            upstream.url,
+            allowed_hosts=["proxy.example"],
+            options=("--set", f"confdir={tmp_path}"),
+        )
+        for path in ("/livez", "/readyz", "/mlflow/health/mlflow/detailed"):
+            assert ask(proxy.url, "10.1.2.3", path)[0] in (200, 503)
+        # The probes of /readyz come back to the proxy itself and reach the upstream.
+        assert ask(proxy.url, "10.1.2.3", "/readyz")[0] == 200
+        assert upstream.requests
+        assert not any(received.header("X-MLflow-Proxy-Probe") for received in upstream.requests)
+        upstream.requests.clear()
+        for target in ("/", SEARCH, "/api/2.0/mlflow-artifacts/artifacts/x", "/livez/x"):
+            assert ask(proxy.url, "evil.example", target)[0] == 403
+        forged = {"Host": "evil.example", "X-MLflow-Proxy-Probe": "x"}
+        assert request(proxy.url, SEARCH, headers=forged, skip_host=True).status == 403
+        url = proxy.url.replace("http://127.0.0.1", "https://localhost")
+        with http2(tmp_path / "mitmproxy-ca-cert.pem") as session:
+            assert session.get(url + SEARCH).status_code == 403
+        assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "warned"),
+    [("0.0.0.0", [], True), ("127.0.0.1", [], False), ("0.0.0.0", ["proxy.example"], False)],
+)
+def test_the_line_at_start(tmp_path: Path, host: str, allowed: list[str], warned: bool) -> None:
+    """A proxy that anybody can reach under any name says so, once."""
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=[], allowed_hosts=allowed)
+    log = tmp_path / "log"
+    options = ("--set", "termlog_verbosity=warn")
+    with stack.proxy("http://127.0.0.1:9", rules, log=log, host=host, options=options) as proxy:
+        proxy.wait("/livez")
+        assert proxy.text().count(WARNING) == warned
