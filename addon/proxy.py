@@ -21,6 +21,7 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
 
 from . import (
     bodies,
@@ -35,6 +36,7 @@ from . import (
     rewrite,
     streaming,
     target,
+    time_limits,
     wide_reads,
 )
 from .filters import parse_request_filter
@@ -104,6 +106,7 @@ class MlflowProxy:
     def __init__(self) -> None:
         self.settings: Settings | None = None
         self.health = health_service.HealthService()
+        self.time_limits = time_limits.TimeLimits()
         self._uninstall: Callable[[], None] | None = None
 
     def load(self, loader: Loader) -> None:
@@ -172,11 +175,38 @@ class MlflowProxy:
 
     def client_connected(self, client: Client) -> None:
         """Read from the client in large portions."""
-        wide_reads.widen(ctx.master.addons.get("proxyserver"), client, client)
+        proxyserver = ctx.master.addons.get("proxyserver")
+        wide_reads.widen(proxyserver, client, client)
+        self.time_limits.connections = proxyserver.connections
+
+    def client_disconnected(self, client: Client) -> None:
+        """Nobody will ask any more."""
+        self.time_limits.forget(client)
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Limit the time for a connection attempt."""
+        if self.settings is not None:
+            self.time_limits.connecting(data.client, data.server, self.settings.rules.upstream)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Read from the upstream in large portions."""
         wide_reads.widen(ctx.master.addons.get("proxyserver"), data.client, data.server)
+        if not data.server.tls:
+            self.time_limits.stop(data.server.id)
+
+    def server_connect_error(self, data: ServerConnectionHookData) -> None:
+        """There is nothing to wait for any more."""
+        self.time_limits.stop(data.server.id)
+
+    def tls_established_server(self, data: TlsData) -> None:
+        """The connection is made with all that belongs to it."""
+        self.time_limits.stop(data.conn.id)
+
+    tls_failed_server = tls_established_server
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """A flow has ended without a response."""
+        self.time_limits.stop(flow.id)
 
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
@@ -205,6 +235,8 @@ class MlflowProxy:
                 )
             ):
                 self._refuse(flow, decision, self.settings, "read")
+            if decision is not None and self.settings is not None and flow.response is None:
+                self.time_limits.sent(flow, self.settings.rules.upstream)
             return later
         except Exception:
             self._fail_closed(flow)
@@ -215,11 +247,14 @@ class MlflowProxy:
         try:
             if FAILED not in flow.metadata:
                 self._judge_head(flow)
+            if self.settings is not None:
+                self.time_limits.receiving(flow, self.settings.rules.upstream)
         except Exception:
             self._fail_closed(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Convert errors and login pages."""
+        self.time_limits.stop(flow.id)
         try:
             if request_id := flow.metadata.get(FAILED):
                 # What has arrived since has taken the place of our answer.
@@ -335,7 +370,11 @@ class MlflowProxy:
 
     def _word(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         code = self.settings.rules.errors.code(status) if self.settings else "INTERNAL_ERROR"
-        problem = replies.explain(status, message)
+        expired = self.time_limits.problem(flow) if flow is not None else None
+        problem = replies.explain(status, message, expired)
+        if problem.kind in replies.TIMEOUTS:
+            status = 504
+            code = self.settings.rules.errors.code(status) if self.settings else code
         reply = replies.own_error(status, code, problem.sentence, problem.kind, _request_id(flow))
         server = f" ({flow.request.host}:{flow.request.port})" if flow and status >= 500 else ""
         _log(flow, reply, problem.sentence + server)
@@ -428,6 +467,8 @@ class MlflowProxy:
                 artifact=decision["artifact"],
                 threshold=rules.streaming.threshold,
             )
+            if request.stream:
+                self.time_limits.sending(flow, rules.upstream)
         return None
 
     def _gate(

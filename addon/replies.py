@@ -71,6 +71,17 @@ def own_headers(kind: str, request_id: str) -> dict[str, str]:
     return {"Proxy-Status": f"mlflow-proxy; error={kind}", REQUEST_ID: request_id}
 
 
+TIMEOUTS = frozenset(
+    {
+        "connection_timeout",
+        "connection_read_timeout",
+        "connection_write_timeout",
+        "http_response_timeout",
+    }
+)
+"""Error types that are a 504 (RFC 9209, section 2.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What went wrong, in words and as an error type (RFC 9209, section 2.3)."""
@@ -112,17 +123,18 @@ def connection_problem(message: str) -> Problem:
     return next(found, _UNKNOWN_PROBLEM)
 
 
-def explain(status: int, message: str) -> Problem:
+def explain(status: int, message: str, known: Problem | None = None) -> Problem:
     """Word an error that mitmproxy reports by itself.
 
     Args:
         status: the HTTP status it would answer with.
         message: its own words, which are not passed on.
+        known: the reason, where it is known better.
     """
     if status == 413:
         return Problem("The request body is larger than this proxy accepts.", "http_request_error")
     if status < 500:
         return Problem("The request is not valid HTTP.", "http_request_error")
-    why = connection_problem(message)
+    why = known or connection_problem(message)
     sentence = f"The registry behind this proxy cannot be used: {why.sentence}."
     return Problem(sentence, why.kind)

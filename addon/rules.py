@@ -54,6 +54,16 @@ class Upstream(_Model):
         default="", description="Put in front of every path that goes upstream."
     )
 
+    connect_timeout: Seconds = Field(
+        default=10, description="Seconds until a connection (with TLS) is made."
+    )
+    response_timeout: Seconds = Field(
+        default=300, description="Seconds from the end of a request to the head of its response."
+    )
+    idle_timeout: Seconds = Field(
+        default=120, description="Seconds without any byte of a body, in either direction."
+    )
+
     @cached_property
     def _external(self) -> frozenset[str]:
         return frozenset(self.external_hosts)

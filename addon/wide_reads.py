@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import time
 from typing import Any
 
 from mitmproxy.connection import Client, Connection
@@ -45,9 +46,26 @@ def keep_buffers() -> bool:
     return all((mallopt(_M_MMAP_THRESHOLD, 2 << 20), mallopt(_M_TRIM_THRESHOLD, 16 << 20)))
 
 
-class _WideReader(asyncio.StreamReader):
+class WideReader(asyncio.StreamReader):
+    """Also tells how much was read, and for how long it has been waiting (see `time_limits`)."""
+
+    total = 0
+    """Bytes read so far."""
+    _waiting_since: float | None = None
+
     async def read(self, n: int = -1) -> bytes:
-        return await super().read(READ_SIZE if n > 0 else n)
+        """Read up to `READ_SIZE` bytes, whatever was asked for."""
+        self._waiting_since = time.monotonic()
+        try:
+            data = await super().read(READ_SIZE if n > 0 else n)
+        finally:
+            self._waiting_since = None
+        self.total += len(data)
+        return data
+
+    def waited(self) -> float:
+        """Seconds for which somebody has been waiting for data; 0 if nobody does."""
+        return time.monotonic() - self._waiting_since if self._waiting_since else 0.0
 
 
 def widen(proxyserver: Any, client: Client, connection: Connection) -> bool:
@@ -67,5 +85,5 @@ def widen(proxyserver: Any, client: Client, connection: Connection) -> bool:
         logger.debug("no reader for %s; large transfers will be slower", connection)
         return False
     if type(reader) is asyncio.StreamReader:
-        reader.__class__ = _WideReader
+        reader.__class__ = WideReader
     return True

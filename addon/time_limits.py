@@ -1,0 +1,124 @@
+"""Time limits towards the upstream, which mitmproxy does not have.
+
+It waits for a connection as long as the kernel does, and for an answer for `tcp_timeout` (ten
+minutes), in which it holds the client. Here a timer per flow ends the upstream's connection the
+way mitmproxy itself does (`handler.cancel`), and the flow takes the way of a broken connection.
+
+Time in which we do not read, because the client does not take what was read before, is the
+client's and does not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.connection import Client, Connection
+
+from .replies import Problem
+from .rules import Upstream
+from .wide_reads import WideReader
+
+logger = logging.getLogger(__name__)
+
+NO_CONNECTION = Problem("it did not answer in time", "connection_timeout")
+NO_RESPONSE = Problem("it did not answer in time", "http_response_timeout")
+NO_DATA = Problem("it stopped sending in the middle of an answer", "connection_read_timeout")
+NOT_READING = Problem("it stopped reading in the middle of a request", "connection_write_timeout")
+
+
+class TimeLimits:
+    """Timers for connections and flows, by their ids."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Any] = {}
+        """mitmproxy's connection handlers by the id of their client."""
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._expired: dict[str, Problem] = {}
+
+    def connecting(self, client: Client, connection: Connection, limits: Upstream) -> None:
+        """Begin of a connection attempt: called in the task that makes it."""
+        task = asyncio.current_task()
+        if task is None:
+            return
+
+        def end() -> None:
+            self._expired[client.id] = NO_CONNECTION
+            task.cancel(NO_CONNECTION.sentence)
+
+        self._expired.pop(client.id, None)
+        loop = asyncio.get_running_loop()
+        self._timers[connection.id] = loop.call_later(limits.connect_timeout, end)
+
+    def stop(self, key: str) -> None:
+        """A connection (with TLS, where there is any) was made, or a flow has ended."""
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+
+    def sending(self, flow: http.HTTPFlow, limits: Upstream) -> None:
+        """A request body begins to flow."""
+        self._check_sending(flow, limits.idle_timeout, -1)
+
+    def sent(self, flow: http.HTTPFlow, limits: Upstream) -> None:
+        """The request is complete."""
+        self._arm(flow, limits.response_timeout, self._check_response, flow, limits)
+
+    def receiving(self, flow: http.HTTPFlow, limits: Upstream) -> None:
+        """The head of the response is there."""
+        self._arm(flow, limits.idle_timeout, self._check_body, flow, limits.idle_timeout)
+
+    def problem(self, flow: http.HTTPFlow) -> Problem | None:
+        """Why a flow was ended here, if it was."""
+        return self._expired.pop(flow.id, None) or self._expired.get(flow.client_conn.id)
+
+    def forget(self, client: Client) -> None:
+        """A client has gone."""
+        self._expired.pop(client.id, None)
+
+    def _arm(self, flow: http.HTTPFlow, seconds: float, check: Any, *arguments: Any) -> None:
+        self.stop(flow.id)
+        if flow.client_conn.id not in self.connections:
+            return  # A replayed flow: nobody waits for it.
+        loop = asyncio.get_running_loop()
+        self._timers[flow.id] = loop.call_later(seconds, check, *arguments)
+
+    def _io(self, client: Client, connection: Connection) -> Any:
+        handler = self.connections.get(client.id)
+        return handler.transports.get(connection) if handler else None
+
+    def _check_sending(self, flow: http.HTTPFlow, seconds: float, read_before: int) -> None:
+        client = self._io(flow.client_conn, flow.client_conn)
+        server = self._io(flow.client_conn, flow.server_conn)
+        read = client.reader.total if client and isinstance(client.reader, WideReader) else 0
+        stuck = server is not None and server.writer.transport.get_write_buffer_size() > 0
+        if stuck and read == read_before:
+            self._end(flow, NOT_READING)
+        else:
+            self._arm(flow, seconds, self._check_sending, flow, seconds, read if stuck else -1)
+
+    def _check_response(self, flow: http.HTTPFlow, limits: Upstream) -> None:
+        if self._io(flow.client_conn, flow.server_conn) is None:
+            self.sent(flow, limits)  # Not even connected: that has a limit of its own.
+        else:
+            self._end(flow, NO_RESPONSE)
+
+    def _check_body(self, flow: http.HTTPFlow, seconds: float) -> None:
+        server = self._io(flow.client_conn, flow.server_conn)
+        if server is None or not isinstance(server.reader, WideReader):
+            return
+        waited = server.reader.waited()
+        if waited >= seconds:
+            self._end(flow, NO_DATA)
+        else:
+            self._arm(flow, seconds - waited, self._check_body, flow, seconds)
+
+    def _end(self, flow: http.HTTPFlow, problem: Problem) -> None:
+        self.stop(flow.id)
+        server = self._io(flow.client_conn, flow.server_conn)
+        if server is not None and server.handler is not None:
+            self._expired[flow.id] = problem
+            server.handler.cancel(problem.sentence)
+            # What is left to be written would keep the client waiting (`drain_writers`).
+            server.writer.transport.abort()

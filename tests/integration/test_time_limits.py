@@ -1,0 +1,178 @@
+"""Upstreams that are silent or slow, and clients that are."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+import stack
+from support.client import Response, request
+from support.fixtures import StartProxy
+from support.upstream import Answer, Received, Upstream, response, silent
+
+API = "/api/2.0/mlflow/experiments/search"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+LIMITS = {"connect_timeout": 1, "response_timeout": 1, "idle_timeout": 1}
+BIG = 40_000_000
+
+
+@pytest.fixture(scope="module")
+def hasty_proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """A proxy that waits for one second at most."""
+    folder = tmp_path_factory.mktemp("hasty")
+    rules = stack.write_rules(folder / "rules.yaml", external=[], upstream=LIMITS)
+    with stack.proxy(scripted.url, rules, log=folder / "log") as server:
+        yield server.wait("/livez")
+        assert "Traceback" not in server.text(), server.text()
+
+
+def timed_out(got: Response, kind: str) -> None:
+    assert got.status == 504
+    content = json.loads(got.body)
+    assert (content["error_code"], content["source"]) == ("DEADLINE_EXCEEDED", "proxy")
+    assert got.headers["Proxy-Status"] == f"mlflow-proxy; error={kind}"
+
+
+def first(data: bytes, then: float) -> Answer:
+    """Send something, and be silent for some seconds before the end."""
+
+    def answer(_: Received, connection: socket.socket) -> None:
+        connection.sendall(data)
+        time.sleep(then)
+
+    return answer
+
+
+def test_no_connection(start_proxy: StartProxy) -> None:
+    """A server whose queue is full does not answer the first packet."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        proxy = start_proxy(f"http://127.0.0.1:{full.getsockname()[1]}", upstream=LIMITS)
+        for method, body in (("GET", None), ("PUT", b"x" * 3_000_000)):
+            got = request(proxy.url, FILE, method=method, body=body, timeout=10)
+            timed_out(got, "connection_timeout")
+        for client in waiting:
+            client.close()
+
+
+def test_no_handshake(start_proxy: StartProxy) -> None:
+    """A server that takes the connection and does not speak TLS, or anything."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        proxy = start_proxy(f"https://127.0.0.1:{mute.getsockname()[1]}", upstream=LIMITS)
+        timed_out(request(proxy.url, API, timeout=10), "connection_timeout")
+
+
+@pytest.mark.parametrize("body", [None, b"{}", b"x" * 3_000_000])
+def test_no_response(scripted: Upstream, hasty_proxy: stack.Server, body: bytes | None) -> None:
+    """Silence after the request, whatever was sent."""
+    scripted.answer = silent
+    method = "POST" if body else "GET"
+    got = request(hasty_proxy.url, API, method=method, body=body, timeout=10)
+    timed_out(got, "http_response_timeout")
+
+
+def test_half_a_document(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """A held answer that stops in the middle is none."""
+    whole = response("200 OK", b'{"a": 1}', ("Content-Type", "application/json"))
+    scripted.answer = first(whole[:-3], 5)
+    got = request(hasty_proxy.url, API, timeout=10)
+    timed_out(got, "connection_read_timeout")
+
+
+def test_half_a_file(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """A download that stops in the middle breaks, it does not end."""
+    scripted.answer = first(response("200 OK", b"x" * 1_000_000)[:-1], 5)
+    start = time.monotonic()
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        request(hasty_proxy.url, FILE, timeout=10)
+    assert time.monotonic() - start < 4.5
+
+
+def test_an_upstream_that_does_not_read(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """An upload that nobody takes ends, too."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.listen()
+        rules = stack.write_rules(
+            hasty_proxy.log.parent / "deaf.yaml", external=[], upstream=LIMITS
+        )
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        log = hasty_proxy.log.parent / "deaf.log"
+        with stack.proxy(url, rules, log=log) as proxy:
+            proxy.wait("/livez")
+            got = request(proxy.url, FILE, method="PUT", body=iter([bytes(BIG)]), timeout=20)
+    timed_out(got, "connection_write_timeout")
+
+
+def test_slow_is_not_silent(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """An answer that drips for longer than any limit arrives whole."""
+
+    def drip(_: Received, connection: socket.socket) -> None:
+        time.sleep(0.5)
+        answer = response("200 OK", b"0123456789")
+        connection.sendall(answer[:-10])
+        for at in range(-10, 0):
+            time.sleep(0.3)
+            connection.sendall(answer[at : at + 1 or None])
+
+    scripted.answer = drip
+    assert request(hasty_proxy.url, FILE, timeout=10).body == b"0123456789"
+
+
+def test_a_client_that_reads_late(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """The client's pauses are its own affair."""
+    scripted.answer = response("200 OK", bytes(BIG))
+    host = hasty_proxy.url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=20)
+    connection.request("GET", FILE)
+    answer = connection.getresponse()
+    size = len(answer.read(1000))
+    time.sleep(3)
+    size += len(answer.read())
+    assert size == BIG
+    connection.close()
+
+
+def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """So are the pauses of an upload."""
+    scripted.answer = response("200 OK", b"{}")
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 100_000
+            time.sleep(1.5)
+
+    got = request(hasty_proxy.url, FILE, method="PUT", body=parts(), timeout=20)
+    assert got.status == 200
+    assert len(scripted.requests[-1].body) == 300_000
+
+
+def test_the_log_says_why(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """With the id that the client has, and the address of the upstream."""
+    scripted.answer = silent
+    got = request(hasty_proxy.url, API, headers={"X-Request-Id": "mine-1"}, timeout=10)
+    (line,) = (line for line in hasty_proxy.text().splitlines() if "mine-1" in line)
+    assert got.headers["X-Request-Id"] == "mine-1"
+    assert "it did not answer in time" in line
+    assert scripted.url.removeprefix("http://") in line
+
+
+def test_defaults_do_not_hurry(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+    """A registry that thinks for two seconds is served by the shipped rules."""
+
+    def slow(_: Received, connection: socket.socket) -> None:
+        time.sleep(2)
+        connection.sendall(response("200 OK", b"{}", ("Content-Type", "application/json")))
+
+    scripted.answer = slow
+    assert request(scripted_proxy.url, API).status == 200
