@@ -24,6 +24,8 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
     RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -42,6 +44,9 @@ HOLD = "mlflow_hold"
 
 DROPPED = "mlflow_dropped"
 """Key in `flow.metadata`: only the beginning of the response body was held, the rest is gone."""
+
+RETRIED = "mlflow_retried"
+"""Key in `flow.metadata`: the request must not be sent again, because it was, or for a reason."""
 
 MakeReply = Callable[[http.HTTPFlow | None, int, str], Reply]
 """Words an answer from the flow (None: not even that), the status and mitmproxy's message."""
@@ -201,7 +206,33 @@ def _stream_class(
                 yield from self.start_response_stream()
                 yield from self.state_stream_response_body(ResponseData(self.stream_id, begin))
 
+        def _may_retry(self, event: Any) -> bool:
+            """Tell whether a request met a connection that the upstream had given up.
+
+            A server may close an idle connection just as the next request is sent on it; who sends
+            an idempotent one again does no harm (RFC 9112, section 9.3.1).
+            """
+            request, server = self.flow.request, self.context.server
+            return (
+                isinstance(event, ResponseProtocolError)
+                and self.server_state == self.state_wait_for_response_headers
+                and self.client_state == self.state_done
+                and RETRIED not in self.flow.metadata
+                and request.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+                and not (request.stream or request.raw_content or request.trailers)
+                and (server.timestamp_start or 0) < request.timestamp_start
+            )
+
         def handle_protocol_error(self, event: Any) -> CommandGenerator[None]:
+            if self._may_retry(event):
+                self.flow.metadata[RETRIED] = True
+                if (yield from self.make_server_connection()):
+                    server = self.context.server
+                    yield layers.http.SendHttp(
+                        RequestHeaders(self.stream_id, self.flow.request, True), server
+                    )
+                    yield layers.http.SendHttp(RequestEndOfMessage(self.stream_id), server)
+                return
             status = _status(event.code)
             can_answer = (
                 isinstance(event, ResponseProtocolError)

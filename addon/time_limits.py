@@ -17,6 +17,7 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
+from .local_replies import RETRIED
 from .replies import Problem
 from .rules import Upstream
 from .wide_reads import WideReader
@@ -119,6 +120,7 @@ class TimeLimits:
         server = self._io(flow.client_conn, flow.server_conn)
         if server is not None and server.handler is not None:
             self._expired[flow.id] = problem
+            flow.metadata[RETRIED] = True  # Who was too slow once is not asked again.
             server.handler.cancel(problem.sentence)
             # What is left to be written would keep the client waiting (`drain_writers`).
             server.writer.transport.abort()

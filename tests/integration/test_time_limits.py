@@ -12,7 +12,7 @@ import pytest
 import stack
 from support.client import Response, request
 from support.fixtures import StartProxy
-from support.upstream import Answer, Received, Upstream, response, silent
+from support.upstream import OK, Answer, Received, Upstream, response, silent
 
 API = "/api/2.0/mlflow/experiments/search"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
@@ -155,6 +155,29 @@ def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: stack.Serve
     got = request(hasty_proxy.url, FILE, method="PUT", body=parts(), timeout=20)
     assert got.status == 200
     assert len(scripted.requests[-1].body) == 300_000
+
+
+def test_a_slow_answer_is_not_asked_for_twice(
+    scripted: Upstream, hasty_proxy: stack.Server
+) -> None:
+    """A timeout on a kept connection looks like a stale one, and is none."""
+
+    def once(received: Received, connection: socket.socket) -> bool:
+        if received.target == "/first":
+            connection.sendall(OK)
+            return True
+        silent(received, connection)
+        return False
+
+    scripted.answer = once
+    scripted.requests.clear()
+    connection = http.client.HTTPConnection(hasty_proxy.url.removeprefix("http://"), timeout=10)
+    for target, status in (("/first", 200), (API, 504)):
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+    assert len(scripted.requests) == 2
 
 
 def test_the_log_says_why(scripted: Upstream, hasty_proxy: stack.Server) -> None:

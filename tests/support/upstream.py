@@ -57,7 +57,8 @@ def response(status: str, body: bytes, *headers: tuple[str, str], framing: str =
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-Answer = bytes | Callable[[Received, socket.socket], None]
+Answer = bytes | Callable[[Received, socket.socket], bool | None]
+"""What to send; or what sends it, and tells whether the connection stays open."""
 
 
 def silent(_: Received, connection: socket.socket) -> None:
@@ -96,10 +97,10 @@ class Upstream:
             try:
                 while (request := _read_request(connection)) is not None:
                     self.requests.append(request)
-                    if callable(self.answer):
-                        self.answer(request, connection)
+                    if not callable(self.answer):
+                        connection.sendall(self.answer)
+                    elif not self.answer(request, connection):
                         return
-                    connection.sendall(self.answer)
             except OSError:
                 return  # The proxy has gone away; what matters is what the client saw.
 

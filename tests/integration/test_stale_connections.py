@@ -1,0 +1,103 @@
+"""Kept connections that the upstream closes just as the next request is on its way."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+
+import pytest
+import stack
+from support.upstream import OK, Received, Upstream
+
+API = "/api/2.0/mlflow/experiments/search"
+
+
+class Stale:
+    """Answers the first request of a connection and drops the next one, unseen by the proxy."""
+
+    def __init__(self, fresh: int) -> None:
+        self.fresh = fresh
+        """How many connections answer their first request."""
+        self.seen: list[socket.socket] = []
+
+    def __call__(self, _: Received, connection: socket.socket) -> bool:
+        first = connection not in self.seen
+        self.seen.append(connection)
+        if first and self.fresh > 0:
+            self.fresh -= 1
+            connection.sendall(OK)
+            return True
+        return False
+
+
+@pytest.fixture
+def client(scripted_proxy: stack.Server) -> Iterator[http.client.HTTPConnection]:
+    """One kept connection to the proxy."""
+    connection = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=20)
+    yield connection
+    connection.close()
+
+
+def ask(
+    client: http.client.HTTPConnection, method: str, body: bytes | Iterator[bytes] | None = None
+) -> int:
+    client.request(method, API, body)
+    answer = client.getresponse()
+    answer.read()
+    return answer.status
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
+def test_retried_once(scripted: Upstream, client: http.client.HTTPConnection, method: str) -> None:
+    """An idempotent request without a body is sent again on a new connection."""
+    scripted.answer = Stale(fresh=2)
+    scripted.requests.clear()
+    assert [ask(client, "GET"), ask(client, method)] == [200, 200]
+    lines = [received.head.split(b" ")[0].decode() for received in scripted.requests]
+    assert lines == ["GET", method, method]
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("POST", None),
+        ("POST", b"{}"),
+        ("PATCH", None),
+        ("PUT", b"{}"),
+        ("DELETE", b"{}"),
+        ("PUT", b"x" * 3_000_000),
+        ("PUT", "chunks"),
+    ],
+)
+def test_never_for_others(
+    scripted: Upstream, client: http.client.HTTPConnection, method: str, body: bytes | str | None
+) -> None:
+    """What may have had an effect, or had a body on its way, is not sent again."""
+    scripted.answer = Stale(fresh=9)
+    scripted.requests.clear()
+    sent = iter([b"x" * 100_000]) if isinstance(body, str) else body
+    assert [ask(client, "GET"), ask(client, method, sent)] == [200, 502]
+    assert len(scripted.requests) == 2
+
+
+def test_never_twice(scripted: Upstream, client: http.client.HTTPConnection) -> None:
+    """If the new connection is closed as well, that is the answer."""
+    scripted.answer = Stale(fresh=1)
+    scripted.requests.clear()
+    assert [ask(client, "GET"), ask(client, "GET")] == [200, 502]
+    assert len(scripted.requests) == 3
+
+
+def test_never_on_a_new_connection(scripted: Upstream, client: http.client.HTTPConnection) -> None:
+    """A connection that was never good is not stale."""
+    scripted.answer = Stale(fresh=0)
+    scripted.requests.clear()
+    assert ask(client, "GET") == 502
+    assert len(scripted.requests) == 1
+
+
+def test_the_next_request_works(scripted: Upstream, client: http.client.HTTPConnection) -> None:
+    """After a refusal the client's connection goes on with a new one upstream."""
+    scripted.answer = Stale(fresh=2)
+    assert [ask(client, "GET"), ask(client, "POST", b"{}"), ask(client, "GET")] == [200, 502, 200]
