@@ -29,6 +29,8 @@ class HealthService:
     def __init__(self) -> None:
         self.token = secrets.token_hex(16)
         """What our own probes say, so that the host guard knows them."""
+        self.rules = "current"
+        """Whether the rules in force are those of the file; shown in /readyz."""
         self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
         self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
 
@@ -48,7 +50,7 @@ class HealthService:
         status = 503 if state == "critical" else 200
         if ready_only:
             ready = {"status": "ready"} if status == 200 else {"status": "unavailable"}
-            return json_reply(status, ready | {"message": results[0].message})
+            return json_reply(status, ready | {"message": results[0].message, "rules": self.rules})
         content: dict[str, Any] = {"status": state}
         if path.endswith("/detailed"):
             content["probes"] = [result.as_json() for result in results]

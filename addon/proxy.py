@@ -7,15 +7,16 @@ was decided stands in `flow.metadata[DECISION]`, and every later hook asks only 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
+from weakref import WeakKeyDictionary
 
-from mitmproxy import ctx, exceptions, flowfilter, http
+from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
 from mitmproxy.net.http import status_codes
@@ -32,14 +33,15 @@ from . import (
     local_replies,
     login,
     origin,
+    reload,
     replies,
     rewrite,
+    settings,
     streaming,
     target,
     time_limits,
     wide_reads,
 )
-from .filters import parse_request_filter
 from .rules import (
     HEALTH_PATHS,
     OPERATIONS,
@@ -49,13 +51,17 @@ from .rules import (
     RewriteRule,
     Rules,
 )
-from .rules_file import DEFAULT_PATH, RulesError, load
+from .rules_file import DEFAULT_PATH, RulesError
+from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
 DECISION = "mlflow"
 """Key in `flow.metadata`."""
 
+
+STALE = "stale: the last change was refused, see the log"
+"""What /readyz says of the rules then."""
 
 FAILED = "mlflow_failed"
 """Key in `flow.metadata`: the request id of a flow that an exception of ours has ended."""
@@ -89,24 +95,18 @@ class Decision(TypedDict):
     """The place of the login page that the upstream redirects to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """All that the hooks need from rules and options; swapped as a whole."""
-
-    rules: Rules
-    allowed: frozenset[Operation]
-    """What may be done to artifacts."""
-    filters: dict[str, flowfilter.TFilter]
-    """Compiled filter expressions by the name of their rule."""
-
-
 class MlflowProxy:
     """The addon."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
+        """What is in force for new flows."""
         self.health = health_service.HealthService()
         self.time_limits = time_limits.TimeLimits()
+        self._begun: WeakKeyDictionary[http.HTTPFlow, Settings] = WeakKeyDictionary()
+        """What was in force when a flow began: no flow sees half of a change."""
+        self._signature: reload.Signature = None
+        self._watch: asyncio.Task[None] | None = None
         self._uninstall: Callable[[], None] | None = None
 
     def load(self, loader: Loader) -> None:
@@ -138,26 +138,33 @@ class MlflowProxy:
         """Read the rules when an option of ours has changed."""
         if not updated & {"mlflow_rules", "mlflow_serve_artifacts"}:
             return
+        self._signature = reload.signature(_rules_path())
         try:
-            rules = load(Path(ctx.options.mlflow_rules).expanduser())
-            enabled = gate.artifacts_enabled(
-                rules.artifacts.enabled,
-                os.environ.get(gate.ENVIRONMENT),
-                ctx.options.mlflow_serve_artifacts,
-            )
+            self.settings = settings.read(*_sources())
         except RulesError as error:
             if self.settings is not None:
                 raise exceptions.OptionsError(str(error)) from None  # The old rules stay.
             # At start a logged error ends mitmproxy with exit code 1, without a traceback.
             # Should it live on, `_decide` refuses every request.
             logger.error("%s", error)
-            return
-        filters = {r.name: parse_request_filter(r.filter) for r in rules.rewrites if r.filter}
-        allowed = gate.allowed_operations(rules.artifacts, enabled)
-        self.settings = Settings(rules, allowed, filters)
+
+    async def _reload(self) -> None:
+        """Read the rules again; those in force stay if that fails."""
+        try:
+            self.settings = await asyncio.to_thread(settings.read, *_sources())
+        except RulesError as error:
+            self.health.rules = STALE
+            logger.error("the old rules stay in force: %s", error)
+        except Exception:
+            self.health.rules = STALE
+            logger.exception("the old rules stay in force")
+        else:
+            self.health.rules = "current"
+            logger.warning("the rules were read again: %s", _rules_path())
 
     def running(self) -> None:
-        """Say so when everybody may address the proxy by any name."""
+        """Watch the rules; say so when everybody may address the proxy by any name."""
+        self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         proxyserver = ctx.master.addons.get("proxyserver")
         addresses = [address[0] for address in proxyserver.listen_addrs()] if proxyserver else []
         open_to = [host for host in addresses if not _is_loopback(host)]
@@ -169,6 +176,9 @@ class MlflowProxy:
 
     def done(self) -> None:
         """Give mitmproxy its own answers back."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if self._uninstall is not None:
             self._uninstall()
             self._uninstall = None
@@ -226,17 +236,14 @@ class MlflowProxy:
             if decision is None or decision["sent"] != flow.request.path or flow.is_replay:
                 later = self._decide(flow)
                 decision = _decision(flow)
-            if (
-                decision is not None
-                and self.settings is not None
-                and any(
-                    gate.names_field(flow.request.raw_content or b"", field)
-                    for field in decision["graphql_fields"]
-                )
-            ):
-                self._refuse(flow, decision, self.settings, "read")
-            if decision is not None and self.settings is not None and flow.response is None:
-                self.time_limits.sent(flow, self.settings.rules.upstream)
+            in_force = self._begun.get(flow)
+            if decision is None or in_force is None:
+                return later
+            body = flow.request.raw_content or b""
+            if any(gate.names_field(body, field) for field in decision["graphql_fields"]):
+                self._refuse(flow, decision, in_force, "read")
+            if flow.response is None:
+                self.time_limits.sent(flow, in_force.rules.upstream)
             return later
         except Exception:
             self._fail_closed(flow)
@@ -247,8 +254,8 @@ class MlflowProxy:
         try:
             if FAILED not in flow.metadata:
                 self._judge_head(flow)
-            if self.settings is not None:
-                self.time_limits.receiving(flow, self.settings.rules.upstream)
+            if (in_force := self._begun.get(flow)) is not None:
+                self.time_limits.receiving(flow, in_force.rules.upstream)
         except Exception:
             self._fail_closed(flow)
 
@@ -286,12 +293,12 @@ class MlflowProxy:
             return _failure(_log_exception(flow))
 
     def _judge_head(self, flow: http.HTTPFlow) -> None:
-        decision, response = _decision(flow), flow.response
-        if decision is None or decision["answered"] or response is None or self.settings is None:
+        decision, response, in_force = _decision(flow), flow.response, self._begun.get(flow)
+        if decision is None or decision["answered"] or response is None or in_force is None:
             return
         for mark in (local_replies.HOLD, local_replies.DROPPED):
             flow.metadata.pop(mark, None)  # Of a flow that is sent again.
-        rules = self.settings.rules
+        rules = in_force.rules
         content_type = response.headers.get("content-type", "")
         length = _response_length(response)
         error = errors.may_need_conversion(response.status_code, content_type)
@@ -335,14 +342,14 @@ class MlflowProxy:
         return errors.is_long_native(answer)
 
     def _judge_body(self, flow: http.HTTPFlow) -> None:
-        decision, response = _decision(flow), flow.response
+        decision, response, in_force = _decision(flow), flow.response, self._begun.get(flow)
         if (
             decision is None
             or decision["answered"]
             or local_replies.HOLD not in flow.metadata
             or response is None
             or response.stream
-            or self.settings is None
+            or in_force is None
         ):
             return
         answer = _answer_of(
@@ -350,7 +357,7 @@ class MlflowProxy:
             response.raw_content or b"",
             whole=local_replies.DROPPED not in flow.metadata,
         )
-        rules, head = self.settings.rules.errors, flow.request.method == "HEAD"
+        rules, head = in_force.rules.errors, flow.request.method == "HEAD"
         if decision["login"]:
             del response.headers["location"]
             converted: errors.Converted | None = login.convert_redirect(
@@ -369,12 +376,12 @@ class MlflowProxy:
             _convert(response, converted, head=head)
 
     def _word(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
-        code = self.settings.rules.errors.code(status) if self.settings else "INTERNAL_ERROR"
+        in_force = (self._begun.get(flow) if flow is not None else None) or self.settings
         expired = self.time_limits.problem(flow) if flow is not None else None
         problem = replies.explain(status, message, expired)
         if problem.kind in replies.TIMEOUTS:
             status = 504
-            code = self.settings.rules.errors.code(status) if self.settings else code
+        code = in_force.rules.errors.code(status) if in_force else "INTERNAL_ERROR"
         reply = replies.own_error(status, code, problem.sentence, problem.kind, _request_id(flow))
         server = f" ({flow.request.host}:{flow.request.port})" if flow and status >= 500 else ""
         _log(flow, reply, problem.sentence + server)
@@ -385,7 +392,8 @@ class MlflowProxy:
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         if self.settings is None:
             raise RuntimeError("no rules are loaded")
-        settings, rules, request = self.settings, self.settings.rules, flow.request
+        self._begun[flow] = settings = self.settings
+        rules, request = settings.rules, flow.request
         flow.metadata.pop(FAILED, None)  # Of a flow that is sent again.
         external = rules.upstream.is_external(request.host, request.port)
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
@@ -552,6 +560,16 @@ class MlflowProxy:
         flow.request.stream = False
         flow.request.headers.pop("expect", None)
         flow.response = local_replies.to_response(_failure(request_id), flow.request.method)
+
+
+def _rules_path() -> Path:
+    return Path(ctx.options.mlflow_rules).expanduser()
+
+
+def _sources() -> tuple[Path, str | None, str]:
+    """What `settings.read` asks for."""
+    environment = os.environ.get(gate.ENVIRONMENT)
+    return _rules_path(), environment, ctx.options.mlflow_serve_artifacts
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,47 @@
+"""Watching the rules file.
+
+It is looked at twice a second, by its path: that finds a file that was written in place, one that
+was renamed over it, and one behind a symbolic link that was turned to another folder, which is how
+Kubernetes updates a ConfigMap. Notifications of the kernel miss the third and do not cross mounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+INTERVAL = 0.5
+"""Seconds between two looks."""
+
+Signature = tuple[str, int, int, int] | None
+"""What tells one state of a file from another; None where there is no file."""
+
+
+def signature(path: Path) -> Signature:
+    """The state of a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return str(path), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+async def watch(
+    path: Callable[[], Path], seen: Signature, changed: Callable[[], Awaitable[None]]
+) -> None:
+    """Call `changed` whenever a file has changed and was then left alone for one interval.
+
+    Args:
+        path: tells which file it is.
+        seen: its state when it was read.
+        changed: reads it again.
+    """
+    pending = seen
+    while True:
+        await asyncio.sleep(INTERVAL)
+        now = signature(path())
+        if now == pending != seen:
+            seen = now
+            await changed()
+        pending = now

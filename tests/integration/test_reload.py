@@ -1,0 +1,159 @@
+"""The rules change under a running proxy."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import pytest
+import stack
+from support.client import request
+from support.upstream import Upstream, response
+
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/x"
+
+
+def write(path: Path, enabled: bool) -> None:
+    stack.write_rules(path, external=["127.0.0.1"], artifacts={"enabled": enabled})
+
+
+def in_place(path: Path, enabled: bool) -> None:
+    """As an editor that truncates does it."""
+    write(path, enabled)
+
+
+def rename(path: Path, enabled: bool) -> None:
+    """As most editors and deployment tools do it."""
+    write(path.with_suffix(".new"), enabled)
+    path.with_suffix(".new").replace(path)
+
+
+def symlink(path: Path, enabled: bool) -> None:
+    """As Kubernetes does it: rules.yaml -> ..data/rules.yaml, ..data -> a folder of its own."""
+    folder = path.parent / f"..{time.monotonic_ns()}"
+    folder.mkdir()
+    write(folder / path.name, enabled)
+    turned = path.parent / "..data_tmp"
+    turned.symlink_to(folder.name)
+    turned.replace(path.parent / "..data")
+    if not path.is_symlink():
+        path.unlink(missing_ok=True)
+        path.symlink_to(f"..data/{path.name}")
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    """Two seconds are promised; a busy machine may take longer."""
+    end = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("change", [in_place, rename, symlink])
+def test_a_change(scripted: Upstream, tmp_path: Path, change: Callable[[Path, bool], None]) -> None:
+    """It takes effect without a restart, there and back."""
+    scripted.answer = response("200 OK", b"x")
+    rules = tmp_path / "rules.yaml"
+    change(rules, True)
+    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+        proxy.wait("/livez")
+        assert request(proxy.url, ARTIFACT).status == 200
+        change(rules, False)
+        eventually(lambda: request(proxy.url, ARTIFACT).status == 503)
+        change(rules, True)
+        eventually(lambda: request(proxy.url, ARTIFACT).status == 200)
+        assert proxy.text().count("the rules were read again") == 2
+
+
+def test_a_bad_change(scripted: Upstream, tmp_path: Path) -> None:
+    """The old rules stay in force, one error says why, /readyz shows it until it is mended."""
+    scripted.answer = response("200 OK", b"x")
+    rules = tmp_path / "rules.yaml"
+    write(rules, enabled=False)
+
+    def rules_note() -> str:
+        return str(json.loads(request(proxy.url, "/readyz").body)["rules"])
+
+    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+        proxy.wait("/livez")
+        assert rules_note() == "current"
+        rules.write_text("artifacts: {enabled: perhaps}")
+        eventually(lambda: rules_note().startswith("stale"))
+        assert request(proxy.url, ARTIFACT).status == 503
+        time.sleep(1.5)
+        assert proxy.text().count("the old rules stay in force") == 1
+        assert f"{rules}:1: artifacts.enabled: 'perhaps': expected true or false" in proxy.text()
+        rules.unlink()
+        eventually(lambda: proxy.text().count("the old rules stay in force") == 2)
+        assert request(proxy.url, ARTIFACT).status == 503
+        write(rules, enabled=True)
+        eventually(lambda: rules_note() == "current")
+        assert request(proxy.url, ARTIFACT).status == 200
+        assert proxy.process.poll() is None
+
+
+def test_the_environment_stays_on_top(scripted: Upstream, tmp_path: Path) -> None:
+    """What overrides the file at start overrides it later, too."""
+    scripted.answer = response("200 OK", b"x")
+    rules = tmp_path / "rules.yaml"
+    write(rules, enabled=True)
+    env = {"MLFLOW_SERVE_ARTIFACTS": "false"}
+    with stack.proxy(scripted.url, rules, log=tmp_path / "log", env=env) as proxy:
+        proxy.wait("/livez")
+        rules.write_text(rules.read_text() + "\n")
+        eventually(lambda: "the rules were read again" in proxy.text())
+        assert request(proxy.url, ARTIFACT).status == 503
+
+
+def test_under_load(scripted: Upstream, tmp_path: Path) -> None:
+    """No request fails, and none goes out by one file and comes back by the other."""
+
+    def answer(received: object, connection: object) -> None:
+        page = f"<title>{received.target}</title>"  # type: ignore[attr-defined]
+        time.sleep(0.02)
+        connection.sendall(response("404 Not Found", page.encode()))  # type: ignore[attr-defined]
+
+    scripted.answer = answer
+    rules = tmp_path / "rules.yaml"
+
+    def put(name: str) -> None:
+        stack.write_rules(
+            rules.with_suffix(".new"),
+            external=[],
+            upstream={"base_path": f"/{name}"},
+            errors={"codes": {404: f"CODE_OF_{name.upper()}"}, "overrides": []},
+        )
+        rules.with_suffix(".new").replace(rules)
+
+    seen: set[str] = set()
+    stop = Event()
+
+    def ask() -> int:
+        count = 0
+        while not stop.is_set():
+            content = json.loads(request(proxy.url, "/api/2.0/mlflow/x").body)
+            code = content["error_code"]
+            assert f"/{code[-1].lower()}/api/2.0/mlflow/x" in content["message"], content
+            seen.add(code)
+            count += 1
+        return count
+
+    put("a")
+    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+        proxy.wait("/livez")
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            for name in "babab":
+                time.sleep(1.5)
+                put(name)
+            time.sleep(1.5)
+            stop.set()
+            counts = [future.result() for future in asking]
+        assert min(counts) > 20
+        assert seen == {"CODE_OF_A", "CODE_OF_B"}
+        assert proxy.text().count("the rules were read again") == 5
+        assert "Traceback" not in proxy.text()
