@@ -19,7 +19,8 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import layers
-from mitmproxy.proxy.commands import Command
+from mitmproxy.proxy.commands import CloseConnection, Command, SendData
+from mitmproxy.proxy.events import ConnectionClosed
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
@@ -80,8 +81,15 @@ class UnsupportedError(RuntimeError):
     """This mitmproxy has changed where we reach into it."""
 
 
-def install(make_reply: MakeReply, let_go: LetGo) -> Callable[[], None]:
+def install(
+    make_reply: MakeReply, let_go: LetGo, head_limit: Callable[[], int]
+) -> Callable[[], None]:
     """Let mitmproxy's own answers be made by `make_reply`, and held bodies be judged by `let_go`.
+
+    Args:
+        make_reply: see `MakeReply`.
+        let_go: see `LetGo`.
+        head_limit: tells how many bytes request line and headers may have.
 
     Returns:
         A function that undoes it.
@@ -91,9 +99,11 @@ def install(make_reply: MakeReply, let_go: LetGo) -> Callable[[], None]:
     """
     original = layers.http.HttpStream
     missing = [name for name in _NEEDED if not hasattr(original, name)]
-    if missing or not hasattr(_http1, "make_error_response"):
+    missing += [n for n in ("make_error_response", "Http1Server") if not hasattr(_http1, n)]
+    missing += [n for n in ("Http1Server",) if not hasattr(layers.http, n)]
+    if missing:
         raise UnsupportedError(
-            f"mitmproxy's HTTP layer lacks {', '.join(missing) or 'make_error_response'}; "
+            f"mitmproxy's HTTP layer lacks {', '.join(missing)}; "
             "this addon is tested with mitmproxy 11.0 and 12.2"
         )
     original_error_response = _http1.make_error_response
@@ -103,10 +113,12 @@ def install(make_reply: MakeReply, let_go: LetGo) -> Callable[[], None]:
         response.headers["Connection"] = "close"
         return bytes(http1.assemble_response(response))
 
+    setattr(layers.http, "Http1Server", _server_class(_http1.Http1Server, head_limit))  # noqa: B010
     layers.http.HttpStream = _stream_class(original, make_reply, let_go)  # type: ignore[misc]
     _http1.make_error_response = make_error_response
 
     def uninstall() -> None:
+        setattr(layers.http, "Http1Server", _http1.Http1Server)  # noqa: B010
         layers.http.HttpStream = original  # type: ignore[misc]
         _http1.make_error_response = original_error_response
 
@@ -137,6 +149,27 @@ def _status(code: Any) -> int | None:
 def _is_empty(event: Any) -> bool:
     """An empty DATA frame of HTTP/2 would go over HTTP/1 as the chunk that ends a body."""
     return isinstance(event, RequestData | ResponseData) and not event.data
+
+
+def _server_class(
+    original: type[_http1.Http1Server], head_limit: Callable[[], int]
+) -> type[_http1.Http1Server]:
+    class Http1Server(original):  # type: ignore[misc, valid-type]
+        def read_headers(self, event: Any) -> CommandGenerator[None]:
+            if isinstance(event, ConnectionClosed):
+                # mitmproxy would log what has come so far, with whatever secret is in it.
+                yield CloseConnection(self.conn)
+                return
+            if len(self.buf) > head_limit():
+                head, end, _ = bytes(self.buf).partition(b"\r\n\r\n")
+                if not end or len(head) > head_limit():
+                    yield SendData(self.conn, _http1.make_error_response(431))
+                    yield CloseConnection(self.conn)
+                    self.state = self.done
+                    return
+            yield from super().read_headers(event)
+
+    return Http1Server
 
 
 def _stream_class(

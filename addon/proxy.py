@@ -105,6 +105,8 @@ class MlflowProxy:
         self.time_limits = time_limits.TimeLimits()
         self._begun: WeakKeyDictionary[http.HTTPFlow, Settings] = WeakKeyDictionary()
         """What was in force when a flow began: no flow sees half of a change."""
+        self._active: set[str] = set()
+        """Ids of the flows that are being served."""
         self._signature: reload.Signature = None
         self._watch: asyncio.Task[None] | None = None
         self._uninstall: Callable[[], None] | None = None
@@ -125,7 +127,7 @@ class MlflowProxy:
             "Serve artifacts (true or false). Overrides the environment variable "
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
-        self._uninstall = local_replies.install(self.own_reply, self.let_go)
+        self._uninstall = local_replies.install(self.own_reply, self.let_go, self._head_limit)
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:
@@ -216,7 +218,7 @@ class MlflowProxy:
 
     def error(self, flow: http.HTTPFlow) -> None:
         """A flow has ended without a response."""
-        self.time_limits.stop(flow.id)
+        self._ended(flow)
 
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
@@ -261,7 +263,7 @@ class MlflowProxy:
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Convert errors and login pages."""
-        self.time_limits.stop(flow.id)
+        self._ended(flow)
         try:
             if request_id := flow.metadata.get(FAILED):
                 # What has arrived since has taken the place of our answer.
@@ -271,6 +273,10 @@ class MlflowProxy:
                 self._judge_body(flow)
         except Exception:
             self._fail_closed(flow)
+
+    def _ended(self, flow: http.HTTPFlow) -> None:
+        self.time_limits.stop(flow.id)
+        self._active.discard(flow.id)
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
         """Tell whether a held body passes after all; None while that is not clear.
@@ -379,7 +385,9 @@ class MlflowProxy:
         in_force = (self._begun.get(flow) if flow is not None else None) or self.settings
         expired = self.time_limits.problem(flow) if flow is not None else None
         problem = replies.explain(status, message, expired)
-        if problem.kind in replies.TIMEOUTS:
+        if expired is replies.TOO_LARGE:
+            status, problem = 413, replies.TOO_LARGE
+        elif problem.kind in replies.TIMEOUTS:
             status = 504
         code = in_force.rules.errors.code(status) if in_force else "INTERNAL_ERROR"
         reply = replies.own_error(status, code, problem.sentence, problem.kind, _request_id(flow))
@@ -440,6 +448,12 @@ class MlflowProxy:
             self._deny(flow, decision, 403, rules.errors.code(403), message)
             return None
 
+        if len(self._active) >= rules.limits.flows and not ours:
+            message = "This proxy serves as many requests at once as it may. Please try again."
+            self._deny(flow, decision, 503, rules.errors.code(503), message)
+            return None
+        self._active.add(flow.id)
+
         applicable = self._applicable(flow, settings, external)
         sent, decision["rule"] = rewrite.rewrite(read, applicable, base_path)
         if decision["rule"] and origin.is_foreign(
@@ -466,6 +480,10 @@ class MlflowProxy:
             endpoint.files and gate.operation(request.method, endpoint) == "read"
             for endpoint in endpoints
         )
+        limit = rules.limits.artifact_body if decision["artifact"] else rules.limits.api_body
+        if length is not None and length > limit:
+            self._deny(flow, decision, 413, rules.errors.code(413), replies.TOO_LARGE.sentence)
+            return None
         if sent != request.path:
             request.path = sent
         decision["sent"] = sent
@@ -477,7 +495,27 @@ class MlflowProxy:
             )
             if request.stream:
                 self.time_limits.sending(flow, rules.upstream)
+                if length is None:
+                    request.stream = self._counting(flow, limit)
         return None
+
+    def _counting(self, flow: http.HTTPFlow, limit: int) -> Callable[[bytes], list[bytes]]:
+        """Pass a body of unknown length on, up to a limit; then end it, incomplete as it is."""
+        left = limit
+
+        def count(data: bytes) -> list[bytes]:
+            nonlocal left
+            if left >= 0:
+                left -= len(data)
+                if left < 0:
+                    self.time_limits.end(flow, replies.TOO_LARGE)
+            # An empty chunk would tell an HTTP/1 upstream that the body is complete.
+            return [data] if data and left >= 0 else []
+
+        return count
+
+    def _head_limit(self) -> int:
+        return self.settings.rules.limits.request_head if self.settings else 0
 
     def _gate(
         self,

@@ -90,6 +90,8 @@ class Problem:
     kind: str
 
 
+TOO_LARGE = Problem("The request body is larger than this proxy accepts.", "http_request_error")
+
 # mitmproxy reports what went wrong with a connection as text, with addresses and bytes of the
 # peer in it. Clients get one of these sentences, which carry neither.
 _PROBLEMS = {
@@ -132,7 +134,9 @@ def explain(status: int, message: str, known: Problem | None = None) -> Problem:
         known: the reason, where it is known better.
     """
     if status == 413:
-        return Problem("The request body is larger than this proxy accepts.", "http_request_error")
+        return TOO_LARGE
+    if status == 431:
+        return Problem("The request head is larger than this proxy accepts.", "http_request_error")
     if status < 500:
         return Problem("The request is not valid HTTP.", "http_request_error")
     why = known or connection_problem(message)

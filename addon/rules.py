@@ -257,6 +257,19 @@ class Streaming(_Model):
     )
 
 
+class Limits(_Model):
+    """How much a client may ask for."""
+
+    api_body: Size = Field(
+        default=100 * 2**20, description="Bytes of a request body, but for artifacts."
+    )
+    artifact_body: Size = Field(default=2**40, description="Bytes of an artifact that is sent.")
+    request_head: Size = Field(default=2**16, description="Bytes of request line and headers.")
+    flows: Annotated[int, Field(ge=1)] = Field(
+        default=1000, description="Requests that are being served at once."
+    )
+
+
 class Probe(_Model):
     """A request that tells whether a part of the registry works for clients."""
 
@@ -314,6 +327,7 @@ class Rules(_Model):
     artifacts: Artifacts = Artifacts()
     errors: Errors = Errors()
     streaming: Streaming = Streaming()
+    limits: Limits = Limits()
     health: Health = Health()
 
     @field_validator("rewrites")

@@ -1,8 +1,8 @@
 """Time limits towards the upstream, which mitmproxy does not have.
 
 It waits for a connection as long as the kernel does, and for an answer for `tcp_timeout` (ten
-minutes), in which it holds the client. Here a timer per flow ends the upstream's connection the
-way mitmproxy itself does (`handler.cancel`), and the flow takes the way of a broken connection.
+minutes), in which it holds the client. Here a timer per flow cuts the upstream's connection, and
+the flow takes the way of a broken one.
 
 Time in which we do not read, because the client does not take what was read before, is the
 client's and does not count.
@@ -95,7 +95,7 @@ class TimeLimits:
         read = client.reader.total if client and isinstance(client.reader, WideReader) else 0
         stuck = server is not None and server.writer.transport.get_write_buffer_size() > 0
         if stuck and read == read_before:
-            self._end(flow, NOT_READING)
+            self.end(flow, NOT_READING)
         else:
             self._arm(flow, seconds, self._check_sending, flow, seconds, read if stuck else -1)
 
@@ -103,7 +103,7 @@ class TimeLimits:
         if self._io(flow.client_conn, flow.server_conn) is None:
             self.sent(flow, limits)  # Not even connected: that has a limit of its own.
         else:
-            self._end(flow, NO_RESPONSE)
+            self.end(flow, NO_RESPONSE)
 
     def _check_body(self, flow: http.HTTPFlow, seconds: float) -> None:
         server = self._io(flow.client_conn, flow.server_conn)
@@ -111,16 +111,16 @@ class TimeLimits:
             return
         waited = server.reader.waited()
         if waited >= seconds:
-            self._end(flow, NO_DATA)
+            self.end(flow, NO_DATA)
         else:
             self._arm(flow, seconds - waited, self._check_body, flow, seconds)
 
-    def _end(self, flow: http.HTTPFlow, problem: Problem) -> None:
+    def end(self, flow: http.HTTPFlow, problem: Problem) -> None:
+        """Cut the upstream's connection of a flow, and say why."""
         self.stop(flow.id)
         server = self._io(flow.client_conn, flow.server_conn)
-        if server is not None and server.handler is not None:
+        if server is not None:
             self._expired[flow.id] = problem
             flow.metadata[RETRIED] = True  # Who was too slow once is not asked again.
-            server.handler.cancel(problem.sentence)
-            # What is left to be written would keep the client waiting (`drain_writers`).
+            # Not closed: what is left to be written would keep the client waiting.
             server.writer.transport.abort()

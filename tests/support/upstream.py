@@ -115,10 +115,12 @@ def _read_request(connection: socket.socket) -> Received | None:
     received = Received(head, b"")
     if received.header("transfer-encoding") == ["chunked"]:
         body = b""
-        while size := int(stream.readline(), 16):
+        while size := int(stream.readline() or b"-1", 16):
             body += stream.read(size)
-            stream.readline()
+            if size < 0 or stream.readline() != b"\r\n":
+                return None  # Cut: no complete request.
         stream.readline()
         return Received(head, body)
-    length = received.header("content-length")
-    return Received(head, stream.read(int(length[0])) if length else b"")
+    length = int((received.header("content-length") or ["0"])[0])
+    body = stream.read(length)
+    return Received(head, body) if len(body) == length else None

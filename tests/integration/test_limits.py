@@ -1,0 +1,201 @@
+"""How much a client may ask for: sizes of bodies and heads, requests at once."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+import stack
+from support.client import Response, http2, request
+from support.fixtures import StartProxy
+from support.upstream import OK, Received, Upstream
+
+API = "/api/2.0/mlflow/runs/log-batch"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+SMALL = {"api_body": "1MiB", "artifact_body": "3MiB", "request_head": "8KiB", "flows": 4}
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def small_proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """A proxy with narrow limits."""
+    folder = tmp_path_factory.mktemp("small")
+    rules = stack.write_rules(folder / "rules.yaml", external=[], limits=SMALL)
+    options = ("--set", f"confdir={folder}")
+    with stack.proxy(scripted.url, rules, log=folder / "log", options=options) as server:
+        yield server.wait("/livez")
+        assert "Traceback" not in server.text(), server.text()
+        assert "secret" not in server.text(), server.text()
+
+
+def own_error(got: Response, status: int, code: str) -> None:
+    assert got.status == status
+    content = json.loads(got.body)
+    assert (content["error_code"], content["source"]) == (code, "proxy")
+    assert "Retry-After" not in got.headers
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("target", "size", "fits"),
+    [(API, MIB, True), (API, MIB + 1, False), (FILE, 3 * MIB, True), (FILE, 3 * MIB + 1, False)],
+)
+def test_bodies(
+    scripted: Upstream, small_proxy: stack.Server, target: str, size: int, fits: bool, chunked: bool
+) -> None:
+    """Up to the limit a body passes; beyond it the upstream never sees a complete one."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    body = b"x" * size
+    sent = iter([body[:5000], body[5000:]]) if chunked else body
+    got = request(small_proxy.url, target, method="PUT", body=sent)
+    if fits:
+        assert got.status == 200
+        assert len(scripted.requests[0].body) == size
+    else:
+        own_error(got, 413, "RESOURCE_LIMIT_EXCEEDED")
+        assert scripted.requests == []
+
+
+def test_http2_body_without_a_length(scripted: Upstream, small_proxy: stack.Server) -> None:
+    """The same for HTTP/2, where a length is optional."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    url = small_proxy.url.replace("http://127.0.0.1", "https://localhost")
+    with http2(small_proxy.log.parent / "mitmproxy-ca-cert.pem") as session:
+        assert session.put(url + FILE, content=iter([b"x" * MIB])).status_code == 200
+        assert session.put(url + FILE, content=iter([b"x" * 4 * MIB])).status_code == 413
+    assert [len(received.body) for received in scripted.requests] == [MIB]
+
+
+def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """It is read and dropped, or not read at all."""
+    proxy = start_proxy(scripted.url, limits=SMALL)
+
+    def blocks() -> Iterator[bytes]:
+        for _ in range(512):
+            yield bytes(MIB)
+
+    got = request(proxy.url, FILE, method="PUT", body=blocks(), timeout=60)
+    own_error(got, 413, "RESOURCE_LIMIT_EXCEEDED")
+    assert proxy.memory() < 100 * MIB
+
+
+def raw(url: str, *parts: bytes, pause: float = 0.02) -> bytes:
+    """Send bytes in portions and return all that comes back."""
+    address = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
+    with socket.create_connection(address, timeout=10) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        except ConnectionError:
+            pass  # The answer may have come before the end.
+        data = b""
+        try:
+            while block := connection.recv(65536):
+                data += block
+        except ConnectionError:
+            pass
+        return data
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"GET /x HTTP/1.1\r\nHost: x\r\nA: " + b"secret" * 2000 + b"\r\n\r\n",),
+        (b"GET /x HTTP/1.1\r\nHost: x\r\n" + b"A: secret\r\n" * 2000 + b"\r\n",),
+        (b"GET /" + b"secret" * 2000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",),
+        # Never ending, in portions.
+        (b"GET /x HTTP/1.1\r\n", *([b"A: secret\r\n" * 100] * 10)),
+        (b"secret" * 1000, *([b"secret" * 1000] * 5)),
+    ],
+)
+def test_heads(small_proxy: stack.Server, parts: tuple[bytes, ...]) -> None:
+    """A head that is too large, or never ends, is answered and cut off."""
+    head, _, body = raw(small_proxy.url, *parts).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(body)["error_code"] == "BAD_REQUEST"
+    assert json.loads(body)["source"] == "proxy"
+
+
+def test_a_body_in_the_same_packet_is_no_head(
+    scripted: Upstream, small_proxy: stack.Server
+) -> None:
+    """What follows the head does not count as one."""
+    scripted.answer = OK
+    head = (
+        b"PUT /api/2.0/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 50000\r\n\r\n"
+    )
+    assert raw(small_proxy.url, head + b"x" * 50_000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_head_that_is_cut_is_not_logged(small_proxy: stack.Server) -> None:
+    """A client that goes away in the middle of its credentials leaves none of them behind."""
+    address = urlsplit(small_proxy.url)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n")
+    time.sleep(0.3)
+    assert "secret" not in small_proxy.text()
+
+
+def test_requests_at_once(scripted: Upstream, small_proxy: stack.Server) -> None:
+    """One more than allowed is refused at once; the others are served, and so is the next."""
+    release = threading.Event()
+
+    def wait(_: Received, connection: socket.socket) -> None:
+        release.wait(20)
+        connection.sendall(OK)
+
+    scripted.answer = wait
+    scripted.requests.clear()
+    with ThreadPoolExecutor(4) as pool:
+        held = [pool.submit(request, small_proxy.url, API) for _ in range(4)]
+        while len(scripted.requests) < 4:
+            time.sleep(0.01)
+        own_error(request(small_proxy.url, API), 503, "TEMPORARILY_UNAVAILABLE")
+        assert request(small_proxy.url, "/livez").status == 200
+        release.set()
+        assert [future.result().status for future in held] == [200] * 4
+    assert request(small_proxy.url, API).status == 200
+
+
+def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: stack.Server) -> None:
+    """Clients that go away make room."""
+    gone = threading.Event()
+
+    def wait(_: Received, connection: socket.socket) -> None:
+        gone.wait(20)
+
+    scripted.answer = wait
+    address = urlsplit(small_proxy.url)
+    for body in (b"", b"x" * 2000):
+        scripted.requests.clear()
+        clients = []
+        for _ in range(4):
+            client = socket.create_connection((address.hostname or "", address.port or 0))
+            head = f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+            clients.append(client)
+        while len(scripted.requests) < 4:
+            time.sleep(0.01)
+        for client in clients:
+            client.close()
+    # And some in the middle of their bodies.
+    for _ in range(8):
+        with socket.create_connection((address.hostname or "", address.port or 0)) as client:
+            client.sendall(f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx".encode())
+    gone.set()
+    scripted.answer = OK
+    end = time.monotonic() + 10
+    while request(small_proxy.url, API).status != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
