@@ -2,7 +2,7 @@
 
 The way of a request: read the target, refuse it or answer it, rewrite it, choose streaming; all
 in `requestheaders`, because a streamed body is on its way upstream before `request` runs. What
-was decided stands in `flow.metadata[DECISION]`, and every later hook asks only that.
+was decided stands in `flow.metadata` (see `decision`), and every later hook asks only that.
 """
 
 from __future__ import annotations
@@ -11,88 +11,41 @@ import asyncio
 import ipaddress
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
-from mitmproxy.net.http import status_codes
-from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from . import (
-    bodies,
-    errors,
+    answering,
+    decision,
     gate,
     health_service,
-    hosts,
     local_replies,
-    login,
-    origin,
+    on_request,
+    on_response,
     reload,
     replies,
-    rewrite,
     settings,
-    streaming,
-    target,
     time_limits,
     wide_reads,
 )
-from .rules import (
-    HEALTH_PATHS,
-    OPERATIONS,
-    Endpoint,
-    Health,
-    Operation,
-    RewriteRule,
-    Rules,
-)
+from .answering import RefusedError
+from .decision import FAILED
 from .rules_file import DEFAULT_PATH, RulesError
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-DECISION = "mlflow"
-"""Key in `flow.metadata`."""
-
-
 STALE = "stale: the last change was refused, see the log"
 """What /readyz says of the rules then."""
-
-FAILED = "mlflow_failed"
-"""Key in `flow.metadata`: the request id of a flow that an exception of ours has ended."""
-
-
-class Decision(TypedDict):
-    """What was decided for a flow: plain values, because mitmproxy writes them to flow files."""
-
-    received: str
-    """Path as the client sent it, without the query."""
-    sent: str
-    """Path and query that go upstream."""
-    mount: str
-    rule: str | None
-    """Name of the rewrite rule that changed the path."""
-    paths: list[str]
-    """The path as a server reads it, here and where it goes if a rule has changed it."""
-    api: bool
-    """Whether errors have to be JSON."""
-    artifact: bool
-    """Whether the bodies are artifacts."""
-    file: bool
-    """Whether the answer is the bytes of an artifact, which may be HTML."""
-    answered: bool
-    """Whether the proxy answered by itself."""
-    graphql_fields: list[str]
-    """The fields that the body must not name."""
-    page: bool
-    """Whether the answer may be a page that nobody asked for."""
-    login: str | None
-    """The place of the login page that the upstream redirects to."""
 
 
 class MlflowProxy:
@@ -216,10 +169,6 @@ class MlflowProxy:
 
     tls_failed_server = tls_established_server
 
-    def error(self, flow: http.HTTPFlow) -> None:
-        """A flow has ended without a response."""
-        self._ended(flow)
-
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
         try:
@@ -233,20 +182,19 @@ class MlflowProxy:
         if flow.response is not None:
             return None  # Somebody has answered already.
         try:
-            decision = _decision(flow)
-            later = None
-            if decision is None or decision["sent"] != flow.request.path or flow.is_replay:
+            decided, later = decision.of(flow), None
+            moved = decided is not None and decided["sent"] != flow.request.path
+            if decided is None or moved or flow.is_replay or flow not in self._begun:
                 later = self._decide(flow)
-                decision = _decision(flow)
-            in_force = self._begun.get(flow)
-            if decision is None or in_force is None:
-                return later
-            body = flow.request.raw_content or b""
-            if any(gate.names_field(body, field) for field in decision["graphql_fields"]):
-                self._refuse(flow, decision, in_force, "read")
-            if flow.response is None:
+                decided = decision.of(flow)
+            if decided is not None and flow.response is None:
+                in_force = self._begun[flow]
+                on_request.check_body(flow, decided, in_force)
                 self.time_limits.sent(flow, in_force.rules.upstream)
             return later
+        except RefusedError as refused:
+            answering.refuse(flow, refused)
+            return None
         except Exception:
             self._fail_closed(flow)
             return None
@@ -254,9 +202,8 @@ class MlflowProxy:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Map redirects back; hold what may have to be converted, stream what is large."""
         try:
-            if FAILED not in flow.metadata:
-                self._judge_head(flow)
-            if (in_force := self._begun.get(flow)) is not None:
+            if FAILED not in flow.metadata and (in_force := self._begun.get(flow)) is not None:
+                on_response.judge_head(flow, in_force)
                 self.time_limits.receiving(flow, in_force.rules.upstream)
         except Exception:
             self._fail_closed(flow)
@@ -267,26 +214,21 @@ class MlflowProxy:
         try:
             if request_id := flow.metadata.get(FAILED):
                 # What has arrived since has taken the place of our answer.
-                reply = _failure(request_id)
+                reply = answering.failure(request_id)
                 flow.response = local_replies.to_response(reply, flow.request.method)
-            else:
-                self._judge_body(flow)
+            elif (in_force := self._begun.get(flow)) is not None:
+                on_response.judge_body(flow, in_force)
         except Exception:
             self._fail_closed(flow)
 
-    def _ended(self, flow: http.HTTPFlow) -> None:
-        self.time_limits.stop(flow.id)
-        self._active.discard(flow.id)
+    def error(self, flow: http.HTTPFlow) -> None:
+        """A flow has ended without a response."""
+        self._ended(flow)
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        """Tell whether a held body passes after all; None while that is not clear.
-
-        Args:
-            flow: the flow, with the head of the response.
-            begin: the body so far, longer than `local_replies.HOLD` says.
-        """
+        """Tell whether a held body passes after all (see `local_replies.LetGo`)."""
         try:
-            return self._may_pass(flow, begin)
+            return on_response.may_pass(flow, begin)
         except Exception:
             self._fail_closed(flow)
             return False
@@ -296,90 +238,44 @@ class MlflowProxy:
         try:
             return self._word(flow, status, message)
         except Exception:
-            return _failure(_log_exception(flow))
+            return answering.failure(answering.log_exception(flow))
 
-    def _judge_head(self, flow: http.HTTPFlow) -> None:
-        decision, response, in_force = _decision(flow), flow.response, self._begun.get(flow)
-        if decision is None or decision["answered"] or response is None or in_force is None:
-            return
-        for mark in (local_replies.HOLD, local_replies.DROPPED):
-            flow.metadata.pop(mark, None)  # Of a flow that is sent again.
+    def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
+        if self.settings is None:
+            raise RuntimeError("no rules are loaded")
+        self._begun[flow] = self.settings
+        flow.metadata.pop(FAILED, None)  # Of a flow that is sent again.
+        if not on_request.concerns_us(flow, self.settings):
+            return None
+        try:
+            return self._admit(flow, self.settings)
+        except RefusedError as refused:
+            answering.refuse(flow, refused)
+            return None
+
+    def _admit(self, flow: http.HTTPFlow, in_force: Settings) -> Coroutine[Any, Any, None] | None:
         rules = in_force.rules
-        content_type = response.headers.get("content-type", "")
-        length = _response_length(response)
-        error = errors.may_need_conversion(response.status_code, content_type)
-        if decision["api"] and rules.errors.login.enabled:
-            decision["login"] = _login_place(flow, response, decision, rules)
-            decision["page"] = flow.request.method != "HEAD" and login.may_be_page(
-                status=response.status_code,
-                content_type=content_type,
-                disposition=response.headers.get("content-disposition", ""),
-                file=decision["file"],
-                path=decision["paths"][0],
-                query=flow.request.path.partition("?")[2],
-                accept=flow.request.headers.get("accept", ""),
-            )
-        for name in ("location", "content-location"):
-            if (value := response.headers.get(name)) is not None:
-                response.headers[name] = _map_location(flow, value, decision, rules)
-        if decision["api"] and (error or decision["login"] or decision["page"]):
-            response.stream = False
-            short = length is not None and length <= rules.streaming.threshold
-            # Of a success that would stream, the beginning has to tell.
-            at_once = decision["page"] and not short
-            flow.metadata[local_replies.HOLD] = 0 if at_once else bodies.HELD_LIMIT
-        elif response.status_code != 101:
-            response.stream = streaming.stream_response(
-                length=length,
-                content_type=content_type,
-                artifact=decision["artifact"],
-                threshold=rules.streaming.threshold,
-            )
+        target = on_request.read(flow, in_force)
+        if on_request.is_health_check(flow, target):
+            return self._answer_health(flow, in_force, target.path)
+        ours = flow.request.headers.pop(health_service.PROBE_HEADER, None) == self.health.token
+        if not ours:
+            on_request.check_host(flow, in_force)
+            if len(self._active) >= rules.limits.flows:
+                message = "This proxy serves as many requests at once as it may. Please try again."
+                raise answering.denied(flow, 503, rules.errors.code(503), message)
+        self._active.add(flow.id)
+        on_request.send_on(flow, in_force, target, partial(self.time_limits.end, flow))
+        if flow.request.stream:
+            self.time_limits.sending(flow, rules.upstream)
+        return None
 
-    def _may_pass(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        decision, response = _decision(flow), flow.response
-        if decision is None or response is None:
-            return True
-        answer = _answer_of(response, begin, whole=False)
-        if decision["login"]:
-            return False
-        if decision["page"]:
-            return login.is_no_page(answer.content_type, answer.encoding, begin)
-        return errors.is_long_native(answer)
-
-    def _judge_body(self, flow: http.HTTPFlow) -> None:
-        decision, response, in_force = _decision(flow), flow.response, self._begun.get(flow)
-        if (
-            decision is None
-            or decision["answered"]
-            or local_replies.HOLD not in flow.metadata
-            or response is None
-            or response.stream
-            or in_force is None
-        ):
-            return
-        answer = _answer_of(
-            response,
-            response.raw_content or b"",
-            whole=local_replies.DROPPED not in flow.metadata,
-        )
-        rules, head = in_force.rules.errors, flow.request.method == "HEAD"
-        if decision["login"]:
-            del response.headers["location"]
-            converted: errors.Converted | None = login.convert_redirect(
-                answer.status, decision["login"], rules.login
-            )
-        elif decision["page"]:
-            converted = login.convert_page(answer, decision["received"], rules.login)
-        elif head and bodies.is_json(answer.content_type):
-            converted = None  # What it describes may be MLflow's own.
-        else:
-            asked = errors.Asked(
-                flow.request.method, decision["received"], decision["paths"], decision["file"]
-            )
-            converted = errors.convert(asked, answer, rules)
-        if converted is not None:
-            _convert(response, converted, head=head)
+    async def _answer_health(self, flow: http.HTTPFlow, in_force: Settings, path: str) -> None:
+        listener = on_response.base_url("http", *flow.client_conn.sockname[:2])
+        try:
+            answering.answer(flow, await self.health.answer(path, listener, in_force.rules.health))
+        except Exception:
+            self._fail_closed(flow)
 
     def _word(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         in_force = (self._begun.get(flow) if flow is not None else None) or self.settings
@@ -390,201 +286,20 @@ class MlflowProxy:
         elif problem.kind in replies.TIMEOUTS:
             status = 504
         code = in_force.rules.errors.code(status) if in_force else "INTERNAL_ERROR"
-        reply = replies.own_error(status, code, problem.sentence, problem.kind, _request_id(flow))
+        request_id = answering.request_id(flow)
+        reply = replies.own_error(status, code, problem.sentence, problem.kind, request_id)
         server = f" ({flow.request.host}:{flow.request.port})" if flow and status >= 500 else ""
-        _log(flow, reply, problem.sentence + server)
-        if flow is not None and (decision := _decision(flow)) is not None:
-            decision["answered"] = True  # Nothing of the upstream's is left to convert.
+        answering.log(flow, reply, problem.sentence + server)
+        if flow is not None and (decided := decision.of(flow)) is not None:
+            decided["answered"] = True  # Nothing of the upstream's is left to convert.
         return reply
 
-    def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
-        if self.settings is None:
-            raise RuntimeError("no rules are loaded")
-        self._begun[flow] = settings = self.settings
-        rules, request = settings.rules, flow.request
-        flow.metadata.pop(FAILED, None)  # Of a flow that is sent again.
-        external = rules.upstream.is_external(request.host, request.port)
-        reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
-        if not (reverse or external):
-            return None  # A forward proxy sees the whole web; only listed hosts are MLflow.
-
-        base_path = rules.upstream.base_path
-        mounts = rules.mounts_longest_first
-        if (before := _decision(flow)) is not None:
-            # A flow that is sent again has left its mount and carries the base path.
-            mounts = (base_path, "") if base_path else ("",)
-        read = target.read(request.path, mounts)
-        decision = Decision(
-            received=before["received"] if before else request.path.partition("?")[0],
-            sent=request.path,
-            mount=before["mount"] if before else read.mount if read else "",
-            rule=None,
-            paths=[read.path] if read else [],
-            api=True,
-            artifact=False,
-            file=False,
-            answered=False,
-            graphql_fields=[],
-            page=False,
-            login=None,
-        )
-        flow.metadata[DECISION] = decision
-        if read is None:
-            message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
-            self._deny(flow, decision, 404, rules.errors.code(404), message)
-            return None
-        if problem := target.ambiguity(read):
-            message = f"The request target is ambiguous: it contains {problem}."
-            self._deny(flow, decision, 400, rules.errors.code(400), message)
-            return None
-        if reverse and read.path in HEALTH_PATHS:
-            return self._answer_health(flow, decision, read.path, rules.health)
-
-        authority = flow.metadata.get(local_replies.AUTHORITY) or request.host_header or ""
-        ours = request.headers.pop(health_service.PROBE_HEADER, None) == self.health.token
-        allowed = rules.allowed_hosts
-        if reverse and allowed and not ours and not hosts.is_allowed(authority, allowed):
-            message = "This proxy is not addressed by that Host (see allowed_hosts)."
-            self._deny(flow, decision, 403, rules.errors.code(403), message)
-            return None
-
-        if len(self._active) >= rules.limits.flows and not ours:
-            message = "This proxy serves as many requests at once as it may. Please try again."
-            self._deny(flow, decision, 503, rules.errors.code(503), message)
-            return None
-        self._active.add(flow.id)
-
-        applicable = self._applicable(flow, settings, external)
-        sent, decision["rule"] = rewrite.rewrite(read, applicable, base_path)
-        if decision["rule"] and origin.is_foreign(
-            request.method,
-            request.headers.get("origin"),
-            authority,
-            rules.origins.allowed,
-        ):
-            message = "Requests from web pages of other sites are refused (see origins.allowed)."
-            self._deny(flow, decision, 403, rules.errors.code(403), message)
-            return None
-        # Judge the path as it came, and as it goes where a rule has changed it.
-        if decision["rule"] and (going := target.read(sent[len(base_path) :], ("",))):
-            decision["paths"].append(going.path)
-        decision["api"] = any(map(rules.is_api_path, decision["paths"]))
-        endpoints = gate.artifact_endpoints(decision["paths"], rules.artifacts.endpoints)
-        length = _request_length(request)
-        if len(settings.allowed) < len(OPERATIONS) and self._gate(
-            flow, decision, settings, endpoints, length
-        ):
-            return None
-        decision["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
-        decision["file"] = any(
-            endpoint.files and gate.operation(request.method, endpoint) == "read"
-            for endpoint in endpoints
-        )
-        limit = rules.limits.artifact_body if decision["artifact"] else rules.limits.api_body
-        if length is not None and length > limit:
-            self._deny(flow, decision, 413, rules.errors.code(413), replies.TOO_LARGE.sentence)
-            return None
-        if sent != request.path:
-            request.path = sent
-        decision["sent"] = sent
-        if not decision["graphql_fields"] and flow.is_replay is None:
-            request.stream = streaming.stream_request(
-                length=length,
-                artifact=decision["artifact"],
-                threshold=rules.streaming.threshold,
-            )
-            if request.stream:
-                self.time_limits.sending(flow, rules.upstream)
-                if length is None:
-                    request.stream = self._counting(flow, limit)
-        return None
-
-    def _counting(self, flow: http.HTTPFlow, limit: int) -> Callable[[bytes], list[bytes]]:
-        """Pass a body of unknown length on, up to a limit; then end it, incomplete as it is."""
-        left = limit
-
-        def count(data: bytes) -> list[bytes]:
-            nonlocal left
-            if left >= 0:
-                left -= len(data)
-                if left < 0:
-                    self.time_limits.end(flow, replies.TOO_LARGE)
-            # An empty chunk would tell an HTTP/1 upstream that the body is complete.
-            return [data] if data and left >= 0 else []
-
-        return count
+    def _ended(self, flow: http.HTTPFlow) -> None:
+        self.time_limits.stop(flow.id)
+        self._active.discard(flow.id)
 
     def _head_limit(self) -> int:
         return self.settings.rules.limits.request_head if self.settings else 0
-
-    def _gate(
-        self,
-        flow: http.HTTPFlow,
-        decision: Decision,
-        settings: Settings,
-        endpoints: list[Endpoint],
-        length: int | None,
-    ) -> bool:
-        """Refuse what is switched off; tells whether it did."""
-        headers, artifacts = flow.request.headers, settings.rules.artifacts
-        methods = gate.methods(flow.request.method, map(headers.get, gate.METHOD_OVERRIDES))
-        for endpoint in endpoints:
-            refused = [
-                operation
-                for method in methods
-                if (operation := gate.operation(method, endpoint)) not in settings.allowed
-            ]
-            if not refused:
-                continue
-            # A GraphQL request is judged by its body, which has to be short enough to be read.
-            if endpoint.graphql_field is None or length is None or length > 2**20:
-                self._refuse(flow, decision, settings, refused[0])
-                return True
-            decision["graphql_fields"].append(endpoint.graphql_field)
-        for endpoint in gate.suspected_endpoints(decision["paths"], artifacts.endpoints):
-            if endpoint not in endpoints and any(
-                gate.operation(method, endpoint) not in settings.allowed for method in methods
-            ):
-                message = "The path can be read as one of artifacts, which are switched off here."
-                self._deny(flow, decision, 400, settings.rules.errors.code(400), message)
-                return True
-        return False
-
-    def _refuse(
-        self, flow: http.HTTPFlow, decision: Decision, settings: Settings, operation: Operation
-    ) -> None:
-        status = settings.rules.artifacts.disabled_status
-        reply = gate.refusal(status, operation, settings.allowed, _request_id(flow))
-        _log(flow, reply, f"artifacts: {operation} is switched off")
-        _answer(flow, decision, reply)
-
-    def _deny(
-        self, flow: http.HTTPFlow, decision: Decision, status: int, code: str, message: str
-    ) -> None:
-        reply = replies.own_error(status, code, message, "http_request_denied", _request_id(flow))
-        _log(flow, reply, message)
-        _answer(flow, decision, reply)
-
-    def _applicable(
-        self, flow: http.HTTPFlow, settings: Settings, external: bool
-    ) -> Iterator[RewriteRule]:
-        host, port = flow.request.host, flow.request.port
-        for rule in settings.rules.rewrites:
-            matches = settings.filters.get(rule.name)
-            if rule.applies_to(host, port, external) and (matches is None or matches(flow)):
-                yield rule
-
-    async def _answer_health(
-        self, flow: http.HTTPFlow, decision: Decision, path: str, config: Health
-    ) -> None:
-        host, port, *_ = flow.client_conn.sockname
-        listener = _base_url("http", host, port)
-        try:
-            reply = await self.health.answer(path, listener, config)
-        except Exception:
-            self._fail_closed(flow)
-            return
-        _answer(flow, decision, reply)
 
     def _fail_closed(self, flow: http.HTTPFlow) -> None:
         """An exception of ours must not let a request through that might have been refused.
@@ -592,12 +307,11 @@ class MlflowProxy:
         Nor an answer that might have had to be changed: should the upstream be answering already,
         nothing of that is kept.
         """
-        flow.metadata[FAILED] = request_id = _log_exception(flow)
+        flow.metadata[FAILED] = request_id = answering.log_exception(flow)
         flow.metadata[local_replies.HOLD] = 0
         flow.metadata[local_replies.DROPPED] = True
         flow.request.stream = False
-        flow.request.headers.pop("expect", None)
-        flow.response = local_replies.to_response(_failure(request_id), flow.request.method)
+        answering.answer(flow, answering.failure(request_id))
 
 
 def _rules_path() -> Path:
@@ -615,126 +329,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _decision(flow: http.HTTPFlow) -> Decision | None:
-    return cast("Decision | None", flow.metadata.get(DECISION))
-
-
-def _answer(flow: http.HTTPFlow, decision: Decision, reply: replies.Reply) -> None:
-    """Answer in the upstream's place."""
-    decision["answered"] = True
-    # Else mitmproxy tells the client to go on with a body that nobody wants.
-    flow.request.headers.pop("expect", None)
-    flow.response = local_replies.to_response(reply, flow.request.method)
-
-
-def _request_id(flow: http.HTTPFlow | None) -> str:
-    return replies.request_id(flow.request.headers.get(replies.REQUEST_ID) if flow else None)
-
-
-def _log_exception(flow: http.HTTPFlow | None) -> str:
-    """Log the exception that is being handled; returns the request id under which it stands."""
-    request_id = _request_id(flow)
-    logger.exception("internal error; nothing was passed on (request id %s)", request_id)
-    return request_id
-
-
-def _failure(request_id: str) -> replies.Reply:
-    message = "Internal error of the proxy; see its log."
-    return replies.own_error(500, "INTERNAL_ERROR", message, "proxy_internal_error", request_id)
-
-
-def _log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
-    """Log an error of the proxy's own under the id that the client sees; never a query."""
-    what = "a malformed request"
-    if flow is not None:
-        decision = _decision(flow)
-        path = decision["received"] if decision else flow.request.path.partition("?")[0]
-        what = bodies.printable(f"{flow.request.method} {path}")
-    request_id = dict(reply.headers)[replies.REQUEST_ID]
-    logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, request_id)
-
-
-def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.Answer:
-    headers = response.headers
-    return errors.Answer(
-        status=response.status_code,
-        content_type=headers.get("content-type", ""),
-        encoding=headers.get("content-encoding", ""),
-        body=body,
-        whole=whole,
-        request_id=errors.upstream_request_id(headers),
-    )
-
-
-def _map_location(flow: http.HTTPFlow, value: str, decision: Decision, rules: Rules) -> str:
-    """A URL of the upstream's as the client knows it."""
-    request = flow.request
-    scheme = "https" if flow.client_conn.tls else "http"
-    authority = flow.metadata.get(local_replies.AUTHORITY, "")
-    public = rewrite.Origin.of(scheme, authority)
-    upstream = rewrite.Origin(request.scheme, request.host.lower(), request.port)
-    return rewrite.map_location(
-        value,
-        base=request.scheme,
-        ours=[upstream, public] if public else [upstream],
-        public=f"{scheme}://{authority}" if public else "",
-        mount=decision["mount"],
-        base_path=rules.upstream.base_path,
-    )
-
-
-def _login_place(
-    flow: http.HTTPFlow, response: http.Response, decision: Decision, rules: Rules
-) -> str | None:
-    location = response.headers.get("location")
-    if (
-        location is None
-        or response.status_code not in login.REDIRECTS
-        or login.asks_for_pages(flow.request.headers.get("accept", ""))
-    ):
-        return None
-    request = flow.request
-    place = login.redirect_place(
-        location,
-        url=_base_url(request.scheme, request.host, request.port) + decision["sent"],
-        base_path=rules.upstream.base_path,
-        is_api=rules.is_api_path,
-        file=decision["file"],
-        rules=rules.errors.login,
-    )
-    return place and _map_location(flow, place, decision, rules)
-
-
-def _base_url(scheme: str, host: str, port: int) -> str:
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _request_length(request: http.Request) -> int | None:
-    """Bytes of the body; None if that is not known from the headers."""
-    if request.headers.get("content-length", "").isdigit():
-        return int(request.headers["content-length"])
-    framed_by_stream = request.is_http2 or request.is_http3
-    return None if framed_by_stream or "transfer-encoding" in request.headers else 0
-
-
-def _response_length(response: http.Response) -> int | None:
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdigit() and "transfer-encoding" not in response.headers else None
-
-
-def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:
-    """Put a status and a JSON body (for HEAD only its description) in an upstream's place."""
-    if response.status_code != converted.status:
-        response.status_code = converted.status
-        response.reason = status_codes.RESPONSES.get(converted.status, "")
-    if converted.body is None:
-        return
-    for name in errors.ENTITY_HEADERS:
-        response.headers.pop(name, None)
-    response.headers["Content-Type"] = "application/json"
-    response.trailers = None
-    if not head:
-        response.raw_content = converted.body
-        response.headers["Content-Length"] = str(len(converted.body))

@@ -13,7 +13,7 @@ from mitmproxy import io as flow_io
 from mitmproxy.proxy import mode_specs
 from mitmproxy.test import taddons, tflow, tutils
 
-from addon import gate, proxy, target
+from addon import decision, gate, target
 from addon.proxy import MlflowProxy
 from addon.rules_file import DEFAULT_PATH as RULES
 
@@ -158,7 +158,7 @@ def test_flows_can_be_saved(addon: MlflowProxy) -> None:
     flow_io.FlowWriter(file).add(flow)
     file.seek(0)
     (loaded,) = flow_io.FlowReader(file).stream()
-    assert loaded.metadata[proxy.DECISION] == flow.metadata[proxy.DECISION]
+    assert loaded.metadata[decision.DECISION] == flow.metadata[decision.DECISION]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""Answering a flow in the upstream's place, with a line in the log."""
+
+from __future__ import annotations
+
+import logging
+
+from mitmproxy import http
+
+from . import bodies, decision, local_replies, replies
+
+logger = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """A request is not passed on; carries the answer and the reason for the log."""
+
+    def __init__(self, reply: replies.Reply, why: str) -> None:
+        super().__init__(why)
+        self.reply = reply
+
+
+def denied(flow: http.HTTPFlow, status: int, code: str, message: str) -> RefusedError:
+    """A refusal in the words of `message`."""
+    reply = replies.own_error(status, code, message, "http_request_denied", request_id(flow))
+    return RefusedError(reply, message)
+
+
+def refuse(flow: http.HTTPFlow, refused: RefusedError) -> None:
+    """Answer with a refusal, and log it."""
+    log(flow, refused.reply, str(refused))
+    answer(flow, refused.reply)
+
+
+def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
+    """Answer in the upstream's place."""
+    if (decided := decision.of(flow)) is not None:
+        decided["answered"] = True
+    # Else mitmproxy tells the client to go on with a body that nobody wants.
+    flow.request.headers.pop("expect", None)
+    flow.response = local_replies.to_response(reply, flow.request.method)
+
+
+def request_id(flow: http.HTTPFlow | None) -> str:
+    """The request id of a flow, the client's or a new one."""
+    return replies.request_id(flow.request.headers.get(replies.REQUEST_ID) if flow else None)
+
+
+def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
+    """Log an error of the proxy's own under the id that the client sees; never a query."""
+    what = "a malformed request"
+    if flow is not None:
+        decided = decision.of(flow)
+        path = decided["received"] if decided else flow.request.path.partition("?")[0]
+        what = bodies.printable(f"{flow.request.method} {path}")
+    shown = dict(reply.headers)[replies.REQUEST_ID]
+    logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, shown)
+
+
+def log_exception(flow: http.HTTPFlow | None) -> str:
+    """Log the exception that is being handled; returns the request id under which it stands."""
+    shown = request_id(flow)
+    logger.exception("internal error; nothing was passed on (request id %s)", shown)
+    return shown
+
+
+def failure(shown: str) -> replies.Reply:
+    """The answer for an exception of ours, under the request id that `log_exception` gave."""
+    message = "Internal error of the proxy; see its log."
+    return replies.own_error(500, "INTERNAL_ERROR", message, "proxy_internal_error", shown)

@@ -1,0 +1,213 @@
+"""A request on its way in: read the target, refuse it, rewrite it, choose streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from . import answering, decision, gate, hosts, local_replies, origin, replies, rewrite, streaming
+from . import target as targets
+from .answering import denied
+from .decision import Decision
+from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation, RewriteRule
+from .settings import Settings
+
+
+def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
+    """A forward proxy sees the whole web; only listed hosts are MLflow."""
+    return _is_reverse(flow) or _is_external(flow, settings)
+
+
+def read(flow: http.HTTPFlow, settings: Settings) -> targets.Target:
+    """Read the target, and begin the decision for the flow.
+
+    Raises:
+        RefusedError: there is nothing at that target, or it can be read in more than one way.
+    """
+    rules, request = settings.rules, flow.request
+    base_path, mounts = rules.upstream.base_path, rules.mounts_longest_first
+    if (before := decision.of(flow)) is not None:
+        # A flow that is sent again has left its mount and carries the base path.
+        mounts = (base_path, "") if base_path else ("",)
+    target = targets.read(request.path, mounts)
+    flow.metadata[decision.DECISION] = Decision(
+        received=before["received"] if before else request.path.partition("?")[0],
+        sent=request.path,
+        mount=before["mount"] if before else target.mount if target else "",
+        rule=None,
+        paths=[target.path] if target else [],
+        api=True,
+        artifact=False,
+        file=False,
+        answered=False,
+        graphql_fields=[],
+        page=False,
+        login=None,
+    )
+    if target is None:
+        message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
+        raise denied(flow, 404, rules.errors.code(404), message)
+    if problem := targets.ambiguity(target):
+        message = f"The request target is ambiguous: it contains {problem}."
+        raise denied(flow, 400, rules.errors.code(400), message)
+    return target
+
+
+def is_health_check(flow: http.HTTPFlow, target: targets.Target) -> bool:
+    """Tell whether the proxy answers a target by itself."""
+    return _is_reverse(flow) and target.path in HEALTH_PATHS
+
+
+def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
+    """Raises RefusedError for a request that names the proxy as the rules do not allow."""
+    allowed = settings.rules.allowed_hosts
+    if allowed and _is_reverse(flow) and not hosts.is_allowed(_authority(flow), allowed):
+        message = "This proxy is not addressed by that Host (see allowed_hosts)."
+        raise denied(flow, 403, settings.rules.errors.code(403), message)
+
+
+def send_on(
+    flow: http.HTTPFlow,
+    settings: Settings,
+    target: targets.Target,
+    cut: Callable[[replies.Problem], None],
+) -> None:
+    """Rewrite a request and choose how its body goes.
+
+    Args:
+        flow: the flow, with the decision that `read` began.
+        settings: what is in force for it.
+        target: as from `read`.
+        cut: ends the upstream's connection in the middle of the request.
+
+    Raises:
+        RefusedError: it is not allowed.
+    """
+    rules, request = settings.rules, flow.request
+    decided, base_path = flow.metadata[decision.DECISION], rules.upstream.base_path
+    sent, decided["rule"] = rewrite.rewrite(target, _applicable(flow, settings), base_path)
+    if decided["rule"] and origin.is_foreign(
+        request.method,
+        request.headers.get("origin"),
+        _authority(flow),
+        rules.origins.allowed,
+    ):
+        message = "Requests from web pages of other sites are refused (see origins.allowed)."
+        raise denied(flow, 403, rules.errors.code(403), message)
+    # Judge the path as it came, and as it goes where a rule has changed it.
+    if decided["rule"] and (going := targets.read(sent[len(base_path) :], ("",))):
+        decided["paths"].append(going.path)
+    decided["api"] = any(map(rules.is_api_path, decided["paths"]))
+    endpoints = gate.artifact_endpoints(decided["paths"], rules.artifacts.endpoints)
+    length = _length(request)
+    if len(settings.allowed) < len(OPERATIONS):
+        _check_switch(flow, decided, settings, endpoints, length)
+    decided["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
+    decided["file"] = any(
+        endpoint.files and gate.operation(request.method, endpoint) == "read"
+        for endpoint in endpoints
+    )
+    limit = rules.limits.artifact_body if decided["artifact"] else rules.limits.api_body
+    if length is not None and length > limit:
+        raise denied(flow, 413, rules.errors.code(413), replies.TOO_LARGE.sentence)
+    if sent != request.path:
+        request.path = sent
+    decided["sent"] = sent
+    if not decided["graphql_fields"] and flow.is_replay is None:
+        request.stream = streaming.stream_request(
+            length=length, artifact=decided["artifact"], threshold=rules.streaming.threshold
+        )
+        if request.stream and length is None:
+            request.stream = _counting(limit, cut)
+
+
+def check_body(flow: http.HTTPFlow, decided: Decision, settings: Settings) -> None:
+    """Raises RefusedError for a GraphQL document that names a field which is switched off."""
+    body = flow.request.raw_content or b""
+    if any(gate.names_field(body, field) for field in decided["graphql_fields"]):
+        raise _switched_off(flow, settings, "read")
+
+
+def _check_switch(
+    flow: http.HTTPFlow,
+    decided: Decision,
+    settings: Settings,
+    endpoints: list[Endpoint],
+    length: int | None,
+) -> None:
+    headers, artifacts = flow.request.headers, settings.rules.artifacts
+    methods = gate.methods(flow.request.method, map(headers.get, gate.METHOD_OVERRIDES))
+    for endpoint in endpoints:
+        refused = [
+            operation
+            for method in methods
+            if (operation := gate.operation(method, endpoint)) not in settings.allowed
+        ]
+        if not refused:
+            continue
+        # A GraphQL request is judged by its body, which has to be short enough to be read.
+        if endpoint.graphql_field is None or length is None or length > 2**20:
+            raise _switched_off(flow, settings, refused[0])
+        decided["graphql_fields"].append(endpoint.graphql_field)
+    for endpoint in gate.suspected_endpoints(decided["paths"], artifacts.endpoints):
+        if endpoint not in endpoints and any(
+            gate.operation(method, endpoint) not in settings.allowed for method in methods
+        ):
+            message = "The path can be read as one of artifacts, which are switched off here."
+            raise denied(flow, 400, settings.rules.errors.code(400), message)
+
+
+def _switched_off(
+    flow: http.HTTPFlow, settings: Settings, operation: Operation
+) -> answering.RefusedError:
+    status = settings.rules.artifacts.disabled_status
+    reply = gate.refusal(status, operation, settings.allowed, answering.request_id(flow))
+    return answering.RefusedError(reply, f"artifacts: {operation} is switched off")
+
+
+def _counting(limit: int, cut: Callable[[replies.Problem], None]) -> Callable[[bytes], list[bytes]]:
+    """Pass a body of unknown length on, up to a limit; then cut it, incomplete as it is."""
+    left = limit
+
+    def count(data: bytes) -> list[bytes]:
+        nonlocal left
+        if left >= 0:
+            left -= len(data)
+            if left < 0:
+                cut(replies.TOO_LARGE)
+        # An empty chunk would tell an HTTP/1 upstream that the body is complete.
+        return [data] if data and left >= 0 else []
+
+    return count
+
+
+def _applicable(flow: http.HTTPFlow, settings: Settings) -> Iterator[RewriteRule]:
+    host, port = flow.request.host, flow.request.port
+    external = _is_external(flow, settings)
+    for rule in settings.rules.rewrites:
+        matches = settings.filters.get(rule.name)
+        if rule.applies_to(host, port, external) and (matches is None or matches(flow)):
+            yield rule
+
+
+def _is_reverse(flow: http.HTTPFlow) -> bool:
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode)
+
+
+def _is_external(flow: http.HTTPFlow, settings: Settings) -> bool:
+    return settings.rules.upstream.is_external(flow.request.host, flow.request.port)
+
+
+def _authority(flow: http.HTTPFlow) -> str:
+    """The host that the client asked for."""
+    return flow.metadata.get(local_replies.AUTHORITY) or flow.request.host_header or ""
+
+
+def _length(request: http.Request) -> int | None:
+    """Bytes of the body; None if that is not known from the headers."""
+    if request.headers.get("content-length", "").isdigit():
+        return int(request.headers["content-length"])
+    framed_by_stream = request.is_http2 or request.is_http3
+    return None if framed_by_stream or "transfer-encoding" in request.headers else 0

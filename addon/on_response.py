@@ -1,0 +1,178 @@
+"""A response on its way out: map redirects back, convert errors and pages, stream the rest."""
+
+from __future__ import annotations
+
+from mitmproxy import http
+from mitmproxy.net.http import status_codes
+
+from . import bodies, decision, errors, local_replies, login, rewrite, streaming
+from .decision import Decision
+from .rules import Rules
+from .settings import Settings
+
+
+def base_url(scheme: str, host: str, port: int) -> str:
+    """The URL of a server, whose host may be an IPv6 address."""
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
+    """Map redirects back; hold what may have to be converted, stream what is large."""
+    decided, response = decision.of(flow), flow.response
+    if decided is None or decided["answered"] or response is None:
+        return
+    for mark in (local_replies.HOLD, local_replies.DROPPED):
+        flow.metadata.pop(mark, None)  # Of a flow that is sent again.
+    rules = settings.rules
+    content_type = response.headers.get("content-type", "")
+    length = _length(response)
+    error = errors.may_need_conversion(response.status_code, content_type)
+    if decided["api"] and rules.errors.login.enabled:
+        decided["login"] = _login_place(flow, response, decided, rules)
+        decided["page"] = flow.request.method != "HEAD" and login.may_be_page(
+            status=response.status_code,
+            content_type=content_type,
+            disposition=response.headers.get("content-disposition", ""),
+            file=decided["file"],
+            path=decided["paths"][0],
+            query=flow.request.path.partition("?")[2],
+            accept=flow.request.headers.get("accept", ""),
+        )
+    for name in ("location", "content-location"):
+        if (value := response.headers.get(name)) is not None:
+            response.headers[name] = _map_location(flow, value, decided, rules)
+    if decided["api"] and (error or decided["login"] or decided["page"]):
+        response.stream = False
+        short = length is not None and length <= rules.streaming.threshold
+        # Of a success that would stream, the beginning has to tell.
+        at_once = decided["page"] and not short
+        flow.metadata[local_replies.HOLD] = 0 if at_once else bodies.HELD_LIMIT
+    elif response.status_code != 101:
+        response.stream = streaming.stream_response(
+            length=length,
+            content_type=content_type,
+            artifact=decided["artifact"],
+            threshold=rules.streaming.threshold,
+        )
+
+
+def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
+    """Tell whether a held body passes after all; None while that is not clear.
+
+    Args:
+        flow: the flow, with the head of the response.
+        begin: the body so far, longer than `local_replies.HOLD` says.
+    """
+    decided, response = decision.of(flow), flow.response
+    if decided is None or response is None:
+        return True
+    if decided["login"]:
+        return False
+    answer = _answer_of(response, begin, whole=False)
+    if decided["page"]:
+        return login.is_no_page(answer.content_type, answer.encoding, begin)
+    return errors.is_long_native(answer)
+
+
+def judge_body(flow: http.HTTPFlow, settings: Settings) -> None:
+    """Convert errors and login pages."""
+    decided, response = decision.of(flow), flow.response
+    if (
+        decided is None
+        or decided["answered"]
+        or local_replies.HOLD not in flow.metadata
+        or response is None
+        or response.stream
+    ):
+        return
+    answer = _answer_of(
+        response, response.raw_content or b"", whole=local_replies.DROPPED not in flow.metadata
+    )
+    rules, head = settings.rules.errors, flow.request.method == "HEAD"
+    converted: errors.Converted | None
+    if decided["login"]:
+        del response.headers["location"]
+        converted = login.convert_redirect(answer.status, decided["login"], rules.login)
+    elif decided["page"]:
+        converted = login.convert_page(answer, decided["received"], rules.login)
+    elif head and bodies.is_json(answer.content_type):
+        converted = None  # What it describes may be MLflow's own.
+    else:
+        asked = errors.Asked(
+            flow.request.method, decided["received"], decided["paths"], decided["file"]
+        )
+        converted = errors.convert(asked, answer, rules)
+    if converted is not None:
+        _convert(response, converted, head=head)
+
+
+def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.Answer:
+    headers = response.headers
+    return errors.Answer(
+        status=response.status_code,
+        content_type=headers.get("content-type", ""),
+        encoding=headers.get("content-encoding", ""),
+        body=body,
+        whole=whole,
+        request_id=errors.upstream_request_id(headers),
+    )
+
+
+def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rules) -> str:
+    """A URL of the upstream's as the client knows it."""
+    request = flow.request
+    scheme = "https" if flow.client_conn.tls else "http"
+    authority = flow.metadata.get(local_replies.AUTHORITY, "")
+    public = rewrite.Origin.of(scheme, authority)
+    upstream = rewrite.Origin(request.scheme, request.host.lower(), request.port)
+    return rewrite.map_location(
+        value,
+        base=request.scheme,
+        ours=[upstream, public] if public else [upstream],
+        public=f"{scheme}://{authority}" if public else "",
+        mount=decided["mount"],
+        base_path=rules.upstream.base_path,
+    )
+
+
+def _login_place(
+    flow: http.HTTPFlow, response: http.Response, decided: Decision, rules: Rules
+) -> str | None:
+    location = response.headers.get("location")
+    if (
+        location is None
+        or response.status_code not in login.REDIRECTS
+        or login.asks_for_pages(flow.request.headers.get("accept", ""))
+    ):
+        return None
+    request = flow.request
+    place = login.redirect_place(
+        location,
+        url=base_url(request.scheme, request.host, request.port) + decided["sent"],
+        base_path=rules.upstream.base_path,
+        is_api=rules.is_api_path,
+        file=decided["file"],
+        rules=rules.errors.login,
+    )
+    return place and _map_location(flow, place, decided, rules)
+
+
+def _length(response: http.Response) -> int | None:
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdigit() and "transfer-encoding" not in response.headers else None
+
+
+def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:
+    """Put a status and a JSON body (for HEAD only its description) in an upstream's place."""
+    if response.status_code != converted.status:
+        response.status_code = converted.status
+        response.reason = status_codes.RESPONSES.get(converted.status, "")
+    if converted.body is None:
+        return
+    for name in errors.ENTITY_HEADERS:
+        response.headers.pop(name, None)
+    response.headers["Content-Type"] = "application/json"
+    response.trailers = None
+    if not head:
+        response.raw_content = converted.body
+        response.headers["Content-Length"] = str(len(converted.body))
