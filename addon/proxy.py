@@ -146,7 +146,7 @@ class MlflowProxy:
 
     def client_disconnected(self, client: Client) -> None:
         """Nobody will ask any more."""
-        self.time_limits.forget(client)
+        self.time_limits.forget(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Limit the time for a connection attempt."""
@@ -295,7 +295,7 @@ class MlflowProxy:
         return reply
 
     def _ended(self, flow: http.HTTPFlow) -> None:
-        self.time_limits.stop(flow.id)
+        self.time_limits.forget(flow.id)
         self._active.discard(flow.id)
 
     def _head_limit(self) -> int:

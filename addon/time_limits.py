@@ -46,6 +46,7 @@ class TimeLimits:
             return
 
         def end() -> None:
+            del self._timers[connection.id]
             self._expired[client.id] = NO_CONNECTION
             task.cancel(NO_CONNECTION.sentence)
 
@@ -54,7 +55,7 @@ class TimeLimits:
         self._timers[connection.id] = loop.call_later(limits.connect_timeout, end)
 
     def stop(self, key: str) -> None:
-        """A connection (with TLS, where there is any) was made, or a flow has ended."""
+        """A connection (with TLS, where there is any) was made, or was not."""
         if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
 
@@ -72,11 +73,12 @@ class TimeLimits:
 
     def problem(self, flow: http.HTTPFlow) -> Problem | None:
         """Why a flow was ended here, if it was."""
-        return self._expired.pop(flow.id, None) or self._expired.get(flow.client_conn.id)
+        return self._expired.get(flow.id) or self._expired.get(flow.client_conn.id)
 
-    def forget(self, client: Client) -> None:
-        """A client has gone."""
-        self._expired.pop(client.id, None)
+    def forget(self, key: str) -> None:
+        """A flow or a client has ended."""
+        self.stop(key)
+        self._expired.pop(key, None)
 
     def _arm(self, flow: http.HTTPFlow, seconds: float, check: Any, *arguments: Any) -> None:
         self.stop(flow.id)
