@@ -15,6 +15,7 @@ import stack
 from support.client import Response, http2, request
 from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream
+from support.waiting import eventually
 
 API = "/api/2.0/mlflow/runs/log-batch"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
@@ -159,8 +160,7 @@ def test_requests_at_once(scripted: Upstream, small_proxy: stack.Server) -> None
     scripted.requests.clear()
     with ThreadPoolExecutor(4) as pool:
         held = [pool.submit(request, small_proxy.url, API) for _ in range(4)]
-        while len(scripted.requests) < 4:
-            time.sleep(0.01)
+        eventually(lambda: len(scripted.requests) == 4)
         own_error(request(small_proxy.url, API), 503, "TEMPORARILY_UNAVAILABLE")
         assert request(small_proxy.url, "/livez").status == 200
         release.set()
@@ -185,8 +185,7 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: stack
             head = f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
             clients.append(client)
-        while len(scripted.requests) < 4:
-            time.sleep(0.01)
+        eventually(lambda: len(scripted.requests) == 4)
         for client in clients:
             client.close()
     # And some in the middle of their bodies.
@@ -195,7 +194,4 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: stack
             client.sendall(f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx".encode())
     gone.set()
     scripted.answer = OK
-    end = time.monotonic() + 10
-    while request(small_proxy.url, API).status != 200:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    eventually(lambda: request(small_proxy.url, API).status == 200)
