@@ -111,7 +111,7 @@ def is_long_native(answer: Answer) -> bool:
     decoded = bodies.decode(answer.body, answer.encoding)
     if decoded is None:
         return bodies.is_json(answer.content_type)
-    return re.match(rb'\s*\{.*"error_code"\s*:\s*"', decoded.content, re.DOTALL) is not None
+    return _begins_native(decoded.content)
 
 
 def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
@@ -125,7 +125,7 @@ def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
         return None  # Compressed in a way we do not read; its label says JSON.
     plain = decoded.content if decoded else b""
     long = not answer.whole or len(plain) >= bodies.DECODED_LIMIT
-    if long and is_long_native(answer):
+    if long and _begins_native(plain):
         return None
     whole = answer.whole and decoded is not None and decoded.whole
     document = bodies.document(plain, answer.content_type) if whole else None
@@ -156,6 +156,10 @@ def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
         reword=lead != "",
     )
     return Converted(status, body)
+
+
+def _begins_native(plain: bytes) -> bool:
+    return re.match(rb'\s*\{.*"error_code"\s*:\s*"', plain, re.DOTALL) is not None
 
 
 def _is_native(content: Any) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from .rewrite import Origin
+from .rule_types import uri_host
 
 
 def is_allowed(authority: str, allowed: Iterable[str]) -> bool:
@@ -24,9 +25,7 @@ def is_allowed(authority: str, allowed: Iterable[str]) -> bool:
     origin = Origin.of("http", authority.strip())
     if origin is None:
         return False
-    host = origin.host.rstrip(".")
-    if ":" in host:
-        host = f"[{host}]"
+    host = uri_host(origin.host.rstrip("."))
     forms = (host, f"{host}:{origin.port}")
     # An address in brackets is no set of characters.
     patterns = (pattern.replace("[", "[[]") for pattern in allowed)

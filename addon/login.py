@@ -67,17 +67,14 @@ def may_be_page(
 
 def is_page(content_type: str, encoding: str, body: bytes) -> bool:
     """Tell whether the body of such an answer is a page; `body` may be its beginning."""
-    decoded = bodies.decode(body, encoding)
-    if decoded is None:
-        return bodies.is_html(content_type)
-    return bodies.is_markup(decoded.content)
+    return _is_markup(bodies.decode(body, encoding), content_type)
 
 
 def is_no_page(content_type: str, encoding: str, begin: bytes) -> bool | None:
     """Tell from the beginning of a body whether it is something else; None while that is open."""
-    if is_page(content_type, encoding, begin):
-        return False
     decoded = bodies.decode(begin, encoding)
+    if _is_markup(decoded, content_type):
+        return False
     return True if decoded is None or decoded.content.strip() else None
 
 
@@ -139,10 +136,10 @@ def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
         path: of the request as the client sent it, without the query.
         rules: status and error_code.
     """
-    if not is_page(answer.content_type, answer.encoding, answer.body):
+    decoded = bodies.decode(answer.body, answer.encoding)
+    if not _is_markup(decoded, answer.content_type):
         return None
     where = bodies.capped(bodies.printable(path), _PLACE_LIMIT)
-    decoded = bodies.decode(answer.body, answer.encoding)
     title = bodies.words(decoded.content, answer.content_type) if decoded else ""
     what = f"a web page ({title})" if title else "a web page"
     return _error(
@@ -150,6 +147,11 @@ def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
         f"for a login, at {where}. {ADVICE}",
         rules,
     )
+
+
+def _is_markup(decoded: bodies.Decoded | None, content_type: str) -> bool:
+    # What cannot be decoded is what its label says.
+    return bodies.is_html(content_type) if decoded is None else bodies.is_markup(decoded.content)
 
 
 def _error(message: str, rules: Login) -> Converted:

@@ -139,22 +139,20 @@ def _check_switch(
 ) -> None:
     headers, artifacts = flow.request.headers, settings.rules.artifacts
     methods = gate.methods(flow.request.method, map(headers.get, gate.METHOD_OVERRIDES))
+
+    def refused(endpoint: Endpoint) -> Operation | None:
+        operations = (gate.operation(method, endpoint) for method in methods)
+        return next((found for found in operations if found not in settings.allowed), None)
+
     for endpoint in endpoints:
-        refused = [
-            operation
-            for method in methods
-            if (operation := gate.operation(method, endpoint)) not in settings.allowed
-        ]
-        if not refused:
+        if (operation := refused(endpoint)) is None:
             continue
         # A GraphQL request is judged by its body, which has to be short enough to be read.
         if endpoint.graphql_field is None or length is None or length > 2**20:
-            raise _switched_off(flow, settings, refused[0])
+            raise _switched_off(flow, settings, operation)
         decided["graphql_fields"].append(endpoint.graphql_field)
     for endpoint in gate.suspected_endpoints(decided["paths"], artifacts.endpoints):
-        if endpoint not in endpoints and any(
-            gate.operation(method, endpoint) not in settings.allowed for method in methods
-        ):
+        if endpoint not in endpoints and refused(endpoint) is not None:
             message = "The path can be read as one of artifacts, which are switched off here."
             raise denied(flow, 400, settings.rules.errors.code(400), message)
 

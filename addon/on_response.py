@@ -11,11 +11,6 @@ from .rules import Rules
 from .settings import Settings
 
 
-def base_url(scheme: str, host: str, port: int) -> str:
-    """The URL of a server, whose host may be an IPv6 address."""
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
 def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     """Map redirects back; hold what may have to be converted, stream what is large."""
     decided, response = decision.of(flow), flow.response
@@ -118,13 +113,17 @@ def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.A
     )
 
 
+def _upstream(request: http.Request) -> rewrite.Origin:
+    return rewrite.Origin(request.scheme, request.host.lower(), request.port)
+
+
 def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rules) -> str:
     """A URL of the upstream's as the client knows it."""
     request = flow.request
     scheme = "https" if flow.client_conn.tls else "http"
     authority = flow.metadata.get(local_replies.AUTHORITY, "")
     public = rewrite.Origin.of(scheme, authority)
-    upstream = rewrite.Origin(request.scheme, request.host.lower(), request.port)
+    upstream = _upstream(request)
     return rewrite.map_location(
         value,
         base=request.scheme,
@@ -145,10 +144,9 @@ def _login_place(
         or login.asks_for_pages(flow.request.headers.get("accept", ""))
     ):
         return None
-    request = flow.request
     place = login.redirect_place(
         location,
-        url=base_url(request.scheme, request.host, request.port) + decided["sent"],
+        url=_upstream(flow.request).url + decided["sent"],
         base_path=rules.upstream.base_path,
         is_api=rules.is_api_path,
         file=decided["file"],

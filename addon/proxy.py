@@ -39,6 +39,7 @@ from . import (
 )
 from .answering import RefusedError
 from .decision import FAILED
+from .rewrite import Origin
 from .rules_file import DEFAULT_PATH, RulesError
 from .settings import Settings
 
@@ -271,7 +272,7 @@ class MlflowProxy:
         return None
 
     async def _answer_health(self, flow: http.HTTPFlow, in_force: Settings, path: str) -> None:
-        listener = on_response.base_url("http", *flow.client_conn.sockname[:2])
+        listener = Origin("http", *flow.client_conn.sockname[:2]).url
         try:
             answering.answer(flow, await self.health.answer(path, listener, in_force.rules.health))
         except Exception:
@@ -280,10 +281,10 @@ class MlflowProxy:
     def _word(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         in_force = (self._begun.get(flow) if flow is not None else None) or self.settings
         expired = self.time_limits.problem(flow) if flow is not None else None
-        problem = replies.explain(status, message, expired)
         if expired is replies.TOO_LARGE:
-            status, problem = 413, replies.TOO_LARGE
-        elif problem.kind in replies.TIMEOUTS:
+            status = 413
+        problem = replies.explain(status, message, expired)
+        if problem.kind in replies.TIMEOUTS:
             status = 504
         code = in_force.rules.errors.code(status) if in_force else "INTERNAL_ERROR"
         request_id = answering.request_id(flow)

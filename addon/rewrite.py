@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from .rule_types import uri_host
 from .rules import RewriteRule
 from .target import Target
 
@@ -55,6 +56,11 @@ class Origin:
         except ValueError:
             return None
         return cls(scheme, parts.hostname, port) if parts.hostname else None
+
+    @property
+    def url(self) -> str:
+        """The URL of the server, without a path."""
+        return f"{self.scheme}://{uri_host(self.host)}:{self.port}"
 
     def same_place(self, other: Origin) -> bool:
         """Tell whether two origins are one server.

@@ -81,6 +81,11 @@ def _filter(value: str | None) -> str | None:
     return value
 
 
+def uri_host(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def matches_status(status: int, classes: Iterable[str]) -> bool:
     """Tell whether a status is among some ("404") or in a class of them ("4xx")."""
     return not {str(status), f"{status // 100}xx"}.isdisjoint(classes)

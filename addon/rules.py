@@ -32,6 +32,7 @@ from .rule_types import (
     Status,
     StatusKey,
     matches_status,
+    uri_host,
 )
 
 Operation = Literal["read", "write", "delete"]
@@ -366,7 +367,5 @@ def _refuse_duplicates(names: Iterable[str]) -> None:
 
 def host_listed(host: str, port: int, hosts: list[str] | frozenset[str]) -> bool:
     """Tell whether `host` (any case, with or without a final dot) or `host:port` is in a list."""
-    host = host.lower().rstrip(".")
-    if ":" in host:
-        host = f"[{host}]"
+    host = uri_host(host.lower().rstrip("."))
     return host in hosts or f"{host}:{port}" in hosts
