@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.fixtures import StartProxy
+from support.proxies import running_proxy
 from support.upstream import Upstream
 
 from addon import gate
@@ -65,12 +68,9 @@ def external_proxy(
     external_registry: stack.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[stack.Server]:
     """The proxy in front of the external registry, with the shipped rules."""
-    folder = tmp_path_factory.mktemp("proxy")
-    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
-    with stack.proxy(external_registry.url, rules, log=folder / "log") as server:
-        yield server.wait("/livez")
+    with running_proxy(tmp_path_factory.mktemp("proxy"), external_registry.url) as server:
+        yield server
         # No test of the session may have made the addon stumble.
-        assert "Traceback" not in server.text(), server.text()
         assert "internal error" not in server.text(), server.text()
 
 
@@ -86,44 +86,23 @@ def scripted_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[stack.Server]:
     """A proxy with the shipped rules in front of it, for tests that need no other."""
-    folder = tmp_path_factory.mktemp("scripted")
-    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
-    with stack.proxy(scripted.url, rules, log=folder / "log") as server:
-        yield server.wait("/livez")
-        text = server.text()
-        assert "Traceback" not in text, text
+    with running_proxy(tmp_path_factory.mktemp("scripted"), scripted.url) as server:
+        yield server
         # Tests put this word where it must not be repeated.
-        assert "secret" not in text, text
+        assert "secret" not in server.text(), server.text()
 
 
 @pytest.fixture
 def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
     """Starts proxies of a test's own: `start_proxy(upstream, external=..., rules changes...)`."""
-    started: list[stack.Server] = []
+    numbers = itertools.count()
+    with contextlib.ExitStack() as started:
 
-    def start(
-        url: str,
-        /,
-        *,
-        external: tuple[str, ...] = ("127.0.0.1",),
-        options: tuple[str, ...] = (),
-        env: dict[str, str] | None = None,
-        **changes: Any,
-    ) -> stack.Server:
-        name = f"proxy{len(started)}"
-        rules = stack.write_rules(tmp_path / f"{name}.yaml", external=external, **changes)
-        server = stack.proxy(
-            url, rules, log=tmp_path / f"{name}.log", options=options, env=env or {}
-        )
-        started.append(server)
-        return server.wait("/livez")
+        def start(url: str, /, **how: Any) -> stack.Server:
+            folder = tmp_path / f"proxy{next(numbers)}"
+            return started.enter_context(running_proxy(folder, url, **how))
 
-    yield start
-    for server in started:
-        # Read before the end: Python 3.11 reports connections that a shutdown cuts as errors.
-        text = server.text()
-        server.stop()
-        assert "Traceback" not in text, text
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 import stack
 from support import hostile
 from support.fixtures import StartProxy
+from support.proxies import running_proxy
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 COUNT = int(os.environ.get("FUZZ_COUNT", "5000"))
@@ -42,11 +43,8 @@ def off_proxy(
 ) -> Iterator[stack.Server]:
     """A proxy that serves no artifacts, in front of it."""
     folder = tmp_path_factory.mktemp("off")
-    rules = stack.write_rules(
-        folder / "rules.yaml", external=["127.0.0.1"], artifacts={"enabled": False}
-    )
-    with stack.proxy(telling_server.url, rules, log=folder / "log") as server:
-        yield server.wait("/livez")
+    with running_proxy(folder, telling_server.url, artifacts={"enabled": False}) as server:
+        yield server
 
 
 def reached(answer: hostile.Answer) -> str:

@@ -14,6 +14,7 @@ import pytest
 import stack
 from support.client import Response, http2, request
 from support.fixtures import StartProxy
+from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream
 from support.waiting import eventually
 
@@ -29,11 +30,9 @@ def small_proxy(
 ) -> Iterator[stack.Server]:
     """A proxy with narrow limits."""
     folder = tmp_path_factory.mktemp("small")
-    rules = stack.write_rules(folder / "rules.yaml", external=[], limits=SMALL)
     options = ("--set", f"confdir={folder}")
-    with stack.proxy(scripted.url, rules, log=folder / "log", options=options) as server:
-        yield server.wait("/livez")
-        assert "Traceback" not in server.text(), server.text()
+    with running_proxy(folder, scripted.url, options=options, limits=SMALL) as server:
+        yield server
         assert "secret" not in server.text(), server.text()
 
 

@@ -12,6 +12,7 @@ import pytest
 import stack
 from support.client import Response, request
 from support.fixtures import StartProxy
+from support.proxies import running_proxy
 from support.upstream import OK, Answer, Received, Upstream, response, silent
 
 API = "/api/2.0/mlflow/experiments/search"
@@ -26,10 +27,8 @@ def hasty_proxy(
 ) -> Iterator[stack.Server]:
     """A proxy that waits for one second at most."""
     folder = tmp_path_factory.mktemp("hasty")
-    rules = stack.write_rules(folder / "rules.yaml", external=[], upstream=LIMITS)
-    with stack.proxy(scripted.url, rules, log=folder / "log") as server:
-        yield server.wait("/livez")
-        assert "Traceback" not in server.text(), server.text()
+    with running_proxy(folder, scripted.url, upstream=LIMITS) as server:
+        yield server
 
 
 def timed_out(got: Response, kind: str) -> None:
@@ -99,18 +98,11 @@ def test_half_a_file(scripted: Upstream, hasty_proxy: stack.Server) -> None:
     assert time.monotonic() - start < 11
 
 
-def test_an_upstream_that_does_not_read(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_an_upstream_that_does_not_read(start_proxy: StartProxy) -> None:
     """An upload that nobody takes ends, too."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        deaf.listen()
-        rules = stack.write_rules(
-            hasty_proxy.log.parent / "deaf.yaml", external=[], upstream=LIMITS
-        )
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        log = hasty_proxy.log.parent / "deaf.log"
-        with stack.proxy(url, rules, log=log) as proxy:
-            proxy.wait("/livez")
-            got = request(proxy.url, FILE, method="PUT", body=iter([bytes(BIG)]), timeout=20)
+        proxy = start_proxy(f"http://127.0.0.1:{deaf.getsockname()[1]}", upstream=LIMITS)
+        got = request(proxy.url, FILE, method="PUT", body=iter([bytes(BIG)]), timeout=20)
     timed_out(got, "connection_write_timeout")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import stack
+from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
 
 HTML = ("Content-Type", "text/html")
@@ -74,19 +76,15 @@ Start = Callable[..., stack.Server]
 def start(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts a proxy with changed rules in front of it, once for each name."""
     started: dict[str, stack.Server] = {}
+    with contextlib.ExitStack() as running:
 
-    def start(name: str, **changes: Any) -> stack.Server:
-        if name not in started:
-            folder = tmp_path_factory.mktemp(name)
-            rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"], **changes)
-            started[name] = stack.proxy(scripted.url, rules, log=folder / "log")
-        return started[name].wait("/livez")
+        def start(name: str, **changes: Any) -> stack.Server:
+            if name not in started:
+                proxy = running_proxy(tmp_path_factory.mktemp(name), scripted.url, **changes)
+                started[name] = running.enter_context(proxy)
+            return started[name]
 
-    yield start
-    for server in started.values():
-        text = server.text()
-        server.stop()
-        assert "Traceback" not in text, text
+        yield start
 
 
 NOT_FOUND = "RESOURCE_NOT_FOUND: The requested resource was not found: /api/2.0/mlflow/runs/get"

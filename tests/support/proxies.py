@@ -1,0 +1,38 @@
+"""Proxies in front of an upstream, for as long as a test or a module needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import stack
+
+
+@contextmanager
+def running_proxy(
+    folder: Path,
+    url: str,
+    *,
+    external: tuple[str, ...] = ("127.0.0.1",),
+    options: tuple[str, ...] = (),
+    env: Mapping[str, str] = {},
+    **changes: Any,
+) -> Iterator[stack.Server]:
+    """A mitmdump with the addon, in whose log nothing may go wrong.
+
+    Args:
+        folder: for its rules and its log.
+        url: of the upstream.
+        external: hosts that count as external.
+        options: further options of mitmdump.
+        env: environment variables to set.
+        changes: sections of the rules to change.
+    """
+    rules = stack.write_rules(folder / "rules.yaml", external=external, **changes)
+    with stack.proxy(url, rules, log=folder / "log", options=options, env=env) as server:
+        yield server.wait("/livez")
+        # Read before the end: Python 3.11 reports connections that a shutdown cuts as errors.
+        text = server.text()
+        assert "Traceback" not in text, text
