@@ -34,17 +34,21 @@ class HealthService:
         self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
         self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
 
-    async def answer(self, path: str, listener: str, config: Health) -> Reply:
+    async def answer(self, path: str, listener: str, config: Health, *, draining: bool) -> Reply:
         """Answer a health request.
 
         Args:
             path: one of `rules.HEALTH_PATHS`.
             listener: base URL of the listener that was asked, "http://127.0.0.1:8080".
             config: timeouts and probes.
+            draining: whether the proxy is about to end.
         """
         if path == "/livez":
             return json_reply(200, {"status": "alive"})
         ready_only = path == "/readyz"
+        if ready_only and draining:
+            message = "this proxy is about to stop"
+            return json_reply(503, {"status": "draining", "message": message, "rules": self.rules})
         results = await self._results(listener, config, ready_only)
         state = health.overall(results)
         status = 503 if state == "critical" else 200

@@ -82,7 +82,10 @@ class UnsupportedError(RuntimeError):
 
 
 def install(
-    make_reply: MakeReply, let_go: LetGo, head_limit: Callable[[], int]
+    make_reply: MakeReply,
+    let_go: LetGo,
+    head_limit: Callable[[], int],
+    is_draining: Callable[[], bool],
 ) -> Callable[[], None]:
     """Let mitmproxy's own answers be made by `make_reply`, and held bodies be judged by `let_go`.
 
@@ -90,6 +93,7 @@ def install(
         make_reply: see `MakeReply`.
         let_go: see `LetGo`.
         head_limit: tells how many bytes request line and headers may have.
+        is_draining: tells whether answers ask clients to close their connections.
 
     Returns:
         A function that undoes it.
@@ -113,7 +117,8 @@ def install(
         response.headers["Connection"] = "close"
         return bytes(http1.assemble_response(response))
 
-    setattr(layers.http, "Http1Server", _server_class(_http1.Http1Server, head_limit))  # noqa: B010
+    server_class = _server_class(_http1.Http1Server, head_limit, is_draining)
+    setattr(layers.http, "Http1Server", server_class)  # noqa: B010
     layers.http.HttpStream = _stream_class(original, make_reply, let_go)  # type: ignore[misc]
     _http1.make_error_response = make_error_response
 
@@ -152,7 +157,9 @@ def _is_empty(event: Any) -> bool:
 
 
 def _server_class(
-    original: type[_http1.Http1Server], head_limit: Callable[[], int]
+    original: type[_http1.Http1Server],
+    head_limit: Callable[[], int],
+    is_draining: Callable[[], bool],
 ) -> type[_http1.Http1Server]:
     class Http1Server(original):  # type: ignore[misc, valid-type]
         def read_headers(self, event: Any) -> CommandGenerator[None]:
@@ -168,6 +175,11 @@ def _server_class(
                     self.state = self.done
                     return
             yield from super().read_headers(event)
+
+        def send(self, event: Any) -> CommandGenerator[None]:
+            if isinstance(event, ResponseHeaders) and is_draining():
+                event.response.headers["Connection"] = "close"
+            yield from super().send(event)
 
     return Http1Server
 

@@ -26,6 +26,7 @@ from mitmproxy.tls import TlsData
 from . import (
     answering,
     decision,
+    drain,
     gate,
     health_service,
     local_replies,
@@ -40,6 +41,7 @@ from . import (
 from .answering import RefusedError
 from .decision import FAILED
 from .rewrite import Origin
+from .rules import Drain
 from .rules_file import DEFAULT_PATH, RulesError
 from .settings import Settings
 
@@ -56,6 +58,7 @@ class MlflowProxy:
         self.settings: Settings | None = None
         """What is in force for new flows."""
         self.health = health_service.HealthService()
+        self.drain = drain.Drain()
         self.time_limits = time_limits.TimeLimits()
         self._begun: WeakKeyDictionary[http.HTTPFlow, Settings] = WeakKeyDictionary()
         """What was in force when a flow began: no flow sees half of a change."""
@@ -81,7 +84,9 @@ class MlflowProxy:
             "Serve artifacts (true or false). Overrides the environment variable "
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
-        self._uninstall = local_replies.install(self.own_reply, self.let_go, self._head_limit)
+        self._uninstall = local_replies.install(
+            self.own_reply, self.let_go, self._head_limit, lambda: self.drain.begun
+        )
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:
@@ -119,8 +124,9 @@ class MlflowProxy:
             logger.warning("the rules were read again: %s", _rules_path())
 
     def running(self) -> None:
-        """Watch the rules; say so when everybody may address the proxy by any name."""
+        """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
+        self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
         proxyserver = ctx.master.addons.get("proxyserver")
         addresses = [address[0] for address in proxyserver.listen_addrs()] if proxyserver else []
         open_to = [host for host in addresses if not _is_loopback(host)]
@@ -144,6 +150,7 @@ class MlflowProxy:
         proxyserver = ctx.master.addons.get("proxyserver")
         wide_reads.widen(proxyserver, client, client)
         self.time_limits.connections = proxyserver.connections
+        self.drain.connected(client)
 
     def client_disconnected(self, client: Client) -> None:
         """Nobody will ask any more."""
@@ -273,8 +280,10 @@ class MlflowProxy:
 
     async def _answer_health(self, flow: http.HTTPFlow, in_force: Settings, path: str) -> None:
         listener = Origin("http", *flow.client_conn.sockname[:2]).url
+        config, draining = in_force.rules.health, self.drain.begun
         try:
-            answering.answer(flow, await self.health.answer(path, listener, in_force.rules.health))
+            reply = await self.health.answer(path, listener, config, draining=draining)
+            answering.answer(flow, reply)
         except Exception:
             self._fail_closed(flow)
 

@@ -271,6 +271,17 @@ class Limits(_Model):
     )
 
 
+class Drain(_Model):
+    """How the proxy ends upon SIGTERM."""
+
+    grace: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=10, description="Seconds for which it serves on, while /readyz answers 503."
+    )
+    timeout: Annotated[float, Field(ge=0, le=86400)] = Field(
+        default=60, description="Seconds after that for what is in flight."
+    )
+
+
 class Probe(_Model):
     """A request that tells whether a part of the registry works for clients."""
 
@@ -329,6 +340,7 @@ class Rules(_Model):
     errors: Errors = Errors()
     streaming: Streaming = Streaming()
     limits: Limits = Limits()
+    drain: Drain = Drain()
     health: Health = Health()
 
     @field_validator("rewrites")

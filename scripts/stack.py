@@ -40,9 +40,16 @@ class Server:
     """
 
     def __init__(
-        self, command: Sequence[str | Path], *, url: str, log: Path, env: Mapping[str, str] = {}
+        self,
+        command: Sequence[str | Path],
+        *,
+        url: str,
+        log: Path,
+        env: Mapping[str, str] = {},
+        stop_signal: int = signal.SIGTERM,
     ) -> None:
         self.url = url
+        self.stop_signal = stop_signal
         self.log = log
         self.command = [str(part) for part in command]
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -99,9 +106,9 @@ class Server:
             return False
         return True
 
-    def stop(self, sig: int = signal.SIGTERM, *, seconds: float = 10) -> int:
+    def stop(self, *, seconds: float = 10) -> int:
         """End it and all that it started; returns its exit code."""
-        self._signal_group(sig)
+        self._signal_group(self.stop_signal)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         # Children may outlive it; a group that is gone already is fine.
@@ -212,7 +219,9 @@ def proxy(
     command: list[str | Path] = [Path(sys.executable).parent / program]
     command += ["--mode", f"reverse:{upstream}", "--listen-host", host, "--listen-port", str(port)]
     command += [*before, "-s", MAIN, "--set", f"mlflow_rules={rules}", *options]
-    return Server(command, url=f"http://{host}:{port}", log=log, env=env)
+    # Upon SIGTERM it would wait for load balancers and transfers.
+    url = f"http://{host}:{port}"
+    return Server(command, url=url, log=log, env=env, stop_signal=signal.SIGINT)
 
 
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:

@@ -118,7 +118,7 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
             "x: 1",
             "f:1: x: unknown key; expected one of "
             "upstream, mounts, allowed_hosts, rewrites, origins, artifacts, errors, "
-            "streaming, limits, health",
+            "streaming, limits, drain, health",
         ),
         (
             "upstream:\n  external_hosts:\n    - https://registry.example/",

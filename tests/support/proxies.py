@@ -18,6 +18,7 @@ def running_proxy(
     external: tuple[str, ...] = ("127.0.0.1",),
     options: tuple[str, ...] = (),
     env: Mapping[str, str] = {},
+    port: int | None = None,
     **changes: Any,
 ) -> Iterator[stack.Server]:
     """A mitmdump with the addon, in whose log nothing may go wrong.
@@ -28,10 +29,12 @@ def running_proxy(
         external: hosts that count as external.
         options: further options of mitmdump.
         env: environment variables to set.
+        port: 127.0.0.1 port; a free one by default.
         changes: sections of the rules to change.
     """
     rules = stack.write_rules(folder / "rules.yaml", external=external, **changes)
-    with stack.proxy(url, rules, log=folder / "log", options=options, env=env) as server:
+    log = folder / "log"
+    with stack.proxy(url, rules, log=log, options=options, env=env, port=port) as server:
         yield server.wait("/livez")
         # Read before the end: Python 3.11 reports connections that a shutdown cuts as errors.
         text = server.text()

@@ -1,0 +1,126 @@
+"""Ending without losing a request: what SIGTERM begins.
+
+mitmproxy ends at once, and cuts what is in flight
+(https://github.com/mitmproxy/mitmproxy/issues/3895). Here it goes in three steps:
+
+1. /readyz answers 503, and answers ask clients to close their connections. Whoever comes is served:
+   load balancers need some time to notice.
+2. After that grace the listeners close, and with them the connections that wait for a request.
+3. What is in flight ends, or a deadline ends it; then mitmproxy stops, with exit code 0.
+
+A second SIGTERM stops at once, and so does Ctrl-C at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+from mitmproxy import ctx
+from mitmproxy.connection import Client
+from mitmproxy.proxy.layers.http import HttpLayer
+from mitmproxy.proxy.layers.http._http1 import Http1Server
+
+from . import rules
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 0.1
+"""Seconds between two looks at what is left."""
+
+QUIET = 0.5
+"""Seconds without any event after which a client is not about to send a request."""
+
+
+class Drain:
+    """Whether the proxy is about to end, and what it waits for."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
+        """Of all clients; they outlive mitmproxy's own records until their last byte is written."""
+        self._task: asyncio.Task[None] | None = None
+
+    def upon_sigterm(self, limits: Callable[[], rules.Drain]) -> None:
+        """Take the place of mitmproxy's own handler of the signal.
+
+        Args:
+            limits: tells how long to wait, at the time of the signal.
+        """
+
+        def begin() -> None:
+            if self.begun:
+                ctx.master.shutdown()
+            else:
+                self.begun = True
+                self._task = asyncio.create_task(self._run(limits()))
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
+
+    def connected(self, client: Client) -> None:
+        """A client has connected."""
+        handler = _handlers().get(client.id)
+        writer = handler.transports[client].writer if handler else None
+        if isinstance(writer, asyncio.StreamWriter):
+            self._transports.add(writer.transport)
+
+    async def _run(self, limits: rules.Drain) -> None:
+        logger.warning(
+            "draining: %g seconds of grace, then up to %g for what is in flight",
+            limits.grace,
+            limits.timeout,
+        )
+        try:
+            await asyncio.sleep(limits.grace)
+            ctx.options.update(server=False)
+            async with asyncio.timeout(limits.timeout):
+                await asyncio.sleep(INTERVAL)  # Who was let in last has no record yet.
+                while self._in_flight():
+                    await asyncio.sleep(INTERVAL)
+            logger.warning("drained")
+        except TimeoutError:
+            handlers = [*_handlers().values()]
+            logger.warning("the time to drain is over: %d connection(s) are cut", len(handlers))
+            for handler in handlers:
+                _close(handler)
+            await asyncio.sleep(INTERVAL)
+        finally:
+            ctx.master.shutdown()
+
+    def _in_flight(self) -> bool:
+        """Close the connections that wait for a request; tell whether there are any others."""
+        handlers = [*_handlers().values()]
+        for handler in handlers:
+            if not _in_use(handler):
+                _close(handler)
+        return bool(handlers or any(t.get_write_buffer_size() for t in self._transports))
+
+
+def _handlers() -> dict[Any, Any]:
+    proxyserver = ctx.master.addons.get("proxyserver")
+    return proxyserver.connections if proxyserver else {}
+
+
+def _close(handler: Any) -> None:
+    """Close a client's connection as mitmproxy does it in `on_timeout`."""
+    if (io := handler.transports.get(handler.client)) is not None:
+        io.handler.cancel("drained")
+
+
+def _in_use(handler: Any) -> bool:
+    """Tell whether a client has begun a request, or may just be about to."""
+    if time.time() - handler.timeout_watchdog.last_activity < QUIET:
+        return True
+    for layer in handler.layer.context.layers:
+        if isinstance(layer, HttpLayer):
+            connection = layer.connections.get(handler.client)
+            at_work = isinstance(connection, Http1Server) and (
+                connection.request is not None or bool(connection.buf)
+            )
+            return bool(layer.streams) or at_work
+    return False
