@@ -22,10 +22,13 @@ from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
+from addon.drain import QUIET
+
 API = "/api/2.0/mlflow/experiments/search"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 FOR_EVER = {"grace": 3600, "timeout": 3600}
 MIB = 2**20
+LONGER_THAN_QUIET = 2 * QUIET
 
 
 def terminate(proxy: stack.Server) -> None:
@@ -106,15 +109,26 @@ def test_nothing_to_wait_for(scripted: Upstream, start_proxy: StartProxy, connec
     silent.close()
 
 
-def test_idle_http2(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
-    """Nor do those of HTTP/2."""
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_http2(
+    scripted: Upstream, start_proxy: StartProxy, tmp_path: Path, in_flight: bool
+) -> None:
+    """The same for a connection of HTTP/2: it ends when nothing is left to be done on it."""
     scripted.answer = OK
     options = ("--set", f"confdir={tmp_path}")
     proxy = start_proxy(scripted.url, options=options, drain={"grace": 0, "timeout": 3600})
     with http2(tmp_path / "mitmproxy-ca-cert.pem") as session:
         url = proxy.url.replace("http://127.0.0.1", "https://localhost")
         assert session.get(url + API).http_version == "HTTP/2"
-        terminate(proxy)
+        if in_flight:
+            scripted.answer = gate = Gate(bytes(MIB))
+            with session.stream("GET", url + FILE) as answer:
+                terminate(proxy)
+                time.sleep(LONGER_THAN_QUIET)
+                gate.open.set()
+                assert len(answer.read()) == MIB
+        else:
+            terminate(proxy)
         assert ended(proxy) == 0
 
 
@@ -144,6 +158,7 @@ def test_a_download(scripted: Upstream, start_proxy: StartProxy, connection: Kep
     begin = answer.read(1000)
     terminate(proxy)
     eventually(lambda: refuses(proxy))
+    time.sleep(LONGER_THAN_QUIET)
     gate.open.set()
     rest = b""
     while block := answer.read(MIB):
@@ -224,6 +239,7 @@ def test_a_refused_upload(scripted: Upstream, start_proxy: StartProxy, connectio
     eventually(lambda: "answered 503" in proxy.text())
     terminate(proxy)
     eventually(lambda: refuses(proxy))
+    time.sleep(LONGER_THAN_QUIET)
     client.send(b"x" * 3 * MIB)
     assert client.getresponse().status == 503
     assert ended(proxy) == 0
