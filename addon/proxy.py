@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.addons.view import View
 from mitmproxy.connection import Client
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
@@ -27,6 +28,7 @@ from . import (
     answering,
     decision,
     drain,
+    flow_ring,
     gate,
     health_service,
     local_replies,
@@ -64,6 +66,9 @@ class MlflowProxy:
         """What was in force when a flow began: no flow sees half of a change."""
         self._active: set[str] = set()
         """Ids of the flows that are being served."""
+        self._keep_flows = flow_ring.DEFAULT
+        self._view: View | None = None
+        """Where mitmweb and mitmproxy keep flows."""
         self._signature: reload.Signature = None
         self._watch: asyncio.Task[None] | None = None
         self._uninstall: Callable[[], None] | None = None
@@ -84,6 +89,12 @@ class MlflowProxy:
             "Serve artifacts (true or false). Overrides the environment variable "
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
+        loader.add_option(
+            "mlflow_keep_flows",
+            int,
+            flow_ring.DEFAULT,
+            "Flows that mitmweb keeps; the oldest that are not marked give way. 0 keeps all.",
+        )
         self._uninstall = local_replies.install(
             self.own_reply, self.let_go, self._head_limit, lambda: self.drain.begun
         )
@@ -96,7 +107,9 @@ class MlflowProxy:
             ctx.options.update(connection_strategy="lazy", confdir=ctx.options.confdir)
 
     def configure(self, updated: set[str]) -> None:
-        """Read the rules when an option of ours has changed."""
+        """Read what has changed of our options."""
+        if "mlflow_keep_flows" in updated:
+            self._keep_flows = ctx.options.mlflow_keep_flows
         if not updated & {"mlflow_rules", "mlflow_serve_artifacts"}:
             return
         self._signature = reload.signature(_rules_path())
@@ -126,6 +139,7 @@ class MlflowProxy:
     def running(self) -> None:
         """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
+        self._view = ctx.master.addons.get("view")
         self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
         proxyserver = ctx.master.addons.get("proxyserver")
         addresses = [address[0] for address in proxyserver.listen_addrs()] if proxyserver else []
@@ -307,6 +321,8 @@ class MlflowProxy:
     def _ended(self, flow: http.HTTPFlow) -> None:
         self.time_limits.forget(flow.id)
         self._active.discard(flow.id)
+        if self._view is not None:
+            flow_ring.trim(self._view, self._keep_flows)
 
     def _head_limit(self) -> int:
         return self.settings.rules.limits.request_head if self.settings else 0

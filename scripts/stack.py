@@ -224,6 +224,13 @@ def proxy(
     return Server(command, url=url, log=log, env=env, stop_signal=signal.SIGINT)
 
 
+def _binary(name: str) -> str:
+    made = subprocess.run(
+        [ROOT / "scripts" / "setup-server.sh", name], check=True, stdout=subprocess.PIPE
+    )
+    return made.stdout.decode().strip()
+
+
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:
     """Start nginx.
 
@@ -233,7 +240,6 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
         top: what stands before the http block.
         port: 127.0.0.1 port; a free one by default.
     """
-    made = subprocess.run([ROOT / "scripts" / "setup-nginx.sh"], check=True, stdout=subprocess.PIPE)
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -245,11 +251,29 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
         f"{top}\nevents {{}}\nhttp {{\n  access_log off; client_max_body_size 0;\n"
         f"{temporary}\n{servers.replace('PORT', str(port))}\n}}\n"
     )
-    command: list[str | Path] = [
-        made.stdout.decode().strip(),
-        "-c",
-        folder / "nginx.conf",
-        "-p",
-        folder,
-    ]
+    command = [_binary("nginx"), "-c", folder / "nginx.conf", "-p", folder]
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "nginx.log")
+
+
+def haproxy(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
+    """Start HAProxy in front of servers, each of which it asks at /readyz.
+
+    Args:
+        folder: for its configuration and log.
+        servers: among which requests are shared out.
+        check: how often, and how many answers count: "inter 300 fall 2 rise 1".
+    """
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"  server s{number} {server.url.removeprefix('http://')} check {check}"
+        for number, server in enumerate(servers)
+    ]
+    (folder / "haproxy.cfg").write_text(
+        "defaults\n  mode http\n"
+        "  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 10s\n"
+        f"frontend clients\n  bind 127.0.0.1:{port}\n  default_backend proxies\n"
+        "backend proxies\n  option httpchk GET /readyz\n" + "\n".join(lines) + "\n"
+    )
+    command = [_binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+    return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Prints the path of nginx or haproxy, for tests and benchmarks: the one on PATH, else one unpacked
+# from Debian packages into .run/, so that nothing is installed and no service is started.
+#
+#   scripts/setup-server.sh nginx|haproxy
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/scripts/lib.sh"
+
+name=${1:?usage: scripts/setup-server.sh nginx|haproxy}
+if found=$(PATH=$PATH:/usr/sbin command -v "$name"); then
+    echo "$found"
+    exit
+fi
+folder=$root/.run/$name
+
+# The package and those of its libraries that this machine lacks.
+packages() {
+    echo "$name"
+    apt-cache depends --recurse --no-{recommends,suggests,conflicts,breaks,replaces,enhances} "$name" |
+        grep -E '^lib[a-z0-9.+-]+$' | sort -u |
+        while read -r library; do
+            if ! dpkg-query -W -f '${Status}' "$library" 2>/dev/null | grep -q ' installed'; then
+                # Virtual packages have no version.
+                if apt-cache show "$library" >/dev/null 2>&1; then echo "$library"; fi
+            fi
+        done
+}
+
+fetch() {
+    local downloads names package
+    downloads=$(mktemp -d)
+    mapfile -t names < <(packages)
+    (cd "$downloads" && apt-get download "${names[@]}") || return 1
+    rm -rf "$folder"
+    for package in "$downloads"/*.deb; do dpkg -x "$package" "$folder"; done
+    rm -rf "$downloads"
+    {
+        echo '#!/bin/sh'
+        echo "export LD_LIBRARY_PATH='$folder/usr/lib/$(uname -m)-linux-gnu'"
+        echo "exec '$folder/usr/sbin/$name' \"\$@\""
+    } >"$folder/$name"
+    chmod +x "$folder/$name"
+}
+
+if [[ ! -x $folder/$name ]]; then
+    mkdir -p "$root/.run"
+    # A fresh machine has no package lists yet; updating them needs root.
+    working "Fetching $name ..." fetch ||
+        { working "Updating the package lists ..." apt-get update && working "Fetching $name ..." fetch; }
+fi
+echo "$folder/$name"

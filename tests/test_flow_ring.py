@@ -1,0 +1,45 @@
+"""Which flows mitmweb forgets."""
+
+from __future__ import annotations
+
+import pytest
+from mitmproxy import http
+from mitmproxy.addons.view import View
+from mitmproxy.test import taddons, tflow
+
+from addon import flow_ring
+
+
+def flows(count: int) -> list[http.HTTPFlow]:
+    """Flows that have ended, the oldest first."""
+    made = [tflow.tflow(resp=True) for _ in range(count)]
+    for number, flow in enumerate(made):
+        flow.timestamp_created = flow.request.timestamp_start = float(number)
+        flow.live = False
+    return made
+
+
+@pytest.mark.parametrize(
+    ("held", "most", "left"), [(10, 10, 10), (11, 10, 9), (30, 10, 9), (30, 0, 30), (3, 1, 0)]
+)
+def test_the_oldest_give_way(held: int, most: int, left: int) -> None:
+    """Down to a little less than allowed, so that it is not done for each flow."""
+    view = View()
+    with taddons.context(view):
+        all_flows = flows(held)
+        view.add(all_flows)
+        flow_ring.trim(view, most)
+        assert [*view] == all_flows[held - left :]
+
+
+def test_what_stays() -> None:
+    """What somebody has marked, and what is still going on."""
+    view = View()
+    with taddons.context(view):
+        all_flows = flows(20)
+        all_flows[0].marked = ":default:"
+        all_flows[1].live = True
+        view.add(all_flows)
+        flow_ring.trim(view, 10)
+        assert [*view] == [*all_flows[:2], *all_flows[13:]]
+        assert all_flows[1].error is None
