@@ -251,8 +251,28 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
         f"{top}\nevents {{}}\nhttp {{\n  access_log off; client_max_body_size 0;\n"
         f"{temporary}\n{servers.replace('PORT', str(port))}\n}}\n"
     )
-    command = [_binary("nginx"), "-c", folder / "nginx.conf", "-p", folder]
+    command: list[str | Path] = [_binary("nginx"), "-c", folder / "nginx.conf", "-p", folder]
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "nginx.log")
+
+
+EXTERNAL = """
+  upstream mlflow { server UPSTREAM; keepalive 16; }
+  server {
+    listen 127.0.0.1:PORT;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_buffering off;
+    proxy_request_buffering off;
+    location /api/ { return 404; }
+    location / { proxy_pass http://mlflow; }
+  }
+"""
+
+
+def external(folder: Path, upstream: str, *, port: int | None = None) -> Server:
+    """Start nginx as an external registry: MLflow behind it, and an HTML 404 for /api/."""
+    return nginx(folder, EXTERNAL.replace("UPSTREAM", upstream.removeprefix("http://")), port=port)
 
 
 def haproxy(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
@@ -275,5 +295,5 @@ def haproxy(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
         f"frontend clients\n  bind 127.0.0.1:{port}\n  default_backend proxies\n"
         "backend proxies\n  option httpchk GET /readyz\n" + "\n".join(lines) + "\n"
     )
-    command = [_binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+    command: list[str | Path] = [_binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")

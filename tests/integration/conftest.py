@@ -23,20 +23,6 @@ from support.upstream import Upstream
 
 from addon import gate
 
-EXTERNAL = """
-  upstream mlflow { server UPSTREAM; keepalive 16; }
-  server {
-    listen 127.0.0.1:PORT;
-    proxy_http_version 1.1;
-    proxy_set_header Connection "";
-    proxy_set_header Host $http_host;
-    proxy_buffering off;
-    proxy_request_buffering off;
-    location /api/ { return 404; }
-    location / { proxy_pass http://mlflow; }
-  }
-"""
-
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> None:
@@ -58,8 +44,7 @@ def external_registry(
     mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[stack.Server]:
     """nginx in front of MLflow, which answers /api/ with its own HTML 404."""
-    servers = EXTERNAL.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
-    with stack.nginx(tmp_path_factory.mktemp("nginx"), servers) as server:
+    with stack.external(tmp_path_factory.mktemp("nginx"), mlflow_server.url) as server:
         yield server.wait("/health")
 
 

@@ -17,8 +17,8 @@ def test_it_keeps_so_many_flows(scripted: Upstream, tmp_path: Path) -> None:
     """The last ones, and memory does not grow with the rest."""
     scripted.answer = OK
     rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
-    options = ("--set", "web_open_browser=false", "--set", "mlflow_keep_flows=20")
-    options += ("--set", f"web_port={stack.free_port()}")
+    settings = ("web_open_browser=false", f"web_port={stack.free_port()}", "mlflow_keep_flows=20")
+    options = [part for setting in settings for part in ("--set", setting)]
     log = tmp_path / "log"
     with stack.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
         proxy.wait("/livez")
