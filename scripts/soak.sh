@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Puts load on real servers (MLflow, nginx as the external registry, two proxies behind HAProxy),
+# makes things go wrong, and counts what was lost. Exits with 1 if something was that must not be.
+#
+#   scripts/soak.sh [MINUTES]                       one fault after the other, in turn (default: 5)
+#   scripts/soak.sh memory [REQUESTS] [GIB]         one proxy, whose memory must not grow
+#                                                   (default: 200000 requests, 50 GiB; 15 minutes)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+scripts/setup.sh
+if [[ ${1:-} == memory ]]; then
+    exec .venv/bin/python scripts/soak/memory.py "${@:2}"
+fi
+scripts/setup-mlflow.sh 3 >/dev/null
+exec .venv/bin/python scripts/soak/faults.py "$@"
