@@ -22,11 +22,12 @@ from mitmproxy.proxy import layers
 from mitmproxy.proxy.commands import CloseConnection, Command, SendData
 from mitmproxy.proxy.events import ConnectionClosed
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http import _events, _http1
 from mitmproxy.proxy.layers.http._events import (
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
+    RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -44,7 +45,7 @@ HOLD = "mlflow_hold"
 """Key in `flow.metadata`: so many bytes of the response body are held before `LetGo` is asked."""
 
 DROPPED = "mlflow_dropped"
-"""Key in `flow.metadata`: only the beginning of the response body was held, the rest is gone."""
+"""Key in `flow.metadata`: of the response body only what is held so far is needed."""
 
 RETRIED = "mlflow_retried"
 """Key in `flow.metadata`: the request must not be sent again, because it was, or for a reason."""
@@ -75,6 +76,9 @@ _NEEDED = (
 )
 # mitmproxy 11 has statuses in the place of an ErrorCode; these two mean that nobody is listening.
 _NO_ANSWER = (444, 499)
+_CODES: Any = getattr(_events, "ErrorCode", None)
+_CANCEL: Any = _CODES.CANCEL if _CODES else 499
+_UPSTREAM_ERROR: Any = _CODES.GENERIC_SERVER_ERROR if _CODES else 502
 
 
 class UnsupportedError(RuntimeError):
@@ -86,6 +90,7 @@ def install(
     let_go: LetGo,
     head_limit: Callable[[], int],
     is_draining: Callable[[], bool],
+    is_cut: Callable[[http.HTTPFlow], bool],
 ) -> Callable[[], None]:
     """Let mitmproxy's own answers be made by `make_reply`, and held bodies be judged by `let_go`.
 
@@ -94,6 +99,7 @@ def install(
         let_go: see `LetGo`.
         head_limit: tells how many bytes request line and headers may have.
         is_draining: tells whether answers ask clients to close their connections.
+        is_cut: tells whether the upstream's connection has ended otherwise than by its will.
 
     Returns:
         A function that undoes it.
@@ -119,7 +125,7 @@ def install(
 
     server_class = _server_class(_http1.Http1Server, head_limit, is_draining)
     setattr(layers.http, "Http1Server", server_class)  # noqa: B010
-    layers.http.HttpStream = _stream_class(original, make_reply, let_go)  # type: ignore[misc]
+    layers.http.HttpStream = _stream_class(original, make_reply, let_go, is_cut)  # type: ignore[misc]
     _http1.make_error_response = make_error_response
 
     def uninstall() -> None:
@@ -177,15 +183,36 @@ def _server_class(
             yield from super().read_headers(event)
 
         def send(self, event: Any) -> CommandGenerator[None]:
-            if isinstance(event, ResponseHeaders) and is_draining():
-                event.response.headers["Connection"] = "close"
+            if isinstance(event, ResponseHeaders):
+                if is_draining():
+                    event.response.headers["Connection"] = "close"
+                if self._ends_with_connection(event.response):
+                    # A copy: towards the upstream it has no chunks.
+                    response = event.response.copy()
+                    response.http_version = "HTTP/1.1"
+                    response.headers["Transfer-Encoding"] = "chunked"
+                    event = ResponseHeaders(event.stream_id, response, event.end_stream)
             yield from super().send(event)
+
+        def _ends_with_connection(self, response: http.Response) -> bool:
+            """Tell whether nothing but the end of the connection would end a body.
+
+            Then a client cannot tell half of it from the whole; chunks tell (RFC 9112, 8).
+            """
+            assert self.request
+            return (
+                self.request.http_version == "HTTP/1.1"
+                and http1.expected_http_body_size(self.request, response) == -1
+            )
 
     return Http1Server
 
 
 def _stream_class(
-    original: type[layers.http.HttpStream], make_reply: MakeReply, let_go: LetGo
+    original: type[layers.http.HttpStream],
+    make_reply: MakeReply,
+    let_go: LetGo,
+    is_cut: Callable[[http.HTTPFlow], bool],
 ) -> type[layers.http.HttpStream]:
     class HttpStream(original):  # type: ignore[misc, valid-type]
         def state_wait_for_request_headers(self, event: Any) -> CommandGenerator[None]:
@@ -223,19 +250,37 @@ def _stream_class(
                 yield from super().state_stream_request_body(event)
 
         def state_stream_response_body(self, event: Any) -> CommandGenerator[None]:
-            if not _is_empty(event):
+            if self._is_cut_short(event):
+                yield from self._cut()
+            elif not _is_empty(event):
                 yield from super().state_stream_response_body(event)
 
+        def _is_cut_short(self, event: Any) -> bool:
+            """Without length and chunks the end of the connection is the end of the body.
+
+            mitmproxy takes any end for it, that of a connection that was reset as well.
+            """
+            return isinstance(event, ResponseEndOfMessage) and is_cut(self.flow)
+
+        def _cut(self) -> CommandGenerator[None]:
+            message = "the connection was cut in the middle of an answer"
+            event = ResponseProtocolError(self.stream_id, message, _UPSTREAM_ERROR)
+            yield from self.handle_protocol_error(event)
+
         def state_consume_response_body(self, event: Any) -> CommandGenerator[None]:
-            metadata = self.flow.metadata
-            dropping = DROPPED in metadata
-            if dropping and isinstance(event, ResponseData):
+            if self._is_cut_short(event):
+                yield from self._cut()
                 return
-            yield from super().state_consume_response_body(event)
-            # mitmproxy's own options on body sizes may have decided otherwise meanwhile.
-            held = self.server_state == self.state_consume_response_body
-            if HOLD in metadata and held and len(self.response_body_buf) > metadata[HOLD]:
+            metadata = self.flow.metadata
+            if not (DROPPED in metadata and isinstance(event, ResponseData)):
+                yield from super().state_consume_response_body(event)
+            # Nothing is held any more at the end, or if mitmproxy's own options have decided so.
+            if self.server_state != self.state_consume_response_body:
+                return
+            if HOLD in metadata and len(self.response_body_buf) > metadata[HOLD]:
                 yield from self._judge_held_body()
+            if DROPPED in metadata:
+                yield from self._answer_without_the_rest()
 
         def _judge_held_body(self) -> CommandGenerator[None]:
             begin = bytes(self.response_body_buf)
@@ -250,6 +295,15 @@ def _stream_class(
                 self.response_body_buf.clear()
                 yield from self.start_response_stream()
                 yield from self.state_stream_response_body(ResponseData(self.stream_id, begin))
+
+        def _answer_without_the_rest(self) -> CommandGenerator[None]:
+            """Answer now: what the upstream still has to say may never end."""
+            self.flow.response.raw_content = bytes(self.response_body_buf)
+            self.response_body_buf.clear()
+            unwanted = RequestProtocolError(self.stream_id, "the rest is not needed", _CANCEL)
+            yield layers.http.SendHttp(unwanted, self.context.server)
+            yield from self._send_and_finish()
+            self.server_state = self.state_errored  # What has come meanwhile is dropped.
 
         def _may_retry(self, event: Any) -> bool:
             """Tell whether a request met a connection that the upstream had given up.

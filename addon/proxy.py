@@ -96,7 +96,11 @@ class MlflowProxy:
             "Flows that mitmweb keeps; the oldest that are not marked give way. 0 keeps all.",
         )
         self._uninstall = local_replies.install(
-            self.own_reply, self.let_go, self._head_limit, lambda: self.drain.begun
+            self.own_reply,
+            self.let_go,
+            self._head_limit,
+            lambda: self.drain.begun,
+            self.time_limits.is_cut,
         )
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from typing import Any
 
 from mitmproxy import http
@@ -68,12 +70,25 @@ class TimeLimits:
         self._arm(flow, limits.response_timeout, self._check_response, flow, limits)
 
     def receiving(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        """The head of the response is there."""
-        self._arm(flow, limits.idle_timeout, self._check_body, flow, limits.idle_timeout)
+        """The head of the response is there.
+
+        What is held on to, such as an error, does not reach the client before its end; so that has
+        to come as soon as a head has to.
+        """
+        held = flow.response is not None and flow.response.stream is False
+        end = time.monotonic() + (limits.response_timeout if held else math.inf)
+        self.stop(flow.id)
+        self._check_body(flow, limits.idle_timeout, end)
 
     def problem(self, flow: http.HTTPFlow) -> Problem | None:
         """Why a flow was ended here, if it was."""
         return self._expired.get(flow.id) or self._expired.get(flow.client_conn.id)
+
+    def is_cut(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether the upstream's connection was cut, here or by a reset."""
+        server = self._io(flow.client_conn, flow.server_conn)
+        reset = server is not None and getattr(server.reader, "broken", False)
+        return flow.id in self._expired or reset
 
     def forget(self, key: str) -> None:
         """A flow or a client has ended."""
@@ -107,15 +122,16 @@ class TimeLimits:
         else:
             self.end(flow, NO_RESPONSE)
 
-    def _check_body(self, flow: http.HTTPFlow, seconds: float) -> None:
+    def _check_body(self, flow: http.HTTPFlow, seconds: float, end: float) -> None:
         server = self._io(flow.client_conn, flow.server_conn)
         if server is None or not isinstance(server.reader, WideReader):
             return
-        waited = server.reader.waited()
-        if waited >= seconds:
+        waited, left = server.reader.waited(), end - time.monotonic()
+        if waited >= seconds or left <= 0:
             self.end(flow, NO_DATA)
         else:
-            self._arm(flow, seconds - waited, self._check_body, flow, seconds)
+            next_look = min(seconds - waited, left)
+            self._arm(flow, next_look, self._check_body, flow, seconds, end)
 
     def end(self, flow: http.HTTPFlow, problem: Problem) -> None:
         """Cut the upstream's connection of a flow, and say why."""

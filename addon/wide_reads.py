@@ -51,6 +51,8 @@ class WideReader(asyncio.StreamReader):
 
     total = 0
     """Bytes read so far."""
+    broken = False
+    """Whether the connection was reset."""
     _waiting_since: float | None = None
 
     async def read(self, n: int = -1) -> bytes:
@@ -58,6 +60,9 @@ class WideReader(asyncio.StreamReader):
         self._waiting_since = time.monotonic()
         try:
             data = await super().read(READ_SIZE if n > 0 else n)
+        except OSError:
+            self.broken = True
+            raise
         finally:
             self._waiting_since = None
         self.total += len(data)

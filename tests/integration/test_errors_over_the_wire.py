@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support.client import Response, request
 from support.fixtures import StartProxy
 from support.upstream import Answer, Received, Upstream, response
 
+FILE = "/api/2.0/mlflow-artifacts/artifacts/x"
 API = "/mlflow/api/2.0/mlflow/experiments/nope?token=secret"
 
 
@@ -121,13 +123,61 @@ def test_broken_answers(
     assert b"secret" not in got.body
 
 
+def cut(framing: str) -> Answer:
+    """Most of a file, and then a reset."""
+    answer = response("200 OK", b"x" * 1_000_000, framing=framing)[:-1]
+
+    def send(received: Received, connection: socket.socket) -> None:
+        connection.sendall(answer)
+        reset(received, connection)
+
+    return send
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        close_after(response("200 OK", b"x" * 1_000_000)[:-1]),
+        close_after(response("200 OK", b"x" * 1_000_000, framing="chunked")[:-1]),
+        *(cut(framing) for framing in ("length", "chunked", "close")),
+    ],
+)
 def test_a_cut_download_does_not_look_complete(
-    scripted: Upstream, scripted_proxy: stack.Server
+    scripted: Upstream, scripted_proxy: stack.Server, broken: Answer
 ) -> None:
     """A streamed body that breaks off breaks the client's transfer, too."""
-    scripted.answer = close_after(response("200 OK", b"x" * 1_000_000)[:-1])
+    scripted.answer = broken
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-        request(scripted_proxy.url, "/api/2.0/mlflow-artifacts/artifacts/x")
+        request(scripted_proxy.url, FILE)
+
+
+def test_a_cut_page_without_a_length(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+    """An answer that is held and reset is none."""
+    kind = ("Content-Type", "text/html")
+    page = response("404 Not Found", b"<html>secret", kind, framing="close")
+
+    def send(received: Received, connection: socket.socket) -> None:
+        connection.sendall(page)
+        time.sleep(0.2)  # Else the reset overtakes it.
+        reset(received, connection)
+
+    scripted.answer = send
+    own_error(request(scripted_proxy.url, API))
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_a_download_without_a_length(
+    scripted: Upstream, scripted_proxy: stack.Server, version: bytes
+) -> None:
+    """It reaches the client in chunks, whose end can be told from a break; and so does the next."""
+    body = b"x" * 1_000_000
+    scripted.answer = close_after(version + response("200 OK", body, framing="close")[8:])
+    client = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=20)
+    for _ in range(2):
+        client.request("GET", FILE)
+        answer = client.getresponse()
+        assert (answer.getheader("Transfer-Encoding"), answer.read()) == ("chunked", body)
+    client.close()
 
 
 @pytest.mark.parametrize(

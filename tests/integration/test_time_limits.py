@@ -89,9 +89,10 @@ def test_half_a_document(scripted: Upstream, hasty_proxy: stack.Server) -> None:
     timed_out(got, "connection_read_timeout")
 
 
-def test_half_a_file(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_half_a_file(scripted: Upstream, hasty_proxy: stack.Server, framing: str) -> None:
     """A download that stops in the middle breaks, it does not end."""
-    scripted.answer = first(response("200 OK", b"x" * 1_000_000)[:-1], 12)
+    scripted.answer = first(response("200 OK", b"x" * 1_000_000, framing=framing)[:-1], 12)
     start = time.monotonic()
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         request(hasty_proxy.url, FILE, timeout=10)
