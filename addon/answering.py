@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPMethod
 
 from mitmproxy import http
 
-from . import bodies, decision, local_replies, replies
+from . import bodies, decision, local_replies, replies, target
 
 logger = logging.getLogger(__name__)
+
+_METHODS = frozenset(HTTPMethod)
 
 
 class RefusedError(Exception):
@@ -46,12 +49,14 @@ def request_id(flow: http.HTTPFlow | None) -> str:
 
 
 def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
-    """Log an error of the proxy's own under the id that the client sees; never a query."""
+    """Log an error of the proxy's own under the id that the client sees."""
     what = "a malformed request"
     if flow is not None:
         decided = decision.of(flow)
-        path = decided["received"] if decided else flow.request.path.partition("?")[0]
-        what = bodies.printable(f"{flow.request.method} {path}")
+        path = decided["received"] if decided else target.shown(flow.request.path)
+        # What follows a body that is longer than it says is read as a method, too.
+        method = flow.request.method if flow.request.method in _METHODS else "(other method)"
+        what = bodies.printable(f"{method} {path}")
     shown = dict(reply.headers)[replies.REQUEST_ID]
     logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, shown)
 

@@ -18,7 +18,7 @@ class Decision(TypedDict):
     """What was decided for a flow: plain values, because mitmproxy writes them to flow files."""
 
     received: str
-    """Path as the client sent it, without the query."""
+    """Path as the client sent it, as it may be shown (see `target.shown`)."""
     sent: str
     """Path and query that go upstream."""
     mount: str

@@ -59,7 +59,7 @@ class Asked:
 
     method: str
     received: str
-    """The path as the client sent it, without the query."""
+    """The path as the client sent it, as it may be shown (see `target.shown`)."""
     paths: Sequence[str]
     """The paths (decoded, below the mount) that it had here and upstream."""
     file: bool = False

@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import ssl
 import time
 import uuid
@@ -29,6 +30,7 @@ BODY_READ = 256 * 1024
 """Bytes of an answer that a probe reads at most."""
 
 USER_AGENT = "mlflow-proxy-probe"
+_NO_HEADER = re.compile(r"[^\x20-\x7e\xa0-\xff]")
 UNREACHABLE = (502, 503, 504)
 WRITE_CONTENT = b"mlflow-proxy-probe\n"
 
@@ -101,7 +103,7 @@ class Client:
             return Answer(response.status, response.headers.get("Content-Type", ""), content)
         except TimeoutError:
             return Answer(None, error=f"no answer within {self.timeout:g} s")
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
             return Answer(None, error=_reason(error))
         finally:
             connection.close()
@@ -118,12 +120,11 @@ def client_from_environment(
         environment: see https://mlflow.org/docs/latest/auth/ for the MLFLOW_TRACKING_* names.
 
     Raises:
-        ValueError: the URL is not an http or https one.
+        ValueError: the URL is not an http or https one, or the credentials fit no header. The text
+            repeats nothing of either.
         OSError: a certificate file cannot be read.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected a URL that starts with http:// or https://")
+    parts = _split(url)
     user = parts.username or environment.get("MLFLOW_TRACKING_USERNAME")
     password = parts.password or environment.get("MLFLOW_TRACKING_PASSWORD")
     token = environment.get("MLFLOW_TRACKING_TOKEN")
@@ -133,6 +134,10 @@ def client_from_environment(
         authorization = f"Basic {pair}"
     elif token:
         authorization = f"Bearer {token}"
+        if _NO_HEADER.search(token):
+            raise ValueError(
+                "MLFLOW_TRACKING_TOKEN: a line break, or another character that fits no header"
+            )
     tls = None
     if parts.scheme == "https":
         tls = ssl.create_default_context(
@@ -283,8 +288,22 @@ def _error_code(answer: Answer) -> str:
 
 
 def _reason(error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"no connection: {reason}" if isinstance(error, OSError) else f"no answer: {reason}"
+    if isinstance(error, OSError):
+        return f"no connection: {error.strerror or error or type(error).__name__}"
+    # The text of such an error is what the server has sent.
+    return f"no answer: {type(error).__name__}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises ValueError for a false one)
+    except ValueError:
+        # The text of that error repeats what stands there: the password, if it has a slash in it.
+        raise ValueError("not a valid URL; is a / or an @ in the password not encoded?") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected a URL that starts with http:// or https://")
+    return parts
 
 
 def _without_credentials(parts: SplitResult) -> str:

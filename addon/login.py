@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from . import bodies
 from .errors import Answer, Converted
 from .rules import Login
-from .target import fold
+from .target import fold, shown
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -114,7 +114,7 @@ def redirect_place(
     known = any(pattern.search(target) for pattern in rules.redirects)
     if not known and (file or is_api(path.removeprefix(base_path))):
         return None
-    return bodies.capped(f"{parts.scheme}://{host}{port}{parts.path}", _PLACE_LIMIT)
+    return bodies.capped(f"{parts.scheme}://{host}{port}{shown(parts.path)}", _PLACE_LIMIT)
 
 
 def convert_redirect(status: int, place: str, rules: Login) -> Converted:

@@ -33,7 +33,7 @@ def read(flow: http.HTTPFlow, settings: Settings) -> targets.Target:
         mounts = (base_path, "") if base_path else ("",)
     target = targets.read(request.path, mounts)
     flow.metadata[decision.DECISION] = Decision(
-        received=before["received"] if before else request.path.partition("?")[0],
+        received=before["received"] if before else targets.shown(request.path),
         sent=request.path,
         mount=before["mount"] if before else target.mount if target else "",
         rule=None,

@@ -32,6 +32,7 @@ from . import (
     gate,
     health_service,
     local_replies,
+    log_guard,
     on_request,
     on_response,
     reload,
@@ -102,6 +103,7 @@ class MlflowProxy:
             lambda: self.drain.begun,
             self.time_limits.is_cut,
         )
+        log_guard.install()
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:

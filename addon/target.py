@@ -17,6 +17,8 @@ from urllib.parse import unquote
 _TOKEN = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^%]+|%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NESTED = re.compile(r"%(?:25)+")
+_QUERY = re.compile(r"(?:[?#]|%(?:25)*(?:3[Ff]|23)).*", re.DOTALL)
+_PARAMETERS = re.compile(r"(?:;|%(?:25)*3[Bb])[^/]*")
 _NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
 
 
@@ -102,6 +104,14 @@ def fold(path: str) -> str:
         elif segment not in ("", "."):
             segments.append(segment)
     return "/" + "/".join(segments)
+
+
+def shown(path_and_query: str) -> str:
+    """A target as logs and messages may show it: without query, fragment and path parameters.
+
+    All three may hold a token, also where somebody has encoded their marks by mistake.
+    """
+    return _PARAMETERS.sub("", _QUERY.sub("", path_and_query))
 
 
 def _decode(raw: str) -> tuple[str, tuple[int, ...] | None]:

@@ -21,12 +21,14 @@ FUNCTIONS = [
 ]
 
 armed = ""
+asked: object = None
 
 
 def failing(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:
         if armed == name:
-            raise RuntimeError(f"injected into {name}")
+            # With all that it could repeat.
+            raise RuntimeError(f"injected into {name}: {arguments!r} {named!r} {asked!r}")
         return function(*arguments, **named)
 
     return call
@@ -40,8 +42,8 @@ def load(_: object) -> None:
 
 
 def arm(flow: http.HTTPFlow) -> None:
-    global armed
-    armed = flow.request.headers.get("X-Fault", "")
+    global armed, asked
+    armed, asked = flow.request.headers.get("X-Fault", ""), flow.request.headers.fields
 
 
 # What mitmproxy does by itself between two hooks belongs to the flow of the last one.

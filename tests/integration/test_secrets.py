@@ -1,0 +1,254 @@
+"""Secrets appear in no log, no error body and no health document, wherever a peer puts them.
+
+Each place where a client or an upstream can put a secret gets a word of its own (`$place`, see
+`canaries`), and every outcome that a request can have is provoked. A new place where the proxy
+tells something to others belongs into `PUBLISHED`.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h2.config
+import h2.connection
+import pytest
+import stack
+from support import faults
+from support.canaries import Canaries
+from support.client import request
+from support.upstream import Answer, Received, Upstream, silent
+from support.waiting import eventually
+
+RUN_SH = (stack.ROOT / "scripts" / "run.sh").read_text(encoding="utf-8")
+QUIET = re.findall(r"--set (\w+=\w+)", RUN_SH)
+
+PUBLISHED: dict[str, Callable[[stack.Server], str]] = {
+    "log": stack.Server.text,
+    **{
+        path: lambda proxy, path=path: str(request(proxy.url, path))  # type: ignore[misc]
+        for path in ("/livez", "/readyz", "/health/mlflow", "/health/mlflow/detailed")
+    },
+}
+"""What the proxy tells others than the client."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running proxy, the upstream behind it, and the words that were sent through both."""
+
+    server: stack.Server
+    upstream: Upstream
+    words: Canaries
+    lines: bool
+    """Whether mitmproxy's lines of the level info are in its log."""
+
+    def send(self, template: str, *, tls: ssl.SSLContext | None = None, cut: bool = False) -> bytes:
+        """Send bytes, and read what comes back until the proxy closes."""
+        with self.connect() as connection:
+            connection.sendall(self.words.put(template))
+            if cut:
+                connection.shutdown(socket.SHUT_WR)
+            return read_all(connection)
+
+    def connect(self) -> socket.socket:
+        """Connect to the proxy."""
+        address = ("127.0.0.1", int(self.server.url.rpartition(":")[2]))
+        return socket.create_connection(address, timeout=20)
+
+    def logs(self, line: str) -> None:
+        """Wait for a line of the level info, and check that the log holds no more than it may."""
+        if self.lines:
+            eventually(lambda: line in self.server.text())
+        assert not self.words.found(self.server.text())
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """All that comes; a reset ends it like a close."""
+    data = b""
+    try:
+        while block := connection.recv(65536):
+            data += block
+    except ConnectionResetError:
+        pass
+    return data
+
+
+@pytest.fixture(scope="module", params=["run.sh", "info"])
+def proxy(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy that refuses as much as it can; with run.sh's options, and with mitmproxy's lines."""
+    assert QUIET == ["flow_detail=0", "termlog_verbosity=warn"]
+    lines = request.param == "info"
+    folder = tmp_path_factory.mktemp(request.param)
+    rules = stack.write_rules(
+        folder / "rules.yaml",
+        external=["127.0.0.1"],
+        artifacts={"write": False},
+        allowed_hosts=["127.0.0.1", "localhost"],
+        limits={"api_body": 1000},
+        upstream={"external_hosts": ["127.0.0.1"], "response_timeout": 2},
+    )
+    options = [part for option in QUIET[: 1 if lines else 2] for part in ("--set", option)]
+    words = Canaries()
+    with (
+        Upstream() as upstream,
+        stack.proxy(
+            upstream.url,
+            rules,
+            log=folder / "log",
+            before=["-s", Path(faults.__file__)],
+            options=[*options, "--set", f"confdir={folder}"],
+            env={"MLFLOW_TRACKING_TOKEN": words.put("$environment").decode()},
+        ) as server,
+    ):
+        yield Proxy(server.wait("/livez"), upstream, words, lines)
+        for place, read in PUBLISHED.items():
+            assert not words.found(read(server)), place
+        server.stop()
+        assert not words.found(server.text())
+
+
+HEADERS = """\
+Authorization: Bearer $bearer\r
+Authorization: Basic $(user:$basic)\r
+Proxy-Authorization: Basic $(user:$proxy_basic)\r
+Cookie: session=$cookie\r
+X-Api-Key: $api_key\r
+X-$header_name: 1\r
+X-Forwarded-For: $forwarded\r
+X-Request-Id: $unfit_id with a space\r
+Referer: https://user:$referer_user@x.example/?code=$referer\r
+User-Agent: $agent\r
+Accept: $accept\r
+Connection: close\r
+"""
+QUERY = "?token=$query&X-Amz-Signature=$signature"
+API = "/mlflow/api/2.0/mlflow/runs/get;jsessionid=$parameter" + QUERY
+MATRIX = "/mlflow/api/2.0;session=$matrix/mlflow/runs/get" + QUERY
+ENCODED = "/mlflow/api/2.0/mlflow/runs%3Btoken=$encoded_parameter/get%3Ftoken=$encoded_query"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin" + QUERY
+HOST = "Host: 127.0.0.1\r\n"
+
+
+def sized(body: str, *, chunked: bool = False) -> str:
+    """A body behind the end of its head."""
+    length = len(Canaries().put(body))
+    if chunked:
+        return f"Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
+    return f"Content-Length: {length}\r\n\r\n{body}"
+
+
+ANSWER_HEADERS = "Set-Cookie: s=$set_cookie\r\nX-Token: $token\r\nConnection: close\r\n"
+PAGE = "<title>Sign in</title><p>$page</p>"
+OK = f"HTTP/1.1 200 OK\r\n{ANSWER_HEADERS}Content-Length: 2\r\n\r\n{{}}"
+
+
+def answer(status: str, body: str, *headers: str) -> str:
+    lines = "".join(f"{header}\r\n" for header in headers)
+    return f"HTTP/1.1 {status}\r\n{ANSWER_HEADERS}{lines}\r\n{body}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A request with words wherever a client can put them, and what becomes of it."""
+
+    status: int
+    target: str = API
+    method: str = "GET"
+    headers: str = f"{HOST}X-HTTP-Method-Override: $override\r\n"
+    body: str = "\r\n"
+    answer: str | Answer = OK
+    says: str = ""
+    """What its answer has in it."""
+
+
+def reset(_: Received, connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+LOGIN = "Location: https://u:$idp_user@idp.example/auth;s=$idp_parameter?code=$code#$idp_fragment"
+
+OUTCOMES = {
+    "passes": Outcome(200),
+    "streams": Outcome(200, FILE, headers=HOST),
+    "is posted": Outcome(200, method="POST", body=sized('{"token": "$json"}')),
+    "is queried": Outcome(200, "/graphql", "POST", body=sized('{"query": "{a(b: \\"$field\\")}"}')),
+    "not found": Outcome(404, answer=answer("404 Not Found", ""), says="not found"),
+    "not found, matrix": Outcome(404, MATRIX, answer=answer("404 Not Found", "")),
+    "not found, encoded": Outcome(404, ENCODED, answer=answer("404 Not Found", "")),
+    "fails": Outcome(500, answer=answer("500 Oops", "down")),
+    "login page": Outcome(401, answer=answer("200 OK", PAGE), says="ask for a login"),
+    "login page, encoded": Outcome(401, ENCODED, answer=answer("200 OK", PAGE)),
+    "login redirect": Outcome(401, answer=answer("302 Found", "", LOGIN), says="idp.example/auth"),
+    "switched off": Outcome(503, FILE, "PUT", body=sized("password=$form"), says="DISABLED"),
+    "ambiguous": Outcome(400, f"{API}#$fragment", says="a fragment"),
+    "ambiguous path": Outcome(400, "/api/2.0/mlflow/x#$path_fragment", says="a fragment"),
+    "foreign origin": Outcome(
+        403, method="POST", headers=f"{HOST}Origin: https://$origin.example\r\n", says="web pages"
+    ),
+    "foreign host": Outcome(403, headers="Host: u:$host_user@$host.example\r\n", says="that Host"),
+    "absolute form": Outcome(200, "http://$authority.example" + API),
+    "user info": Outcome(400, "http://u:$user_info@127.0.0.1" + API),
+    "too large": Outcome(413, method="POST", body=sized("$large" * 100)),
+    "too large, in chunks": Outcome(413, method="POST", body=sized("$chunks" * 100, chunked=True)),
+    "head too large": Outcome(431, headers=HOST + "X-Long: " + "$long" * 4000 + "\r\n"),
+    "unknown method": Outcome(502, method="$method", answer=reset),
+    "reset": Outcome(502, answer=reset, says="closed the connection"),
+    "silent": Outcome(504, answer=silent, says="did not answer in time"),
+    "garbage": Outcome(502, answer="$upstream_garbage\r\n\r\n", says="not valid HTTP"),
+    "bad status": Outcome(502, answer="HTTP/1.1 $upstream_status X\r\n\r\n", says="not valid HTTP"),
+    "cut head": Outcome(502, answer="HTTP/1.1 200 OK\r\nSet-Cookie: $upstream_cut"),
+    "no colon": Outcome(502, answer=answer("200 OK", "", "no colon $upstream_line")),
+    "bad name": Outcome(502, answer=answer("200 OK", "", "$upstream_name x: 1")),
+    "bad length": Outcome(502, answer=answer("200 OK", "", "Content-Length: $upstream_length")),
+    "bad coding": Outcome(502, answer=answer("200 OK", "", "Transfer-Encoding: $upstream_coding")),
+    "bad chunk": Outcome(
+        502, answer=answer("404 No", "$upstream_chunk\r\n", "Transfer-Encoding: chunked")
+    ),
+    "cut page": Outcome(502, answer=answer("404 No", "$upstream_page", "Content-Length: 1000")),
+    **{
+        f"fault in {name}": Outcome(500, headers=f"{HOST}X-Fault: {name}\r\n", says="Internal")
+        for name in ("target.read", "rewrite.rewrite")
+    },
+    "fault in an answer": Outcome(
+        500,
+        headers=f"{HOST}X-Fault: errors.convert\r\n",
+        answer=answer("404 Not Found", PAGE),
+        says="Internal",
+    ),
+}
+PASSING = {"passes", "streams", "is posted", "is queried", "absolute form"}
+"""Here the upstream's own document is the answer."""
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_outcomes(proxy: Proxy, name: str) -> None:
+    """Whatever becomes of a request, its words and the upstream's are told to nobody else."""
+    outcome = OUTCOMES[name]
+    told = outcome.answer
+    if isinstance(told, str):
+        sent = proxy.words.put(told)
+
+        def tell(_: Received, connection: socket.socket) -> None:
+            connection.sendall(sent)
+
+        told = tell
+    proxy.upstream.answer = told
+    line = f"{outcome.method} {outcome.target} HTTP/1.1\r\n"
+    got = proxy.send(line + outcome.headers + HEADERS + outcome.body)
+    head, _, body = got.decode("latin-1").partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {outcome.status} "), got
+    assert outcome.says in body
+    if name not in PASSING:
+        assert not proxy.words.found(body)
+    if "X-Fault" in outcome.headers:
+        assert "RuntimeError" in proxy.server.text()
+    assert not proxy.words.found(proxy.server.text())

@@ -1,0 +1,43 @@
+"""Words that stand for secrets: one for each place, so that one that is found names its place."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+
+
+class Canaries:
+    """The words of a test, and what they look like where they must not be."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, str] = {}
+
+    def put(self, template: str) -> bytes:
+        """Bytes with a word in the place of each `$name`; `$(...)` is given in Base64."""
+        text = re.sub(r"\$(\w+)", lambda name: self._word(name[1]), template)
+        text = re.sub(
+            r"\$\((.*?)\)", lambda plain: base64.b64encode(plain[1].encode()).decode(), text
+        )
+        return text.encode("latin-1")
+
+    def found(self, text: str) -> set[str]:
+        """The places whose words are in a text, as they are, in hexadecimal or in Base64."""
+        lower = text.lower()
+        return {
+            name
+            for name, word in self._words.items()
+            if word in lower
+            or word.encode().hex() in lower
+            or any(_base64(word, before) in text for before in range(3))
+        }
+
+    def _word(self, name: str) -> str:
+        # Letters and digits stand in host names, header names and JSON as they are.
+        return self._words.setdefault(name, f"canary{secrets.token_hex(6)}")
+
+
+def _base64(word: str, before: int) -> str:
+    """What the Base64 of any text has in it that holds the word after so many bytes, modulo 3."""
+    coded = base64.b64encode(b"x" * before + word.encode()).decode()
+    return coded[4 if before else 0 : -4]
