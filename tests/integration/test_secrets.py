@@ -7,6 +7,7 @@ tells something to others belongs into `PUBLISHED`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
@@ -14,15 +15,16 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h2.config
 import h2.connection
+import h2.events
 import pytest
 import stack
 from support import faults
 from support.canaries import Canaries
 from support.client import request
+from support.upstream import OK as KEPT_ALIVE
 from support.upstream import Answer, Received, Upstream, silent
 from support.waiting import eventually
 
@@ -62,11 +64,18 @@ class Proxy:
         address = ("127.0.0.1", int(self.server.url.rpartition(":")[2]))
         return socket.create_connection(address, timeout=20)
 
-    def logs(self, line: str) -> None:
-        """Wait for a line of the level info, and check that the log holds no more than it may."""
+    @contextlib.contextmanager
+    def expecting(self, line: str) -> Iterator[None]:
+        """Wait for a line (where the log has them) of what happens meanwhile, and search the log.
+
+        Args:
+            line: a part of it.
+        """
+        before = len(self.server.text())
+        yield
         if self.lines:
-            eventually(lambda: line in self.server.text())
-        assert not self.words.found(self.server.text())
+            eventually(lambda: line in self.server.text()[before:])
+        assert not self.words.found(self.server.text()[before:])
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -106,7 +115,11 @@ def proxy(
             log=folder / "log",
             before=["-s", Path(faults.__file__)],
             options=[*options, "--set", f"confdir={folder}"],
-            env={"MLFLOW_TRACKING_TOKEN": words.put("$environment").decode()},
+            env={
+                "MLFLOW_TRACKING_TOKEN": words.put("$environment").decode(),
+                # The script comes first and imports the addon, which must be this one.
+                "PYTHONPATH": str(stack.ROOT),
+            },
         ) as server,
     ):
         yield Proxy(server.wait("/livez"), upstream, words, lines)
@@ -243,12 +256,178 @@ def test_outcomes(proxy: Proxy, name: str) -> None:
         told = tell
     proxy.upstream.answer = told
     line = f"{outcome.method} {outcome.target} HTTP/1.1\r\n"
-    got = proxy.send(line + outcome.headers + HEADERS + outcome.body)
+    with proxy.expecting("RuntimeError" if "X-Fault" in outcome.headers else ""):
+        got = proxy.send(line + outcome.headers + HEADERS + outcome.body)
     head, _, body = got.decode("latin-1").partition("\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {outcome.status} "), got
     assert outcome.says in body
     if name not in PASSING:
         assert not proxy.words.found(body)
-    if "X-Fault" in outcome.headers:
-        assert "RuntimeError" in proxy.server.text()
-    assert not proxy.words.found(proxy.server.text())
+
+
+POST = f"POST {API} HTTP/1.1\r\n{HOST}"
+GET = f"GET {API} HTTP/1.1\r\n{HOST}"
+
+HELLO = "\x16\x03\x01\x00\x20\x01\x00\x00\x1c"
+"""How the record of a ClientHello of 28 bytes begins."""
+
+# What is sent, and a line of the log that proves that it was met.
+MALFORMED = {
+    "request line": ("GARBAGE $line\r\n\r\n", "Bad HTTP request line [...]"),
+    "secret alone": ("$alone\r\n\r\n", "Bad HTTP request line [...]"),
+    "version": (f"GET {API} HTTP/$version\r\n\r\n", "Bad HTTP request line [...]"),
+    "no colon": (f"{GET}no colon $no_colon\r\n\r\n", "Invalid header line [...]"),
+    "folded first": (f"GET {API} HTTP/1.1\r\n $first\r\n\r\n", "Invalid headers"),
+    "folded": (f"{GET}X: a\r\n $folded\r\nConnection: close\r\n\r\n", "server connect"),
+    "header name": (f"{GET}bad $name: x\r\n\r\n", "answered 400 to GET /mlflow/api"),
+    "length": (f"{GET}Content-Length: $length\r\n\r\n", "answered 400"),
+    "coding": (f"{GET}Transfer-Encoding: $coding\r\n\r\n", "answered 400"),
+    "chunk": (f"{POST}Transfer-Encoding: chunked\r\n\r\n$chunk\r\n", ""),
+    "end of chunk": (f"{POST}Transfer-Encoding: chunked\r\n\r\n1\r\nx$rest\r\n", ""),
+    "connect": ("CONNECT $connect.example:443 HTTP/1.1\r\n\r\n", "answered 400 to CONNECT"),
+    "connect as somebody": (
+        "CONNECT u:$connect_user@x.example:443 HTTP/1.1\r\n\r\n",
+        "Bad HTTP request line [...]",
+    ),
+    "unreadable authority": (
+        "GET http://u:$false_user@x.example:y/ HTTP/1.1\r\n\r\n",
+        "Bad HTTP request line [...]",
+    ),
+    "HTTP/2 without TLS": ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n$preface", "with prior knowledge"),
+    "upgrade to HTTP/2": (
+        f"GET {API} HTTP/1.0\r\n{HOST}Upgrade: h2c\r\nHTTP2-Settings: $settings\r\n\r\n",
+        "h2c upgrade requests",
+    ),
+    "body longer than it says": (
+        f"{POST}Content-Length: 2\r\n\r\n{{}}$overlong {FILE} HTTP/1.0\r\n\r\n",
+        "answered 503 to (other method) /api/2.0/mlflow-artifacts",
+    ),
+    "ClientHello": (f"{HELLO}$hello".ljust(43), "Cannot parse ClientHello [...]"),
+}
+CUT = {
+    "line": (f"GET {API}", "client disconnect"),
+    "head": (f"{GET}Cookie: $cut_cookie", "client disconnect"),
+    "body": (f"{POST}Content-Length: 1000\r\n\r\n$cut_body", "client disconnect"),
+    "ClientHello": (f"{HELLO}$cut_hello", "disconnected during the handshake. [...]"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_requests(proxy: Proxy, name: str) -> None:
+    """What mitmproxy does not understand, it names without repeating it."""
+    proxy.upstream.answer = KEPT_ALIVE
+    sent, line = MALFORMED[name]
+    with proxy.expecting(line):
+        got = proxy.send(sent)
+    assert not proxy.words.found(got.decode("latin-1"))
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_cut_requests(proxy: Proxy, name: str) -> None:
+    """So it does with what a client has not sent to its end."""
+    sent, line = CUT[name]
+    with proxy.expecting(line):
+        assert proxy.send(sent, cut=True) == b""
+
+
+def test_trailers(proxy: Proxy) -> None:
+    """mitmproxy fails on them, with an exception: it names the place, and nothing that was sent."""
+    with proxy.connect() as connection, proxy.expecting("NotImplementedError"):
+        body = "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: $trailer\r\n\r\n"
+        connection.sendall(proxy.words.put(POST + body))
+
+
+def test_unasked_data(proxy: Proxy) -> None:
+    """What an upstream sends behind its answer is not shown."""
+    late = KEPT_ALIVE + proxy.words.put("$behind")
+    proxy.upstream.answer = late
+    with proxy.connect() as connection, proxy.expecting("Unexpected data from server [...]"):
+        connection.sendall(proxy.words.put(GET + "\r\n"))
+        assert connection.makefile("rb").read(len(KEPT_ALIVE)) == KEPT_ALIVE
+
+
+def test_websocket(proxy: Proxy) -> None:
+    """Messages, pings and extensions of a WebSocket are not shown."""
+    proxy.upstream.answer = proxy.words.put(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Extensions: $extension\r\n\r\n"
+    )
+    upgrade = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: $(0123456789abcdef)\r\n"
+    )
+    with proxy.connect() as connection:
+        with proxy.expecting("Ignoring unknown WebSocket extension [...]"):
+            connection.sendall(proxy.words.put(f"{GET}{upgrade}Sec-WebSocket-Version: 13\r\n\r\n"))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
+        with proxy.expecting("Received WebSocket ping from client [...]"):
+            # Text and ping, under a mask of zeros that leaves them as they are.
+            connection.sendall(proxy.words.put("\x81\x92\0\0\0\0$text\x89\x92\0\0\0\0$ping"))
+
+
+def test_server_name(proxy: Proxy) -> None:
+    """The name in a TLS handshake that fails is not shown, at no level."""
+    name = proxy.words.put("$sni.example").decode()
+    with (
+        proxy.connect() as connection,
+        proxy.expecting("does not trust the proxy's certificate [...]"),
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
+        ssl.create_default_context().wrap_socket(connection, server_hostname=name)
+
+
+@contextlib.contextmanager
+def http2(proxy: Proxy) -> Iterator[tuple[ssl.SSLSocket, h2.connection.H2Connection]]:
+    """A connection over which anything may be sent as HTTP/2."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    config = h2.config.H2Configuration(
+        validate_outbound_headers=False, normalize_outbound_headers=False
+    )
+    with context.wrap_socket(proxy.connect(), server_hostname="localhost") as connection:
+        protocol = h2.connection.H2Connection(config)
+        protocol.initiate_connection()
+        connection.sendall(protocol.data_to_send())
+        yield connection, protocol
+
+
+ENDS = (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
+HTTP2 = {
+    "upper case": ({"X-$upper": "1"}, "HTTP/2 protocol error [...]"),
+    "pseudo header": ({":$pseudo": "1"}, "HTTP/2 protocol error [...]"),
+    "name": ({"bad $bad_name": "1"}, ""),
+    "value": ({"x": "a\n$bad_value"}, ""),
+    "connection": ({"connection": "$connection"}, "HTTP/2 protocol error [...]"),
+    "path": ({":path": "/a b$bad_path"}, ""),
+    "scheme": ({":scheme": "$scheme"}, "answered 400 to GET /mlflow/api"),
+    "authority": ({":authority": "u:$other_user@x"}, "Invalid HTTP/2 request headers"),
+    "length": ({"content-length": "$other_length"}, "HTTP/2 protocol error [...]"),
+}
+
+
+@pytest.mark.parametrize("name", HTTP2)
+def test_http2(proxy: Proxy, name: str) -> None:
+    """Over HTTP/2 nothing else is shown, either."""
+    proxy.upstream.answer = KEPT_ALIVE
+    wrong, line = HTTP2[name]
+    pseudo = {":method": "GET", ":scheme": "https", ":path": API, ":authority": "localhost"}
+    headers = pseudo | {"cookie": "$other_cookie"} | wrong
+    with http2(proxy) as (connection, protocol), proxy.expecting(line):
+        protocol.send_headers(
+            1, [(proxy.words.put(k), proxy.words.put(v)) for k, v in headers.items()], True
+        )
+        connection.sendall(protocol.data_to_send())
+        ended: list[h2.events.Event] = []
+        while not ended:
+            happened = protocol.receive_data(connection.recv(65536))
+            ended = [event for event in happened if isinstance(event, ENDS)]
+
+
+def test_http2_garbage(proxy: Proxy) -> None:
+    """Frames that are none, and what comes with a frame of an unknown type, are not shown."""
+    for frame, line in (
+        ("\0\0\x12\xfa\0\0\0\0\0$frame", "Ignoring unknown HTTP/2 frame type: 250"),
+        ("\0\0\x12\x04\0\0\0\0\1$false_settings", "HTTP/2 protocol error [...]"),
+    ):
+        with http2(proxy) as (connection, _), proxy.expecting(line):
+            connection.sendall(proxy.words.put(frame))
