@@ -30,6 +30,7 @@ BODY_READ = 256 * 1024
 """Bytes of an answer that a probe reads at most."""
 
 USER_AGENT = "mlflow-proxy-probe"
+_CODE = re.compile(r"[\w.-]{1,63}", re.ASCII)
 _NO_HEADER = re.compile(r"[^\x20-\x7e\xa0-\xff]")
 UNREACHABLE = (502, 503, 504)
 WRITE_CONTENT = b"mlflow-proxy-probe\n"
@@ -284,7 +285,7 @@ def _error_code(answer: Answer) -> str:
         code = json.loads(answer.body)["error_code"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return ""
-    return code if isinstance(code, str) and code.isascii() and len(code) < 64 else ""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
 def _reason(error: Exception) -> str:

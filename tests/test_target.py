@@ -122,3 +122,20 @@ def test_ambiguity(path_and_query: str, problem: str | None) -> None:
 def test_fold(path: str, folded: str) -> None:
     """The suspicious reading resolves all that some server might resolve."""
     assert target.fold(path) == folded
+
+
+@pytest.mark.parametrize(
+    ("received", "shown"),
+    [
+        ("/api/2.0/x?token=secret", "/api/2.0/x"),
+        ("/api/2.0/x#secret", "/api/2.0/x"),
+        ("/api;v=secret/2.0/x;secret", "/api/2.0/x"),
+        ("/x%3Ftoken=secret/y", "/x"),
+        ("/x%252523secret", "/x"),
+        ("/x%3btoken=secret/y", "/x/y"),
+        ("/a%20b/%C3%A4/c=d&e", "/a%20b/%C3%A4/c=d&e"),
+    ],
+)
+def test_shown(received: str, shown: str) -> None:
+    """What may hold a secret is left out, however its mark is spelled; the path stays as it is."""
+    assert target.shown(received) == shown

@@ -14,6 +14,7 @@ import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
+from support.probe import probe
 from support.upstream import OK, Received, Upstream, silent
 
 NAMES = [
@@ -46,11 +47,11 @@ def test_a_healthy_registry(external_proxy: stack.Server, mount: str) -> None:
     assert status == 200
     assert isinstance(detailed["probes"], list)
     assert [probe["name"] for probe in detailed["probes"]] == NAMES
-    for probe in detailed["probes"]:
-        assert set(probe) == {
+    for verdict in detailed["probes"]:
+        assert set(verdict) == {
             "name", "url", "status_code", "success", "response_time", "message", "state",
         }  # fmt: skip
-        assert probe["success"]
+        assert verdict["success"]
     assert request(external_proxy.url, f"{mount}/health").body == b"OK"
 
 
@@ -104,19 +105,6 @@ def test_one_check_at_a_time_blocks_nobody(start_proxy: StartProxy) -> None:
         assert get(proxy.url, "/readyz")[0] == 200
         asked = [r.target for r in upstream.requests if r.target == "/health"]
         assert len(asked) == 1
-
-
-def probe(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    return subprocess.run(
-        [stack.ROOT / "scripts" / "probe.sh", *arguments],
-        env=environment | env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd="/",
-    )
 
 
 @pytest.mark.parametrize("mount", ["", "/mlflow/"])

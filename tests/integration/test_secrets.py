@@ -24,6 +24,7 @@ import stack
 from support import faults
 from support.canaries import Canaries
 from support.client import request
+from support.probe import probe
 from support.upstream import OK as KEPT_ALIVE
 from support.upstream import Answer, Received, Upstream, silent
 from support.waiting import eventually
@@ -122,9 +123,14 @@ def proxy(
             },
         ) as server,
     ):
-        yield Proxy(server.wait("/livez"), upstream, words, lines)
+        running = Proxy(server.wait("/livez"), upstream, words, lines)
+        yield running
         for place, read in PUBLISHED.items():
             assert not words.found(read(server)), place
+        # What a shutdown cuts is reported after the last hook.
+        cut = [running.connect() for _ in range(2)]
+        cut[0].sendall(words.put(f"{HELLO}$shutdown_hello"))
+        cut[1].sendall(words.put(f"{POST}Content-Length: 1000\r\n\r\n$shutdown_body"))
         server.stop()
         assert not words.found(server.text())
 
@@ -431,3 +437,54 @@ def test_http2_garbage(proxy: Proxy) -> None:
     ):
         with http2(proxy) as (connection, _), proxy.expecting(line):
             connection.sendall(proxy.words.put(frame))
+
+
+CREDENTIALS = [
+    {"MLFLOW_TRACKING_TOKEN": "$probe_token"},
+    {"MLFLOW_TRACKING_USERNAME": "$probe_user", "MLFLOW_TRACKING_PASSWORD": "$probe_password"},
+    # A file ends in a line break, which no header takes.
+    {"MLFLOW_TRACKING_TOKEN": "$probe_line\n"},
+]
+PROBED: dict[str, Answer] = {
+    "good": KEPT_ALIVE,
+    "refusing": b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    "HTML": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+    "garbage": b"$probe_garbage\r\n\r\n",
+    "silence": reset,
+}
+
+
+@pytest.mark.parametrize("name", PROBED)
+@pytest.mark.parametrize("option", ["--json", "--write"])
+@pytest.mark.parametrize("credentials", CREDENTIALS)
+def test_probe_script(credentials: dict[str, str], option: str, name: str) -> None:
+    """Neither its credentials nor what a server answers stand in its output."""
+    words = Canaries()
+    env = {key: words.put(value).decode() for key, value in credentials.items()}
+    told = PROBED[name]
+    sent = words.put(told.decode()) if isinstance(told, bytes) else told
+    with Upstream(sent) as upstream:
+        run = probe(upstream.url, option, **env)
+        sends = any(r.header("authorization") for r in upstream.requests)
+    assert sends == ("probe_line" not in str(credentials))
+    assert run.stdout or run.stderr
+    assert "Traceback" not in run.stderr
+    assert not words.found(run.stdout + run.stderr)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://u:$password@127.0.0.1:1/?token=$token#$fragment",
+        "http://u:$password/x@127.0.0.1:1",
+        "http://u:$password@[127.0.0.1:1",
+        "u:$password@127.0.0.1:1",
+    ],
+)
+def test_probe_script_with_a_secret_in_the_url(url: str) -> None:
+    """A URL with a password in it is not shown, also where it cannot be read."""
+    words = Canaries()
+    run = probe(words.put(url).decode())
+    assert run.returncode in (2, 3)
+    assert "Traceback" not in run.stderr
+    assert not words.found(run.stdout + run.stderr)

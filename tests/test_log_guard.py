@@ -1,0 +1,87 @@
+"""What is left of mitmproxy's own log lines, and of exceptions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from mitmproxy.proxy import server
+
+from addon import log_guard
+
+
+@pytest.fixture
+def guarded() -> Iterator[None]:
+    """The guard, as long as the test takes."""
+    before = logging.getLogRecordFactory()
+    log_guard.install()
+    yield
+    logging.setLogRecordFactory(before)
+
+
+def test_the_logger_is_still_there() -> None:
+    """All that mitmproxy's layers say goes through one logger, which is known by its name."""
+    assert server.logger.name == log_guard.CONNECTIONS
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("client connect", "client connect"),
+        ("server connect x.example:443 (10.0.0.1:443)", None),
+        ("error establishing server connection: [Errno 111] refused", None),
+        ("Streaming response from x.example.", None),
+        ("Server TLS handshake failed. The remote server does not speak TLS.", None),
+        ("Swallowing HTTP/2 informational response: 103 Early Hints", None),
+        ("Unexpected data from server: b'secret'", "Unexpected data from server [...]"),
+        ("10.0.0.1:7: Bad HTTP request line: b'secret'", "10.0.0.1:7: Bad HTTP request line [...]"),
+        ("[::1]:7: Invalid headers", None),
+        ("10.0.0.1:7: Invalid header line: b'secret'", "10.0.0.1:7: Invalid header line [...]"),
+        ("10.0.0.1:7: HTTP/2 protocol error: secret", "10.0.0.1:7: HTTP/2 protocol error [...]"),
+        (
+            "10.0.0.1:7: Invalid HTTP/2 response headers: secret",
+            "10.0.0.1:7: Invalid HTTP/2 response headers [...]",
+        ),
+        ("Lowercased 'X-Secret' header as uppercase is not allowed", "Lowercased [...]"),
+        # What is not known might be anything.
+        ("secret: server connect", "mitmproxy reports something about a connection [...]"),
+    ],
+)
+def test_shown(message: str, shown: str | None) -> None:
+    """Of a line the beginning stays that is mitmproxy's own; None stands for the whole."""
+    assert log_guard.shown(message) == (shown or message)
+
+
+def test_records(guarded: None, caplog: pytest.LogCaptureFixture) -> None:
+    """The lines of other loggers, and those for developers, stay as they are."""
+    with caplog.at_level(logging.DEBUG):
+        server.logger.info("Unexpected data from server: secret")
+        server.logger.debug("half-closing")
+        logging.getLogger("addon").info("answered %d", 503)
+    assert caplog.messages == ["Unexpected data from server [...]", "half-closing", "answered 503"]
+
+
+def test_exceptions(guarded: None, caplog: pytest.LogCaptureFixture) -> None:
+    """The places of an exception and of its causes are shown, their texts are not."""
+    values = {"a": "secret"}
+    try:
+        try:
+            int(values["a"])
+        except ValueError as error:
+            raise RuntimeError(values["a"]) from error
+    except RuntimeError as error:
+        logging.getLogger("addon").exception("failed: %s", error)
+    text = caplog.text
+    assert "failed: [...]\n" in text
+    assert "RuntimeError\n" in text
+    assert "ValueError\n" in text
+    assert text.count('int(values["a"])') == 1
+    assert "secret" not in text
+
+
+def test_installed_once(guarded: None) -> None:
+    """A script that is loaded again adds nothing."""
+    installed = logging.getLogRecordFactory()
+    log_guard.install()
+    assert logging.getLogRecordFactory() is installed
