@@ -100,7 +100,7 @@ def _print_table(url: str, state: health.State, results: Sequence[health.Result]
             f"{result.status_code or '-':>3}  {milliseconds:>8}  {result.message}"
         )
     # In one piece: a reader that has seen enough (`| head`) is no error.
-    print("\n".join(lines))
+    print("\n".join([*lines, ""]), end="")
 
 
 def _schema(_: argparse.Namespace) -> int:

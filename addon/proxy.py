@@ -103,6 +103,7 @@ class MlflowProxy:
             lambda: self.drain.begun,
             self.time_limits.is_cut,
         )
+        # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
