@@ -55,15 +55,31 @@ find_python() {
     echo "$found"
 }
 
-# make_venv FOLDER PYTHON STAMP PIP-ARGUMENTS...: makes a virtual environment, whole or not at all.
+# make_venv FOLDER PYTHON STAMP COMMAND...: makes a virtual environment, whole or not at all. The
+# command fills it.
 make_venv() {
     local venv=$1 python=$2 stamp=$3
     shift 3
     # The stamp comes last: an interrupted installation must not pass for a whole one.
     rm -f "$venv/.made-from"
     "$python" -m venv --clear "$venv"
-    "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@"
+    "$@"
     printf '%s\n' "$stamp" >"$venv/.made-from"
+}
+
+# pip_install FOLDER PIP-ARGUMENTS...
+pip_install() {
+    "$1/bin/python" -m pip install --disable-pip-version-check --no-input "${@:2}"
+}
+
+# install_tool NAME==VERSION: an environment of its own for a tool, .run/NAME.
+install_tool() {
+    local venv=$root/.run/${1%%=*} python
+    if [[ $(made_from "$venv") == "$1" ]]; then return; fi
+    python=$(find_python)
+    mkdir -p "$root/.run"
+    working "Installing $1 into ${venv#"$root"/} ..." \
+        make_venv "$venv" "$python" "$1" pip_install "$venv" "$1"
 }
 
 made_from() { cat "$1/.made-from" 2>/dev/null; }

@@ -21,6 +21,7 @@ if [[ $(made_from "$venv") != "$stamp" ]]; then
     python=$(find_pythons | grep -v 'python3\.14' | head -n 1)
     mkdir -p "$root/.run"
     working "Installing MLflow $1 into ${venv#"$root"/} ..." \
-        make_venv "$venv" "${python:?no Python >= 3.11 found}" "$stamp" "${packages[@]}"
+        make_venv "$venv" "${python:?no Python >= 3.11 found}" "$stamp" \
+        pip_install "$venv" "${packages[@]}"
 fi
 echo "$venv"

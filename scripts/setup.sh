@@ -9,15 +9,22 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
 
 venv=${VENV:-$root/.venv}
-extra=
+locks=$root/scripts/locks lock=$root/scripts/locks/requirements.lock
 # An environment that has the developer's extras keeps them.
-if [[ ${1:-} == --dev || $(made_from "$venv") == *"[dev]"* ]]; then extra='[dev]'; fi
-stamp="$root$extra $(cksum <"$root/pyproject.toml") ${PYTHON:-}"
+if [[ ${1:-} == --dev || $(made_from "$venv") == *-dev.lock* ]]; then lock=$locks/requirements-dev.lock; fi
+stamp="$lock $(cat "$locks/build.lock" "$lock" | cksum) ${PYTHON:-}"
 if [[ $(made_from "$venv") == "$stamp" ]]; then exit 0; fi
+
+# Nothing comes in without a hash. What has no wheel must be built with what build.lock names:
+# left to itself, pip would fetch the newest setuptools for that and check nothing.
+install_locked() {
+    pip_install "$venv" --require-hashes -r "$locks/build.lock"
+    pip_install "$venv" --require-hashes --no-build-isolation -r "$lock"
+}
 
 python=${PYTHON:-$(find_python)}
 working "Setting up ${venv#"$root"/} with $("$python" -V) ($python) ..." \
-    make_venv "$venv" "$python" "$stamp" --editable "$root$extra"
+    make_venv "$venv" "$python" "$stamp" install_locked
 say "Ready: $("$venv/bin/mitmdump" --version | head -n 1)"
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
     say "No Python >= 3.12 was found. This mitmproxy has known security problems in mitmweb" \

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Makes the files in scripts/locks/ from pyproject.toml: every package with its version and hashes,
+# for all Pythons at once. Without news it changes nothing.
+#
+#   scripts/lock.sh                           takes the newest versions in the ranges
+#   scripts/lock.sh --upgrade-package NAME    takes the newest NAME; the others stay if they can
+#
+# build.lock               what builds packages that have no wheel (pyperclip 1.9.0, for Python 3.11)
+# requirements.lock        what runs the proxy
+# requirements-dev.lock    the same and what tests it
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/scripts/lib.sh"
+cd "$root"
+
+# uv reads its own settings, not pip's: UV_DEFAULT_INDEX names a package index of yours.
+install_tool uv==0.13.9
+changes=("${@:---upgrade}")
+compile() {
+    .run/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+        --python .run/uv/bin/python --generate-hashes --no-emit-index-url --no-emit-find-links \
+        --annotation-style line --custom-compile-command scripts/lock.sh "${changes[@]}" "$@"
+}
+
+locks=scripts/locks
+mkdir -p "$locks"
+compile - --output-file "$locks/build.lock" <<<"setuptools ; python_version < '3.12'"
+compile pyproject.toml --output-file "$locks/requirements.lock"
+compile pyproject.toml --extra dev --constraints "$locks/requirements.lock" \
+    --output-file "$locks/requirements-dev.lock"
