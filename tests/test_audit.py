@@ -1,0 +1,35 @@
+"""What is made of the reports of pip-audit."""
+
+from typing import Any
+
+import audit
+import pytest
+
+INSTALLED = {"h11": "0.16.0", "h2": "4.1.0"}
+CLEAN = {"name": "h11", "version": "0.16.0", "vulns": []}
+KNOWN = {"id": "PYSEC-1", "aliases": ["CVE-2"], "fix_versions": ["4.3.0"]}
+
+
+def test_findings() -> None:
+    """One line each, with all its names."""
+    unmended = {"id": "PYSEC-3", "aliases": [], "fix_versions": []}
+    found = {"name": "h2", "version": "4.1.0", "vulns": [KNOWN, unmended]}
+    assert audit.findings({"dependencies": [CLEAN, found]}, INSTALLED) == [
+        "h2 4.1.0: PYSEC-1 CVE-2, mended in 4.3.0",
+        "h2 4.1.0: PYSEC-3, mended in no version yet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([], "2 of 2 packages: no answer about h11"),
+        ([CLEAN], "1 of 2 packages: no answer about h2"),
+        ([CLEAN, {"name": "h2", "skip_reason": "not found"}], "1 of 2 packages: not found"),
+        ([CLEAN, CLEAN | {"name": "h2"}], "1 of 2 packages: no answer about h2"),
+    ],
+)
+def test_silence_is_no_good_news(answers: list[dict[str, Any]], message: str) -> None:
+    """pip-audit says of such a report that no known vulnerabilities were found."""
+    with pytest.raises(audit.AuditError, match=message):
+        audit.findings({"dependencies": answers}, INSTALLED)
