@@ -26,9 +26,9 @@ def answer(request: Received, connection: socket.socket) -> bool:
 
 def audit(url: str, *pythons: str) -> subprocess.CompletedProcess[str]:
     """Run the script against a service."""
+    options = ["--vulnerability-service", "osv", "--osv-url", url]
     return subprocess.run(
-        [stack.ROOT / "scripts" / "audit.sh", *pythons]
-        + ["--", "--vulnerability-service", "osv", "--osv-url", url],
+        [stack.ROOT / "scripts" / "audit.sh", *pythons, "--", *options],
         capture_output=True,
         text=True,
         timeout=300,
