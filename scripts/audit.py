@@ -55,9 +55,9 @@ def ask(installed: dict[str, str], options: Sequence[str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text("".join(f"{name}=={installed[name]}\n" for name in installed))
-        command = [sys.executable, "-m", "pip_audit", "--requirement", str(wanted)]
+        command = [sys.executable, "-m", "pip_audit", *options, "--requirement", str(wanted)]
         command += ["--no-deps", "--disable-pip", "--progress-spinner", "off"]
-        command += ["--format", "json", "--aliases", "on", "--desc", "off", *options]
+        command += ["--format", "json", "--aliases", "on", "--desc", "off"]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         return json.loads(run.stdout)

@@ -5,7 +5,7 @@
 #   scripts/lock.sh                           takes the newest versions in the ranges
 #   scripts/lock.sh --upgrade-package NAME    takes the newest NAME; the others stay if they can
 #
-# build.lock               what builds packages that have no wheel (pyperclip 1.9.0, for Python 3.11)
+# build.lock               what builds a package without a wheel: pyperclip 1.9.0, for Python 3.11
 # requirements.lock        what runs the proxy
 # requirements-dev.lock    the same and what tests it
 set -euo pipefail

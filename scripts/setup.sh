@@ -9,9 +9,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
 
 venv=${VENV:-$root/.venv}
-locks=$root/scripts/locks lock=$root/scripts/locks/requirements.lock
+locks=$root/scripts/locks
+lock=$locks/requirements.lock
 # An environment that has the developer's extras keeps them.
-if [[ ${1:-} == --dev || $(made_from "$venv") == *-dev.lock* ]]; then lock=$locks/requirements-dev.lock; fi
+if [[ ${1:-} == --dev || $(made_from "$venv") == *-dev.lock* ]]; then
+    lock=$locks/requirements-dev.lock
+fi
 stamp="$lock $(cat "$locks/build.lock" "$lock" | cksum) ${PYTHON:-}"
 if [[ $(made_from "$venv") == "$stamp" ]]; then exit 0; fi
 

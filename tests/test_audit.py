@@ -7,16 +7,16 @@ import pytest
 
 INSTALLED = {"h11": "0.16.0", "h2": "4.1.0"}
 CLEAN = {"name": "h11", "version": "0.16.0", "vulns": []}
-KNOWN = {"id": "PYSEC-1", "aliases": ["CVE-2"], "fix_versions": ["4.3.0"]}
+KNOWN = {"id": "PYSEC-1", "aliases": ["GHSA-3", "CVE-2"], "fix_versions": ["4.3.0"]}
 
 
 def test_findings() -> None:
     """One line each, with all its names."""
-    unmended = {"id": "PYSEC-3", "aliases": [], "fix_versions": []}
+    unmended = {"id": "PYSEC-4", "aliases": [], "fix_versions": []}
     found = {"name": "h2", "version": "4.1.0", "vulns": [KNOWN, unmended]}
     assert audit.findings({"dependencies": [CLEAN, found]}, INSTALLED) == [
-        "h2 4.1.0: PYSEC-1 CVE-2, mended in 4.3.0",
-        "h2 4.1.0: PYSEC-3, mended in no version yet",
+        "h2 4.1.0: PYSEC-1 CVE-2 GHSA-3, mended in 4.3.0",
+        "h2 4.1.0: PYSEC-4, mended in no version yet",
     ]
 
 
