@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
+import zlib
+from urllib.parse import quote
 
 import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
+from support.upstream import Upstream
 
 REFUSAL = {
     "error_code": "ARTIFACTS_DISABLED",
@@ -117,6 +121,40 @@ def test_graphql(mlflow_server: stack.Server, start_proxy: StartProxy, enabled: 
     )
     assert status == 200
     assert "data" in content
+
+
+ASKS = 'query Q { mlflowListArtifacts(input: {runId: "x"}) { rootUri } }'
+JSON = json.dumps({"query": ASKS}).encode()
+HARMLESS = json.dumps({"query": "query Q { mlflowGetRun { apiError { code } } }"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Content-Encoding": "gzip"}, gzip.compress(JSON)),
+        ({"Content-Encoding": "deflate"}, zlib.compress(JSON)),
+        ({"Content-Encoding": "gzip"}, gzip.compress(HARMLESS)),
+        ({"Content-Type": "application/graphql"}, ASKS.encode()),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"query=" + quote(ASKS).encode()),
+        ({"Content-Type": "application/json; charset=utf-7"}, JSON.decode().encode("utf-7")),
+        ({}, json.dumps([{"query": ASKS}]).encode()),
+        ({}, HARMLESS[:-1] + b', "query": "{ mlflowListArtifacts { rootUri } }"}'),
+        ({}, b" " * 2**20 + JSON),
+        ({}, iter([JSON])),
+    ],
+)
+def test_graphql_in_other_forms(
+    scripted: Upstream, start_proxy: StartProxy, headers: dict[str, str], body: bytes
+) -> None:
+    """What cannot be read for sure, or only somebody else can read, does not pass."""
+    scripted.requests.clear()
+    proxy = start_proxy(scripted.url, artifacts={"enabled": False})
+    for method in ("POST", "GET"):
+        got = request(proxy.url, "/graphql", method=method, headers=headers, body=body)
+        assert (got.status, json.loads(got.body)) == (503, REFUSAL)
+    target = "/graphql?query=" + quote(ASKS)
+    assert request(proxy.url, target).status == 503
+    assert scripted.requests == []
 
 
 @pytest.mark.parametrize("version", [3, 2])
