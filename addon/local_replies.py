@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.connection import Server
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import layers
 from mitmproxy.proxy.commands import CloseConnection, Command, SendData
@@ -162,6 +163,23 @@ def _is_empty(event: Any) -> bool:
     return isinstance(event, RequestData | ResponseData) and not event.data
 
 
+def _forget_ended(stack: list[Any]) -> None:
+    """Drop the upstream connections of a client that have ended.
+
+    mitmproxy keeps them until the client goes away, with all that belongs to them; and one that
+    could not be made is its answer to all later requests of that client.
+    """
+    for layer in stack:
+        if isinstance(layer, layers.http.HttpLayer):
+            for connection in [*layer.connections]:
+                if not isinstance(connection, Server):
+                    continue
+                never_made = connection.error and not connection.timestamp_tcp_setup
+                ended = connection.timestamp_end or never_made
+                if ended and connection not in layer.waiting_for_establishment:
+                    del layer.connections[connection]
+
+
 def _server_class(
     original: type[_http1.Http1Server],
     head_limit: Callable[[], int],
@@ -199,7 +217,7 @@ def _server_class(
 
             Then a client cannot tell half of it from the whole; chunks tell (RFC 9112, 8).
             """
-            assert self.request
+            assert self.request  # noqa: S101 (its head was read)
             return (
                 self.request.http_version == "HTTP/1.1"
                 and http1.expected_http_body_size(self.request, response) == -1
@@ -351,6 +369,7 @@ def _stream_class(
             yield from self._send_and_finish()
 
         def make_server_connection(self) -> CommandGenerator[bool]:
+            _forget_ended(self.context.layers)
             connected: bool = yield from super().make_server_connection()
             if connected:
                 self._frame_for_http1()

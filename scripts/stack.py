@@ -129,9 +129,15 @@ class Server:
 
     def memory(self) -> int:
         """Peak resident memory of the process itself, in bytes (Linux)."""
+        return self._memory("VmHWM")
+
+    def memory_now(self) -> int:
+        """Its resident memory, in bytes."""
+        return self._memory("VmRSS")
+
+    def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return int(status.partition(f"{name}:")[2].split()[0]) * 1024
 
     def __enter__(self) -> Self:
         return self

@@ -102,12 +102,6 @@ def _blocks() -> Iterator[bytes]:
         yield BLOCK
 
 
-def resident(pid: int) -> int:
-    """Resident memory of a process in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
-
-
 def run(folder: Path, requests: int, gib: int) -> int:
     """Start all, do the work, and compare."""
     rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
@@ -139,7 +133,7 @@ def compare(proxy: stack.Server, requests: int, gib: int) -> int:
     while any(worker.is_alive() for worker in workers):
         time.sleep(0.2)
         shares = asked.value / requests, moved.value / transfers
-        end.append(resident(proxy.process.pid))
+        end.append(proxy.memory_now())
         if min(shares) >= 0.05 and len(begin) < SAMPLES:
             begin.append(end[-1])
         if sys.stderr.isatty():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import stack
+from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream
 
 API = "/api/2.0/mlflow/experiments/search"
@@ -101,3 +102,29 @@ def test_the_next_request_works(scripted: Upstream, client: http.client.HTTPConn
     """After a refusal the client's connection goes on with a new one upstream."""
     scripted.answer = Stale(fresh=2)
     assert [ask(client, "GET"), ask(client, "POST", b"{}"), ask(client, "GET")] == [200, 502, 200]
+
+
+def test_an_upstream_that_comes_back(start_proxy: StartProxy) -> None:
+    """A failed attempt counts for its request alone: the next one on a kept connection tries."""
+    port = stack.free_port()
+    proxy = start_proxy(f"http://127.0.0.1:{port}")
+    client = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
+    assert [ask(client, "GET"), ask(client, "POST", b"{}")] == [502, 502]
+    with Upstream(port=port):
+        assert [ask(client, "GET"), ask(client, "POST", b"{}")] == [200, 200]
+    client.close()
+
+
+def test_ended_connections_are_forgotten(
+    scripted: Upstream, scripted_proxy: stack.Server, client: http.client.HTTPConnection
+) -> None:
+    """A client that stays costs no memory for each connection that was made for it."""
+    scripted.answer = lambda _, connection: connection.shutdown(socket.SHUT_RDWR)
+
+    def resident() -> int:
+        for _ in range(1500):
+            assert ask(client, "GET") == 502
+        return scripted_proxy.memory_now()
+
+    before = resident()
+    assert resident() - before < 2**20

@@ -67,12 +67,12 @@ def silent(_: Received, connection: socket.socket) -> None:
 
 
 class Upstream:
-    """Listens on a free loopback port while it is used as a context manager."""
+    """Listens on a loopback port, a free one by default, while it is used as a context manager."""
 
-    def __init__(self, answer: Answer = OK) -> None:
+    def __init__(self, answer: Answer = OK, *, port: int = 0) -> None:
         self.answer = answer
         self.requests: list[Received] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
