@@ -191,6 +191,9 @@ class MlflowProxy:
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
         """There is nothing to wait for any more."""
         self.time_limits.stop(data.server.id)
+        if (handler := self.time_limits.connections.get(data.client.id)) is not None:
+            # mitmproxy would keep its record of the attempt until the client goes away.
+            handler.transports.pop(data.server, None)
 
     def tls_established_server(self, data: TlsData) -> None:
         """The connection is made with all that belongs to it."""
