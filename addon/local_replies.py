@@ -7,6 +7,9 @@ whole request body before it sends an answer that was decided at the headers. Bo
 a subclass of its `HttpStream`, which takes the place of the original in the module that makes
 streams, and in `make_error_response`, which answers what never became a stream.
 
+And it is lenient about where a message ends, and closes without an answer, or crashes, where a
+chunked body is malformed or has trailers. What `framing` says counts here instead.
+
 `install` checks that all it builds on is still there. Tested with mitmproxy 11.0 and 12.2.
 """
 
@@ -17,10 +20,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import layers
-from mitmproxy.proxy.commands import CloseConnection, Command, SendData
-from mitmproxy.proxy.events import ConnectionClosed
+from mitmproxy.proxy.commands import CloseConnection, Command, Log, RequestWakeup, SendData
+from mitmproxy.proxy.events import ConnectionClosed, Wakeup
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
@@ -33,7 +37,9 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHook, HttpResponseHeadersHook
+from mitmproxy.proxy.mode_specs import ReverseMode
 
+from . import framing
 from .bodies import HELD_LIMIT
 from .replies import Reply
 
@@ -73,6 +79,10 @@ _NEEDED = (
     "state_wait_for_request_headers",
     "state_wait_for_response_headers",
 )
+_NEEDED_HTTP1 = ("_handle_event", "done", "mark_done", "read_body", "read_headers", "wait")
+HALF_OPEN_SECONDS = 5
+"""How long an answer may take to begin for a client that has shut down its side."""
+
 # mitmproxy 11 has statuses in the place of an ErrorCode; these two mean that nobody is listening.
 _NO_ANSWER = (444, 499)
 
@@ -82,7 +92,10 @@ class UnsupportedError(RuntimeError):
 
 
 def install(
-    make_reply: MakeReply, let_go: LetGo, head_limit: Callable[[], int]
+    make_reply: MakeReply,
+    let_go: LetGo,
+    head_limit: Callable[[], int],
+    head_time: Callable[[Client], float],
 ) -> Callable[[], None]:
     """Let mitmproxy's own answers be made by `make_reply`, and held bodies be judged by `let_go`.
 
@@ -90,6 +103,7 @@ def install(
         make_reply: see `MakeReply`.
         let_go: see `LetGo`.
         head_limit: tells how many bytes request line and headers may have.
+        head_time: told that a client has begun to send them; tells how many seconds it has.
 
     Returns:
         A function that undoes it.
@@ -97,30 +111,68 @@ def install(
     Raises:
         UnsupportedError: something that this builds on is missing.
     """
-    original = layers.http.HttpStream
-    missing = [name for name in _NEEDED if not hasattr(original, name)]
-    missing += [n for n in ("make_error_response", "Http1Server") if not hasattr(_http1, n)]
-    missing += [n for n in ("Http1Server",) if not hasattr(layers.http, n)]
+    places: list[tuple[Any, str]] = [
+        (layers.http, "HttpStream"),
+        (layers.http, "Http1Server"),
+        (layers.http, "Http1Client"),
+        (layers.http, "validate_request"),
+        (layers.http, "validate_headers"),
+        (_http1, "make_error_response"),
+        (_http1, "make_body_reader"),
+    ]
+    missing = [name for module, name in places if not hasattr(module, name)]
+    missing += [name for name in _NEEDED if not hasattr(layers.http.HttpStream, name)]
+    missing += [name for name in _NEEDED_HTTP1 if not hasattr(_http1.Http1Server, name)]
     if missing:
         raise UnsupportedError(
             f"mitmproxy's HTTP layer lacks {', '.join(missing)}; "
             "this addon is tested with mitmproxy 11.0 and 12.2"
         )
-    original_error_response = _http1.make_error_response
+    originals = [getattr(module, name) for module, name in places]
+    stream, server, client, validate_request, validate_headers, _, make_body_reader = originals
 
     def make_error_response(status_code: int, message: str = "") -> bytes:
         response = to_response(make_reply(None, status_code, message), "GET")
         response.headers["Connection"] = "close"
         return bytes(http1.assemble_response(response))
 
-    setattr(layers.http, "Http1Server", _server_class(_http1.Http1Server, head_limit))  # noqa: B010
-    layers.http.HttpStream = _stream_class(original, make_reply, let_go)  # type: ignore[misc]
-    _http1.make_error_response = make_error_response
+    def check_request(mode: Any, request: http.Request, validate: bool) -> str | None:
+        problem: str | None = validate_request(mode, request, validate)
+        if problem is None and validate and mode is layers.http.HTTPMode.transparent:
+            data = request.data
+            problem = framing.request_flaw(
+                data.http_version, data.method, data.path, data.authority, data.headers.fields
+            )
+        return problem
+
+    def check_headers(message: http.Message) -> None:
+        validate_headers(message)
+        if not isinstance(message, http.Response):
+            return
+        data = message.data
+        if problem := framing.response_flaw(
+            data.http_version, data.status_code, data.reason, data.headers.fields
+        ):
+            raise ValueError(problem)
+
+    def body_reader(size: int | None) -> Any:
+        return framing.ChunkedReader() if size is None else make_body_reader(size)
+
+    replacements = [
+        _stream_class(stream, make_reply, let_go),
+        _server_class(server, head_limit, head_time),
+        _client_class(client),
+        check_request,
+        check_headers,
+        make_error_response,
+        body_reader,
+    ]
+    for (module, name), replacement in zip(places, replacements, strict=True):
+        setattr(module, name, replacement)
 
     def uninstall() -> None:
-        setattr(layers.http, "Http1Server", _http1.Http1Server)  # noqa: B010
-        layers.http.HttpStream = original  # type: ignore[misc]
-        _http1.make_error_response = original_error_response
+        for (module, name), original in zip(places, originals, strict=True):
+            setattr(module, name, original)
 
     return uninstall
 
@@ -152,24 +204,115 @@ def _is_empty(event: Any) -> bool:
 
 
 def _server_class(
-    original: type[_http1.Http1Server], head_limit: Callable[[], int]
+    original: type[_http1.Http1Server],
+    head_limit: Callable[[], int],
+    head_time: Callable[[Client], float],
 ) -> type[_http1.Http1Server]:
     class Http1Server(original):  # type: ignore[misc, valid-type]
+        _head_ends: float | None = None
+        """Until when the head that has begun must be complete."""
+        _alarm: RequestWakeup | None = None
+        _half_open: RequestWakeup | None = None
+
+        def _handle_event(self, event: Any) -> CommandGenerator[None]:
+            if not isinstance(event, Wakeup):
+                yield from super()._handle_event(event)
+            elif event.command is self._half_open and self.response is None:
+                yield from super().wait(ConnectionClosed(self.conn))
+            elif event.command is self._alarm:
+                self._alarm = None
+                yield from self._check_time()
+
         def read_headers(self, event: Any) -> CommandGenerator[None]:
             if isinstance(event, ConnectionClosed):
                 # mitmproxy would log what has come so far, with whatever secret is in it.
+                self._head_ends = None
                 yield CloseConnection(self.conn)
                 return
-            if len(self.buf) > head_limit():
-                head, end, _ = bytes(self.buf).partition(b"\r\n\r\n")
-                if not end or len(head) > head_limit():
-                    yield SendData(self.conn, _http1.make_error_response(431))
-                    yield CloseConnection(self.conn)
+            self.buf.maybe_extract_at_most(framing.empty_lines(bytes(self.buf)))
+            begin = bytes(self.buf)
+            end = framing.head_end(begin)
+            if (end or len(begin)) > head_limit():
+                yield from self._refuse(431)
+            elif end is None:
+                if begin and self._head_ends is None:
+                    self._head_ends = time.monotonic() + head_time(self.conn)
+                yield from self._check_time()
+            elif self._is_checked() and not framing.is_request_head(begin[:end]):
+                yield from self._refuse(400)
+            else:
+                self._head_ends = None
+                for command in super().read_headers(event):
+                    # It would show a request line that it cannot read, too.
+                    if not isinstance(command, Log):
+                        yield command
+
+        def _is_checked(self) -> bool:
+            reverse = isinstance(self.context.client.proxy_mode, ReverseMode)
+            return reverse and bool(self.context.options.validate_inbound_headers)
+
+        def _check_time(self) -> CommandGenerator[None]:
+            """End a head that is not complete in time; else look again when that may be so."""
+            if self._head_ends is None or self._alarm is not None:
+                return
+            left = self._head_ends - time.monotonic()
+            if left <= 0:
+                yield from self._refuse(408)
+            else:
+                self._alarm = RequestWakeup(left)
+                yield self._alarm
+
+        def _refuse(self, status: int) -> CommandGenerator[None]:
+            self._head_ends = None
+            self.state = self.done
+            yield SendData(self.conn, _http1.make_error_response(status))
+            yield CloseConnection(self.conn)
+
+        def read_body(self, event: Any) -> CommandGenerator[None]:
+            reader = self.body_reader
+            for command in super().read_body(event):
+                broken = isinstance(reader, framing.ChunkedReader) and reader.broken
+                if broken and isinstance(command, CloseConnection):
                     self.state = self.done
-                    return
-            yield from super().read_headers(event)
+                    if self.response is None:
+                        yield SendData(self.conn, _http1.make_error_response(400))
+                yield command
+
+        def wait(self, event: Any) -> CommandGenerator[None]:
+            """A client that has shut down its side may wait for its answer, or may have gone.
+
+            mitmproxy takes it for gone at once. Here it may have gone after some seconds, unless
+            the answer has begun: then writing will tell.
+            """
+            half_open = self.conn.state is ConnectionState.CAN_WRITE
+            if isinstance(event, ConnectionClosed) and half_open:
+                self._half_open = RequestWakeup(HALF_OPEN_SECONDS)
+                yield self._half_open
+            else:
+                yield from super().wait(event)
+
+        def mark_done(self, **sides: bool) -> CommandGenerator[None]:
+            yield from super().mark_done(**sides)
+            if self._half_open is not None and self.state == self.read_headers:
+                self.state = self.done
+                yield CloseConnection(self.conn)
 
     return Http1Server
+
+
+def _client_class(original: type[_http1.Http1Client]) -> type[_http1.Http1Client]:
+    class Http1Client(original):  # type: ignore[misc, valid-type]
+        def read_headers(self, event: Any) -> CommandGenerator[None]:
+            """Drop interim answers, which mitmproxy takes for final ones."""
+            upgrade = bool(self.request and "upgrade" in self.request.headers)
+            while self.request and (end := framing.interim_end(bytes(self.buf), upgrade=upgrade)):
+                self.buf.maybe_extract_at_most(end)
+            for command in super().read_headers(event):
+                # What it did not expect from the server is nobody's business.
+                if not isinstance(command, Log):
+                    yield command
+
+    return Http1Client
 
 
 def _stream_class(
@@ -298,7 +441,7 @@ def _stream_class(
             """
             request = self.flow.request
             if (
-                not (request.is_http2 or request.is_http3)
+                not self._is_framed()
                 or self.context.server.alpn == b"h2"
                 or "content-length" in request.headers
             ):
@@ -312,7 +455,14 @@ def _stream_class(
             if request:
                 # The first thing that mitmproxy does with a new flow.
                 self.flow.metadata[AUTHORITY] = self.flow.request.host_header or ""
-            return (yield from self._answered_by_us(super().check_invalid(request)))
+            invalid = yield from self._answered_by_us(super().check_invalid(request))
+            if request and self.mode is layers.http.HTTPMode.transparent and not self._is_framed():
+                # In absolute form the target would go on naming the host that the client knows.
+                self.flow.request.authority = ""
+            return invalid
+
+        def _is_framed(self) -> bool:
+            return bool(self.flow.request.is_http2 or self.flow.request.is_http3)
 
         def check_body_size(self, request: bool) -> CommandGenerator[bool]:
             if not self.context.options.body_size_limit:

@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterator
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import answering, decision, gate, hosts, local_replies, origin, replies, rewrite, streaming
+from . import (
+    answering,
+    decision,
+    framing,
+    gate,
+    hosts,
+    local_replies,
+    origin,
+    replies,
+    rewrite,
+    streaming,
+)
 from . import target as targets
 from .answering import denied
 from .decision import Decision
@@ -205,7 +216,8 @@ def _authority(flow: http.HTTPFlow) -> str:
 
 def _length(request: http.Request) -> int | None:
     """Bytes of the body; None if that is not known from the headers."""
-    if request.headers.get("content-length", "").isdigit():
-        return int(request.headers["content-length"])
+    length = framing.content_length(request.headers.get("content-length", ""))
+    if length is not None:
+        return length
     framed_by_stream = request.is_http2 or request.is_http3
     return None if framed_by_stream or "transfer-encoding" in request.headers else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from . import bodies, decision, errors, local_replies, login, rewrite, streaming
+from . import bodies, decision, errors, framing, local_replies, login, rewrite, streaming
 from .decision import Decision
 from .rules import Rules
 from .settings import Settings
@@ -156,8 +156,9 @@ def _login_place(
 
 
 def _length(response: http.Response) -> int | None:
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdigit() and "transfer-encoding" not in response.headers else None
+    if "transfer-encoding" in response.headers:
+        return None
+    return framing.content_length(response.headers.get("content-length", ""))
 
 
 def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
+from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
@@ -81,7 +82,9 @@ class MlflowProxy:
             "Serve artifacts (true or false). Overrides the environment variable "
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
-        self._uninstall = local_replies.install(self.own_reply, self.let_go, self._head_limit)
+        self._uninstall = local_replies.install(
+            self.own_reply, self.let_go, self._head_limit, self._head_time
+        )
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:
@@ -140,10 +143,13 @@ class MlflowProxy:
             self._uninstall = None
 
     def client_connected(self, client: Client) -> None:
-        """Read from the client in large portions."""
+        """Read from the client in large portions; limit the time until it asks for something."""
         proxyserver = ctx.master.addons.get("proxyserver")
         wide_reads.widen(proxyserver, client, client)
         self.time_limits.connections = proxyserver.connections
+        mode = client.proxy_mode
+        if self.settings is not None and isinstance(mode, ReverseMode) and "http" in mode.scheme:
+            self.time_limits.connected(client, self.settings.rules.limits.head_timeout)
 
     def client_disconnected(self, client: Client) -> None:
         """Nobody will ask any more."""
@@ -172,6 +178,7 @@ class MlflowProxy:
 
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
+        self.time_limits.stop(flow.client_conn.id)
         try:
             return self._decide(flow)
         except Exception:
@@ -301,6 +308,10 @@ class MlflowProxy:
 
     def _head_limit(self) -> int:
         return self.settings.rules.limits.request_head if self.settings else 0
+
+    def _head_time(self, client: Client) -> float:
+        self.time_limits.stop(client.id)
+        return self.settings.rules.limits.head_timeout if self.settings else 0
 
     def _fail_closed(self, flow: http.HTTPFlow) -> None:
         """An exception of ours must not let a request through that might have been refused.

@@ -135,6 +135,8 @@ def explain(status: int, message: str, known: Problem | None = None) -> Problem:
     """
     if status == 413:
         return TOO_LARGE
+    if status == 408:
+        return Problem("The request head did not arrive in time.", "http_request_error")
     if status == 431:
         return Problem("The request head is larger than this proxy accepts.", "http_request_error")
     if status < 500:

@@ -1,4 +1,4 @@
-"""Time limits towards the upstream, which mitmproxy does not have.
+"""Time limits, mostly towards the upstream, which mitmproxy does not have.
 
 It waits for a connection as long as the kernel does, and for an answer for `tcp_timeout` (ten
 minutes), in which it holds the client. Here a timer per flow cuts the upstream's connection, and
@@ -38,6 +38,16 @@ class TimeLimits:
         """mitmproxy's connection handlers by the id of their client."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._expired: dict[str, Problem] = {}
+
+    def connected(self, client: Client, seconds: float) -> None:
+        """A client has so much time to begin its first request, with TLS where there is any."""
+
+        def end() -> None:
+            del self._timers[client.id]
+            if (io := self._io(client, client)) is not None and io.handler is not None:
+                io.handler.cancel("timeout")
+
+        self._timers[client.id] = asyncio.get_running_loop().call_later(seconds, end)
 
     def connecting(self, client: Client, connection: Connection, limits: Upstream) -> None:
         """Begin of a connection attempt: called in the task that makes it."""
