@@ -20,11 +20,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.connection import Client, Connection, ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import layers
 from mitmproxy.proxy.commands import CloseConnection, Command, Log, RequestWakeup, SendData
-from mitmproxy.proxy.events import ConnectionClosed, Wakeup
+from mitmproxy.proxy.events import ConnectionClosed, DataReceived, Wakeup
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
@@ -62,6 +62,12 @@ LetGo = Callable[[http.HTTPFlow, bytes], bool | None]
 """Tells from a flow and the beginning of its response body whether it passes after all (True),
 only its beginning is needed (False), or that is not clear yet (None)."""
 
+Pace = Callable[[Client, Connection, bool], None]
+"""Stops reading from one of a client's connections (False), or goes on (True)."""
+
+BACKLOG = 256 * 1024
+"""Bytes of a stream that HTTP/2 may hold back until nothing more is read for it."""
+
 _NEEDED = (
     "check_body_size",
     "check_invalid",
@@ -96,6 +102,7 @@ def install(
     let_go: LetGo,
     head_limit: Callable[[], int],
     head_time: Callable[[Client], float],
+    pace: Pace,
 ) -> Callable[[], None]:
     """Let mitmproxy's own answers be made by `make_reply`, and held bodies be judged by `let_go`.
 
@@ -104,6 +111,7 @@ def install(
         let_go: see `LetGo`.
         head_limit: tells how many bytes request line and headers may have.
         head_time: told that a client has begun to send them; tells how many seconds it has.
+        pace: see `Pace`.
 
     Returns:
         A function that undoes it.
@@ -115,6 +123,8 @@ def install(
         (layers.http, "HttpStream"),
         (layers.http, "Http1Server"),
         (layers.http, "Http1Client"),
+        (layers.http, "Http2Server"),
+        (layers.http, "Http2Client"),
         (layers.http, "validate_request"),
         (layers.http, "validate_headers"),
         (_http1, "make_error_response"),
@@ -129,7 +139,8 @@ def install(
             "this addon is tested with mitmproxy 11.0 and 12.2"
         )
     originals = [getattr(module, name) for module, name in places]
-    stream, server, client, validate_request, validate_headers, _, make_body_reader = originals
+    stream, server, client, server2, client2, *functions = originals
+    validate_request, validate_headers, _, make_body_reader = functions
 
     def make_error_response(status_code: int, message: str = "") -> bytes:
         response = to_response(make_reply(None, status_code, message), "GET")
@@ -162,6 +173,8 @@ def install(
         _stream_class(stream, make_reply, let_go),
         _server_class(server, head_limit, head_time),
         _client_class(client),
+        _paced_class(server2, pace),
+        _paced_class(client2, pace),
         check_request,
         check_headers,
         make_error_response,
@@ -313,6 +326,56 @@ def _client_class(original: type[_http1.Http1Client]) -> type[_http1.Http1Client
                     yield command
 
     return Http1Client
+
+
+def _paced_class(original: Any, pace: Pace) -> Any:
+    """HTTP/2 that does not read on for a stream whose receiver does not.
+
+    mitmproxy keeps what the receiver's window has no room for, and reads whatever comes.
+    """
+
+    class Http2Connection(original):  # type: ignore[misc]
+        def __init__(self, context: Any) -> None:
+            super().__init__(context)
+            self._held: dict[int, Connection] = {}
+            """Where nothing is read, by the stream for which that is so."""
+
+        def _handle_event(self, event: Any) -> CommandGenerator[None]:
+            yield from super()._handle_event(event)
+            if isinstance(event, RequestData | ResponseData):
+                self._hold(event.stream_id)
+            elif isinstance(event, DataReceived | ConnectionClosed):
+                self._release()
+
+        def _hold(self, stream_id: int) -> None:
+            source = self._source(stream_id)
+            if source is not None and self._is_long(stream_id) and stream_id not in self._held:
+                self._held[stream_id] = source
+                pace(self.context.client, source, False)
+
+        def _release(self) -> None:
+            for stream_id in [held for held in self._held if not self._is_long(held)]:
+                source = self._held.pop(stream_id)
+                if source not in self._held.values():
+                    pace(self.context.client, source, True)
+
+        def _is_long(self, stream_id: int) -> bool:
+            if self.conn.state is ConnectionState.CLOSED:
+                return False
+            chunks = self.h2_conn.stream_buffers.get(stream_id, ())
+            return sum(len(chunk.data) for chunk in chunks) > BACKLOG
+
+        def _source(self, stream_id: int) -> Connection | None:
+            """Where the data of a stream come from."""
+            client: Connection = self.context.client
+            if self.conn is not client:
+                # It would have to hear of its other streams' windows.
+                return client if client.alpn != b"h2" else None
+            parent = self.context.layers[self.context.layers.index(self) - 1]
+            stream = parent.streams.get(stream_id)
+            return stream.context.server if stream else None
+
+    return Http2Connection
 
 
 def _stream_class(

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Connection
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
@@ -83,7 +83,7 @@ class MlflowProxy:
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
         )
         self._uninstall = local_replies.install(
-            self.own_reply, self.let_go, self._head_limit, self._head_time
+            self.own_reply, self.let_go, self._head_limit, self._head_time, self._pace
         )
         wide_reads.keep_buffers()
         # Before the first listener opens; a bare test context has no such option.
@@ -312,6 +312,9 @@ class MlflowProxy:
     def _head_time(self, client: Client) -> float:
         self.time_limits.stop(client.id)
         return self.settings.rules.limits.head_timeout if self.settings else 0
+
+    def _pace(self, client: Client, connection: Connection, wanted: bool) -> None:
+        wide_reads.pace(ctx.master.addons.get("proxyserver"), client, connection, wanted)
 
     def _fail_closed(self, flow: http.HTTPFlow) -> None:
         """An exception of ours must not let a request through that might have been refused.

@@ -8,6 +8,9 @@ costs a connection no more memory than asyncio's buffer has anyway.
 Buffers of that size are what glibc gives back to the kernel at once, and gets again with all of
 their pages to be cleared: a quarter of the time went there. `keep_buffers` lets it keep some.
 
+Nor does mitmproxy stop reading while HTTP/2 holds back what was read (see `local_replies.Pace`), so
+the reader can be told to.
+
 There is no option for the size of reads, hence a subclass that takes the place of a connection's
 reader. Where mitmproxy has changed and there is none to be found, all works on with short reads.
 """
@@ -52,9 +55,12 @@ class WideReader(asyncio.StreamReader):
     total = 0
     """Bytes read so far."""
     _waiting_since: float | None = None
+    _wanted: asyncio.Event | None = None
 
     async def read(self, n: int = -1) -> bytes:
-        """Read up to `READ_SIZE` bytes, whatever was asked for."""
+        """Read up to `READ_SIZE` bytes, whatever was asked for, as soon as they are wanted."""
+        if self._wanted is not None:
+            await self._wanted.wait()
         self._waiting_since = time.monotonic()
         try:
             data = await super().read(READ_SIZE if n > 0 else n)
@@ -62,6 +68,16 @@ class WideReader(asyncio.StreamReader):
             self._waiting_since = None
         self.total += len(data)
         return data
+
+    def pause(self) -> None:
+        """Read nothing more."""
+        self._wanted = asyncio.Event()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._wanted is not None:
+            self._wanted.set()
+            self._wanted = None
 
     def waited(self) -> float:
         """Seconds for which somebody has been waiting for data; 0 if nobody does."""
@@ -79,11 +95,23 @@ def widen(proxyserver: Any, client: Client, connection: Connection) -> bool:
     Returns:
         Whether its reader was found.
     """
-    try:
-        reader = proxyserver.connections[client.id].transports[connection].reader
-    except (AttributeError, KeyError):
+    reader = _reader(proxyserver, client, connection)
+    if reader is None:
         logger.debug("no reader for %s; large transfers will be slower", connection)
-        return False
-    if type(reader) is asyncio.StreamReader:
+    elif type(reader) is asyncio.StreamReader:
         reader.__class__ = WideReader
-    return True
+    return reader is not None
+
+
+def pace(proxyserver: Any, client: Client, connection: Connection, wanted: bool) -> None:
+    """Read from a connection (see `widen`), or do not for a while."""
+    reader = _reader(proxyserver, client, connection)
+    if isinstance(reader, WideReader):
+        reader.resume() if wanted else reader.pause()
+
+
+def _reader(proxyserver: Any, client: Client, connection: Connection) -> Any:
+    try:
+        return proxyserver.connections[client.id].transports[connection].reader
+    except (AttributeError, KeyError):
+        return None

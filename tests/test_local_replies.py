@@ -21,7 +21,7 @@ def let_go(_: http.HTTPFlow, begin: bytes) -> bool | None:
 def test_install_and_undo() -> None:
     """Malformed requests are answered in JSON while installed, and as before afterwards."""
     stream, make = layers.http.HttpStream, _http1.make_error_response
-    undo = local_replies.install(reply, let_go, lambda: 9, lambda _: 9)
+    undo = local_replies.install(reply, let_go, lambda: 9, lambda _: 9, lambda *_: None)
     try:
         assert issubclass(layers.http.HttpStream, stream)
         assert layers.http.HttpStream is not stream
@@ -40,4 +40,4 @@ def test_a_changed_mitmproxy_is_noticed(name: str, monkeypatch: pytest.MonkeyPat
     """What we build on is checked at start, by name."""
     monkeypatch.delattr(layers.http.HttpStream, name)
     with pytest.raises(local_replies.UnsupportedError, match=name):
-        local_replies.install(reply, let_go, lambda: 9, lambda _: 9)
+        local_replies.install(reply, let_go, lambda: 9, lambda _: 9, lambda *_: None)

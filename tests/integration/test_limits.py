@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import pytest
 import stack
-from support.client import Response, http2, request
+from support.client import Response, connect, http2, raw, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream
@@ -89,25 +89,6 @@ def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy
     assert proxy.memory() < 100 * MIB
 
 
-def raw(url: str, *parts: bytes, pause: float = 0.02) -> bytes:
-    """Send bytes in portions and return all that comes back."""
-    address = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
-    with socket.create_connection(address, timeout=10) as connection:
-        try:
-            for part in parts:
-                connection.sendall(part)
-                time.sleep(pause)
-        except ConnectionError:
-            pass  # The answer may have come before the end.
-        data = b""
-        try:
-            while block := connection.recv(65536):
-                data += block
-        except ConnectionError:
-            pass
-        return data
-
-
 @pytest.mark.parametrize(
     "parts",
     [
@@ -140,8 +121,7 @@ def test_a_body_in_the_same_packet_is_no_head(
 
 def test_a_head_that_is_cut_is_not_logged(small_proxy: stack.Server) -> None:
     """A client that goes away in the middle of its credentials leaves none of them behind."""
-    address = urlsplit(small_proxy.url)
-    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+    with connect(small_proxy.url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n")
     time.sleep(0.3)
     assert "secret" not in small_proxy.text()
@@ -175,21 +155,20 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: stack
         gone.wait(20)
 
     scripted.answer = wait
-    address = urlsplit(small_proxy.url)
     for body in (b"", b"x" * 2000):
         scripted.requests.clear()
-        clients = []
-        for _ in range(4):
-            client = socket.create_connection((address.hostname or "", address.port or 0))
-            head = f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-            client.sendall(head.encode() + body)
-            clients.append(client)
-        eventually(lambda: len(scripted.requests) == 4)
-        for client in clients:
-            client.close()
+        head = f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        with contextlib.ExitStack() as clients:
+
+            def one_more(whole: bytes = head.encode() + body) -> bool:
+                # Those of the round before may be there for some seconds.
+                clients.enter_context(connect(small_proxy.url)).sendall(whole)
+                return len(scripted.requests) == 4
+
+            eventually(one_more)
     # And some in the middle of their bodies.
     for _ in range(8):
-        with socket.create_connection((address.hostname or "", address.port or 0)) as client:
+        with connect(small_proxy.url) as client:
             client.sendall(f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx".encode())
     gone.set()
     scripted.answer = OK
