@@ -24,7 +24,7 @@ from mitmproxy.connection import Client, Connection, ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import layers
 from mitmproxy.proxy.commands import CloseConnection, Command, Log, RequestWakeup, SendData
-from mitmproxy.proxy.events import ConnectionClosed, DataReceived, Wakeup
+from mitmproxy.proxy.events import ConnectionClosed, Wakeup
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
@@ -306,9 +306,8 @@ def _server_class(
 
         def mark_done(self, **sides: bool) -> CommandGenerator[None]:
             yield from super().mark_done(**sides)
-            if self._half_open is not None and self.state == self.read_headers:
-                self.state = self.done
-                yield CloseConnection(self.conn)
+            if self._half_open is not None and self.state not in (self.wait, self.done):
+                yield from self.state(ConnectionClosed(self.conn))
 
     return Http1Server
 
@@ -344,7 +343,7 @@ def _paced_class(original: Any, pace: Pace) -> Any:
             yield from super()._handle_event(event)
             if isinstance(event, RequestData | ResponseData):
                 self._hold(event.stream_id)
-            elif isinstance(event, DataReceived | ConnectionClosed):
+            else:
                 self._release()
 
         def _hold(self, stream_id: int) -> None:

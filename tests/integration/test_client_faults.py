@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import h2.config
+import h2.connection
 import h2.events
 import pytest
 import stack
@@ -59,7 +62,7 @@ def timed_out(answer: bytes) -> None:
 
 
 class Sender:
-    """An upstream's answer of `SIZE`, which tells how much of it was taken."""
+    """Sends `SIZE` bytes, as an upstream's answer or else, and tells how much was taken."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -67,11 +70,15 @@ class Sender:
 
     def __call__(self, _: Received, connection: socket.socket) -> None:
         connection.sendall(response("200 OK", b"").replace(b": 0\r\n", b": %d\r\n" % SIZE))
+        self.send(connection)
+
+    def send(self, connection: socket.socket) -> None:
+        """Send the body."""
         try:
             while self.sent < SIZE:
                 connection.sendall(bytes(MIB))
                 self.sent += MIB
-        except ConnectionError:
+        except OSError:
             self.broken.set()
 
 
@@ -127,6 +134,46 @@ def test_an_http2_client_that_stops_reading(tmp_path: Path, start_proxy: StartPr
                     assert size < MIB
                     client.h2.increment_flow_control_window(2**30, 1)
             assert size == SIZE
+        assert proxy.memory() < 100 * MIB
+
+
+def deaf(listener: socket.socket, certificate: Path) -> None:
+    """Serve one connection of HTTP/2 whose windows are never opened."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+        session = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        session.initiate_connection()
+        connection.sendall(session.data_to_send())
+        while data := connection.recv(MIB):
+            session.receive_data(data)
+            connection.sendall(session.data_to_send())
+
+
+def test_an_http2_registry_that_stops_reading(
+    tmp_path: Path, start_proxy: StartProxy, certificate: Path
+) -> None:
+    """An upload for it is not read, either."""
+    sender = Sender()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Ends with the proxy.
+        threading.Thread(target=deaf, args=(listener, certificate), daemon=True).start()
+        trusted = ("--set", f"ssl_verify_upstream_trusted_ca={certificate}")
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        proxy = start_proxy(url, options=(*trusted, "--set", f"confdir={tmp_path}"))
+        context = ssl.create_default_context(cafile=tmp_path / "mitmproxy-ca-cert.pem")
+        # mitmproxy takes the first, and offers both to the registry.
+        context.set_alpn_protocols(["http/1.1", "h2"])
+        with context.wrap_socket(connect(proxy.url), server_hostname="localhost") as client:
+            client.settimeout(None)
+            client.sendall(head("PUT", FILE, f"Content-Length: {SIZE}"))
+            upload = threading.Thread(target=sender.send, args=(client,))
+            upload.start()
+            eventually(lambda: stands_still(sender))
+            assert sender.sent < SIZE // 2
+            client.shutdown(socket.SHUT_RDWR)
+            upload.join()
         assert proxy.memory() < 100 * MIB
 
 
@@ -243,6 +290,20 @@ def test_a_client_that_has_nothing_more_to_say(
         eventually(lambda: len(scripted.requests) == 2)
         answers[1].set()
         assert read_all(client) == OK + OK
+
+
+def test_nothing_more_to_say_in_the_middle(
+    scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
+    """Of a second request that is cut the registry gets nothing, the first is answered."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    for second in (head()[:-2], head("PUT", API, "Content-Length: 9") + b"x"):
+        with connect(scripted_proxy.url) as client:
+            client.sendall(head() + second)
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == OK
+    assert [received.target for received in scripted.requests] == ["/ajax-" + FILE[1:]] * 2
 
 
 def test_half_a_head(scripted: Upstream, scripted_proxy: stack.Server) -> None:
