@@ -21,6 +21,8 @@ from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
+from addon.local_replies import HALF_OPEN_SECONDS
+
 API = "/api/2.0/mlflow/runs/search"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
@@ -290,6 +292,25 @@ def test_a_client_that_has_nothing_more_to_say(
         eventually(lambda: len(scripted.requests) == 2)
         answers[1].set()
         assert read_all(client) == OK + OK
+
+
+def test_nothing_more_to_say_and_a_long_answer(
+    scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
+    """An answer that has begun may take its time; then the connection is closed."""
+
+    long = response("200 OK", b"long")
+
+    def answer(_: Received, connection: socket.socket) -> None:
+        connection.sendall(long[:-1])
+        threading.Event().wait(HALF_OPEN_SECONDS + 1)
+        connection.sendall(long[-1:])
+
+    scripted.answer = answer
+    with connect(scripted_proxy.url, timeout=20) as client:
+        client.sendall(head() + head("PUT", API, "Content-Length: 9"))
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == long
 
 
 def test_nothing_more_to_say_in_the_middle(
