@@ -149,6 +149,7 @@ def install(
 
     def check_request(mode: Any, request: http.Request, validate: bool) -> str | None:
         problem: str | None = validate_request(mode, request, validate)
+        # Reverse mode, too, is what mitmproxy calls transparent here.
         if problem is None and validate and mode is layers.http.HTTPMode.transparent:
             data = request.data
             problem = framing.request_flaw(
