@@ -7,7 +7,8 @@ from http import HTTPMethod
 
 from mitmproxy import http
 
-from . import bodies, decision, local_replies, replies, target
+from . import bodies, decision, replies, target
+from .http_layer.responses import to_response
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
         decided["answered"] = True
     # Else mitmproxy tells the client to go on with a body that nobody wants.
     flow.request.headers.pop("expect", None)
-    flow.response = local_replies.to_response(reply, flow.request.method)
+    flow.response = to_response(reply, flow.request.method)
 
 
 def request_id(flow: http.HTTPFlow | None) -> str:

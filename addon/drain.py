@@ -26,7 +26,7 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
-from . import rules
+from . import connections, rules
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class Drain:
 
     def connected(self, client: Client) -> None:
         """A client has connected."""
-        handler = _handlers().get(client.id)
-        writer = handler.transports[client].writer if handler else None
+        io = connections.io(client, client)
+        writer = io.writer if io else None
         if isinstance(writer, asyncio.StreamWriter):
             self._transports.add(writer.transport)
 
@@ -84,32 +84,21 @@ class Drain:
                     await asyncio.sleep(INTERVAL)
             logger.warning("drained")
         except TimeoutError:
-            handlers = [*_handlers().values()]
+            handlers = connections.handlers()
             logger.warning("the time to drain is over: %d connection(s) are cut", len(handlers))
             for handler in handlers:
-                _close(handler)
+                connections.close(handler.client)
             await asyncio.sleep(INTERVAL)
         finally:
             ctx.master.shutdown()
 
     def _in_flight(self) -> bool:
         """Close the connections that wait for a request; tell whether there are any others."""
-        handlers = [*_handlers().values()]
+        handlers = connections.handlers()
         for handler in handlers:
             if not _in_use(handler):
-                _close(handler)
+                connections.close(handler.client)
         return bool(handlers or any(t.get_write_buffer_size() for t in self._transports))
-
-
-def _handlers() -> dict[Any, Any]:
-    proxyserver = ctx.master.addons.get("proxyserver")
-    return proxyserver.connections if proxyserver else {}
-
-
-def _close(handler: Any) -> None:
-    """Close a client's connection as mitmproxy does it in `on_timeout`."""
-    if (io := handler.transports.get(handler.client)) is not None:
-        io.handler.cancel("drained")
 
 
 def _in_use(handler: Any) -> bool:
@@ -118,9 +107,9 @@ def _in_use(handler: Any) -> bool:
         return True
     for layer in handler.layer.context.layers:
         if isinstance(layer, HttpLayer):
-            connection = layer.connections.get(handler.client)
-            at_work = isinstance(connection, Http1Server) and (
-                connection.request is not None or bool(connection.buf)
+            protocol = layer.connections.get(handler.client)
+            at_work = isinstance(protocol, Http1Server) and (
+                protocol.request is not None or bool(protocol.buf)
             )
             return bool(layer.streams) or at_work
     return False

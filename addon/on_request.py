@@ -7,10 +7,21 @@ from collections.abc import Callable, Iterator
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import answering, decision, gate, hosts, local_replies, origin, replies, rewrite, streaming
+from . import (
+    answering,
+    decision,
+    framing,
+    gate,
+    hosts,
+    origin,
+    replies,
+    rewrite,
+    streaming,
+)
 from . import target as targets
 from .answering import denied
 from .decision import Decision
+from .http_layer.interface import AUTHORITY
 from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation, RewriteRule
 from .settings import Settings
 
@@ -200,12 +211,13 @@ def _is_external(flow: http.HTTPFlow, settings: Settings) -> bool:
 
 def _authority(flow: http.HTTPFlow) -> str:
     """The host that the client asked for."""
-    return flow.metadata.get(local_replies.AUTHORITY) or flow.request.host_header or ""
+    return flow.metadata.get(AUTHORITY) or flow.request.host_header or ""
 
 
 def _length(request: http.Request) -> int | None:
     """Bytes of the body; None if that is not known from the headers."""
-    if request.headers.get("content-length", "").isdigit():
-        return int(request.headers["content-length"])
+    length = framing.content_length(request.headers.get("content-length", ""))
+    if length is not None:
+        return length
     framed_by_stream = request.is_http2 or request.is_http3
     return None if framed_by_stream or "transfer-encoding" in request.headers else 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from . import bodies, decision, errors, local_replies, login, rewrite, streaming
+from . import bodies, decision, errors, framing, login, rewrite, streaming
 from .decision import Decision
+from .http_layer.interface import AUTHORITY, DROPPED, HOLD
 from .rules import Rules
 from .settings import Settings
 
@@ -16,7 +17,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or response is None:
         return
-    for mark in (local_replies.HOLD, local_replies.DROPPED):
+    for mark in (HOLD, DROPPED):
         flow.metadata.pop(mark, None)  # Of a flow that is sent again.
     rules = settings.rules
     content_type = response.headers.get("content-type", "")
@@ -41,7 +42,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
         short = length is not None and length <= rules.streaming.threshold
         # Of a success that would stream, the beginning has to tell.
         at_once = decided["page"] and not short
-        flow.metadata[local_replies.HOLD] = 0 if at_once else bodies.HELD_LIMIT
+        flow.metadata[HOLD] = 0 if at_once else bodies.HELD_LIMIT
     elif response.status_code != 101:
         response.stream = streaming.stream_response(
             length=length,
@@ -56,7 +57,7 @@ def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
 
     Args:
         flow: the flow, with the head of the response.
-        begin: the body so far, longer than `local_replies.HOLD` says.
+        begin: the body so far, longer than `HOLD` says.
     """
     decided, response = decision.of(flow), flow.response
     if decided is None or response is None:
@@ -75,14 +76,12 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> None:
     if (
         decided is None
         or decided["answered"]
-        or local_replies.HOLD not in flow.metadata
+        or HOLD not in flow.metadata
         or response is None
         or response.stream
     ):
         return
-    answer = _answer_of(
-        response, response.raw_content or b"", whole=local_replies.DROPPED not in flow.metadata
-    )
+    answer = _answer_of(response, response.raw_content or b"", whole=DROPPED not in flow.metadata)
     rules, head = settings.rules.errors, flow.request.method == "HEAD"
     converted: errors.Converted | None
     if decided["login"]:
@@ -121,7 +120,7 @@ def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rul
     """A URL of the upstream's as the client knows it."""
     request = flow.request
     scheme = "https" if flow.client_conn.tls else "http"
-    authority = flow.metadata.get(local_replies.AUTHORITY, "")
+    authority = flow.metadata.get(AUTHORITY, "")
     public = rewrite.Origin.of(scheme, authority)
     upstream = _upstream(request)
     return rewrite.map_location(
@@ -156,8 +155,9 @@ def _login_place(
 
 
 def _length(response: http.Response) -> int | None:
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdigit() and "transfer-encoding" not in response.headers else None
+    if "transfer-encoding" in response.headers:
+        return None
+    return framing.content_length(response.headers.get("content-length", ""))
 
 
 def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:

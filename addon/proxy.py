@@ -20,18 +20,20 @@ from weakref import WeakKeyDictionary
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.view import View
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Connection
+from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from . import (
     answering,
+    connections,
     decision,
     drain,
     flow_ring,
     gate,
     health_service,
-    local_replies,
+    http_layer,
     log_guard,
     on_request,
     on_response,
@@ -43,6 +45,8 @@ from . import (
 )
 from .answering import RefusedError
 from .decision import FAILED
+from .http_layer.interface import DROPPED, HOLD
+from .http_layer.responses import to_response
 from .rewrite import Origin
 from .rules import Drain
 from .rules_file import DEFAULT_PATH, RulesError
@@ -96,13 +100,7 @@ class MlflowProxy:
             flow_ring.DEFAULT,
             "Flows that mitmweb keeps; the oldest that are not marked give way. 0 keeps all.",
         )
-        self._uninstall = local_replies.install(
-            self.own_reply,
-            self.let_go,
-            self._head_limit,
-            lambda: self.drain.begun,
-            self.time_limits.is_cut,
-        )
+        self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
         wide_reads.keep_buffers()
@@ -167,11 +165,12 @@ class MlflowProxy:
             self._uninstall = None
 
     def client_connected(self, client: Client) -> None:
-        """Read from the client in large portions."""
-        proxyserver = ctx.master.addons.get("proxyserver")
-        wide_reads.widen(proxyserver, client, client)
-        self.time_limits.connections = proxyserver.connections
+        """Read from the client in large portions; limit the time until it asks for something."""
+        wide_reads.widen(connections.io(client, client))
         self.drain.connected(client)
+        mode = client.proxy_mode
+        if self.settings is not None and isinstance(mode, ReverseMode) and "http" in mode.scheme:
+            self.time_limits.connected(client, self.settings.rules.limits.head_timeout)
 
     def client_disconnected(self, client: Client) -> None:
         """Nobody will ask any more."""
@@ -184,16 +183,14 @@ class MlflowProxy:
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Read from the upstream in large portions."""
-        wide_reads.widen(ctx.master.addons.get("proxyserver"), data.client, data.server)
+        wide_reads.widen(connections.io(data.client, data.server))
         if not data.server.tls:
             self.time_limits.stop(data.server.id)
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
         """There is nothing to wait for any more."""
         self.time_limits.stop(data.server.id)
-        if (handler := self.time_limits.connections.get(data.client.id)) is not None:
-            # mitmproxy would keep its record of the attempt until the client goes away.
-            handler.transports.pop(data.server, None)
+        connections.forget(data.client, data.server)
 
     def tls_established_server(self, data: TlsData) -> None:
         """The connection is made with all that belongs to it."""
@@ -203,6 +200,7 @@ class MlflowProxy:
 
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
+        self.time_limits.stop(flow.client_conn.id)
         try:
             return self._decide(flow)
         except Exception:
@@ -247,7 +245,7 @@ class MlflowProxy:
             if request_id := flow.metadata.get(FAILED):
                 # What has arrived since has taken the place of our answer.
                 reply = answering.failure(request_id)
-                flow.response = local_replies.to_response(reply, flow.request.method)
+                flow.response = to_response(reply, flow.request.method)
             elif (in_force := self._begun.get(flow)) is not None:
                 on_response.judge_body(flow, in_force)
         except Exception:
@@ -258,7 +256,7 @@ class MlflowProxy:
         self._ended(flow)
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        """Tell whether a held body passes after all (see `local_replies.LetGo`)."""
+        """Tell whether a held body passes after all (see `http_layer.interface.Addon`)."""
         try:
             return on_response.may_pass(flow, begin)
         except Exception:
@@ -266,11 +264,36 @@ class MlflowProxy:
             return False
 
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
-        """Word an answer that mitmproxy makes by itself (see `local_replies`)."""
+        """Word an answer that mitmproxy makes by itself (see `http_layer.interface.Addon`)."""
         try:
             return self._word(flow, status, message)
         except Exception:
             return answering.failure(answering.log_exception(flow))
+
+    def is_cut(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether the upstream's connection was cut, by a time limit or a reset."""
+        return self.time_limits.is_cut(flow)
+
+    def is_draining(self) -> bool:
+        """Tell whether the proxy is about to end."""
+        return self.drain.begun
+
+    def request_head_limit(self) -> int:
+        """Bytes of request line and headers."""
+        return self.settings.rules.limits.request_head if self.settings else 0
+
+    def response_head_limit(self) -> int:
+        """Bytes of status line and headers."""
+        return self.settings.rules.limits.response_head if self.settings else 0
+
+    def head_time(self, client: Client) -> float:
+        """A client has begun to send a head: how many seconds it has for that."""
+        self.time_limits.stop(client.id)
+        return self.settings.rules.limits.head_timeout if self.settings else 0
+
+    def pace(self, client: Client, connection: Connection, wanted: bool) -> None:
+        """Read from a connection, or do not for a while."""
+        wide_reads.pace(connections.io(client, connection), wanted)
 
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         if self.settings is None:
@@ -334,9 +357,6 @@ class MlflowProxy:
         if self._view is not None:
             flow_ring.trim(self._view, self._keep_flows)
 
-    def _head_limit(self) -> int:
-        return self.settings.rules.limits.request_head if self.settings else 0
-
     def _fail_closed(self, flow: http.HTTPFlow) -> None:
         """An exception of ours must not let a request through that might have been refused.
 
@@ -344,8 +364,8 @@ class MlflowProxy:
         nothing of that is kept.
         """
         flow.metadata[FAILED] = request_id = answering.log_exception(flow)
-        flow.metadata[local_replies.HOLD] = 0
-        flow.metadata[local_replies.DROPPED] = True
+        flow.metadata[HOLD] = 0
+        flow.metadata[DROPPED] = True
         flow.request.stream = False
         answering.answer(flow, answering.failure(request_id))
 

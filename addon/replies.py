@@ -95,6 +95,9 @@ TOO_LARGE = Problem("The request body is larger than this proxy accepts.", "http
 # mitmproxy reports what went wrong with a connection as text, with addresses and bytes of the
 # peer in it. Clients get one of these sentences, which carry neither.
 _PROBLEMS = {
+    r"too large": Problem(
+        "the headers of its answer are too large", "http_response_header_section_size"
+    ),
     r"name or service|name resolution|getaddrinfo|nodename|no address": Problem(
         "its name is unknown", "dns_error"
     ),
@@ -135,6 +138,8 @@ def explain(status: int, message: str, known: Problem | None = None) -> Problem:
     """
     if status == 413:
         return TOO_LARGE
+    if status == 408:
+        return Problem("The request head did not arrive in time.", "http_request_error")
     if status == 431:
         return Problem("The request head is larger than this proxy accepts.", "http_request_error")
     if status < 500:

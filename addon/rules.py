@@ -266,6 +266,12 @@ class Limits(_Model):
     )
     artifact_body: Size = Field(default=2**40, description="Bytes of an artifact that is sent.")
     request_head: Size = Field(default=2**16, description="Bytes of request line and headers.")
+    response_head: Size = Field(
+        default=2**16, description="Bytes of status line and headers of an upstream."
+    )
+    head_timeout: Seconds = Field(
+        default=60, description="Seconds from the first byte of a request line to its last header."
+    )
     flows: Annotated[int, Field(ge=1)] = Field(
         default=1000, description="Requests that are being served at once."
     )

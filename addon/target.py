@@ -17,7 +17,7 @@ from urllib.parse import unquote
 _TOKEN = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^%]+|%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NESTED = re.compile(r"%(?:25)+")
-_QUERY = re.compile(r"(?:[?#]|%(?:25)*(?:3[Ff]|23)).*", re.DOTALL)
+_QUERY = re.compile(r"(?:[?#\s\x00]|%(?:25)*(?:3[Ff]|23)).*", re.DOTALL)
 _PARAMETERS = re.compile(r"(?:;|%(?:25)*3[Bb])[^/]*")
 _NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
 
@@ -109,7 +109,8 @@ def fold(path: str) -> str:
 def shown(path_and_query: str) -> str:
     """A target as logs and messages may show it: without query, fragment and path parameters.
 
-    All three may hold a token, also where somebody has encoded their marks by mistake.
+    All three may hold a token, also where somebody has encoded their marks by mistake; so may what
+    follows white space, which HTTP/2 carries and no target has.
     """
     return _PARAMETERS.sub("", _QUERY.sub("", path_and_query))
 

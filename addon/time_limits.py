@@ -1,4 +1,4 @@
-"""Time limits towards the upstream, which mitmproxy does not have.
+"""Time limits, mostly towards the upstream, which mitmproxy does not have.
 
 It waits for a connection as long as the kernel does, and for an answer for `tcp_timeout` (ten
 minutes), in which it holds the client. Here a timer per flow cuts the upstream's connection, and
@@ -19,7 +19,8 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
-from .local_replies import RETRIED
+from . import connections
+from .http_layer.interface import RETRIED
 from .replies import Problem
 from .rules import Upstream
 from .wide_reads import WideReader
@@ -36,10 +37,17 @@ class TimeLimits:
     """Timers for connections and flows, by their ids."""
 
     def __init__(self) -> None:
-        self.connections: dict[str, Any] = {}
-        """mitmproxy's connection handlers by the id of their client."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._expired: dict[str, Problem] = {}
+
+    def connected(self, client: Client, seconds: float) -> None:
+        """A client has so much time to begin its first request, with TLS where there is any."""
+
+        def end() -> None:
+            del self._timers[client.id]
+            connections.close(client)
+
+        self._timers[client.id] = asyncio.get_running_loop().call_later(seconds, end)
 
     def connecting(self, client: Client, connection: Connection, limits: Upstream) -> None:
         """Begin of a connection attempt: called in the task that makes it."""
@@ -86,7 +94,7 @@ class TimeLimits:
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
         """Tell whether the upstream's connection was cut, here or by a reset."""
-        server = self._io(flow.client_conn, flow.server_conn)
+        server = connections.io(flow.client_conn, flow.server_conn)
         reset = server is not None and getattr(server.reader, "broken", False)
         return flow.id in self._expired or reset
 
@@ -97,18 +105,14 @@ class TimeLimits:
 
     def _arm(self, flow: http.HTTPFlow, seconds: float, check: Any, *arguments: Any) -> None:
         self.stop(flow.id)
-        if flow.client_conn.id not in self.connections:
+        if connections.handler(flow.client_conn) is None:
             return  # A replayed flow: nobody waits for it.
         loop = asyncio.get_running_loop()
         self._timers[flow.id] = loop.call_later(seconds, check, *arguments)
 
-    def _io(self, client: Client, connection: Connection) -> Any:
-        handler = self.connections.get(client.id)
-        return handler.transports.get(connection) if handler else None
-
     def _check_sending(self, flow: http.HTTPFlow, seconds: float, read_before: int) -> None:
-        client = self._io(flow.client_conn, flow.client_conn)
-        server = self._io(flow.client_conn, flow.server_conn)
+        client = connections.io(flow.client_conn, flow.client_conn)
+        server = connections.io(flow.client_conn, flow.server_conn)
         read = client.reader.total if client and isinstance(client.reader, WideReader) else 0
         stuck = server is not None and server.writer.transport.get_write_buffer_size() > 0
         if stuck and read == read_before:
@@ -117,13 +121,13 @@ class TimeLimits:
             self._arm(flow, seconds, self._check_sending, flow, seconds, read if stuck else -1)
 
     def _check_response(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        if self._io(flow.client_conn, flow.server_conn) is None:
+        if connections.io(flow.client_conn, flow.server_conn) is None:
             self.sent(flow, limits)  # Not even connected: that has a limit of its own.
         else:
             self.end(flow, NO_RESPONSE)
 
     def _check_body(self, flow: http.HTTPFlow, seconds: float, end: float) -> None:
-        server = self._io(flow.client_conn, flow.server_conn)
+        server = connections.io(flow.client_conn, flow.server_conn)
         if server is None or not isinstance(server.reader, WideReader):
             return
         waited, left = server.reader.waited(), end - time.monotonic()
@@ -136,7 +140,7 @@ class TimeLimits:
     def end(self, flow: http.HTTPFlow, problem: Problem) -> None:
         """Cut the upstream's connection of a flow, and say why."""
         self.stop(flow.id)
-        server = self._io(flow.client_conn, flow.server_conn)
+        server = connections.io(flow.client_conn, flow.server_conn)
         if server is not None:
             self._expired[flow.id] = problem
             flow.metadata[RETRIED] = True  # Who was too slow once is not asked again.

@@ -8,6 +8,9 @@ costs a connection no more memory than asyncio's buffer has anyway.
 Buffers of that size are what glibc gives back to the kernel at once, and gets again with all of
 their pages to be cleared: a quarter of the time went there. `keep_buffers` lets it keep some.
 
+Nor does mitmproxy stop reading while HTTP/2 holds back what was read (see `http_layer.http2`), so
+the reader can be told to.
+
 There is no option for the size of reads, hence a subclass that takes the place of a connection's
 reader. Where mitmproxy has changed and there is none to be found, all works on with short reads.
 """
@@ -19,8 +22,6 @@ import ctypes
 import logging
 import time
 from typing import Any
-
-from mitmproxy.connection import Client, Connection
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,12 @@ class WideReader(asyncio.StreamReader):
     broken = False
     """Whether the connection was reset."""
     _waiting_since: float | None = None
+    _wanted: asyncio.Event | None = None
 
     async def read(self, n: int = -1) -> bytes:
-        """Read up to `READ_SIZE` bytes, whatever was asked for."""
+        """Read up to `READ_SIZE` bytes, whatever was asked for, as soon as they are wanted."""
+        if self._wanted is not None:
+            await self._wanted.wait()
         self._waiting_since = time.monotonic()
         try:
             data = await super().read(READ_SIZE if n > 0 else n)
@@ -68,27 +72,36 @@ class WideReader(asyncio.StreamReader):
         self.total += len(data)
         return data
 
+    def pause(self) -> None:
+        """Read nothing more."""
+        self._wanted = asyncio.Event()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._wanted is not None:
+            self._wanted.set()
+            self._wanted = None
+
     def waited(self) -> float:
         """Seconds for which somebody has been waiting for data; 0 if nobody does."""
         return time.monotonic() - self._waiting_since if self._waiting_since else 0.0
 
 
-def widen(proxyserver: Any, client: Client, connection: Connection) -> bool:
+def widen(io: Any | None) -> None:
     """Let a TCP connection be read in large portions.
 
     Args:
-        proxyserver: mitmproxy's addon of that name.
-        client: the client connection it belongs to.
-        connection: this client connection, or one upstream for it.
-
-    Returns:
-        Whether its reader was found.
+        io: mitmproxy's record of it (see `connections.io`).
     """
-    try:
-        reader = proxyserver.connections[client.id].transports[connection].reader
-    except (AttributeError, KeyError):
-        logger.debug("no reader for %s; large transfers will be slower", connection)
-        return False
-    if type(reader) is asyncio.StreamReader:
+    reader = getattr(io, "reader", None)
+    if reader is None:
+        logger.debug("a connection without a reader; large transfers will be slower")
+    elif type(reader) is asyncio.StreamReader:
         reader.__class__ = WideReader
-    return True
+
+
+def pace(io: Any | None, wanted: bool) -> None:
+    """Read from a connection (see `widen`), or do not for a while."""
+    reader = getattr(io, "reader", None)
+    if isinstance(reader, WideReader):
+        reader.resume() if wanted else reader.pause()

@@ -3,8 +3,9 @@
 import asyncio
 import platform
 from types import SimpleNamespace
+from typing import Any
 
-from mitmproxy.test import tflow
+import pytest
 
 from addon import wide_reads
 
@@ -13,14 +14,11 @@ def test_a_reader_gives_all_it_has() -> None:
     """mitmproxy asks for 64 KiB and gets four times as much, if it is there."""
 
     async def read() -> tuple[int, int]:
-        client = tflow.tclient_conn()
         reader = asyncio.StreamReader()
-        handler = SimpleNamespace(transports={client: SimpleNamespace(reader=reader)})
-        server = SimpleNamespace(connections={client.id: handler})
         reader.feed_data(bytes(wide_reads.READ_SIZE + 1))
         reader.feed_eof()
         short = len(await reader.read(1))
-        assert wide_reads.widen(server, client, client)
+        wide_reads.widen(SimpleNamespace(reader=reader))
         return short, len(await reader.read(65535))
 
     assert asyncio.run(read()) == (1, wide_reads.READ_SIZE)
@@ -31,17 +29,29 @@ def test_keep_buffers() -> None:
     assert wide_reads.keep_buffers() is (platform.libc_ver()[0] == "glibc")
 
 
-def test_a_changed_mitmproxy_is_no_error() -> None:
-    """Without a reader to be found nothing breaks."""
-    client = tflow.tclient_conn()
-    for server in (None, SimpleNamespace(), SimpleNamespace(connections={})):
-        assert not wide_reads.widen(server, client, client)
+@pytest.mark.parametrize("io", [None, SimpleNamespace(), SimpleNamespace(reader=object())])
+def test_other_kinds_of_streams_stay(io: Any) -> None:
+    """What is not asyncio's own reader (UDP, QUIC), or not to be found, is left alone."""
+    before = repr(io)
+    wide_reads.widen(io)
+    wide_reads.pace(io, False)
+    assert repr(io) == before
 
 
-def test_other_kinds_of_streams_stay() -> None:
-    """What is not asyncio's own reader (UDP, QUIC) is left alone."""
-    client = tflow.tclient_conn()
-    reader = object()
-    handler = SimpleNamespace(transports={client: SimpleNamespace(reader=reader)})
-    assert wide_reads.widen(SimpleNamespace(connections={client.id: handler}), client, client)
-    assert type(reader) is object
+def test_a_pause() -> None:
+    """Nothing is read before somebody wants it."""
+
+    async def read() -> tuple[bool, bytes]:
+        reader = asyncio.StreamReader()
+        io = SimpleNamespace(reader=reader)
+        wide_reads.widen(io)
+        wide_reads.pace(io, False)
+        reader.feed_data(b"x")
+        waiting = asyncio.create_task(reader.read(1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waits = not waiting.done()
+        wide_reads.pace(io, True)
+        return waits, await waiting
+
+    assert asyncio.run(read()) == (True, b"x")

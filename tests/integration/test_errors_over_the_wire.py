@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import stack
-from support.client import Response, request
+from support.client import Response, connect, raw, request
 from support.fixtures import StartProxy
 from support.upstream import Answer, Received, Upstream, response
 
@@ -190,12 +190,7 @@ def test_a_download_without_a_length(
 )
 def test_malformed_requests(scripted_proxy: stack.Server, head: bytes) -> None:
     """mitmproxy's own 400 is JSON as well, and the connection is closed."""
-    host, _, port = scripted_proxy.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(head + b"\r\n\r\n")
-        data = b""
-        while block := connection.recv(65536):
-            data += block
+    data = raw(scripted_proxy.url, head + b"\r\n\r\n")
     raw_head, _, body = data.partition(b"\r\n\r\n")
     assert raw_head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in raw_head.lower()
@@ -222,12 +217,11 @@ def test_the_first_requests_of_a_starting_proxy(tmp_path: Path, scheme: str) -> 
     env = {"HOME": str(tmp_path)}
     upstream = f"{scheme}://127.0.0.1:{stack.free_port()}"
     with stack.proxy(upstream, rules, log=tmp_path / "log", env=env) as proxy:
-        address = ("127.0.0.1", int(proxy.url.rpartition(":")[2]))
         answers: list[bytes] = []
         while len(answers) < 50:
             assert proxy.process.poll() is None, proxy.text()
             try:
-                connection = socket.create_connection(address, timeout=10)
+                connection = connect(proxy.url)
             except ConnectionRefusedError:
                 continue
             with connection:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import pytest
 import stack
-from support.client import Response, http2, request
+from support.client import Response, connect, http2, raw, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream
@@ -20,7 +21,8 @@ from support.waiting import eventually
 
 API = "/api/2.0/mlflow/runs/log-batch"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
-SMALL = {"api_body": "1MiB", "artifact_body": "3MiB", "request_head": "8KiB", "flows": 4}
+BODIES = {"api_body": "1MiB", "artifact_body": "3MiB"}
+SMALL = BODIES | {"request_head": "8KiB", "response_head": "8KiB", "flows": 4}
 MIB = 2**20
 
 
@@ -89,25 +91,6 @@ def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy
     assert proxy.memory() < 100 * MIB
 
 
-def raw(url: str, *parts: bytes, pause: float = 0.02) -> bytes:
-    """Send bytes in portions and return all that comes back."""
-    address = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
-    with socket.create_connection(address, timeout=10) as connection:
-        try:
-            for part in parts:
-                connection.sendall(part)
-                time.sleep(pause)
-        except ConnectionError:
-            pass  # The answer may have come before the end.
-        data = b""
-        try:
-            while block := connection.recv(65536):
-                data += block
-        except ConnectionError:
-            pass
-        return data
-
-
 @pytest.mark.parametrize(
     "parts",
     [
@@ -140,11 +123,45 @@ def test_a_body_in_the_same_packet_is_no_head(
 
 def test_a_head_that_is_cut_is_not_logged(small_proxy: stack.Server) -> None:
     """A client that goes away in the middle of its credentials leaves none of them behind."""
-    address = urlsplit(small_proxy.url)
-    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+    with connect(small_proxy.url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n")
     time.sleep(0.3)
     assert "secret" not in small_proxy.text()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nA: " + b"secret" * 2000 + b"\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n" + b"A: secret\r\n" * 2000 + b"\r\n",
+        b"secret" * 2000,
+        None,
+    ],
+)
+def test_heads_of_an_upstream(
+    scripted: Upstream, small_proxy: stack.Server, head: bytes | None
+) -> None:
+    """So is an upstream's head; the client gets 502 at once, and its next request an answer."""
+
+    def answer(received: Received, connection: socket.socket) -> bool:
+        if received.target.endswith("next"):
+            connection.sendall(OK)
+        elif head is not None:
+            connection.sendall(head)
+        else:
+            while True:
+                connection.sendall(b"A: secret\r\n" * 100)
+        return True
+
+    scripted.answer = answer
+    client = http.client.HTTPConnection(small_proxy.url.removeprefix("http://"), timeout=20)
+    client.request("POST", API)
+    got = client.getresponse()
+    assert got.status == 502
+    assert "the headers of its answer are too large" in json.loads(got.read())["message"]
+    client.request("GET", "/api/2.0/next")
+    assert client.getresponse().status == 200
+    client.close()
 
 
 def test_requests_at_once(scripted: Upstream, small_proxy: stack.Server) -> None:
@@ -175,21 +192,20 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: stack
         gone.wait(20)
 
     scripted.answer = wait
-    address = urlsplit(small_proxy.url)
     for body in (b"", b"x" * 2000):
         scripted.requests.clear()
-        clients = []
-        for _ in range(4):
-            client = socket.create_connection((address.hostname or "", address.port or 0))
-            head = f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-            client.sendall(head.encode() + body)
-            clients.append(client)
-        eventually(lambda: len(scripted.requests) == 4)
-        for client in clients:
-            client.close()
+        head = f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        with contextlib.ExitStack() as clients:
+
+            def one_more(whole: bytes = head.encode() + body) -> bool:
+                # Those of the round before may be there for some seconds.
+                clients.enter_context(connect(small_proxy.url)).sendall(whole)
+                return len(scripted.requests) == 4
+
+            eventually(one_more)
     # And some in the middle of their bodies.
     for _ in range(8):
-        with socket.create_connection((address.hostname or "", address.port or 0)) as client:
+        with connect(small_proxy.url) as client:
             client.sendall(f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx".encode())
     gone.set()
     scripted.answer = OK

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import stack
+from support.client import connect
 from support.fixtures import StartProxy
 from support.upstream import Received, Upstream
 
@@ -17,10 +18,9 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MASK = b"\x01\x02\x03\x04"
 
 
-def connect(proxy: stack.Server, head: str) -> socket.socket:
-    parts = urlsplit(proxy.url)
-    connection = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10)
-    connection.sendall(f"{head}\r\nHost: {parts.netloc}\r\n\r\n".encode())
+def ask(proxy: stack.Server, head: str) -> socket.socket:
+    connection = connect(proxy.url)
+    connection.sendall(f"{head}\r\nHost: {urlsplit(proxy.url).netloc}\r\n\r\n".encode())
     return connection
 
 
@@ -59,7 +59,7 @@ def test_streams_flow(
 
     with Upstream(answer) as upstream:
         proxy = start_proxy(upstream.url)
-        with connect(proxy, f"GET {target} HTTP/1.1") as connection:
+        with ask(proxy, f"GET {target} HTTP/1.1") as connection:
             head = read_until(connection, b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 OK\r\n")
             read_until(connection, first)
@@ -90,7 +90,7 @@ def test_websocket(start_proxy: StartProxy) -> None:
             "GET /api/2.0/mlflow/socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
         )
-        with connect(proxy, head) as connection:
+        with ask(proxy, head) as connection:
             assert b" 101 " in read_until(connection, b"\r\n\r\n")
             message = bytes(a ^ b for a, b in zip(b"hi", MASK, strict=False))
             connection.sendall(b"\x81\x82" + MASK + message)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+import h2.config
+import h2.connection
+import h2.events
 import httpx
 
 
@@ -70,6 +75,72 @@ def request(
         return Response(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+def connect(url: str, *, timeout: float = 10) -> socket.socket:
+    """A connection on which a test says what it likes."""
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=timeout)
+
+
+def raw(url: str, *parts: bytes, pause: float = 0.02) -> bytes:
+    """Send bytes in portions and return all that comes until the other side closes."""
+    with connect(url) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        except ConnectionError:
+            pass  # The answer may have come before the end.
+        return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes, be it with a reset."""
+    data = b""
+    try:
+        while block := connection.recv(65536):
+            data += block
+    except ConnectionError:
+        pass
+    return data
+
+
+class RawHttp2:
+    """An HTTP/2 connection that also sends what is forbidden."""
+
+    def __init__(self, url: str, ca: Path) -> None:
+        context = ssl.create_default_context(cafile=ca)
+        context.set_alpn_protocols(["h2"])
+        self.socket = context.wrap_socket(connect(url), server_hostname="localhost")
+        config = h2.config.H2Configuration(
+            validate_outbound_headers=False, normalize_outbound_headers=False
+        )
+        self.h2 = h2.connection.H2Connection(config)
+        self.h2.initiate_connection()
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is waiting."""
+        self.socket.sendall(self.h2.data_to_send())
+
+    def events(self) -> Iterator[h2.events.Event]:
+        """What the other side does until it closes the connection."""
+        while True:
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionError:
+                return
+            if not data:
+                return
+            yield from self.h2.receive_data(data)
+            self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
 
 
 class _PrefersHttp2(ssl.SSLContext):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from .client import connect
 
 ENDPOINTS = [
     ("GET", "/api/2.0/mlflow-artifacts/artifacts"),
@@ -113,7 +114,7 @@ class Connection:
     """A keep-alive connection that sends targets as they are."""
 
     def __init__(self, url: str) -> None:
-        self.address = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
+        self.url = url
         self._stream: Any = None
 
     def send(self, method: str, target: str, extra: str = "") -> Answer:
@@ -127,9 +128,9 @@ class Connection:
 
     def _send(self, method: str, target: str, extra: str) -> Answer:
         if self._stream is None:
-            self._stream = socket.create_connection(self.address, timeout=20).makefile("rwb")
+            self._stream = connect(self.url, timeout=20).makefile("rwb")
         head = (
-            f"{method} {target} HTTP/1.1\r\nHost: {self.address[0]}:{self.address[1]}\r\n"
+            f"{method} {target} HTTP/1.1\r\nHost: {urlsplit(self.url).netloc}\r\n"
             f"{extra}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
         )
         self._stream.write(head.encode("utf-8", "surrogateescape"))

@@ -5,12 +5,14 @@ It records each request as it came over the wire, so that a test can compare byt
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import BinaryIO, Self
 
+_CHUNK = re.compile(rb"[0-9a-f]+\r\n")
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -72,6 +74,11 @@ class Upstream:
     def __init__(self, answer: Answer = OK, *, port: int = 0) -> None:
         self.answer = answer
         self.requests: list[Received] = []
+        """The complete ones."""
+        self.begun = 0
+        """How many heads have come."""
+        self.cut: list[bytes] = []
+        """Heads of those whose bodies never were complete."""
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -95,7 +102,13 @@ class Upstream:
     def _serve(self, connection: socket.socket) -> None:
         with connection:
             try:
-                while (request := _read_request(connection)) is not None:
+                stream = connection.makefile("rb")
+                while head := _read_head(stream):
+                    self.begun += 1
+                    if (body := _read_body(stream, Received(head, b""))) is None:
+                        self.cut.append(head)
+                        return
+                    request = Received(head, body)
                     self.requests.append(request)
                     if not callable(self.answer):
                         connection.sendall(self.answer)
@@ -105,22 +118,26 @@ class Upstream:
                 return  # The proxy has gone away; what matters is what the client saw.
 
 
-def _read_request(connection: socket.socket) -> Received | None:
-    stream = connection.makefile("rb")
+def _read_head(stream: BinaryIO) -> bytes:
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         if not (line := stream.readline()):
-            return None
+            return b""
         head += line
-    received = Received(head, b"")
-    if received.header("transfer-encoding") == ["chunked"]:
-        body = b""
-        while size := int(stream.readline() or b"-1", 16):
-            body += stream.read(size)
-            if size < 0 or stream.readline() != b"\r\n":
-                return None  # Cut: no complete request.
-        stream.readline()
-        return Received(head, body)
+    return head
+
+
+def _read_body(stream: BinaryIO, received: Received) -> bytes | None:
+    """A whole body; None for one that is cut, or not chunked to the letter."""
+    body = b""
+    if received.header("transfer-encoding"):
+        while _CHUNK.fullmatch(line := stream.readline()):
+            body += (data := stream.read(size := int(line, 16)))
+            if len(data) < size or stream.readline() != b"\r\n":
+                return None
+            if size == 0:
+                return body
+        return None
     length = int((received.header("content-length") or ["0"])[0])
     body = stream.read(length)
-    return Received(head, body) if len(body) == length else None
+    return body if len(body) == length else None

@@ -1,0 +1,64 @@
+"""What the HTTP layer asks the addon, and what the two leave for each other in a flow."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mitmproxy import http
+from mitmproxy.connection import Client, Connection
+
+from ..replies import Reply
+
+AUTHORITY = "mlflow_authority"
+"""Key in `flow.metadata`: the host that the client asked for, which reverse mode overwrites."""
+
+HOLD = "mlflow_hold"
+"""Key in `flow.metadata`: so many bytes of the response body are held before `let_go` is asked."""
+
+DROPPED = "mlflow_dropped"
+"""Key in `flow.metadata`: of the response body only what is held so far is needed."""
+
+RETRIED = "mlflow_retried"
+"""Key in `flow.metadata`: the request must not be sent again, because it was, or for a reason."""
+
+
+class Addon(Protocol):
+    """Whom the HTTP layer asks."""
+
+    def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> Reply:
+        """Word an answer that mitmproxy makes by itself.
+
+        Args:
+            flow: None if it has not even come to that.
+            status: the HTTP status.
+            message: mitmproxy's words.
+        """
+
+    def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
+        """Tell whether a held body passes after all.
+
+        Args:
+            flow: with its response.
+            begin: the body so far.
+
+        Returns:
+            True: it passes. False: only its beginning is needed. None: that is not clear yet.
+        """
+
+    def is_cut(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether the upstream's connection has ended otherwise than by its will."""
+
+    def is_draining(self) -> bool:
+        """Tell whether answers ask clients to close their connections."""
+
+    def request_head_limit(self) -> int:
+        """How many bytes request line and headers may have."""
+
+    def response_head_limit(self) -> int:
+        """How many bytes status line and headers may have."""
+
+    def head_time(self, client: Client) -> float:
+        """A client has begun to send a head: how many seconds it has for that."""
+
+    def pace(self, client: Client, connection: Connection, wanted: bool) -> None:
+        """Stop reading from one of a client's connections (False), or go on (True)."""

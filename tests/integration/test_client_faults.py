@@ -1,0 +1,398 @@
+"""Clients that are slow, silent, or gone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+import stack
+from support.client import RawHttp2, connect, raw, read_all, request
+from support.fixtures import StartProxy
+from support.proxies import running_proxy
+from support.upstream import OK, Received, Upstream, response
+from support.waiting import eventually
+
+from addon.http_layer.http1 import HALF_OPEN_SECONDS
+
+API = "/api/2.0/mlflow/runs/search"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+MIB = 2**20
+SIZE = 300 * MIB
+HASTY = {"head_timeout": 1}
+
+
+@pytest.fixture(scope="module")
+def hasty_proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """A proxy that gives its clients one second for a head."""
+    folder = tmp_path_factory.mktemp("hasty-head")
+    options = ("--set", f"confdir={folder}")
+    with running_proxy(folder, scripted.url, options=options, limits=HASTY) as server:
+        yield server
+        assert "secret" not in server.text(), server.text()
+
+
+def head(method: str = "GET", target: str = FILE, *lines: str) -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+def http2_head(method: str, target: str = FILE) -> list[tuple[bytes, bytes]]:
+    fields = {"method": method, "scheme": "https", "path": target, "authority": "x"}
+    return [(f":{name}".encode(), value.encode()) for name, value in fields.items()]
+
+
+def authority(proxy: stack.Server) -> Path:
+    return proxy.log.parent / "mitmproxy-ca-cert.pem"
+
+
+def timed_out(answer: bytes) -> None:
+    first, _, body = answer.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 408 ")
+    assert b"Connection: close" in first
+    content = json.loads(body)
+    assert (content["error_code"], content["source"]) == ("DEADLINE_EXCEEDED", "proxy")
+
+
+class Sender:
+    """Sends `SIZE` bytes, as an upstream's answer or else, and tells how much was taken."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.broken = threading.Event()
+
+    def __call__(self, _: Received, connection: socket.socket) -> None:
+        connection.sendall(response("200 OK", b"").replace(b": 0\r\n", b": %d\r\n" % SIZE))
+        self.send(connection)
+
+    def send(self, connection: socket.socket) -> None:
+        """Send the body."""
+        try:
+            while self.sent < SIZE:
+                connection.sendall(bytes(MIB))
+                self.sent += MIB
+        except OSError:
+            self.broken.set()
+
+
+def stands_still(sender: Sender) -> bool:
+    """Whether nothing was sent for a while, which the busiest machine would not need."""
+    before = sender.sent
+    return before > 0 and not threading.Event().wait(1) and sender.sent == before
+
+
+def test_a_client_that_stops_reading(start_proxy: StartProxy) -> None:
+    """The registry is read no further than buffers reach, and the rest comes when it is wanted."""
+    sender = Sender()
+    with Upstream(sender) as upstream:
+        proxy = start_proxy(upstream.url)
+        with connect(proxy.url, timeout=60) as client:
+            client.sendall(head())
+            eventually(lambda: stands_still(sender))
+            assert sender.sent < SIZE // 2
+            size, data = 0, client.recv(MIB).partition(b"\r\n\r\n")[2]
+            while (size := size + len(data)) < SIZE:
+                data = client.recv(MIB)
+                assert data
+        assert proxy.memory() < 100 * MIB
+
+
+def test_an_http2_client_that_stops_reading(tmp_path: Path, start_proxy: StartProxy) -> None:
+    """The same where the client's window says so: other streams of its connection go on."""
+    sender = Sender()
+
+    def answer(received: Received, connection: socket.socket) -> None:
+        if received.target.endswith("a.bin"):
+            sender(received, connection)
+        else:
+            connection.sendall(OK)
+
+    with Upstream(answer) as upstream:
+        proxy = start_proxy(upstream.url, options=("--set", f"confdir={tmp_path}"))
+        with RawHttp2(proxy.url, tmp_path / "mitmproxy-ca-cert.pem") as client:
+            client.h2.send_headers(1, http2_head("GET"), end_stream=True)
+            client.flush()
+            eventually(lambda: stands_still(sender))
+            assert sender.sent < SIZE // 2
+            client.h2.send_headers(3, http2_head("GET", API), end_stream=True)
+            client.flush()
+            client.h2.increment_flow_control_window(2**30)  # Of the connection.
+            size = 0
+            for event in client.events():
+                if isinstance(event, h2.events.DataReceived) and event.stream_id == 1:
+                    size += len(event.data)
+                elif isinstance(event, h2.events.StreamEnded):
+                    if event.stream_id == 1:
+                        break
+                    assert size < MIB
+                    client.h2.increment_flow_control_window(2**30, 1)
+            assert size == SIZE
+        assert proxy.memory() < 100 * MIB
+
+
+def deaf(listener: socket.socket, certificate: Path) -> None:
+    """Serve one connection of HTTP/2 whose windows are never opened."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+        session = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        session.initiate_connection()
+        connection.sendall(session.data_to_send())
+        while data := connection.recv(MIB):
+            session.receive_data(data)
+            connection.sendall(session.data_to_send())
+
+
+def test_an_http2_registry_that_stops_reading(
+    tmp_path: Path, start_proxy: StartProxy, certificate: Path
+) -> None:
+    """An upload for it is not read, either."""
+    sender = Sender()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Ends with the proxy.
+        threading.Thread(target=deaf, args=(listener, certificate), daemon=True).start()
+        trusted = ("--set", f"ssl_verify_upstream_trusted_ca={certificate}")
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        proxy = start_proxy(url, options=(*trusted, "--set", f"confdir={tmp_path}"))
+        context = ssl.create_default_context(cafile=tmp_path / "mitmproxy-ca-cert.pem")
+        # mitmproxy takes the first, and offers both to the registry.
+        context.set_alpn_protocols(["http/1.1", "h2"])
+        with context.wrap_socket(connect(proxy.url), server_hostname="localhost") as client:
+            client.settimeout(None)
+            client.sendall(head("PUT", FILE, f"Content-Length: {SIZE}"))
+            upload = threading.Thread(target=sender.send, args=(client,))
+            upload.start()
+            eventually(lambda: stands_still(sender))
+            assert sender.sent < SIZE // 2
+            client.shutdown(socket.SHUT_RDWR)
+            upload.join()
+        assert proxy.memory() < 100 * MIB
+
+
+def test_a_client_that_resets_a_download(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+    """The registry's connection is given up, whether the client was reading or not."""
+    for reads in (0, MIB):
+        scripted.answer = sender = Sender()
+        with connect(scripted_proxy.url) as client:
+            client.sendall(head())
+            client.recv(100 + reads)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert sender.broken.wait(10)
+    scripted.answer = OK
+    assert request(scripted_proxy.url, API).status == 200
+
+
+IN_CHUNKS = head("PUT", FILE, "Transfer-Encoding: chunked")
+UPLOADS = {
+    "length": (head("PUT", FILE, f"Content-Length: {MIB}"), bytes(MIB // 2)),
+    "chunks": (IN_CHUNKS, b"10000\r\n" + bytes(65536) + b"\r\n"),
+    "in a chunk": (IN_CHUNKS, b"10000\r\n" + bytes(6000)),
+    "before the last chunk": (IN_CHUNKS, b"1\r\nx\r\n0\r\n"),
+}
+
+
+@pytest.mark.parametrize("end", ["close", "reset", "shutdown"])
+@pytest.mark.parametrize("name", UPLOADS)
+def test_an_upload_that_is_cut(
+    scripted: Upstream, scripted_proxy: stack.Server, name: str, end: str
+) -> None:
+    """The registry sees that it is not complete."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    scripted.cut.clear()
+    scripted.begun = 0
+    with connect(scripted_proxy.url) as client:
+        client.sendall(b"".join(UPLOADS[name]))
+        eventually(lambda: scripted.begun > 0)
+        if end == "shutdown":
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b""
+        elif end == "reset":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    eventually(lambda: len(scripted.cut) == 1)
+    assert scripted.requests == []
+
+
+@pytest.mark.parametrize(
+    ("end", "length"),
+    [
+        *(("reset", None), ("reset", b"999999")),
+        *(("close", None), ("close", b"999999")),
+        # Without a length the end is the end.
+        ("end", b"999999"),
+    ],
+)
+def test_an_http2_upload_that_is_cut(
+    scripted: Upstream, hasty_proxy: stack.Server, end: str, length: bytes | None
+) -> None:
+    """A stream that is reset, or ends too early, or with its connection, is no object."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    scripted.cut.clear()
+    scripted.begun = 0
+    headers = http2_head("PUT") + ([(b"content-length", length)] if length else [])
+    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+        client.h2.send_headers(1, headers)
+        client.h2.send_data(1, bytes(10_000))
+        client.flush()
+        eventually(lambda: scripted.begun > 0)
+        if end == "reset":
+            client.h2.reset_stream(1)
+        elif end == "end":
+            client.h2.end_stream(1)
+        client.flush()
+    eventually(lambda: len(scripted.cut) == 1)
+    assert scripted.requests == []
+
+
+def test_a_real_registry_keeps_no_part(
+    mlflow_server: stack.Server, start_proxy: StartProxy
+) -> None:
+    """MLflow has no artifact after an upload that was cut; and one after the same, complete."""
+    proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
+    for name, (begin, body) in UPLOADS.items():
+        target = f"/api/2.0/mlflow-artifacts/artifacts/cut/{name.replace(' ', '-')}"
+        with connect(proxy.url) as client:
+            client.sendall(begin.replace(FILE.encode(), target.encode()) + body)
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b""
+        assert request(proxy.url, target).status == 404
+        assert request(proxy.url, target, method="PUT", body=body).status == 200
+        assert request(proxy.url, target).body == body
+
+
+def test_a_client_that_has_nothing_more_to_say(
+    scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
+    """Who shuts down the writing side after whole requests still gets all the answers."""
+    answers = [threading.Event(), threading.Event()]
+
+    def answer(received: Received, connection: socket.socket) -> bool:
+        assert answers[received.target == "/second"].wait(10)
+        connection.sendall(OK)
+        return True
+
+    scripted.answer = answer
+    scripted.requests.clear()
+    with connect(scripted_proxy.url) as client:
+        client.sendall(head() + head("GET", "/second"))
+        client.shutdown(socket.SHUT_WR)
+        eventually(lambda: len(scripted.requests) == 1)
+        answers[0].set()
+        eventually(lambda: len(scripted.requests) == 2)
+        answers[1].set()
+        assert read_all(client) == OK + OK
+
+
+def test_nothing_more_to_say_and_a_long_answer(
+    scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
+    """An answer that has begun may take its time; then the connection is closed."""
+
+    long = response("200 OK", b"long")
+
+    def answer(_: Received, connection: socket.socket) -> None:
+        connection.sendall(long[:-1])
+        threading.Event().wait(HALF_OPEN_SECONDS + 1)
+        connection.sendall(long[-1:])
+
+    scripted.answer = answer
+    with connect(scripted_proxy.url, timeout=20) as client:
+        client.sendall(head() + head("PUT", API, "Content-Length: 9"))
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == long
+
+
+def test_nothing_more_to_say_in_the_middle(
+    scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
+    """Of a second request that is cut the registry gets nothing, the first is answered."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    for second in (head()[:-2], head("PUT", API, "Content-Length: 9") + b"x"):
+        with connect(scripted_proxy.url) as client:
+            client.sendall(head() + second)
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == OK
+    assert [received.target for received in scripted.requests] == ["/ajax-" + FILE[1:]] * 2
+
+
+def test_half_a_head(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+    """Who shuts down in the middle of a head gets no answer, and the registry no request."""
+    scripted.requests.clear()
+    with connect(scripted_proxy.url) as client:
+        client.sendall(head()[:-2])
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b""
+    assert scripted.requests == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n"],
+        [b"GET"],
+        # Each byte of a drip is a sign of life.
+        [b"GET / HTTP/1.1\r\n", *[b"A: secret\r\n"] * 100],
+    ],
+)
+def test_a_head_that_takes_too_long(hasty_proxy: stack.Server, parts: list[bytes]) -> None:
+    """It is answered and cut off."""
+    timed_out(raw(hasty_proxy.url, *parts))
+
+
+def test_the_second_head_has_its_time_too(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """Not only the first request of a connection."""
+    scripted.answer = OK
+    answer = raw(hasty_proxy.url, head() + b"GET")
+    assert answer.startswith(OK)
+    timed_out(answer.removeprefix(OK))
+
+
+@pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01"])
+def test_a_client_that_asks_for_nothing(hasty_proxy: stack.Server, begin: bytes) -> None:
+    """A connection without a word, or without the end of a handshake, is closed."""
+    assert raw(hasty_proxy.url, begin) == b""
+
+
+def test_an_http2_client_that_asks_for_nothing(hasty_proxy: stack.Server) -> None:
+    """Nor is one that has shaken hands."""
+    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+        assert not [event for event in client.events() if type(event).__name__ == "StreamEnded"]
+
+
+def test_a_kept_connection_may_be_idle(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """No head has begun: nothing is too late. A head that comes in pieces, in time, is fine."""
+    scripted.answer = OK
+    with connect(hasty_proxy.url) as client:
+        for _ in range(2):
+            client.sendall(head()[:20])
+            threading.Event().wait(0.3)
+            client.sendall(head()[20:])
+            answer = b""
+            while len(answer) < len(OK):
+                answer += client.recv(100)
+            assert answer == OK
+            threading.Event().wait(1.5)
+
+
+def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """The limit is for heads: bodies and answers may take longer."""
+
+    def slow(_: Received, connection: socket.socket) -> None:
+        threading.Event().wait(1.5)
+        connection.sendall(OK)
+
+    scripted.answer = slow
+    begin = head("PUT", FILE, "Content-Length: 2", "Connection: close")
+    assert raw(hasty_proxy.url, begin, b"{", b"}", pause=1.5) == OK
