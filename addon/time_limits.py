@@ -93,10 +93,16 @@ class TimeLimits:
         return self._expired.get(flow.id) or self._expired.get(flow.client_conn.id)
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether the upstream's connection was cut, here or by a reset."""
+        """Tell whether an answer was cut, here or by a reset of the upstream's connection.
+
+        Who refuses a request before it has read all of it resets the connection, too: an error
+        that has no length is taken for whole.
+        """
+        if flow.id in self._expired:
+            return True
         server = connections.io(flow.client_conn, flow.server_conn)
         reset = server is not None and getattr(server.reader, "broken", False)
-        return flow.id in self._expired or reset
+        return reset and flow.response is not None and flow.response.status_code < 400
 
     def forget(self, key: str) -> None:
         """A flow or a client has ended."""

@@ -151,18 +151,20 @@ def test_a_cut_download_does_not_look_complete(
         request(scripted_proxy.url, FILE)
 
 
-def test_a_cut_page_without_a_length(scripted: Upstream, scripted_proxy: stack.Server) -> None:
-    """An answer that is held and reset is none."""
-    kind = ("Content-Type", "text/html")
-    page = response("404 Not Found", b"<html>secret", kind, framing="close")
+def test_an_error_that_is_reset(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+    """Who refuses a request before it was read may well reset the connection after that."""
+    kind = ("Content-Type", "text/plain")
+    whole = response("413 Too Large", b"no more than that", kind, framing="close")
 
     def send(received: Received, connection: socket.socket) -> None:
-        connection.sendall(page)
+        connection.sendall(whole)
         time.sleep(0.2)  # Else the reset overtakes it.
         reset(received, connection)
 
     scripted.answer = send
-    own_error(request(scripted_proxy.url, API))
+    got = request(scripted_proxy.url, API)
+    assert got.status == 413
+    assert "no more than that" in json.loads(got.body)["message"]
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])

@@ -1,0 +1,43 @@
+"""scripts/soak.sh in short: faults under load, and memory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import stack
+
+SOAK = stack.ROOT / "scripts" / "soak"
+
+
+def run(script: str, *arguments: str) -> str:
+    """Run a part of it; returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, SOAK / script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_faults() -> None:
+    """Each fault once: nothing is lost that need not be, and nothing is ever wrong."""
+    table = run("faults.py", "0")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    by_name = {row[0]: row for row in rows if row}
+    assert len(by_name) == 10, table
+    for name in ("rolling restart of two proxies", "clients do not read", "clients send garbage"):
+        _, times, requests, errors, lost, wrong, _ = by_name[name]
+        assert int(times) > 1
+        assert int(requests) > 20
+        assert (errors, lost, wrong) == ("0", "0", "0")
+
+
+def test_memory() -> None:
+    """A short run; that it does not grow at all shows in the long one."""
+    printed = run("memory.py", "4000", "1")
+    assert re.search(r"4000 requests, 1 GiB of artifacts: resident memory .* 1\.0\d\d ", printed)
