@@ -26,7 +26,7 @@ from soak.load import FILES, SEARCH, Client, Load
 CLIENTS = 6
 CHECK = "inter 300 fall 2 rise 1"
 RULES = {
-    "drain": {"grace": 2, "timeout": 60},
+    "drain": {"grace": 1.5, "timeout": 60},
     "upstream": {"external_hosts": ["127.0.0.1"], "response_timeout": 4, "idle_timeout": 4},
 }
 
@@ -40,6 +40,8 @@ class Site:
     registry: stack.Server
     proxies: list[stack.Server]
     balancer: stack.Server
+    short: bool
+    """Whether each fault is under way no longer than it takes to see its effect."""
 
     @property
     def rules(self) -> Path:
@@ -56,12 +58,12 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(folder: Path) -> Iterator[Site]:
+def site(folder: Path, *, short: bool) -> Iterator[Site]:
     """Start all; stop all."""
     with contextlib.ExitStack() as stop:
         mlflow = stop.enter_context(stack.registry(folder / "mlflow", ajax_only=False))
         registry = stop.enter_context(stack.external(folder / "nginx", mlflow.wait("/health").url))
-        there = Site(folder, mlflow, registry.wait("/health"), [], registry)
+        there = Site(folder, mlflow, registry.wait("/health"), [], registry, short)
         stop.callback(lambda: there.registry.stop())
         write_rules(there)
         for number in range(2):
@@ -85,9 +87,9 @@ def write_rules(there: Site, **changes: object) -> None:
 # Faults. Each is under way for some seconds, and has mended itself when it returns.
 
 
-def nothing(_: Site) -> int:
+def nothing(there: Site) -> int:
     """For comparison."""
-    time.sleep(4)
+    time.sleep(1 if there.short else 4)
     return 0
 
 
@@ -98,26 +100,28 @@ def rolling_restart(there: Site) -> int:
         if (code := proxy.process.wait(90)) != 0:
             raise RuntimeError(f"a proxy ended with exit code {code}:\n{proxy.tail()}")
         there.proxies[number] = there.start_proxy(number)
-        time.sleep(1.5)  # HAProxy has to notice, too.
+        time.sleep(1)  # HAProxy has to notice, too.
     return len(there.proxies)
 
 
 def changed_rules(there: Site) -> int:
     """Change the rules under the proxies, with a mistake in every second version."""
-    for number in range(4):
+    times = 2 if there.short else 6
+    for number in range(times):
         if number % 2:
             there.rules.write_text("mounts: 7\n")
         else:
-            write_rules(there, errors={"vocabulary": "mlflow" if number else "default"})
+            write_rules(there, errors={"vocabulary": "mlflow" if number % 4 else "default"})
         time.sleep(1.5)
     write_rules(there)
     time.sleep(1.5)
-    return 5
+    return times + 1
 
 
 def registry_restart(there: Site) -> int:
     """Kill the registry with all its connections, and start it again."""
-    for _ in range(3):
+    times = 1 if there.short else 3
+    for _ in range(times):
         there.registry.process.kill()
         there.registry.stop()
         time.sleep(0.5)
@@ -125,7 +129,7 @@ def registry_restart(there: Site) -> int:
         there.registry = stack.external(there.folder / "nginx", there.mlflow.url, port=port)
         there.registry.wait("/health")
         time.sleep(1)
-    return 3
+    return times
 
 
 def registry_freeze(there: Site) -> int:
@@ -162,7 +166,7 @@ def deaf_clients(there: Site) -> int:
         for _ in range(20):
             client = held.enter_context(_connected(there))
             client.sendall(f"GET {FILES}{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        time.sleep(4)
+        time.sleep(2 if there.short else 5)
     return 20
 
 
@@ -207,6 +211,8 @@ class Fault:
     counts: Counter[str] = field(default_factory=Counter)
     recovered: float = 0.0
     """Seconds until three right answers in a row, the longest time of all."""
+    examples: list[str] = field(default_factory=list)
+    """Of what was lost or wrong."""
 
 
 def faults() -> list[Fault]:
@@ -235,8 +241,8 @@ def recover(client: Client) -> float:
     return time.monotonic() - start
 
 
-def run(there: Site, fault: Fault) -> list[str]:
-    """Inject a fault once; returns examples of what went wrong."""
+def run(there: Site, fault: Fault) -> None:
+    """Inject a fault under load, and let it be over."""
     url = (there.balancer if fault.balanced else there.proxies[0]).url
     with Load(url, CLIENTS) as load:
         time.sleep(1)
@@ -244,11 +250,11 @@ def run(there: Site, fault: Fault) -> list[str]:
         fault.recovered = max(fault.recovered, recover(Client(url)))
     fault.counts += load.take()
     fault.counts["wrong"] += load.check_doubtful()
-    return load.examples
+    fault.examples += load.examples
 
 
 def problems(fault: Fault) -> list[str]:
-    """What must not have happened."""
+    """What must not have happened, with examples."""
     found = [
         f"{fault.name}: {fault.counts[kind]} {kind}"
         for kind, may_be in (("errors", fault.errors), ("lost", fault.cuts), ("wrong", False))
@@ -256,7 +262,7 @@ def problems(fault: Fault) -> list[str]:
     ]
     if not fault.counts["right"]:
         found.append(f"{fault.name}: nothing was right")
-    return found
+    return found + fault.examples[:5] if found else []
 
 
 def table(rows: list[Fault]) -> str:
@@ -277,21 +283,24 @@ def table(rows: list[Fault]) -> str:
 def main() -> int:
     """Go through all faults, again and again until the time is over."""
     parser = argparse.ArgumentParser(prog="scripts/soak.sh", description=__doc__)
-    parser.add_argument("minutes", type=float, nargs="?", default=5)
-    end = time.monotonic() + 60 * parser.parse_args().minutes
-    rows, bad = faults(), []
-    with tempfile.TemporaryDirectory() as scratch, site(Path(scratch)) as there:
+    parser.add_argument("minutes", type=float, nargs="?", default=5, help="0: once, in short")
+    minutes = parser.parse_args().minutes
+    end = time.monotonic() + 60 * minutes
+    rows = faults()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        site(Path(scratch), short=minutes == 0) as there,
+    ):
         while True:
             for fault in rows:
                 print(f"{fault.name} ...", file=sys.stderr, flush=True)
-                examples = run(there, fault)
-                if now := problems(fault):
-                    bad += now + examples[:5]
+                run(there, fault)
             if time.monotonic() > end:
                 break
         memory = max(proxy.memory() for proxy in there.proxies)
         logs = [log.read_text() for log in Path(scratch).glob("proxy*.log")]
-        bad += ["a traceback is in a log:\n" + log for log in logs if "Traceback" in log]
+    bad = [line for fault in rows for line in problems(fault)]
+    bad += ["a traceback is in a log:\n" + log for log in logs if "Traceback" in log]
     print(table(rows))
     print(f"\nPeak resident memory of a proxy: {memory / 2**20:.0f} MiB")
     for line in bad:

@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import zlib
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
+from support.proxies import running_proxy
 from support.upstream import Upstream
 
 REFUSAL = {
@@ -128,6 +130,16 @@ JSON = json.dumps({"query": ASKS}).encode()
 HARMLESS = json.dumps({"query": "query Q { mlflowGetRun { apiError { code } } }"}).encode()
 
 
+@pytest.fixture(scope="module")
+def closed_proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Server]:
+    """A proxy without artifacts."""
+    folder = tmp_path_factory.mktemp("closed")
+    with running_proxy(folder, scripted.url, artifacts={"enabled": False}) as server:
+        yield server
+
+
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
@@ -144,16 +156,15 @@ HARMLESS = json.dumps({"query": "query Q { mlflowGetRun { apiError { code } } }"
     ],
 )
 def test_graphql_in_other_forms(
-    scripted: Upstream, start_proxy: StartProxy, headers: dict[str, str], body: bytes
+    scripted: Upstream, closed_proxy: stack.Server, headers: dict[str, str], body: bytes
 ) -> None:
     """What cannot be read for sure, or only somebody else can read, does not pass."""
     scripted.requests.clear()
-    proxy = start_proxy(scripted.url, artifacts={"enabled": False})
     for method in ("POST", "GET"):
-        got = request(proxy.url, "/graphql", method=method, headers=headers, body=body)
+        got = request(closed_proxy.url, "/graphql", method=method, headers=headers, body=body)
         assert (got.status, json.loads(got.body)) == (503, REFUSAL)
     target = "/graphql?query=" + quote(ASKS)
-    assert request(proxy.url, target).status == 503
+    assert request(closed_proxy.url, target).status == 503
     assert scripted.requests == []
 
 

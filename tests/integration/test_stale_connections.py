@@ -115,16 +115,20 @@ def test_an_upstream_that_comes_back(start_proxy: StartProxy) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("refusing", [False, True])
 def test_ended_connections_are_forgotten(
-    scripted: Upstream, scripted_proxy: stack.Server, client: http.client.HTTPConnection
+    scripted: Upstream, start_proxy: StartProxy, refusing: bool
 ) -> None:
-    """A client that stays costs no memory for each connection that was made for it."""
+    """A client that stays costs no memory for each connection that was made for it, or was not."""
     scripted.answer = lambda _, connection: connection.shutdown(socket.SHUT_RDWR)
+    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}" if refusing else scripted.url)
+    client = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
 
     def resident() -> int:
-        for _ in range(1500):
+        for _ in range(700):
             assert ask(client, "GET") == 502
-        return scripted_proxy.memory_now()
+        return proxy.memory_now()
 
     before = resident()
     assert resident() - before < 2**20
+    client.close()
