@@ -60,7 +60,11 @@ class Drain:
                 self.begun = True
                 self._task = asyncio.create_task(self._run(limits()))
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
+        try:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
+        except (NotImplementedError, RuntimeError):
+            # Windows, or another thread than the main one: whoever embeds mitmproxy there ends it.
+            logger.debug("no signals here: this proxy cannot drain")
 
     def connected(self, client: Client) -> None:
         """A client has connected."""
@@ -89,6 +93,8 @@ class Drain:
             for handler in handlers:
                 connections.close(handler.client)
             await asyncio.sleep(INTERVAL)
+        except Exception:
+            logger.exception("draining has failed")
         finally:
             ctx.master.shutdown()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -234,8 +235,10 @@ def recover(client: Client) -> float:
     start = time.monotonic()
     row = 0
     while row < 3:
-        with contextlib.suppress(OSError):
+        try:
             row = row + 1 if client.get_right("GET", SEARCH) else 0
+        except (OSError, http.client.HTTPException, WrongError):
+            row = 0
         if time.monotonic() - start > 60:
             raise RuntimeError("no recovery within 60 seconds")
     return time.monotonic() - start
@@ -244,6 +247,7 @@ def recover(client: Client) -> float:
 def run(there: Site, fault: Fault) -> None:
     """Inject a fault under load, and let it be over."""
     url = (there.balancer if fault.balanced else there.proxies[0]).url
+    recover(Client(url))  # HAProxy may still believe that the registry is away.
     with Load(url, CLIENTS) as load:
         time.sleep(1)
         fault.injected += fault.inject(there)
