@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import stack
-from soak.load import FILES, SEARCH, Client, Load
+from soak.load import FILES, SEARCH, Client, Load, WrongError
 
 CLIENTS = 6
 CHECK = "inter 300 fall 2 rise 1"
