@@ -80,7 +80,13 @@ def stream_class(
 
             mitmproxy takes any end for it, that of a connection that was reset as well.
             """
-            return isinstance(event, ResponseEndOfMessage) and addon.is_cut(self.flow)
+            if not isinstance(event, ResponseEndOfMessage):
+                return False
+            response = self.flow.response
+            headers = response.headers
+            has_end = "content-length" in headers or "transfer-encoding" in headers
+            framed = has_end or response.is_http2 or response.is_http3
+            return not framed and addon.is_cut(self.flow)
 
         def _cut(self) -> CommandGenerator[None]:
             message = "the connection was reset in the middle of an answer"
