@@ -28,7 +28,8 @@ install_locked() {
 python=${PYTHON:-$(find_python)}
 working "Setting up ${venv#"$root"/} with $("$python" -V) ($python) ..." \
     make_venv "$venv" "$python" "$stamp" install_locked
-say "Ready: $("$venv/bin/mitmdump" --version | head -n 1)"
+version=$("$venv/bin/mitmdump" --version)
+say "Ready: ${version%%$'\n'*}"
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
     say "No Python >= 3.12 was found. This mitmproxy has known security problems in mitmweb" \
         "(CVE-2025-23217) and in HTTP/2 (CVE-2025-57804), which 12.x has mended."

@@ -281,7 +281,20 @@ def external(folder: Path, upstream: str, *, port: int | None = None) -> Server:
     return nginx(folder, EXTERNAL.replace("UPSTREAM", upstream.removeprefix("http://")), port=port)
 
 
-def haproxy(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
+def haproxy(folder: Path, config: str) -> Server:
+    """Start HAProxy with a configuration behind its time limits; PORT is replaced."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "haproxy.cfg").write_text(
+        "global\n  expose-experimental-directives\ndefaults\n  mode http\n"
+        "  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 10s\n"
+        + config.replace("PORT", str(port))
+    )
+    command: list[str | Path] = [_binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+    return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")
+
+
+def balancer(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
     """Start HAProxy in front of servers, each of which it asks at /readyz.
 
     Args:
@@ -289,17 +302,12 @@ def haproxy(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
         servers: among which requests are shared out.
         check: how often, and how many answers count: "inter 300 fall 2 rise 1".
     """
-    port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
     lines = [
-        f"  server s{number} {server.url.removeprefix('http://')} check {check}"
+        f"  server s{number} {server.url.removeprefix('http://')} check {check}\n"
         for number, server in enumerate(servers)
     ]
-    (folder / "haproxy.cfg").write_text(
-        "defaults\n  mode http\n"
-        "  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 10s\n"
-        f"frontend clients\n  bind 127.0.0.1:{port}\n  default_backend proxies\n"
-        "backend proxies\n  option httpchk GET /readyz\n" + "\n".join(lines) + "\n"
+    return haproxy(
+        folder,
+        "frontend clients\n  bind 127.0.0.1:PORT\n  default_backend proxies\n"
+        "backend proxies\n  option httpchk GET /readyz\n" + "".join(lines),
     )
-    command: list[str | Path] = [_binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
-    return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")

@@ -71,7 +71,7 @@ def site(folder: Path, *, short: bool) -> Iterator[Site]:
             there.proxies.append(there.start_proxy(number))
         stop.callback(lambda: [proxy.stop() for proxy in there.proxies])
         there.balancer = stop.enter_context(
-            stack.haproxy(folder / "haproxy", there.proxies, check=CHECK)
+            stack.balancer(folder / "haproxy", there.proxies, check=CHECK)
         )
         there.balancer.wait("/livez")
         yield there

@@ -72,6 +72,42 @@ def test_no_spelling_gets_through(
             assert not reached(followed), (method, target, location)
 
 
+# nginx with a path in proxy_pass sends on what it has decoded; HAProxy tidies up.
+NGINX = "server { listen 127.0.0.1:PORT; location / { proxy_pass URL/; } }"
+HAPROXY = """
+frontend clients
+  bind 127.0.0.1:PORT
+  http-request normalize-uri percent-decode-unreserved
+  http-request normalize-uri path-strip-dot
+  http-request normalize-uri path-strip-dotdot full
+  http-request normalize-uri path-merge-slashes
+  default_backend registry
+backend registry
+  server registry ADDRESS
+"""
+
+
+@pytest.mark.parametrize("between", ["nginx", "haproxy"])
+def test_no_spelling_gets_through_a_server_that_rewrites(
+    telling_server: stack.Server, start_proxy: StartProxy, tmp_path: Path, between: str
+) -> None:
+    """Whoever stands between the proxy and MLflow may have another reading."""
+    address = telling_server.url.removeprefix("http://")
+    if between == "nginx":
+        middle = stack.nginx(tmp_path / "middle", NGINX.replace("URL", telling_server.url))
+    else:
+        middle = stack.haproxy(tmp_path / "middle", HAPROXY.replace("ADDRESS", address))
+    with middle:
+        middle.wait("/health")
+        proxy = start_proxy(middle.url, artifacts={"enabled": False})
+        through, direct = hostile.Connection(proxy.url), hostile.Connection(middle.url)
+        hits = 0
+        for method, target in hostile.targets(SEED + 2, COUNT // 20):
+            assert not reached(through.send(method, target)), (method, target)
+            hits += bool(reached(direct.send(method, target)))
+    assert hits > COUNT // 400
+
+
 READS = ("presigned-download-url", "graphql")
 
 
