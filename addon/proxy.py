@@ -114,6 +114,9 @@ class MlflowProxy:
     def configure(self, updated: set[str]) -> None:
         """Read what has changed of our options."""
         if "mlflow_keep_flows" in updated:
+            if ctx.options.mlflow_keep_flows < 0:
+                value = ctx.options.mlflow_keep_flows
+                raise exceptions.OptionsError(f"mlflow_keep_flows: {value}: expected 0 or more")
             self._keep_flows = ctx.options.mlflow_keep_flows
         if not updated & {"mlflow_rules", "mlflow_serve_artifacts"}:
             return

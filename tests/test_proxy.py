@@ -702,6 +702,8 @@ def test_bad_rules_later_keep_the_old_ones(
     before = addon.settings
     with pytest.raises(exceptions.OptionsError, match="x: unknown key"):
         context.configure(addon, mlflow_rules=str(rules))
+    with pytest.raises(exceptions.OptionsError, match="mlflow_keep_flows: -1: expected 0 or more"):
+        context.configure(addon, mlflow_keep_flows=-1)
     with pytest.raises(exceptions.OptionsError, match="mlflow_serve_artifacts: 'perhaps'"):
         context.configure(addon, mlflow_serve_artifacts="perhaps")
     assert addon.settings == before
