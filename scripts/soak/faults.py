@@ -144,7 +144,8 @@ def registry_freeze(there: Site) -> int:
 
 def aborted_uploads(there: Site) -> int:
     """Clients that go away in the middle of a file."""
-    for number in range(40):
+    times = 10 if there.short else 40
+    for number in range(times):
         name = f"soak/aborted/{number}"
         with _connected(there) as client:
             head = f"PUT {FILES}{name} HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n"
@@ -156,7 +157,7 @@ def aborted_uploads(there: Site) -> int:
     )
     if json.loads(listing).get("files"):
         raise RuntimeError(f"parts of aborted uploads are there: {listing[:300]!r}")
-    return 40
+    return times
 
 
 def deaf_clients(there: Site) -> int:
@@ -183,12 +184,13 @@ def hostile_clients(there: Site) -> int:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(100),
         b"\r\n" * 1000,
     )
-    for number in range(70):
+    times = 14 if there.short else 70
+    for number in range(times):
         with contextlib.suppress(OSError), _connected(there) as client:
             client.sendall(shapes[number % len(shapes)])
             client.settimeout(0.05)
             client.recv(65536)
-    return 70
+    return times
 
 
 def _connected(there: Site) -> socket.socket:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
 import subprocess
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
@@ -168,34 +170,52 @@ def test_graphql_in_other_forms(
     assert scripted.requests == []
 
 
+Refusals = dict[tuple[int, int], "subprocess.CompletedProcess[str]"]
+SHOWN = {
+    503: "too many 503 error responses",
+    501: "Artifact storage is not configured. Please contact your administrator.",
+    403: "Artifact storage is not configured. Please contact your administrator.",
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(
+    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Refusals]:
+    """What real clients make of a refused upload, by version and status: all at once, they wait."""
+
+    def upload(version: int, url: str) -> subprocess.CompletedProcess[str]:
+        script = "import mlflow; mlflow.start_run(); mlflow.log_text('x', 'x.txt')"
+        return subprocess.run(
+            [stack.mlflow(version), "-c", script],
+            env=os.environ | {"MLFLOW_TRACKING_URI": url, "GIT_PYTHON_REFRESH": "quiet"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    with contextlib.ExitStack() as started, ThreadPoolExecutor() as pool:
+        running = {}
+        for status in SHOWN:
+            rules = {"enabled": False, "disabled_status": status}
+            folder = tmp_path_factory.mktemp("refusing")
+            proxy = started.enter_context(running_proxy(folder, mlflow_server.url, artifacts=rules))
+            for version in (3, 2):
+                running[version, status] = pool.submit(upload, version, proxy.url)
+        yield {key: future.result() for key, future in running.items()}
+
+
 @pytest.mark.parametrize("version", [3, 2])
-@pytest.mark.parametrize(
-    ("status", "shown"),
-    [
-        (503, "too many 503 error responses"),
-        (501, "Artifact storage is not configured. Please contact your administrator."),
-        (403, "Artifact storage is not configured. Please contact your administrator."),
-    ],
-)
-def test_a_refused_upload_ends_soon(
-    mlflow_server: stack.Server, start_proxy: StartProxy, version: int, status: int, shown: str
-) -> None:
+@pytest.mark.parametrize("status", SHOWN)
+def test_a_refused_upload_ends_soon(refusals: Refusals, version: int, status: int) -> None:
     """A real client with its default settings gives up within seconds and shows why.
 
     Without a Retry-After it would repeat a 503 for four minutes.
     """
-    proxy = start_proxy(mlflow_server.url, artifacts={"enabled": False, "disabled_status": status})
-    script = "import mlflow; mlflow.start_run(); mlflow.log_text('x', 'x.txt')"
-    run = subprocess.run(
-        [stack.mlflow(version), "-c", script],
-        env=os.environ | {"MLFLOW_TRACKING_URI": proxy.url, "GIT_PYTHON_REFRESH": "quiet"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = refusals[version, status]
     assert run.returncode == 1
-    assert shown in run.stderr
+    assert SHOWN[status] in run.stderr
     assert "<html" not in run.stderr
 
 

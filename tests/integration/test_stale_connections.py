@@ -125,7 +125,7 @@ def test_ended_connections_are_forgotten(
     client = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
 
     def resident() -> int:
-        for _ in range(700):
+        for _ in range(500):
             assert ask(client, "GET") == 502
         return proxy.memory_now()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,3 +40,4 @@ def running_proxy(
         # Read before the end: Python 3.11 reports connections that a shutdown cuts as errors.
         text = server.text()
         assert "Traceback" not in text, text
+        server.stop_signal = signal.SIGKILL  # Nobody waits for its farewell.
