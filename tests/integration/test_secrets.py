@@ -16,14 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h2.config
-import h2.connection
 import h2.events
 import pytest
 import stack
 from support import faults
 from support.canaries import Canaries
-from support.client import request
+from support.client import RawHttp2, connect, read_all, request
 from support.probe import probe
 from support.upstream import OK as KEPT_ALIVE
 from support.upstream import Answer, Received, Upstream, silent
@@ -62,8 +60,7 @@ class Proxy:
 
     def connect(self) -> socket.socket:
         """Connect to the proxy."""
-        address = ("127.0.0.1", int(self.server.url.rpartition(":")[2]))
-        return socket.create_connection(address, timeout=20)
+        return connect(self.server.url, timeout=20)
 
     @contextlib.contextmanager
     def expecting(self, line: str) -> Iterator[None]:
@@ -77,17 +74,6 @@ class Proxy:
         if self.lines:
             eventually(lambda: line in self.server.text()[before:])
         assert not self.words.found(self.server.text()[before:])
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """All that comes; a reset ends it like a close."""
-    data = b""
-    try:
-        while block := connection.recv(65536):
-            data += block
-    except ConnectionResetError:
-        pass
-    return data
 
 
 @pytest.fixture(scope="module", params=["run.sh", "info"])
@@ -383,22 +369,6 @@ def test_server_name(proxy: Proxy) -> None:
         ssl.create_default_context().wrap_socket(connection, server_hostname=name)
 
 
-@contextlib.contextmanager
-def http2(proxy: Proxy) -> Iterator[tuple[ssl.SSLSocket, h2.connection.H2Connection]]:
-    """A connection over which anything may be sent as HTTP/2."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    config = h2.config.H2Configuration(
-        validate_outbound_headers=False, normalize_outbound_headers=False
-    )
-    with context.wrap_socket(proxy.connect(), server_hostname="localhost") as connection:
-        protocol = h2.connection.H2Connection(config)
-        protocol.initiate_connection()
-        connection.sendall(protocol.data_to_send())
-        yield connection, protocol
-
-
 ENDS = (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
 HTTP2 = {
     "upper case": ({"X-$upper": "1"}, "HTTP/2 protocol error [...]"),
@@ -420,15 +390,11 @@ def test_http2(proxy: Proxy, name: str) -> None:
     wrong, line = HTTP2[name]
     pseudo = {":method": "GET", ":scheme": "https", ":path": API, ":authority": "localhost"}
     headers = pseudo | {"cookie": "$other_cookie"} | wrong
-    with http2(proxy) as (connection, protocol), proxy.expecting(line):
-        protocol.send_headers(
-            1, [(proxy.words.put(k), proxy.words.put(v)) for k, v in headers.items()], True
-        )
-        connection.sendall(protocol.data_to_send())
-        ended: list[h2.events.Event] = []
-        while not ended:
-            happened = protocol.receive_data(connection.recv(65536))
-            ended = [event for event in happened if isinstance(event, ENDS)]
+    sent = [(proxy.words.put(name), proxy.words.put(value)) for name, value in headers.items()]
+    with RawHttp2(proxy.server.url, None) as client, proxy.expecting(line):
+        client.h2.send_headers(1, sent, end_stream=True)
+        client.flush()
+        assert any(isinstance(event, ENDS) for event in client.events())
 
 
 def test_http2_garbage(proxy: Proxy) -> None:
@@ -437,8 +403,8 @@ def test_http2_garbage(proxy: Proxy) -> None:
         ("\0\0\x12\xfa\0\0\0\0\0$frame", "Ignoring unknown HTTP/2 frame type: 250"),
         ("\0\0\x12\x04\0\0\0\0\1$false_settings", "HTTP/2 protocol error [...]"),
     ):
-        with http2(proxy) as (connection, _), proxy.expecting(line):
-            connection.sendall(proxy.words.put(frame))
+        with RawHttp2(proxy.server.url, None) as client, proxy.expecting(line):
+            client.socket.sendall(proxy.words.put(frame))
 
 
 CREDENTIALS = [
