@@ -34,6 +34,7 @@ from . import (
     gate,
     health_service,
     http_layer,
+    lean,
     log_guard,
     on_request,
     on_response,
@@ -67,6 +68,7 @@ class MlflowProxy:
         self.health = health_service.HealthService()
         self.drain = drain.Drain()
         self.time_limits = time_limits.TimeLimits()
+        self.lean = lean.Lean()
         self._begun: WeakKeyDictionary[http.HTTPFlow, Settings] = WeakKeyDictionary()
         """What was in force when a flow began: no flow sees half of a change."""
         self._active: set[str] = set()
@@ -100,6 +102,13 @@ class MlflowProxy:
             flow_ring.DEFAULT,
             "Flows that mitmweb keeps; the oldest that are not marked give way. 0 keeps all.",
         )
+        loader.add_option(
+            "mlflow_lean",
+            bool,
+            True,
+            "Take addons of mitmproxy's that are not used out of the way of requests, and call the "
+            "others without a task for each; only in mitmdump.",
+        )
         self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
@@ -113,6 +122,9 @@ class MlflowProxy:
 
     def configure(self, updated: set[str]) -> None:
         """Read what has changed of our options."""
+        self.lean.configure(updated)
+        if "mlflow_lean" in updated and self._watch is not None:
+            self.lean.switch(ctx.master, ctx.options.mlflow_lean)
         if "mlflow_keep_flows" in updated:
             if ctx.options.mlflow_keep_flows < 0:
                 value = ctx.options.mlflow_keep_flows
@@ -148,6 +160,7 @@ class MlflowProxy:
         """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         self._view = ctx.master.addons.get("view")
+        self.lean.switch(ctx.master, ctx.options.mlflow_lean)
         self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
         proxyserver = ctx.master.addons.get("proxyserver")
         addresses = [address[0] for address in proxyserver.listen_addrs()] if proxyserver else []
@@ -163,12 +176,14 @@ class MlflowProxy:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        self.lean.switch(ctx.master, False)
         if self._uninstall is not None:
             self._uninstall()
             self._uninstall = None
 
     def client_connected(self, client: Client) -> None:
         """Read from the client in large portions; limit the time until it asks for something."""
+        self.lean.connected(connections.handler(client))
         wide_reads.widen(connections.io(client, client))
         self.drain.connected(client)
         mode = client.proxy_mode

@@ -1,0 +1,155 @@
+"""Hooks without a task for each.
+
+mitmproxy starts a task per hook, walks all addons twice in it, once for the hook and once for
+`update`, and comes back to the connection by way of the event loop: more than half of the work of a
+small request. Here the handlers are called where the connection meets the hook. Which are called,
+in what order, and what becomes of their exceptions is as in mitmproxy/addonmanager.py; one that has
+to wait gets a task as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from mitmproxy import addonmanager, exceptions
+from mitmproxy.flow import Flow
+from mitmproxy.hooks import all_hooks
+from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.events import Event, HookCompleted
+from mitmproxy.proxy.layer import CommandGenerator
+
+_DEFAULT_ADDONS = "mitmproxy.addons."
+"""Where mitmproxy's own addons live, whose handlers are known once and for all."""
+
+_Handlers = tuple[Any, list[Callable[..., Any]] | None]
+
+
+@types.coroutine
+def _in_a_task() -> Generator[None]:
+    """What comes after this runs in a task (see `_TopLayer._start`)."""
+    yield
+
+
+class Dispatcher:
+    """Calls the handlers of hooks."""
+
+    def __init__(self, manager: addonmanager.AddonManager) -> None:
+        self._manager = manager
+        self._chain: list[Any] = []
+        self._known: dict[str, list[_Handlers]] = {}
+
+    async def run(self, hook: StartHook) -> None:
+        """Call the handlers of a connection's hook; wait until a flow may go on."""
+        data = getattr(hook, _argument(hook.name))
+        await self._trigger(hook.name, data)
+        if isinstance(data, Flow):
+            await self._trigger("update", [data])
+            if data.intercepted:
+                await _in_a_task()
+                await data.wait_for_resume()
+
+    async def _trigger(self, name: str, argument: Any) -> None:
+        for addon, known in self._handlers(name):
+            try:
+                for handler in known or _handlers_now(addon, name):
+                    result = handler(argument)
+                    if result is not None and inspect.isawaitable(result):
+                        await _in_a_task()
+                        await result
+            except exceptions.AddonHalt:
+                return
+            except Exception:
+                with addonmanager.safecall():
+                    raise
+
+    def _handlers(self, name: str) -> list[_Handlers]:
+        """By addon; None for those that have to be asked each time."""
+        if self._chain != self._manager.chain:
+            self._chain = [*self._manager.chain]
+            self._known = {}
+        if (found := self._known.get(name)) is None:
+            found = self._known[name] = []
+            for addon in self._chain:
+                if not type(addon).__module__.startswith(_DEFAULT_ADDONS) or _has_addons(addon):
+                    found.append((addon, None))
+                elif handlers := [*_handlers_now(addon, name)]:
+                    found.append((addon, handlers))
+        return found
+
+
+def _handlers_now(addon: Any, name: str) -> Iterator[Callable[..., Any]]:
+    handler = getattr(addon, name, None)
+    if callable(handler):
+        yield handler
+    elif handler and not isinstance(handler, types.ModuleType):
+        raise exceptions.AddonManagerError(f"Addon handler {name} ({addon}) not callable")
+    if _has_addons(addon):
+        for inner in addon.addons:
+            yield from _handlers_now(inner, name)
+
+
+def _has_addons(addon: Any) -> bool:
+    return hasattr(addon, "addons")
+
+
+@cache
+def _argument(hook: str) -> str:
+    """The name of a hook's one argument; `Hook.args` looks it up each time."""
+    (field,) = fields(all_hooks[hook])  # type: ignore[arg-type]
+    return field.name
+
+
+def run_inline(handler: Any, dispatcher: Dispatcher) -> None:
+    """Let the hooks of a client's connections run inline.
+
+    Args:
+        handler: mitmproxy's record of the client (see `connections`), before its first event.
+        dispatcher: calls the handlers.
+    """
+    handler.layer = _TopLayer(handler, dispatcher)
+
+
+class _TopLayer:
+    """In the place of a client's topmost layer: runs the hooks that it starts."""
+
+    def __init__(self, handler: Any, dispatcher: Dispatcher) -> None:
+        self.context = handler.layer.context
+        self._handler = handler
+        self._layer = handler.layer
+        self._run = dispatcher.run
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle_event(self, event: Event) -> CommandGenerator[None]:
+        """Pass an event on, and answer hooks; see `Layer.handle_event` of mitmproxy."""
+        events = [event]
+        for current in events:  # Grows meanwhile.
+            for command in self._layer.handle_event(current):
+                if not isinstance(command, StartHook):
+                    yield command
+                elif self._start(command) and command.blocking:
+                    events.append(HookCompleted(command))
+
+    def _start(self, hook: StartHook) -> bool:
+        """Run a hook; tell whether it is complete, or goes on in a task."""
+        running = self._run(hook)
+        try:
+            running.send(None)
+        except StopIteration:
+            return True
+        task = asyncio.create_task(self._complete(hook, asyncio.create_task(running)))
+        # The event loop does not hold on to tasks.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return False
+
+    async def _complete(self, hook: StartHook, rest: asyncio.Task[None]) -> None:
+        with self._handler.timeout_watchdog.disarm():
+            await rest
+        if hook.blocking:
+            await self._handler.server_event(HookCompleted(hook))

@@ -1,0 +1,146 @@
+"""mitmdump without what a reverse proxy does not use.
+
+Of mitmproxy's own addons some have hooks that run for every request and do nothing unless one of
+their options is set. Those are taken out of the chain, and put back in their place as soon as one
+of their options is. Scripts stay, and so does everything under mitmweb and mitmproxy, where
+options are changed by hand. The rest of the work per hook is saved by `inline_hooks`.
+
+mitmproxy also checks the types of every message that it has made itself, an assertion that
+`python -O` leaves out as well; see `MessageData` in mitmproxy/http.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mitmproxy import addonmanager, hooks, http, optmanager
+from mitmproxy.proxy import server
+from mitmproxy.tools.dump import DumpMaster
+
+from .inline_hooks import Dispatcher, run_inline
+
+logger = logging.getLogger(__name__)
+
+UNUSED = {
+    "anticache": ("anticache",),
+    "anticomp": ("anticomp",),
+    "blocklist": ("block_list",),
+    "maplocal": ("map_local",),
+    "mapremote": ("map_remote",),
+    "modifybody": ("modify_body",),
+    "modifyheaders": ("modify_headers",),
+    "onboarding": ("onboarding", "onboarding_host"),
+    "proxyauth": ("proxyauth",),
+    "save": ("save_stream_file", "save_stream_filter"),
+    "savehar": ("hardump",),
+    "stickyauth": ("stickyauth",),
+    "stickycookie": ("stickycookie",),
+    "upstreamauth": ("upstream_auth",),
+}
+"""mitmproxy's addons that do nothing while none of their options is set."""
+
+
+class Lean:
+    """Takes addons out of the chain of a mitmdump and puts them back."""
+
+    def __init__(self) -> None:
+        self._master: Any = None
+        self._order: list[Any] = []
+        """The chain as it was."""
+        self._out: dict[str, Any] = {}
+        self._dispatcher: Dispatcher | None = None
+        """None while everything is as it was."""
+
+    def switch(self, master: Any, on: bool) -> None:
+        """Take out what is not used, if this is mitmdump, or put all back."""
+        if on and self._dispatcher is None and isinstance(master, DumpMaster):
+            if missing := _missing():
+                logger.warning("no mlflow_lean: mitmproxy lacks %s", ", ".join(missing))
+            else:
+                self._begin(master)
+        elif not on and self._dispatcher is not None:
+            self._end()
+
+    def _begin(self, master: Any) -> None:
+        manager, options = master.addons, master.options
+        self._master, self._order = master, [*manager.chain]
+        for name, names in UNUSED.items():
+            addon = manager.get(name)
+            if addon in manager.chain and not any(_is_set(options, option) for option in names):
+                self._out[name] = addon
+        # A new list: mitmproxy may be on its way through the old one.
+        manager.chain = [addon for addon in self._order if addon not in self._out.values()]
+        logger.debug("not used, and left out of the chain: %s", ", ".join(self._out) or "nothing")
+        self._dispatcher = Dispatcher(manager)
+        http.MessageData.__post_init__ = _check_nothing  # type: ignore[method-assign]
+
+    def _end(self) -> None:
+        for name in [*self._out]:
+            self._put_back(name)
+        self._dispatcher = None
+        http.MessageData.__post_init__ = _CHECK_TYPES  # type: ignore[method-assign]
+
+    def connected(self, handler: Any | None) -> None:
+        """A client has come; `handler` is mitmproxy's record of its connection."""
+        if self._dispatcher is not None and handler is not None:
+            run_inline(handler, self._dispatcher)
+
+    def configure(self, updated: set[str]) -> None:
+        """Put back whose options have just been set; they learn of it as if they had been there.
+
+        Raises:
+            OptionsError: what they say of the value.
+        """
+        for name in [name for name in self._out if not updated.isdisjoint(UNUSED[name])]:
+            addon = self._put_back(name)
+            logger.debug("used from now on, and back in the chain: %s", name)
+            self._master.addons.invoke_addon_sync(addon, hooks.ConfigureHook(updated))
+
+    def _put_back(self, name: str) -> Any:
+        addon = self._out.pop(name)
+        behind = self._order[self._order.index(addon) + 1 :]
+        chain = [*self._master.addons.chain]
+        place = next((i for i, present in enumerate(chain) if present in behind), len(chain))
+        self._master.addons.chain = [*chain[:place], addon, *chain[place:]]
+        return addon
+
+
+_CHECK_TYPES: Any = getattr(http.MessageData, "__post_init__", None)
+
+
+def _check_nothing(data: http.MessageData) -> None:
+    pass
+
+
+def _missing() -> list[str]:
+    """What is not there any more of what this and `inline_hooks` build on."""
+    needed: dict[Any, tuple[str, ...]] = {
+        addonmanager.AddonManager: ("chain", "invoke_addon_sync", "lookup"),
+        server.ConnectionHandler: ("layer", "server_event", "timeout_watchdog"),
+        server.TimeoutWatchdog: ("disarm",),
+        http.MessageData: ("__post_init__",),
+        optmanager: ("unset",),
+        optmanager.OptManager: ("_options",),
+    }
+    return [
+        f"{owner.__name__}.{name}"
+        for owner, names in needed.items()
+        for name in names
+        if name not in _names(owner)
+    ]
+
+
+def _names(owner: Any) -> set[str]:
+    """What a module has, or instances of a class; also what its constructor gives them."""
+    constructor = getattr(getattr(owner, "__init__", None), "__code__", None)
+    return {
+        *dir(owner),
+        *getattr(owner, "__annotations__", ()),
+        *(constructor.co_names if constructor else ()),
+    }
+
+
+def _is_set(options: Any, name: str) -> bool:
+    """Tell whether somebody has set an option, be it to its default."""
+    return name in options and options._options[name].value is not optmanager.unset
