@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from mitmproxy import http
 
@@ -44,4 +44,5 @@ class Decision(TypedDict):
 
 def of(flow: http.HTTPFlow) -> Decision | None:
     """The decision for a flow; None for one that is not ours."""
-    return cast("Decision | None", flow.metadata.get(DECISION))
+    decided: Decision | None = flow.metadata.get(DECISION)
+    return decided

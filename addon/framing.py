@@ -24,7 +24,7 @@ _VISIBLE = rb"[!-~\x80-\xff]"
 _FIELD = rb"%s:%s\r\n" % (_TOKEN, _VALUE)
 _REQUEST_HEAD = re.compile(rb"%s %s+ HTTP/1\.[01]\r\n(?:%s)*\r\n" % (_TOKEN, _VISIBLE, _FIELD))
 _HEAD_END = re.compile(rb"\n\r?\n")
-_LENGTH = re.compile(r"[0-9]{1,4000}")
+_LENGTH = re.compile(rb"[0-9]{1,4000}")
 _INTERIM = re.compile(rb"HTTP/1\.\d 1(\d\d)\b")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _NAME = re.compile(_TOKEN)
@@ -56,7 +56,7 @@ def is_request_head(head: bytes) -> bool:
     return _REQUEST_HEAD.fullmatch(head) is not None
 
 
-def content_length(value: str) -> int | None:
+def content_length(value: bytes) -> int | None:
     """The number in a Content-Length; None for what is no number, or longer than Python reads."""
     return int(value) if _LENGTH.fullmatch(value) else None
 

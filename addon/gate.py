@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from .replies import Reply, json_reply, own_headers
 from .rules import Artifacts, Endpoint, Operation
@@ -61,7 +61,7 @@ def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operati
     return frozenset(operation for operation, on in positions.items() if on and enabled)
 
 
-def artifact_endpoints(paths: Iterable[str], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+def artifact_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
     """Find what makes a request an artifact request; nothing for any other request.
 
     Each path is read as MLflow reads it, which takes repeated slashes for one (by a redirect) and
@@ -69,15 +69,15 @@ def artifact_endpoints(paths: Iterable[str], endpoints: Sequence[Endpoint]) -> l
 
     Args:
         paths: the paths (decoded, below the mount) under which the request may arrive.
-        endpoints: what counts as an artifact request; the first that matches does.
+        artifacts: the section of the rules; the first endpoint that matches counts.
     """
     return _matching(
         (form for path in paths for form in (path, path.rstrip("/"), _SLASHES.sub("/", path))),
-        endpoints,
+        artifacts,
     )
 
 
-def suspected_endpoints(paths: Iterable[str], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+def suspected_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
     """Find what a request might be for somebody who reads paths less strictly than MLflow.
 
     Some server or middlebox between may resolve what MLflow would not: dot segments, backslashes,
@@ -85,17 +85,14 @@ def suspected_endpoints(paths: Iterable[str], endpoints: Sequence[Endpoint]) -> 
 
     Args:
         paths: the paths (decoded, below the mount) under which the request may arrive.
-        endpoints: what counts as an artifact request; the first that matches does.
+        artifacts: the section of the rules; the first endpoint that matches counts.
     """
     folded = [fold(path) for path in paths]
-    return _matching((form for path in folded for form in (path, path.lower())), endpoints)
+    return _matching((form for path in folded for form in (path, path.lower())), artifacts)
 
 
-def _matching(forms: Iterable[str], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    found = (
-        next((e for e in endpoints if e.path.fullmatch(form)), None)
-        for form in dict.fromkeys(forms)
-    )
+def _matching(forms: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
+    found = map(artifacts.endpoint, dict.fromkeys(forms))
     return [endpoint for endpoint in found if endpoint is not None]
 
 

@@ -19,6 +19,7 @@ from .replies import Reply, json_reply
 from .rules import Health, Probe
 
 PROBE_HEADER = "X-MLflow-Proxy-Probe"
+PROBE_KEY = PROBE_HEADER.lower().encode()
 
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import types
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -27,7 +27,7 @@ from mitmproxy.proxy.layer import CommandGenerator
 _DEFAULT_ADDONS = "mitmproxy.addons."
 """Where mitmproxy's own addons live, whose handlers are known once and for all."""
 
-_Handlers = tuple[Any, list[Callable[..., Any]] | None]
+_Handler = Callable[[Any], Any]
 
 
 @types.coroutine
@@ -42,7 +42,8 @@ class Dispatcher:
     def __init__(self, manager: addonmanager.AddonManager) -> None:
         self._manager = manager
         self._chain: list[Any] = []
-        self._known: dict[str, list[_Handlers]] = {}
+        self._registered: tuple[int, Any] = (0, None)
+        self._known: dict[str, list[tuple[list[_Handler], list[Any]]]] = {}
 
     async def run(self, hook: StartHook) -> None:
         """Call the handlers of a connection's hook; wait until a flow may go on."""
@@ -55,9 +56,9 @@ class Dispatcher:
                 await data.wait_for_resume()
 
     async def _trigger(self, name: str, argument: Any) -> None:
-        for addon, known in self._handlers(name):
+        for known, users in self._handlers(name):
             try:
-                for handler in known or _handlers_now(addon, name):
+                for handler in known or [h for a in users if (h := _handler(a, name))]:
                     result = handler(argument)
                     if result is not None and inspect.isawaitable(result):
                         await _in_a_task()
@@ -68,34 +69,32 @@ class Dispatcher:
                 with addonmanager.safecall():
                     raise
 
-    def _handlers(self, name: str) -> list[_Handlers]:
-        """By addon; None for those that have to be asked each time."""
-        if self._chain != self._manager.chain:
-            self._chain = [*self._manager.chain]
-            self._known = {}
+    def _handlers(self, name: str) -> list[tuple[list[_Handler], list[Any]]]:
+        """For each addon of the chain its handlers, or the addons that are asked each time."""
+        chain, lookup = self._manager.chain, self._manager.lookup
+        # Each change among the addons of a script shows in one of these.
+        registered = (len(lookup), next(reversed(lookup.values()), None))
+        if chain != self._chain or registered != self._registered:
+            self._chain, self._registered, self._known = [*chain], registered, {}
         if (found := self._known.get(name)) is None:
             found = self._known[name] = []
-            for addon in self._chain:
-                if not type(addon).__module__.startswith(_DEFAULT_ADDONS) or _has_addons(addon):
-                    found.append((addon, None))
-                elif handlers := [*_handlers_now(addon, name)]:
-                    found.append((addon, handlers))
+            for addon in chain:
+                with_inner = [*addonmanager.traverse([addon])]
+                if type(addon).__module__.startswith(_DEFAULT_ADDONS) and len(with_inner) == 1:
+                    if handler := _handler(addon, name):
+                        found.append(([handler], []))
+                else:
+                    found.append(([], with_inner))
         return found
 
 
-def _handlers_now(addon: Any, name: str) -> Iterator[Callable[..., Any]]:
+def _handler(addon: Any, name: str) -> _Handler | None:
     handler = getattr(addon, name, None)
-    if callable(handler):
-        yield handler
-    elif handler and not isinstance(handler, types.ModuleType):
-        raise exceptions.AddonManagerError(f"Addon handler {name} ({addon}) not callable")
-    if _has_addons(addon):
-        for inner in addon.addons:
-            yield from _handlers_now(inner, name)
-
-
-def _has_addons(addon: Any) -> bool:
-    return hasattr(addon, "addons")
+    if not handler or callable(handler):
+        return handler
+    if isinstance(handler, types.ModuleType):
+        return None  # An import of the same name.
+    raise exceptions.AddonManagerError(f"Addon handler {name} ({addon}) not callable")
 
 
 @cache

@@ -32,6 +32,11 @@ def asks_for_pages(accept: str) -> bool:
     return "text/html" in accept or "application/xhtml+xml" in accept
 
 
+def is_html_or_unknown(content_type: str) -> bool:
+    """Tell whether a body may be a page as far as its label goes."""
+    return not content_type or bodies.is_html(content_type)
+
+
 def may_be_page(
     *,
     status: int,
@@ -53,7 +58,7 @@ def may_be_page(
         path: the path of the request, decoded.
         query: its query.
     """
-    if not 200 <= status < 300 or (content_type and not bodies.is_html(content_type)):
+    if not 200 <= status < 300 or not is_html_or_unknown(content_type):
         return False
     if asks_for_pages(accept):
         return False

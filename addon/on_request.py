@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
@@ -15,14 +15,15 @@ from . import (
     hosts,
     origin,
     replies,
-    rewrite,
     streaming,
 )
 from . import target as targets
 from .answering import denied
 from .decision import Decision
+from .headers import Fields
 from .http_layer.interface import AUTHORITY
-from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation, RewriteRule
+from .routes import Route
+from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation
 from .settings import Settings
 
 
@@ -31,25 +32,23 @@ def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
     return _is_reverse(flow) or _is_external(flow, settings)
 
 
-def read(flow: http.HTTPFlow, settings: Settings) -> targets.Target:
+def read(flow: http.HTTPFlow, settings: Settings) -> Route:
     """Read the target, and begin the decision for the flow.
 
     Raises:
         RefusedError: there is nothing at that target, or it can be read in more than one way.
     """
-    rules, request = settings.rules, flow.request
-    base_path, mounts = rules.upstream.base_path, rules.mounts_longest_first
-    if (before := decision.of(flow)) is not None:
-        # A flow that is sent again has left its mount and carries the base path.
-        mounts = (base_path, "") if base_path else ("",)
-    target = targets.read(request.path, mounts)
+    sent, before = flow.request.path, decision.of(flow)
+    path, _, query = sent.partition("?")
+    route = settings.router.route(path, _applicable(flow, settings), again=before is not None)
+    target, rules = route.target, settings.rules
     flow.metadata[decision.DECISION] = Decision(
-        received=before["received"] if before else targets.shown(request.path),
-        sent=request.path,
+        received=before["received"] if before else route.shown,
+        sent=sent,
         mount=before["mount"] if before else target.mount if target else "",
-        rule=None,
-        paths=[target.path] if target else [],
-        api=True,
+        rule=route.rule,
+        paths=[*route.paths],
+        api=route.api,
         artifact=False,
         file=False,
         answered=False,
@@ -60,15 +59,15 @@ def read(flow: http.HTTPFlow, settings: Settings) -> targets.Target:
     if target is None:
         message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
         raise denied(flow, 404, rules.errors.code(404), message)
-    if problem := targets.ambiguity(target):
+    if problem := targets.ambiguity(target, query):
         message = f"The request target is ambiguous: it contains {problem}."
         raise denied(flow, 400, rules.errors.code(400), message)
-    return target
+    return route
 
 
-def is_health_check(flow: http.HTTPFlow, target: targets.Target) -> bool:
-    """Tell whether the proxy answers a target by itself."""
-    return _is_reverse(flow) and target.path in HEALTH_PATHS
+def is_health_check(flow: http.HTTPFlow, route: Route) -> bool:
+    """Tell whether the proxy answers a request by itself."""
+    return _is_reverse(flow) and route.paths[0] in HEALTH_PATHS
 
 
 def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
@@ -82,7 +81,8 @@ def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
 def send_on(
     flow: http.HTTPFlow,
     settings: Settings,
-    target: targets.Target,
+    route: Route,
+    fields: Fields,
     cut: Callable[[replies.Problem], None],
 ) -> None:
     """Rewrite a request and choose how its body goes.
@@ -90,42 +90,36 @@ def send_on(
     Args:
         flow: the flow, with the decision that `read` began.
         settings: what is in force for it.
-        target: as from `read`.
+        route: as from `read`.
+        fields: the request's headers.
         cut: ends the upstream's connection in the middle of the request.
 
     Raises:
         RefusedError: it is not allowed.
     """
     rules, request = settings.rules, flow.request
-    decided, base_path = flow.metadata[decision.DECISION], rules.upstream.base_path
-    sent, decided["rule"] = rewrite.rewrite(target, _applicable(flow, settings), base_path)
-    if decided["rule"] and origin.is_foreign(
-        request.method,
-        request.headers.get("origin"),
-        _authority(flow),
-        rules.origins.allowed,
+    decided = flow.metadata[decision.DECISION]
+    if route.rule and origin.is_foreign(
+        request.method, fields.text(b"origin"), _authority(flow), rules.origins.allowed
     ):
         message = "Requests from web pages of other sites are refused (see origins.allowed)."
         raise denied(flow, 403, rules.errors.code(403), message)
-    # Judge the path as it came, and as it goes where a rule has changed it.
-    if decided["rule"] and (going := targets.read(sent[len(base_path) :], ("",))):
-        decided["paths"].append(going.path)
-    decided["api"] = any(map(rules.is_api_path, decided["paths"]))
-    endpoints = gate.artifact_endpoints(decided["paths"], rules.artifacts.endpoints)
-    length = _length(request)
+    length = _length(request, fields)
     if len(settings.allowed) < len(OPERATIONS):
-        _check_switch(flow, decided, settings, endpoints, length)
-    decided["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
-    decided["file"] = any(
-        endpoint.files and gate.operation(request.method, endpoint) == "read"
-        for endpoint in endpoints
-    )
+        _check_switch(flow, decided, settings, route, length)
+    if route.endpoints:
+        decided["artifact"] = any(endpoint.graphql_field is None for endpoint in route.endpoints)
+        decided["file"] = any(
+            endpoint.files and gate.operation(request.method, endpoint) == "read"
+            for endpoint in route.endpoints
+        )
     limit = rules.limits.artifact_body if decided["artifact"] else rules.limits.api_body
     if length is not None and length > limit:
         raise denied(flow, 413, rules.errors.code(413), replies.TOO_LARGE.sentence)
-    if sent != request.path:
-        request.path = sent
-    decided["sent"] = sent
+    _, mark, query = decided["sent"].partition("?")
+    sent = route.sent + mark + query
+    if sent != decided["sent"]:
+        request.path = decided["sent"] = sent
     if not decided["graphql_fields"] and flow.is_replay is None:
         request.stream = streaming.stream_request(
             length=length, artifact=decided["artifact"], threshold=rules.streaming.threshold
@@ -145,27 +139,26 @@ def _check_switch(
     flow: http.HTTPFlow,
     decided: Decision,
     settings: Settings,
-    endpoints: list[Endpoint],
+    route: Route,
     length: int | None,
 ) -> None:
-    headers, artifacts = flow.request.headers, settings.rules.artifacts
+    headers = flow.request.headers
     methods = gate.methods(flow.request.method, map(headers.get, gate.METHOD_OVERRIDES))
 
     def refused(endpoint: Endpoint) -> Operation | None:
         operations = (gate.operation(method, endpoint) for method in methods)
         return next((found for found in operations if found not in settings.allowed), None)
 
-    for endpoint in endpoints:
+    for endpoint in route.endpoints:
         if (operation := refused(endpoint)) is None:
             continue
         # A GraphQL request is judged by its body, which has to be short enough to be read.
         if endpoint.graphql_field is None or length is None or length > 2**20:
             raise _switched_off(flow, settings, operation)
         decided["graphql_fields"].append(endpoint.graphql_field)
-    for endpoint in gate.suspected_endpoints(decided["paths"], artifacts.endpoints):
-        if endpoint not in endpoints and refused(endpoint) is not None:
-            message = "The path can be read as one of artifacts, which are switched off here."
-            raise denied(flow, 400, settings.rules.errors.code(400), message)
+    if any(refused(endpoint) is not None for endpoint in route.suspected):
+        message = "The path can be read as one of artifacts, which are switched off here."
+        raise denied(flow, 400, settings.rules.errors.code(400), message)
 
 
 def _switched_off(
@@ -192,13 +185,13 @@ def _counting(limit: int, cut: Callable[[replies.Problem], None]) -> Callable[[b
     return count
 
 
-def _applicable(flow: http.HTTPFlow, settings: Settings) -> Iterator[RewriteRule]:
-    host, port = flow.request.host, flow.request.port
-    external = _is_external(flow, settings)
-    for rule in settings.rules.rewrites:
-        matches = settings.filters.get(rule.name)
-        if rule.applies_to(host, port, external) and (matches is None or matches(flow)):
-            yield rule
+def _applicable(flow: http.HTTPFlow, settings: Settings) -> tuple[int, ...]:
+    """The indices of the rewrite rules whose conditions hold for a request."""
+    rules = settings.router.applicable(flow.request.host, flow.request.port)
+    if not settings.filters:
+        return rules
+    filters = settings.filters
+    return tuple(index for index in rules if index not in filters or filters[index](flow))
 
 
 def _is_reverse(flow: http.HTTPFlow) -> bool:
@@ -214,10 +207,10 @@ def _authority(flow: http.HTTPFlow) -> str:
     return flow.metadata.get(AUTHORITY) or flow.request.host_header or ""
 
 
-def _length(request: http.Request) -> int | None:
+def _length(request: http.Request, fields: Fields) -> int | None:
     """Bytes of the body; None if that is not known from the headers."""
-    length = framing.content_length(request.headers.get("content-length", ""))
+    length = framing.content_length(fields.get(b"content-length", b""))
     if length is not None:
         return length
     framed_by_stream = request.is_http2 or request.is_http3
-    return None if framed_by_stream or "transfer-encoding" in request.headers else 0
+    return None if framed_by_stream or b"transfer-encoding" in fields else 0

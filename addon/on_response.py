@@ -7,6 +7,7 @@ from mitmproxy.net.http import status_codes
 
 from . import bodies, decision, errors, framing, login, rewrite, streaming
 from .decision import Decision
+from .headers import Fields
 from .http_layer.interface import AUTHORITY, DROPPED, HOLD
 from .rules import Rules
 from .settings import Settings
@@ -20,23 +21,30 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     for mark in (HOLD, DROPPED):
         flow.metadata.pop(mark, None)  # Of a flow that is sent again.
     rules = settings.rules
-    content_type = response.headers.get("content-type", "")
-    length = _length(response)
+    fields = Fields(response.headers.fields)
+    content_type = fields.text(b"content-type") or ""
+    length = _length(fields)
     error = errors.may_need_conversion(response.status_code, content_type)
     if decided["api"] and rules.errors.login.enabled:
-        decided["login"] = _login_place(flow, response, decided, rules)
-        decided["page"] = flow.request.method != "HEAD" and login.may_be_page(
-            status=response.status_code,
-            content_type=content_type,
-            disposition=response.headers.get("content-disposition", ""),
-            file=decided["file"],
-            path=decided["paths"][0],
-            query=flow.request.path.partition("?")[2],
-            accept=flow.request.headers.get("accept", ""),
+        if b"location" in fields:
+            decided["login"] = _login_place(flow, response, fields, decided, rules)
+        # Called for pages alone: nearly all answers are JSON.
+        decided["page"] = (
+            login.is_html_or_unknown(content_type)
+            and flow.request.method != "HEAD"
+            and login.may_be_page(
+                status=response.status_code,
+                content_type=content_type,
+                disposition=fields.text(b"content-disposition") or "",
+                file=decided["file"],
+                path=decided["paths"][0],
+                query=flow.request.path.partition("?")[2],
+                accept=flow.request.headers.get("accept", ""),
+            )
         )
-    for name in ("location", "content-location"):
-        if (value := response.headers.get(name)) is not None:
-            response.headers[name] = _map_location(flow, value, decided, rules)
+    for name in (b"location", b"content-location"):
+        if (value := fields.text(name)) is not None:
+            response.headers[name.decode()] = _map_location(flow, value, decided, rules)
     if decided["api"] and (error or decided["login"] or decided["page"]):
         response.stream = False
         short = length is not None and length <= rules.streaming.threshold
@@ -134,9 +142,9 @@ def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rul
 
 
 def _login_place(
-    flow: http.HTTPFlow, response: http.Response, decided: Decision, rules: Rules
+    flow: http.HTTPFlow, response: http.Response, fields: Fields, decided: Decision, rules: Rules
 ) -> str | None:
-    location = response.headers.get("location")
+    location = fields.text(b"location")
     if (
         location is None
         or response.status_code not in login.REDIRECTS
@@ -154,10 +162,10 @@ def _login_place(
     return place and _map_location(flow, place, decided, rules)
 
 
-def _length(response: http.Response) -> int | None:
-    if "transfer-encoding" in response.headers:
+def _length(fields: Fields) -> int | None:
+    if b"transfer-encoding" in fields:
         return None
-    return framing.content_length(response.headers.get("content-length", ""))
+    return framing.content_length(fields.get(b"content-length", b""))
 
 
 def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
@@ -46,6 +45,7 @@ from . import (
 )
 from .answering import RefusedError
 from .decision import FAILED
+from .headers import Fields
 from .http_layer.interface import DROPPED, HOLD
 from .http_layer.responses import to_response
 from .rewrite import Origin
@@ -58,6 +58,9 @@ logger = logging.getLogger(__name__)
 STALE = "stale: the last change was refused, see the log"
 """What /readyz says of the rules then."""
 
+_IN_FORCE = "_mlflow_settings"
+"""Attribute of a flow: what was in force when it began, as no flow sees half of a change."""
+
 
 class MlflowProxy:
     """The addon."""
@@ -69,8 +72,6 @@ class MlflowProxy:
         self.drain = drain.Drain()
         self.time_limits = time_limits.TimeLimits()
         self.lean = lean.Lean()
-        self._begun: WeakKeyDictionary[http.HTTPFlow, Settings] = WeakKeyDictionary()
-        """What was in force when a flow began: no flow sees half of a change."""
         self._active: set[str] = set()
         """Ids of the flows that are being served."""
         self._keep_flows = flow_ring.DEFAULT
@@ -232,11 +233,11 @@ class MlflowProxy:
         try:
             decided, later = decision.of(flow), None
             moved = decided is not None and decided["sent"] != flow.request.path
-            if decided is None or moved or flow.is_replay or flow not in self._begun:
+            in_force = _in_force(flow)
+            if decided is None or moved or flow.is_replay or in_force is None:
                 later = self._decide(flow)
-                decided = decision.of(flow)
-            if decided is not None and flow.response is None:
-                in_force = self._begun[flow]
+                decided, in_force = decision.of(flow), _in_force(flow)
+            if decided is not None and in_force is not None and flow.response is None:
                 on_request.check_body(flow, decided, in_force)
                 self.time_limits.sent(flow, in_force.rules.upstream)
             return later
@@ -250,7 +251,7 @@ class MlflowProxy:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Map redirects back; hold what may have to be converted, stream what is large."""
         try:
-            if FAILED not in flow.metadata and (in_force := self._begun.get(flow)) is not None:
+            if FAILED not in flow.metadata and (in_force := _in_force(flow)) is not None:
                 on_response.judge_head(flow, in_force)
                 self.time_limits.receiving(flow, in_force.rules.upstream)
         except Exception:
@@ -264,7 +265,7 @@ class MlflowProxy:
                 # What has arrived since has taken the place of our answer.
                 reply = answering.failure(request_id)
                 flow.response = to_response(reply, flow.request.method)
-            elif (in_force := self._begun.get(flow)) is not None:
+            elif (in_force := _in_force(flow)) is not None:
                 on_response.judge_body(flow, in_force)
         except Exception:
             self._fail_closed(flow)
@@ -316,7 +317,7 @@ class MlflowProxy:
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         if self.settings is None:
             raise RuntimeError("no rules are loaded")
-        self._begun[flow] = self.settings
+        setattr(flow, _IN_FORCE, self.settings)
         flow.metadata.pop(FAILED, None)  # Of a flow that is sent again.
         if not on_request.concerns_us(flow, self.settings):
             return None
@@ -328,17 +329,21 @@ class MlflowProxy:
 
     def _admit(self, flow: http.HTTPFlow, in_force: Settings) -> Coroutine[Any, Any, None] | None:
         rules = in_force.rules
-        target = on_request.read(flow, in_force)
-        if on_request.is_health_check(flow, target):
-            return self._answer_health(flow, in_force, target.path)
-        ours = flow.request.headers.pop(health_service.PROBE_HEADER, None) == self.health.token
+        route = on_request.read(flow, in_force)
+        if on_request.is_health_check(flow, route):
+            return self._answer_health(flow, in_force, route.paths[0])
+        fields = Fields(flow.request.headers.fields)
+        ours = (
+            health_service.PROBE_KEY in fields
+            and flow.request.headers.pop(health_service.PROBE_HEADER) == self.health.token
+        )
         if not ours:
             on_request.check_host(flow, in_force)
             if len(self._active) >= rules.limits.flows:
                 message = "This proxy serves as many requests at once as it may. Please try again."
                 raise answering.denied(flow, 503, rules.errors.code(503), message)
         self._active.add(flow.id)
-        on_request.send_on(flow, in_force, target, partial(self.time_limits.end, flow))
+        on_request.send_on(flow, in_force, route, fields, partial(self.time_limits.end, flow))
         if flow.request.stream:
             self.time_limits.sending(flow, rules.upstream)
         return None
@@ -353,7 +358,7 @@ class MlflowProxy:
             self._fail_closed(flow)
 
     def _word(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
-        in_force = (self._begun.get(flow) if flow is not None else None) or self.settings
+        in_force = (_in_force(flow) if flow is not None else None) or self.settings
         expired = self.time_limits.problem(flow) if flow is not None else None
         if expired is replies.TOO_LARGE:
             status = 413
@@ -386,6 +391,11 @@ class MlflowProxy:
         flow.metadata[DROPPED] = True
         flow.request.stream = False
         answering.answer(flow, answering.failure(request_id))
+
+
+def _in_force(flow: http.HTTPFlow) -> Settings | None:
+    settings: Settings | None = getattr(flow, _IN_FORCE, None)
+    return settings
 
 
 def _rules_path() -> Path:

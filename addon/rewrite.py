@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from .patterns import Patterns
 from .rule_types import uri_host
 from .rules import RewriteRule
 from .target import Target
@@ -15,28 +16,40 @@ _PATH_SAFE = "/:@!$&'()*+,;=~%"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def rewrite(target: Target, rules: Iterable[RewriteRule], base_path: str) -> tuple[str, str | None]:
+class Rewrites:
+    """Rules in their order; the first that matches counts."""
+
+    def __init__(self, rules: Sequence[RewriteRule]) -> None:
+        self._rules = rules
+        self._patterns = Patterns([rule.match for rule in rules])
+
+    def rule(self, path: str) -> RewriteRule | None:
+        """The rule for a path (decoded, below the mount)."""
+        index = self._patterns.match(path)
+        return None if index is None else self._rules[index]
+
+
+def rewrite(target: Target, rules: Rewrites, base_path: str) -> tuple[str, str | None]:
     """Work out what goes upstream for a target.
 
     Args:
         target: the request target below its mount.
-        rules: those whose conditions hold, in their order; the first that matches counts.
+        rules: those whose conditions hold.
         base_path: put in front of every path; no final slash.
 
     Returns:
         The path with query to send, and the name of the rule that changed it, if any.
     """
-    for rule in rules:
-        match = rule.match.match(target.path)
-        if match is None:
-            continue
-        begin = match.expand(rule.replace)
-        if target.offsets is not None:
-            # The groups were read from the decoded path.
-            begin = quote(begin, safe=_PATH_SAFE, errors="surrogateescape")
-        rest = target.raw[target.raw_index(match.end()) :]
-        return f"{base_path}{begin}{rest}{target.query}", rule.name
-    return f"{base_path}{target.raw}{target.query}", None
+    rule = rules.rule(target.path)
+    match = rule.match.match(target.path) if rule else None
+    if rule is None or match is None:
+        return f"{base_path}{target.raw}{target.query}", None
+    begin = match.expand(rule.replace)
+    if target.offsets is not None:
+        # The groups were read from the decoded path.
+        begin = quote(begin, safe=_PATH_SAFE, errors="surrogateescape")
+    rest = target.raw[target.raw_index(match.end()) :]
+    return f"{base_path}{begin}{rest}{target.query}", rule.name
 
 
 @dataclass(frozen=True, slots=True)

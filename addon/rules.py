@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .patterns import Patterns
 from .rule_types import (
     ErrorCodeName,
     ErrorStatus,
@@ -148,6 +149,15 @@ class Artifacts(_Model):
         "once and repeats a 503 for some seconds.",
     )
     endpoints: list[Endpoint] = Field(default=[], description="What counts as an artifact request.")
+
+    @cached_property
+    def _paths(self) -> Patterns:
+        return Patterns([endpoint.path for endpoint in self.endpoints])
+
+    def endpoint(self, path: str) -> Endpoint | None:
+        """The first endpoint whose expression matches a path (decoded, below the mount)."""
+        index = self._paths.fullmatch(path)
+        return None if index is None else self.endpoints[index]
 
 
 class Login(_Model):
@@ -372,9 +382,13 @@ class Rules(_Model):
         """The mounts in the order in which a path is compared with them; "" is the root."""
         return tuple(sorted(self.mounts, key=len, reverse=True))
 
+    @cached_property
+    def _api_paths(self) -> Patterns:
+        return Patterns(self.errors.api_paths)
+
     def is_api_path(self, path: str) -> bool:
         """Tell whether errors on a path (decoded, below the mount) have to be JSON."""
-        return any(pattern.fullmatch(path) for pattern in self.errors.api_paths)
+        return self._api_paths.fullmatch(path) is not None
 
 
 def _refuse_duplicates(names: Iterable[str]) -> None:

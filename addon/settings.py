@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mitmproxy import flowfilter
 
 from . import gate
 from .filters import parse_request_filter
-from .rules import Operation, Rules
+from .routes import Router
+from .rules import OPERATIONS, Operation, Rules
 from .rules_file import load
 
 
@@ -20,8 +21,9 @@ class Settings:
     rules: Rules
     allowed: frozenset[Operation]
     """What may be done to artifacts."""
-    filters: dict[str, flowfilter.TFilter]
-    """Compiled filter expressions by the name of their rule."""
+    filters: dict[int, flowfilter.TFilter]
+    """Compiled filter expressions by the index of their rule."""
+    router: Router = field(compare=False)
 
 
 def read(path: Path, environment: str | None, option: str) -> Settings:
@@ -37,5 +39,10 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
     """
     rules = load(path)
     enabled = gate.artifacts_enabled(rules.artifacts.enabled, environment, option)
-    filters = {r.name: parse_request_filter(r.filter) for r in rules.rewrites if r.filter}
-    return Settings(rules, gate.allowed_operations(rules.artifacts, enabled), filters)
+    allowed = gate.allowed_operations(rules.artifacts, enabled)
+    filters = {
+        index: parse_request_filter(rule.filter)
+        for index, rule in enumerate(rules.rewrites)
+        if rule.filter
+    }
+    return Settings(rules, allowed, filters, Router(rules, wary=len(allowed) < len(OPERATIONS)))

@@ -14,7 +14,8 @@ import asyncio
 import logging
 import math
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
@@ -23,6 +24,7 @@ from . import connections
 from .http_layer.interface import RETRIED
 from .replies import Problem
 from .rules import Upstream
+from .timers import Timers
 from .wide_reads import WideReader
 
 logger = logging.getLogger(__name__)
@@ -37,17 +39,13 @@ class TimeLimits:
     """Timers for connections and flows, by their ids."""
 
     def __init__(self) -> None:
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers()
         self._expired: dict[str, Problem] = {}
 
     def connected(self, client: Client, seconds: float) -> None:
         """A client has so much time to begin its first request, with TLS where there is any."""
 
-        def end() -> None:
-            del self._timers[client.id]
-            connections.close(client)
-
-        self._timers[client.id] = asyncio.get_running_loop().call_later(seconds, end)
+        self._timers.start(client.id, seconds, partial(connections.close, client))
 
     def connecting(self, client: Client, connection: Connection, limits: Upstream) -> None:
         """Begin of a connection attempt: called in the task that makes it."""
@@ -56,18 +54,15 @@ class TimeLimits:
             return
 
         def end() -> None:
-            del self._timers[connection.id]
             self._expired[client.id] = NO_CONNECTION
             task.cancel(NO_CONNECTION.sentence)
 
         self._expired.pop(client.id, None)
-        loop = asyncio.get_running_loop()
-        self._timers[connection.id] = loop.call_later(limits.connect_timeout, end)
+        self._timers.start(connection.id, limits.connect_timeout, end)
 
     def stop(self, key: str) -> None:
         """A connection (with TLS, where there is any) was made, or was not."""
-        if (timer := self._timers.pop(key, None)) is not None:
-            timer.cancel()
+        self._timers.stop(key)
 
     def sending(self, flow: http.HTTPFlow, limits: Upstream) -> None:
         """A request body begins to flow."""
@@ -75,7 +70,7 @@ class TimeLimits:
 
     def sent(self, flow: http.HTTPFlow, limits: Upstream) -> None:
         """The request is complete."""
-        self._arm(flow, limits.response_timeout, self._check_response, flow, limits)
+        self._arm(flow, limits.response_timeout, partial(self._check_response, flow, limits))
 
     def receiving(self, flow: http.HTTPFlow, limits: Upstream) -> None:
         """The head of the response is there.
@@ -84,9 +79,9 @@ class TimeLimits:
         to come as soon as a head has to.
         """
         held = flow.response is not None and flow.response.stream is False
-        end = time.monotonic() + (limits.response_timeout if held else math.inf)
-        self.stop(flow.id)
-        self._check_body(flow, limits.idle_timeout, end)
+        most = limits.response_timeout if held else math.inf
+        check = partial(self._check_body, flow, limits.idle_timeout, time.monotonic() + most)
+        self._arm(flow, min(limits.idle_timeout, most), check)
 
     def problem(self, flow: http.HTTPFlow) -> Problem | None:
         """Why a flow was ended here, if it was."""
@@ -109,12 +104,11 @@ class TimeLimits:
         self.stop(key)
         self._expired.pop(key, None)
 
-    def _arm(self, flow: http.HTTPFlow, seconds: float, check: Any, *arguments: Any) -> None:
-        self.stop(flow.id)
+    def _arm(self, flow: http.HTTPFlow, seconds: float, check: Callable[[], None]) -> None:
         if connections.handler(flow.client_conn) is None:
-            return  # A replayed flow: nobody waits for it.
-        loop = asyncio.get_running_loop()
-        self._timers[flow.id] = loop.call_later(seconds, check, *arguments)
+            self.stop(flow.id)  # A replayed flow: nobody waits for it.
+        else:
+            self._timers.start(flow.id, seconds, check)
 
     def _check_sending(self, flow: http.HTTPFlow, seconds: float, read_before: int) -> None:
         client = connections.io(flow.client_conn, flow.client_conn)
@@ -124,7 +118,8 @@ class TimeLimits:
         if stuck and read == read_before:
             self.end(flow, NOT_READING)
         else:
-            self._arm(flow, seconds, self._check_sending, flow, seconds, read if stuck else -1)
+            read_so_far = read if stuck else -1
+            self._arm(flow, seconds, partial(self._check_sending, flow, seconds, read_so_far))
 
     def _check_response(self, flow: http.HTTPFlow, limits: Upstream) -> None:
         if connections.io(flow.client_conn, flow.server_conn) is None:
@@ -141,7 +136,7 @@ class TimeLimits:
             self.end(flow, NO_DATA)
         else:
             next_look = min(seconds - waited, left)
-            self._arm(flow, next_look, self._check_body, flow, seconds, end)
+            self._arm(flow, next_look, partial(self._check_body, flow, seconds, end))
 
     def end(self, flow: http.HTTPFlow, problem: Problem) -> None:
         """Cut the upstream's connection of a flow, and say why."""

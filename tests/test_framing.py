@@ -76,4 +76,4 @@ def test_interim_answers(data: bytes, upgrade: bool, end: int | None) -> None:
 )
 def test_lengths(value: str, length: int | None) -> None:
     """What Python would read as a number, or stumble over, is none."""
-    assert framing.content_length(value) == length
+    assert framing.content_length(value.encode()) == length

@@ -7,7 +7,7 @@ import pytest
 from addon import gate, rules_file
 from addon.rules import Operation
 
-ENDPOINTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts.endpoints
+ARTIFACTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts
 
 
 @pytest.mark.parametrize(
@@ -104,21 +104,21 @@ OTHER_PATHS = [
 @pytest.mark.parametrize("path", ARTIFACT_PATHS)
 def test_artifact_endpoint(path: str) -> None:
     """All four groups of MLflow's artifact endpoints, however spelled."""
-    assert gate.artifact_endpoints([path], ENDPOINTS)
+    assert gate.artifact_endpoints([path], ARTIFACTS)
 
 
 @pytest.mark.parametrize("path", SUSPECTED_PATHS)
 def test_suspected_endpoint(path: str) -> None:
     """What MLflow would not read as an artifact endpoint, but somebody before it might."""
-    assert not gate.artifact_endpoints([path], ENDPOINTS)
-    assert gate.suspected_endpoints([path], ENDPOINTS)
+    assert not gate.artifact_endpoints([path], ARTIFACTS)
+    assert gate.suspected_endpoints([path], ARTIFACTS)
 
 
 @pytest.mark.parametrize("path", OTHER_PATHS)
 def test_other_endpoint(path: str) -> None:
     """Everything else works on while artifacts are off."""
-    assert not gate.artifact_endpoints([path], ENDPOINTS)
-    assert not gate.suspected_endpoints([path], ENDPOINTS)
+    assert not gate.artifact_endpoints([path], ARTIFACTS)
+    assert not gate.suspected_endpoints([path], ARTIFACTS)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ SERVICE = "/ajax-api/2.0/mlflow-artifacts"
 )  # fmt: skip
 def test_operation(method: str, path: str, expected: set[str]) -> None:
     """What a request does to artifacts, by its method and route."""
-    endpoints = gate.artifact_endpoints([path], ENDPOINTS)
+    endpoints = gate.artifact_endpoints([path], ARTIFACTS)
     assert {gate.operation(method, endpoint) for endpoint in endpoints} == expected
 
 
@@ -231,7 +231,7 @@ def test_operation(method: str, path: str, expected: set[str]) -> None:
 )
 def test_files(path: str, files: bool) -> None:
     """Where the bytes of files come back, HTML is no login page."""
-    assert any(endpoint.files for endpoint in gate.artifact_endpoints([path], ENDPOINTS)) is files
+    assert any(endpoint.files for endpoint in gate.artifact_endpoints([path], ARTIFACTS)) is files
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(503, "1"), (501, None), (403, None)])

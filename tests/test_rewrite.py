@@ -3,7 +3,7 @@
 import pytest
 
 from addon import rules, rules_file, target
-from addon.rewrite import Origin, map_location, rewrite
+from addon.rewrite import Origin, Rewrites, map_location, rewrite
 
 SHIPPED = rules_file.load(rules_file.DEFAULT_PATH)
 
@@ -13,7 +13,8 @@ def sent(
 ) -> tuple[str, str | None]:
     read = target.read(received, SHIPPED.mounts_longest_first)
     assert read is not None
-    return rewrite(read, SHIPPED.rewrites if some_rules is None else some_rules, base_path)
+    rewrites = Rewrites(SHIPPED.rewrites if some_rules is None else some_rules)
+    return rewrite(read, rewrites, base_path)
 
 
 @pytest.mark.parametrize(
