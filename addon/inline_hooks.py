@@ -94,7 +94,11 @@ def _handler(addon: Any, name: str) -> _Handler | None:
         return handler
     if isinstance(handler, types.ModuleType):
         return None  # An import of the same name.
-    raise exceptions.AddonManagerError(f"Addon handler {name} ({addon}) not callable")
+
+    def complain(_: Any) -> None:
+        raise exceptions.AddonManagerError(f"Addon handler {name} ({addon}) not callable")
+
+    return complain  # When its turn comes.
 
 
 @cache

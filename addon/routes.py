@@ -1,0 +1,101 @@
+"""What a path means under the rules: worked out once for each path that is asked for often.
+
+Clients ask for a few dozen paths of the API over and over, with queries and bodies that differ. All
+that depends on the path alone is kept; an artifact's path comes and goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from . import gate, rewrite
+from . import target as targets
+from .rules import Endpoint, Rules
+
+_KEPT = 1024
+"""Paths."""
+_LONGEST = 512
+"""Characters of a path that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The meaning of a path."""
+
+    target: targets.Target | None
+    """None where no mount covers the path."""
+    shown: str
+    """The path as it may be shown (see `target.shown`)."""
+    sent: str = ""
+    """The path that goes upstream."""
+    rule: str | None = None
+    """Name of the rewrite rule that changed it."""
+    paths: tuple[str, ...] = ()
+    """The path as a server reads it, here and where it goes if a rule has changed it."""
+    api: bool = True
+    """Whether errors have to be JSON."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """What makes it an artifact request (see `gate.artifact_endpoints`)."""
+    suspected: tuple[Endpoint, ...] = ()
+    """What else it might be, where some artifacts are refused (see `gate.suspected_endpoints`)."""
+
+
+class Router:
+    """Finds routes.
+
+    Args:
+        rules: the rules.
+        wary: whether some artifacts are refused.
+    """
+
+    def __init__(self, rules: Rules, *, wary: bool) -> None:
+        self._rules = rules
+        self._wary = wary
+        self._kept = lru_cache(_KEPT)(self._work_out)
+        self._rewrites = lru_cache(16)(self._join_rewrites)
+        self.applicable = lru_cache(16)(self._find_applicable)
+
+    def route(self, path: str, applicable: tuple[int, ...], *, again: bool = False) -> Route:
+        """The route of a path.
+
+        Args:
+            path: as on the wire, without the query; bytes that are not UTF-8 as surrogate escapes.
+            applicable: the indices of the rewrite rules whose conditions hold.
+            again: the request is sent again: it has left its mount and carries the base path.
+        """
+        find = self._kept if len(path) <= _LONGEST else self._work_out
+        return find(path, applicable, again)
+
+    def _work_out(self, path: str, applicable: tuple[int, ...], again: bool) -> Route:
+        rules, base_path = self._rules, self._rules.upstream.base_path
+        mounts = (base_path, "") if again and base_path else ("",) if again else None
+        target = targets.read(path, mounts or rules.mounts_longest_first)
+        shown = targets.shown(path)
+        if target is None:
+            return Route(None, shown)
+        sent, rule = rewrite.rewrite(target, self._rewrites(applicable), base_path)
+        paths = [target.path]
+        # Judge the path as it came, and as it goes where a rule has changed it.
+        if rule and (going := targets.read(sent[len(base_path) :], ("",))):
+            paths.append(going.path)
+        endpoints = gate.artifact_endpoints(paths, rules.artifacts)
+        suspected = gate.suspected_endpoints(paths, rules.artifacts) if self._wary else []
+        return Route(
+            target=target,
+            shown=shown,
+            sent=sent,
+            rule=rule,
+            paths=tuple(paths),
+            api=any(map(rules.is_api_path, paths)),
+            endpoints=tuple(endpoints),
+            suspected=tuple(e for e in suspected if e not in endpoints),
+        )
+
+    def _find_applicable(self, host: str, port: int) -> tuple[int, ...]:
+        external = self._rules.upstream.is_external(host, port)
+        rules = enumerate(self._rules.rewrites)
+        return tuple(index for index, rule in rules if rule.applies_to(host, port, external))
+
+    def _join_rewrites(self, applicable: tuple[int, ...]) -> rewrite.Rewrites:
+        return rewrite.Rewrites([self._rules.rewrites[index] for index in applicable])

@@ -1,0 +1,177 @@
+"""Hooks that are called where they are met: the same calls as mitmproxy makes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mitmproxy import exceptions, http
+from mitmproxy.master import Master
+from mitmproxy.options import Options
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
+from mitmproxy.test import tflow
+
+from addon.inline_hooks import Dispatcher
+
+KINDS = ["plain", "waits", "fails", "fails later", "halts", "nothing", "module", "no function"]
+
+
+class Recorder:
+    """An addon, perhaps with others in it, that writes down what is called."""
+
+    def __init__(self, name: str, kind: str, inner: list[Recorder], calls: list[str]) -> None:
+        self.name, self.kind, self.calls = name, kind, calls
+        if inner:
+            self.addons = inner
+        if kind in ("module", "no function"):
+            self.request: Any = ModuleType("request") if kind == "module" else 1
+        elif kind != "nothing":
+            self.request = self.waits if kind in ("waits", "fails later") else self.plain
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def plain(self, _: http.HTTPFlow) -> None:
+        self.calls.append(f"{self.name} request")
+        if self.kind == "fails":
+            raise ValueError(self.name)
+        if self.kind == "halts":
+            raise exceptions.AddonHalt
+
+    async def waits(self, _: http.HTTPFlow) -> None:
+        self.calls.append(f"{self.name} begins")
+        await asyncio.sleep(0)
+        self.calls.append(f"{self.name} ends")
+        if self.kind == "fails later":
+            raise ValueError(self.name)
+
+    def update(self, _: list[http.HTTPFlow]) -> None:
+        self.calls.append(f"{self.name} update")
+
+
+TREES: Any = st.recursive(
+    st.tuples(st.sampled_from(KINDS), st.just([])),
+    lambda inner: st.tuples(st.sampled_from(KINDS), st.lists(inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+def build(trees: list[Any], calls: list[str], prefix: str = "a") -> list[Recorder]:
+    return [
+        Recorder(f"{prefix}{number}", kind, build(inner, calls, f"{prefix}{number}."), calls)
+        for number, (kind, inner) in enumerate(trees)
+    ]
+
+
+def record(trees: list[Any], run: Callable[[Any, HttpRequestHook], Any]) -> list[str]:
+    """What is called, and logged, for a hook."""
+    calls: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            calls.append(record.getMessage())
+
+    async def main() -> None:
+        master = Master(Options())
+        master.addons.add(*build(trees, calls))
+        await run(master.addons, HttpRequestHook(tflow.tflow()))
+        await master.done()
+
+    handler = Handler(logging.ERROR)
+    logging.getLogger("mitmproxy").addHandler(handler)
+    try:
+        asyncio.run(main())
+    finally:
+        logging.getLogger("mitmproxy").removeHandler(handler)
+    return calls
+
+
+async def ours(manager: Any, hook: HttpRequestHook) -> None:
+    await Dispatcher(manager).run(hook)
+
+
+@given(st.lists(TREES, max_size=4))
+def test_the_same_calls(trees: list[Any]) -> None:
+    """In the same order, with the same ends, whatever addons do and whatever is in them."""
+    theirs = record(trees, lambda manager, hook: manager.handle_lifecycle(hook))
+    assert record(trees, ours) == theirs
+
+
+def test_nothing_waits_without_need() -> None:
+    """Without a handler that has to wait a hook is complete at once."""
+    calls: list[str] = []
+
+    async def run(manager: Any, hook: HttpRequestHook) -> None:
+        with pytest.raises(StopIteration):
+            Dispatcher(manager).run(hook).send(None)
+        calls.append("complete")
+
+    assert record([("plain", []), ("fails", [("plain", [])])], run)[:2] == [
+        "a0 request",
+        "a1 request",
+    ]
+    assert calls == ["complete"]
+
+
+def test_an_intercepted_flow_waits() -> None:
+    """Until it is resumed."""
+
+    async def main() -> None:
+        master = Master(Options())
+        flow = tflow.tflow()
+        flow.intercept()
+        task = asyncio.create_task(Dispatcher(master.addons).run(HttpRequestHook(flow)))
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        flow.resume()
+        await asyncio.wait_for(task, 10)
+        await master.done()
+
+    asyncio.run(main())
+
+
+def test_addons_that_come_go_and_change() -> None:
+    """The chain, the addons of a script and their handlers are those of the moment."""
+    calls: list[str] = []
+
+    async def main() -> None:
+        master = Master(Options())
+        dispatcher = Dispatcher(master.addons)
+
+        async def called() -> list[str]:
+            calls.clear()
+            await dispatcher.run(HttpRequestHook(tflow.tflow()))
+            return [call for call in calls if "update" not in call]
+
+        assert await called() == []
+        script = SimpleNamespace(name="script", addons=[])
+        master.addons.add(script)
+        one, other = Recorder("one", "plain", [], calls), Recorder("other", "plain", [], calls)
+        assert await called() == []
+        master.addons.register(one)
+        script.addons = [one]
+        assert await called() == ["one request"]
+        # A script that was edited: the same name, another object.
+        master.addons.remove(one)
+        script.addons = []
+        again = Recorder("one", "nothing", [], calls)
+        master.addons.register(again)
+        script.addons = [again]
+        assert await called() == []
+        again.request = lambda _: calls.append("set later")
+        assert await called() == ["set later"]
+        master.addons.add(other)
+        assert await called() == ["set later", "other request"]
+        master.addons.remove(script)
+        assert await called() == ["other request"]
+        master.addons.chain = []
+        assert await called() == []
+        await master.done()
+
+    asyncio.run(main())

@@ -1,0 +1,182 @@
+"""Which of mitmproxy's addons are taken out of the chain, and when they come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mitmproxy import exceptions
+from mitmproxy.addons import default_addons
+from mitmproxy.master import Master
+from mitmproxy.options import Options
+from mitmproxy.proxy import server
+from mitmproxy.test import tutils
+from mitmproxy.tools.dump import DumpMaster
+
+from addon.lean import UNUSED, Lean
+
+VALUES = {
+    "anticache": True,
+    "anticomp": True,
+    "block_list": [":~u x:404"],
+    "hardump": "/dev/null",
+    "map_local": ["|/x|/tmp"],
+    "map_remote": ["|http://a|http://b"],
+    "modify_body": ["/~q/a/b"],
+    "modify_headers": ["/~q/X-A/1"],
+    "onboarding": False,
+    "onboarding_host": "here",
+    "proxyauth": "any",
+    "save_stream_file": "/dev/null",
+    "save_stream_filter": "~q",
+    "stickyauth": ".",
+    "stickycookie": ".",
+    "upstream_auth": "a:b",
+}
+
+
+class Configured:
+    """An addon that passes changes of options on, as ours does."""
+
+    def __init__(self, lean: Lean) -> None:
+        self.configure = lean.configure
+
+
+def with_master(
+    scenario: Callable[[Any, Lean], None], *, master: type[Master] = DumpMaster
+) -> None:
+    """Run a scenario with a mitmproxy that has its default addons."""
+
+    async def main() -> None:
+        if master is DumpMaster:
+            made: Any = DumpMaster(Options(), with_termlog=False)
+        else:
+            made = master(Options())
+            made.addons.add(*default_addons())
+        lean = Lean()
+        made.addons.add(Configured(lean))
+        scenario(made, lean)
+        lean.switch(made, False)
+        await made.done()
+
+    asyncio.run(main())
+
+
+def names(master: Any) -> list[str]:
+    return [type(addon).__name__.lower() for addon in master.addons.chain]
+
+
+def test_unused_addons_are_left_out() -> None:
+    """All that are listed, and no other; they can still be looked up."""
+
+    def scenario(master: Any, lean: Lean) -> None:
+        before = names(master)
+        lean.switch(master, True)
+        assert names(master) == [name for name in before if name not in UNUSED]
+        assert all(master.addons.get(name) for name in UNUSED)
+        lean.switch(master, False)
+        assert names(master) == before
+
+    with_master(scenario)
+
+
+def test_every_option_has_a_case() -> None:
+    """And is one that the addon itself reads."""
+    assert {option for options in UNUSED.values() for option in options} == set(VALUES)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, options in UNUSED.items() for option in options]
+)
+def test_a_set_option_keeps_its_addon(name: str, option: str) -> None:
+    """From the start, also if it is set to its default, and from the moment in which it is set."""
+
+    def before(master: Any, lean: Lean) -> None:
+        master.options.update(**{option: VALUES[option]})
+        lean.switch(master, True)
+        assert [left for left in UNUSED if left in names(master)] == [name]
+
+    def to_default(master: Any, lean: Lean) -> None:
+        master.options.update(**{option: master.options.default(option)})
+        lean.switch(master, True)
+        assert name in names(master)
+
+    def later(master: Any, lean: Lean) -> None:
+        order = names(master)
+        lean.switch(master, True)
+        master.options.update(**{option: VALUES[option]})
+        assert names(master) == [n for n in order if n not in UNUSED or n == name]
+
+    for scenario in (before, to_default, later):
+        with_master(scenario)
+
+
+def test_they_come_back_configured() -> None:
+    """An addon learns of the option that has brought it back, and does its work."""
+
+    def scenario(master: Any, lean: Lean) -> None:
+        lean.switch(master, True)
+        master.options.update(modify_headers=["/~q/X-A/1"])
+        assert master.addons.get("modifyheaders").replacements
+        # In their old order, whatever the order in which they come.
+        master.options.update(anticache=True)
+        chain = names(master)
+        assert chain.index("anticache") < chain.index("modifyheaders") < chain.index("tlsconfig")
+
+    with_master(scenario)
+
+
+def test_a_value_that_cannot_be_used() -> None:
+    """It is refused as ever, and the old value stays."""
+
+    def scenario(master: Any, lean: Lean) -> None:
+        lean.switch(master, True)
+        with pytest.raises(exceptions.OptionsError, match="/x"):
+            master.options.update(modify_headers=["/x"])
+        assert master.options.modify_headers == []
+        master.options.update(modify_headers=["/~q/X-A/1"])
+        assert len(master.addons.get("modifyheaders").replacements) == 1
+
+    with_master(scenario)
+
+
+def test_only_in_mitmdump() -> None:
+    """Where people change options by hand everything stays."""
+
+    def scenario(master: Any, lean: Lean) -> None:
+        before = names(master)
+        lean.switch(master, True)
+        assert names(master) == before
+
+    with_master(scenario, master=Master)
+
+
+def test_types_of_messages() -> None:
+    """They are not checked meanwhile, and are again afterwards."""
+
+    def scenario(master: Any, lean: Lean) -> None:
+        lean.switch(master, True)
+        tutils.treq(port="80")
+        lean.switch(master, False)
+        with pytest.raises(TypeError, match="port"):
+            tutils.treq(port="80")
+
+    with_master(scenario)
+
+
+def test_another_mitmproxy(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where something is missing that it builds on, all stays as it is, and the log says why."""
+    monkeypatch.delattr(server.TimeoutWatchdog, "disarm")
+    monkeypatch.delattr(server.ConnectionHandler, "server_event")
+
+    def scenario(master: Any, lean: Lean) -> None:
+        before = names(master)
+        lean.switch(master, True)
+        assert names(master) == before
+
+    with_master(scenario)
+    assert "mitmproxy lacks ConnectionHandler.server_event, TimeoutWatchdog.disarm" in caplog.text

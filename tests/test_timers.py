@@ -1,0 +1,99 @@
+"""Many deadlines, one timer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from addon.timers import Timers
+
+
+def run(scenario: Callable[[Timers, list[str]], Awaitable[None]], calls: int) -> list[str]:
+    """Run a scenario; returns what was called, when so many calls have been made."""
+
+    async def main() -> list[str]:
+        called: list[str] = []
+        await scenario(Timers(), called)
+        while len(called) < calls:
+            await asyncio.sleep(0.001)
+        return called
+
+    return asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_in_the_order_of_their_time() -> None:
+    """Whatever the order in which they were started."""
+
+    async def scenario(timers: Timers, called: list[str]) -> None:
+        for seconds, name in ((0.03, "third"), (0.01, "first"), (0.02, "second")):
+            timers.start(name, seconds, partial(called.append, name))
+
+    assert run(scenario, 3) == ["first", "second", "third"]
+
+
+def test_stopped_and_moved() -> None:
+    """A key stands for one deadline, the last."""
+
+    async def scenario(timers: Timers, called: list[str]) -> None:
+        timers.start("stopped", 0.001, lambda: called.append("stopped"))
+        timers.start("moved", 0.001, lambda: called.append("too early"))
+        timers.start("moved", 0.02, lambda: called.append("moved"))
+        timers.stop("stopped")
+        timers.stop("unknown")
+
+    assert run(scenario, 1) == ["moved"]
+
+
+def test_calls_that_touch_others() -> None:
+    """What is due at once may stop another, or start itself again."""
+
+    async def scenario(timers: Timers, called: list[str]) -> None:
+        def first() -> None:
+            called.append("first")
+            timers.stop("other")
+            if called.count("first") < 3:
+                timers.start("first", 0.001, first)
+
+        timers.start("first", 0, first)
+        timers.start("other", 0, lambda: called.append("other"))
+
+    assert run(scenario, 3) == ["first"] * 3
+
+
+def test_a_call_that_fails() -> None:
+    """The others are made nevertheless."""
+
+    async def scenario(timers: Timers, called: list[str]) -> None:
+        def fail() -> None:
+            called.append("failed")
+            raise RuntimeError
+
+        asyncio.get_running_loop().set_exception_handler(lambda *_: called.append("told"))
+        timers.start("fails", 0, fail)
+        timers.start("works", 0, lambda: called.append("works"))
+
+    assert run(scenario, 3) == ["failed", "told", "works"]
+
+
+def test_one_timer_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines behind the next one ask the event loop for nothing."""
+    asked: list[float] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ask = loop.call_at
+
+        def call_at(when: float, *arguments: Any) -> asyncio.TimerHandle:
+            asked.append(when)
+            return ask(when, *arguments)
+
+        monkeypatch.setattr(loop, "call_at", call_at)
+        timers = Timers()
+        for number in range(1000):
+            timers.start(str(number % 10), 60, lambda: None)
+            timers.stop(str(number % 7))
+
+    asyncio.run(main())
+    assert len(asked) == 1
