@@ -1,0 +1,53 @@
+"""mitmdump without its unused addons serves scripts and options as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+from support import patient
+from support.client import request
+from support.proxies import running_proxy
+from support.upstream import OK, Received, Upstream
+
+API = "/api/2.0/mlflow/runs/get"
+
+
+@pytest.fixture(scope="module", params=["true", "false"])
+def scripted_proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[stack.Server, str]]:
+    """A proxy with a script of the user's, lean or not."""
+    scripted.answer = OK
+    lean: str = request.param
+    settings = (f"mlflow_lean={lean}", "termlog_verbosity=debug", "anticomp=true")
+    options = ("-s", patient.__file__, *(part for s in settings for part in ("--set", s)))
+    folder: Path = tmp_path_factory.mktemp(f"lean-{lean}")
+    with running_proxy(folder, scripted.url, options=options) as proxy:
+        yield proxy, lean
+
+
+def sent(proxy: stack.Server, upstream: Upstream, query: str) -> Received:
+    """What the upstream gets of a request."""
+    assert request(proxy.url, f"{API}?{query}").status == 200
+    return upstream.requests[-1]
+
+
+def test_the_log_says_what_was_left_out(scripted_proxy: tuple[stack.Server, str]) -> None:
+    """At level debug; what is in use is not among it."""
+    proxy, lean = scripted_proxy
+    assert ("left out of the chain: anticache, blocklist, " in proxy.text()) is (lean == "true")
+
+
+def test_scripts_and_options(scripted: Upstream, scripted_proxy: tuple[stack.Server, str]) -> None:
+    """A script may wait, hold a flow and set an option of an addon that was left out."""
+    proxy, _ = scripted_proxy
+    assert sent(proxy, scripted, "wait").header("X-Waited") == ["yes"]
+    assert sent(proxy, scripted, "intercept").target.startswith("/ajax-api/")
+    plain = sent(proxy, scripted, "")
+    assert plain.header("Accept-Encoding") == ["identity"]  # anticomp
+    assert not plain.header("X-Option")
+    sent(proxy, scripted, "option")
+    assert sent(proxy, scripted, "").header("X-Option") == ["yes"]
