@@ -45,7 +45,8 @@ def load(
     with urllib.request.urlopen(probe, timeout=30) as answer:  # noqa: S310
         answer.read()
     command: list[str | Path] = [stack.binary("wrk"), "-t1", f"-c{connections}"]
-    command += [f"-d{round(seconds)}s", "--timeout", "20s", "-s", Path(__file__).with_name("wrk.lua"), url]
+    command += [f"-d{round(seconds)}s", "--timeout", "20s"]
+    command += ["-s", Path(__file__).with_name("wrk.lua"), url]
     if size is not None:
         command += ["--", method, str(size)]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -15,11 +15,11 @@ _ADDON = f"{stack.ROOT / 'addon'}/"
 _IN_ITS_PLACE = (f"{_ADDON}http_layer/", f"{_ADDON}inline_hooks.py")
 _FRAME = re.compile(r"(?P<function>.*) \((?P<file>[^()]*?)(:\d+)?\)")
 # Frames of a process that waits, and of one that starts.
-_WAITING = re.compile(r"^(select|poll|epoll_wait) \(")
+_WAITING = re.compile(r"^(\w+\.)*(select|poll|epoll_wait) \(")
 _STARTING = re.compile(
     r"frozen importlib|mitmproxy/(addonmanager|optmanager)\.py|mitmproxy/addons/script\.py"
 )
-_IN_THE_LOOP = re.compile(r"^_run_once \(")
+_IN_THE_LOOP = re.compile(r"^(\w+\.)*_run_once \(")
 
 
 def read(lines: Iterable[str]) -> Iterator[tuple[list[str], int]]:

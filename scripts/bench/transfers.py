@@ -70,9 +70,7 @@ def kinds(session: Session) -> Iterator[list[tuple[str, str, Transfer]]]:
         ]
 
 
-def compare(
-    session: Session, name: str, folder: Path, upstream: str, transfer: Transfer
-) -> Row:
+def compare(session: Session, name: str, folder: Path, upstream: str, transfer: Transfer) -> Row:
     """Throughput through the proxy as a multiple of nginx's."""
 
     def seconds(url: str) -> float:
