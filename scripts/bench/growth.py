@@ -79,7 +79,8 @@ def _by_rules(session: Session, urls: dict[str, str]) -> Table:
 
 
 def _table(session: Session, title: str, what: str, pairs: Mapping[str, Ways]) -> Table:
-    rows, raw = [], {}
+    rows: list[list[str]] = []
+    raw: dict[str, list[float]] = {}
     for name, ways in pairs.items():
         got = alternate(session.rounds, ways)
         proxy, bare = ([one.rate for one in got[way]] for way in ("proxy", "bare"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import stack
 from bench import servers, stack_samples
@@ -53,12 +54,11 @@ def profile(session: Session, upstream: str, more_rules: int) -> dict[str, float
     rules = servers.write_rules(folder / "rules.yaml", more_rules)
     mitmdump = stack.proxy_command(upstream, rules, port=port, options=("-q",))
     # As the parent of what it looks into: that is allowed everywhere.
-    py_spy = [stack.DATA / "py-spy" / "bin" / "py-spy", "record", "--format", "raw"]
-    command = [*py_spy, "--full-filenames", "--rate", str(RATE), "--output", stacks, "--"]
+    command: list[str | Path] = [stack.DATA / "py-spy" / "bin" / "py-spy", "record"]
+    command += ["--format", "raw", "--full-filenames", "--rate", str(RATE)]
+    command += ["--output", stacks, "--", *mitmdump]
     url = f"http://127.0.0.1:{port}"
-    server = stack.Server(
-        [*command, *mitmdump], url=url, log=folder / "log", stop_signal=signal.SIGINT
-    )
+    server = stack.Server(command, url=url, log=folder / "log", stop_signal=signal.SIGINT)
     with server:
         server.wait("/livez")
         load(url + servers.API, 4, 2 * session.seconds)

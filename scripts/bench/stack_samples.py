@@ -17,7 +17,7 @@ _FRAME = re.compile(r"(?P<function>.*) \((?P<file>[^()]*?)(:\d+)?\)")
 # Frames of a process that waits, and of one that starts.
 _WAITING = re.compile(r"^(\w+\.)*(select|poll|epoll_wait) \(")
 _STARTING = re.compile(
-    r"frozen importlib|mitmproxy/(addonmanager|optmanager)\.py|mitmproxy/addons/script\.py"
+    r"frozen importlib|/mitmproxy/(optmanager|addons/script)\.py|AddonManager\.(add|register) \("
 )
 _IN_THE_LOOP = re.compile(r"^(\w+\.)*_run_once \(")
 
