@@ -271,7 +271,8 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/pid; error_log {folder}/error.log; {user}\n"
-        f"{top}\nevents {{}}\nhttp {{\n  access_log off; client_max_body_size 0;\n"
+        f"{top}\nevents {{ worker_connections 4096; }}\n"
+        f"http {{\n  access_log off; client_max_body_size 0;\n"
         f"{temporary}\n{servers.replace('PORT', str(port))}\n}}\n"
     )
     command: list[str | Path] = [binary("nginx"), "-c", folder / "nginx.conf", "-p", folder]

@@ -1,4 +1,4 @@
-"""The parts of the benchmark that figures depend on: whose work it was, and since when one waits."""
+"""What the benchmark's figures depend on: whose work it was, since when one waits."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def stalling() -> Iterator[str]:
 
 
 def test_who_is_due_while_the_server_stands_still_has_waited(stalling: str) -> None:
-    """Of 100 requests in a second, the fifty that were due in that half are late, not one."""
+    """Of 100 requests in a second, the fifty that were due meanwhile are late, not one."""
     got = latencies(stalling, "/", rate=100, seconds=1)
     assert len(got) == 100
     assert max(got) > 450

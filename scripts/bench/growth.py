@@ -15,6 +15,7 @@ from bench.session import Session, alternate
 RULES = (50, 200)
 CONNECTIONS = (1, 4, 16, 64)
 SIZES = {"0": 0, "1 KiB": 2**10, "16 KiB": 2**14, "256 KiB": 2**18, "1 MiB": 2**20}
+QUICK_SIZES = {name: SIZES[name] for name in ("1 KiB", "1 MiB")}
 UPLOADS = {"API": ("POST", servers.UPLOADS), "artifact": ("PUT", f"{servers.ARTIFACTS}x")}
 
 Ways = Mapping[str, Callable[[], Load]]
@@ -23,6 +24,7 @@ Ways = Mapping[str, Callable[[], Load]]
 def measure(session: Session) -> Iterator[Table]:
     """Requests per second."""
     folder = session.folder / "growth"
+    counts, sizes = (CONNECTIONS, SIZES) if not session.quick else (CONNECTIONS[::2], QUICK_SIZES)
     with ExitStack() as running:
         registry = running.enter_context(servers.small_registry(folder / "registry"))
 
@@ -35,14 +37,12 @@ def measure(session: Session) -> Iterator[Table]:
         bare = running.enter_context(servers.bare(folder / "bare", registry.url)).url
         rules = {"shipped": proxy} | {f"{more} more": start(more) for more in RULES}
         yield _by_rules(session, rules)
-        pairs = {
-            str(count): _pair(session, proxy, bare, servers.API, count) for count in CONNECTIONS
-        }
+        pairs = {str(count): _pair(session, proxy, bare, servers.API, count) for count in counts}
         yield _table(session, "requests/s by connections", "connections", pairs)
         for kind, (method, target) in UPLOADS.items():
             pairs = {
                 name: _pair(session, proxy, bare, target, 4, method=method, size=size)
-                for name, size in SIZES.items()
+                for name, size in sizes.items()
             }
             title = f"requests/s by size of an upload to an {kind} path, 4 connections"
             yield _table(session, title, "size", pairs)
