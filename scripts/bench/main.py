@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -51,6 +52,8 @@ def main() -> int:
     parser.add_argument("--pairs", type=int)
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME")
     arguments = parser.parse_args()
+    # So that what was started is stopped, as upon Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     quick: bool = arguments.quick
     pairs = arguments.pairs or (2 if quick else 7)
     names = arguments.only or [name for name in MEASUREMENTS if not (quick and name in SLOW)]

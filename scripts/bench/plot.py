@@ -61,8 +61,9 @@ def draw(found: dict[str, dict[str, Row]], versions: dict[str, str], quick: bool
             ends = [y - 0.16, y - 0.16, y + 0.16, y + 0.16]
             axes.plot(xs, ends, color=INK, lw=1.3)
             label = f"{row.figure:.2f}x"
-            right = max(*row.values, row.limit * ahead) * 1.03
-            axes.text(right, y, label, va="center", fontsize=8, color=colour)
+            right = max(*row.values, row.limit * ahead)
+            style = {"va": "center", "fontsize": 8, "color": colour}
+            axes.annotate(label, (right, y), (8, 0), textcoords="offset points", **style)
     axes.axvline(1, color=INK, lw=0.8, ls=":", zorder=0)
     axes.set_yticks(range(len(found)), list(found), linespacing=1.15)
     axes.set_ylim(len(found) - 0.5, -0.5)
@@ -83,7 +84,7 @@ def draw(found: dict[str, dict[str, Row]], versions: dict[str, str], quick: bool
         for number, name in enumerate(versions.values())
     ]
     handles += [
-        plt.Line2D([], [], color=INK, lw=1.3, marker="$[$", ls="", label="target"),
+        plt.Line2D([], [], color=INK, lw=1.3, marker="$[$", ls="", label="target, open where met"),
         plt.Line2D([], [], color=MET, lw=3, label="met"),
         plt.Line2D([], [], color=MISSED, lw=3, label="missed"),
     ]

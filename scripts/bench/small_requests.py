@@ -25,21 +25,19 @@ def measure(session: Session) -> Iterator[Row]:
     folder = session.folder / "requests"
     with ExitStack() as running:
         registry = running.enter_context(servers.small_registry(folder / "registry"))
-        started = {
-            "proxy": servers.proxy(folder / "proxy", registry.url),
-            "bare": servers.bare(folder / "bare", registry.url),
-            "httpx": servers.httpx_proxy(folder / "httpx", registry.url),
-        }
+        starts: dict[str, Callable[[Path, str], stack.Server]]
+        starts = {"proxy": servers.proxy, "bare": servers.bare, "httpx": servers.httpx_proxy}
         if has_option(ACCESS_LOG):
             options = ("--set", f"{ACCESS_LOG}={folder / 'access.log'}")
-            started["logging"] = servers.proxy(folder / "logging", registry.url, options=options)
-        for server in started.values():
-            running.enter_context(server)
-            load(server.url + servers.API, 16, 1)
+            starts["logging"] = partial(servers.proxy, options=options)
+        urls = {}
+        for name, start in starts.items():
+            urls[name] = running.enter_context(start(folder / name, registry.url)).url
+            load(urls[name] + servers.API, 16, 1)  # Warm up.
         for connections in (1, 16):
             ways: dict[str, Callable[[], Load]] = {
-                name: partial(load, server.url + servers.API, connections, session.seconds)
-                for name, server in started.items()
+                name: partial(load, url + servers.API, connections, session.seconds)
+                for name, url in urls.items()
             }
             got = alternate(session.pairs, ways)
             yield from rows(session, connections, got)
