@@ -55,7 +55,7 @@ def main() -> int:
     # So that what was started is stopped, as upon Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     quick: bool = arguments.quick
-    pairs = arguments.pairs or (2 if quick else 7)
+    pairs = arguments.pairs or (2 if quick else 9)
     names = arguments.only or [name for name in MEASUREMENTS if not (quick and name in SLOW)]
     line = int(version.VERSION.partition(".")[0])
     described = machine.describe()
