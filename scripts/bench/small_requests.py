@@ -23,12 +23,13 @@ ACCESS_LOG = "mlflow_access_log"
 def measure(session: Session) -> Iterator[Row]:
     """Requests per second and latency."""
     folder = session.folder / "requests"
+    log = folder / "access.log"
     with ExitStack() as running:
         registry = running.enter_context(servers.small_registry(folder / "registry"))
         starts: dict[str, Callable[[Path, str], stack.Server]]
         starts = {"proxy": servers.proxy, "bare": servers.bare, "httpx": servers.httpx_proxy}
         if has_option(ACCESS_LOG):
-            options = ("--set", f"{ACCESS_LOG}={folder / 'access.log'}")
+            options = ("--set", f"{ACCESS_LOG}={log}")
             starts["logging"] = partial(servers.proxy, options=options)
         urls = {}
         for name, start in starts.items():
@@ -40,6 +41,7 @@ def measure(session: Session) -> Iterator[Row]:
                 for name, url in urls.items()
             }
             got = alternate(session.pairs, ways)
+            assert "logging" not in got or log.stat().st_size, "nothing was logged"
             yield from rows(session, connections, got)
 
 
