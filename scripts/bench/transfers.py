@@ -63,10 +63,9 @@ def kinds(session: Session) -> Iterator[list[tuple[str, str, Transfer]]]:
     """Start upstreams; yields name, upstream and transfer for down and up."""
     folder = session.folder / "store"
     with store(folder, session.size) as files, sink() as url:
-        artifact = folder / f"ajax-api{ARTIFACT.removeprefix('/api')}"
         yield [
             ("download", files.url, partial(download, size=session.size)),
-            ("upload", url, partial(upload, source=artifact)),
+            ("upload", url, partial(upload, source=artifact(folder))),
         ]
 
 
@@ -99,20 +98,25 @@ def together(count: int, transfer: Transfer, url: str) -> None:
 ARTIFACT = f"{servers.ARTIFACTS}large"
 
 
+def artifact(folder: Path) -> Path:
+    """Where it is in the folder of the store."""
+    return folder / f"ajax-{ARTIFACT[1:]}"
+
+
 @contextmanager
 def store(folder: Path, size: int) -> Iterator[stack.Server]:
     """Start nginx with an artifact of a size."""
-    artifact = folder / f"ajax-api{ARTIFACT.removeprefix('/api')}"
-    artifact.parent.mkdir(parents=True)
+    path = artifact(folder)
+    path.parent.mkdir(parents=True)
     block = os.urandom(2**20)
-    with artifact.open("wb") as file:
+    with path.open("wb") as file:
         for _ in range(size // len(block)):
             file.write(block)
     try:
         with stack.nginx(folder / "nginx", _STORE.replace("FOLDER", str(folder))) as server:
             yield server.wait()
     finally:
-        artifact.unlink()
+        path.unlink()
 
 
 def download(url: str, size: int) -> None:
