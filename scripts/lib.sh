@@ -72,14 +72,15 @@ pip_install() {
     "$1/bin/python" -m pip install --disable-pip-version-check --no-input "${@:2}"
 }
 
-# install_tool NAME==VERSION: an environment of its own for a tool, .run/NAME.
+# install_tool NAME==VERSION [PACKAGE==VERSION...]: an environment of its own for a tool and what goes
+# with it, .run/NAME.
 install_tool() {
     local venv=$root/.run/${1%%=*} python
-    if [[ $(made_from "$venv") == "$1" ]]; then return; fi
+    if [[ $(made_from "$venv") == "$*" ]]; then return; fi
     python=$(find_python)
     mkdir -p "$root/.run"
-    working "Installing $1 into ${venv#"$root"/} ..." \
-        make_venv "$venv" "$python" "$1" pip_install "$venv" "$1"
+    working "Installing $* into ${venv#"$root"/} ..." \
+        make_venv "$venv" "$python" "$*" pip_install "$venv" "$@"
 }
 
 made_from() { cat "$1/.made-from" 2>/dev/null; }

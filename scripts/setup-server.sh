@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Prints the path of nginx or haproxy, for tests and benchmarks: the one on PATH, else one unpacked
+# Prints the path of nginx, haproxy or wrk, for tests and benchmarks: the one on PATH, else one unpacked
 # from Debian packages into .run/, so that nothing is installed and no service is started.
 #
-#   scripts/setup-server.sh nginx|haproxy
+#   scripts/setup-server.sh nginx|haproxy|wrk
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
 
-name=${1:?usage: scripts/setup-server.sh nginx|haproxy}
+name=${1:?usage: scripts/setup-server.sh nginx|haproxy|wrk}
 if found=$(PATH=$PATH:/usr/sbin command -v "$name"); then
     echo "$found"
     exit
@@ -28,17 +28,18 @@ packages() {
 }
 
 fetch() {
-    local downloads names package
+    local downloads names package binary
     downloads=$(mktemp -d)
     mapfile -t names < <(packages)
     (cd "$downloads" && apt-get download "${names[@]}") || return 1
     rm -rf "$folder"
     for package in "$downloads"/*.deb; do dpkg -x "$package" "$folder"; done
     rm -rf "$downloads"
+    binary=$(find "$folder"/usr/{bin,sbin} -name "$name" 2>/dev/null || true)
     {
         echo '#!/bin/sh'
         echo "export LD_LIBRARY_PATH='$folder/usr/lib/$(uname -m)-linux-gnu'"
-        echo "exec '$folder/usr/sbin/$name' \"\$@\""
+        echo "exec '$binary' \"\$@\""
     } >"$folder/$name"
     chmod +x "$folder/$name"
 }

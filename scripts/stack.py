@@ -204,6 +204,26 @@ def write_rules(path: Path, *, external: Sequence[str], **changes: Any) -> Path:
     return path
 
 
+def proxy_command(
+    upstream: str,
+    rules: Path,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    web: bool = False,
+    before: Sequence[str | Path] = (),
+    options: Sequence[str | Path] = (),
+) -> list[str | Path]:
+    """The command line of mitmdump (or mitmweb) with the addon in reverse mode.
+
+    Options come after it on the command line; scripts to be loaded `before` it do not.
+    """
+    program = "mitmweb" if web else "mitmdump"
+    command: list[str | Path] = [Path(sys.executable).parent / program]
+    command += ["--mode", f"reverse:{upstream}", "--listen-host", host, "--listen-port", str(port)]
+    return [*command, *before, "-s", MAIN, "--set", f"mlflow_rules={rules}", *options]
+
+
 def proxy(
     upstream: str,
     rules: Path,
@@ -216,25 +236,22 @@ def proxy(
     options: Sequence[str | Path] = (),
     env: Mapping[str, str] = {},
 ) -> Server:
-    """Start mitmdump (or mitmweb) with the addon in reverse mode.
-
-    Options come after it on the command line; scripts to be loaded `before` it do not.
-    """
+    """Start what `proxy_command` says."""
     port = port or free_port()
-    program = "mitmweb" if web else "mitmdump"
-    command: list[str | Path] = [Path(sys.executable).parent / program]
-    command += ["--mode", f"reverse:{upstream}", "--listen-host", host, "--listen-port", str(port)]
-    command += [*before, "-s", MAIN, "--set", f"mlflow_rules={rules}", *options]
+    command = proxy_command(
+        upstream, rules, port=port, host=host, web=web, before=before, options=options
+    )
     # Upon SIGTERM it would wait for load balancers and transfers.
     url = f"http://{host}:{port}"
     return Server(command, url=url, log=log, env=env, stop_signal=signal.SIGINT)
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> Path:
+    """The path of nginx, haproxy or wrk, fetched at the first use."""
     made = subprocess.run(
         [ROOT / "scripts" / "setup-server.sh", name], check=True, stdout=subprocess.PIPE
     )
-    return made.stdout.decode().strip()
+    return Path(made.stdout.decode().strip())
 
 
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:
@@ -254,10 +271,11 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/pid; error_log {folder}/error.log; {user}\n"
-        f"{top}\nevents {{}}\nhttp {{\n  access_log off; client_max_body_size 0;\n"
+        f"{top}\nevents {{ worker_connections 4096; }}\n"
+        f"http {{\n  access_log off; client_max_body_size 0;\n"
         f"{temporary}\n{servers.replace('PORT', str(port))}\n}}\n"
     )
-    command: list[str | Path] = [_binary("nginx"), "-c", folder / "nginx.conf", "-p", folder]
+    command: list[str | Path] = [binary("nginx"), "-c", folder / "nginx.conf", "-p", folder]
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "nginx.log")
 
 
@@ -290,7 +308,7 @@ def haproxy(folder: Path, config: str) -> Server:
         "  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 10s\n"
         + config.replace("PORT", str(port))
     )
-    command: list[str | Path] = [_binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+    command: list[str | Path] = [binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")
 
 

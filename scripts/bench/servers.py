@@ -1,0 +1,125 @@
+"""The servers that are compared, and those behind them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import stack
+import yaml
+
+API = "/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef"
+"""A small request: nginx answers as MLflow would, with some 250 bytes."""
+UPLOADS = "/api/2.0/mlflow/runs/log-batch"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
+"""Uploads to these two are read to their end, and then answered like the small request."""
+
+_ANSWER = (
+    '{"run": {"info": {"run_id": "0123456789abcdef0123456789abcdef", "experiment_id": "1", '
+    '"status": "RUNNING", "start_time": 1700000000000, "artifact_uri": '
+    '"mlflow-artifacts:/1/0123456789abcdef0123456789abcdef/artifacts", '
+    '"lifecycle_stage": "active"}}}'
+)
+# nginx answers by itself without reading a body, so one that is to be read goes by way of itself.
+_REGISTRY = """
+  keepalive_requests 1000000;
+  client_body_buffer_size 2m;
+  upstream itself { server 127.0.0.1:PORT; keepalive 64; }
+  server {
+    listen 127.0.0.1:PORT;
+    default_type application/json;
+    proxy_http_version 1.1;
+    proxy_method GET;
+    proxy_pass_request_body off;
+    proxy_set_header Connection "";
+    proxy_set_header Content-Length "";
+    location / { return 200 'ANSWER'; }
+    UPLOADS
+  }
+"""
+_READ = "location {} {{ proxy_pass http://itself/; }}\n"
+_NGINX = """
+  keepalive_requests 1000000;
+  upstream registry { server UPSTREAM; keepalive 64; keepalive_requests 1000000; }
+  server {
+    listen 127.0.0.1:PORT;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_buffering off;
+    proxy_request_buffering off;
+    location / { proxy_pass http://registry; }
+    location /api/ { rewrite ^/api/(.*) /ajax-api/$1 break; proxy_pass http://registry; }
+  }
+"""
+
+
+def small_registry(folder: Path) -> stack.Server:
+    """Start nginx as a registry that answers at once."""
+    uploads = "".join(
+        _READ.format(path.replace("/api/", prefix))
+        for path in (UPLOADS, ARTIFACTS)
+        for prefix in ("/api/", "/ajax-api/")
+    )
+    config = _REGISTRY.replace("ANSWER", _ANSWER).replace("UPLOADS", uploads)
+    return stack.nginx(folder, config).wait()
+
+
+def nginx(folder: Path, upstream: str) -> stack.Server:
+    """Start nginx in the place of the proxy: the same rewrite, and no buffering."""
+    config = _NGINX.replace("UPSTREAM", upstream.removeprefix("http://"))
+    return stack.nginx(folder, config).wait_for_port()
+
+
+def proxy(
+    folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
+) -> stack.Server:
+    """Start what is measured, with the rules that come with it and some that match nothing."""
+    server = start_proxy(folder, upstream, more_rules=more_rules, options=options)
+    return server.wait("/livez")
+
+
+def start_proxy(
+    folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
+) -> stack.Server:
+    """The same, but do not wait until it serves."""
+    rules = write_rules(folder / "rules.yaml", more_rules)
+    return stack.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
+
+
+def write_rules(path: Path, more: int = 0) -> Path:
+    """Write the rules, with others before them that a request has to pass in vain."""
+    shipped = stack.write_rules(path, external=["127.0.0.1"])
+    if not more:
+        return shipped
+    rewrites = [
+        {"name": f"old-{number}", "match": rf"^/old-{number}/(\d+)/", "replace": r"/new/\1/"}
+        for number in range(more)
+    ]
+    rewrites += yaml.safe_load(shipped.read_text(encoding="utf-8"))["rewrites"]
+    return stack.write_rules(path, external=["127.0.0.1"], rewrites=rewrites)
+
+
+def start_bare(folder: Path, upstream: str) -> stack.Server:
+    """Start mitmdump alone, which changes nothing; do not wait until it serves."""
+    port = stack.free_port()
+    command: list[str | Path] = [Path(sys.executable).parent / "mitmdump", "-q"]
+    command += ["--mode", f"reverse:{upstream}"]
+    command += ["--listen-host", "127.0.0.1", "--listen-port", str(port)]
+    return stack.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log")
+
+
+def bare(folder: Path, upstream: str) -> stack.Server:
+    """Start mitmdump alone."""
+    return start_bare(folder, upstream).wait()
+
+
+def httpx_proxy(folder: Path, upstream: str) -> stack.Server:
+    """Start the proxy of httpx_proxy.py in its own environment."""
+    port = stack.free_port()
+    command: list[str | Path] = [stack.DATA / "fastapi" / "bin" / "python", "-m", "uvicorn"]
+    command += ["--app-dir", Path(__file__).parent, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--no-access-log", "--log-level", "warning", "httpx_proxy:app"]
+    url = f"http://127.0.0.1:{port}"
+    return stack.Server(command, url=url, log=folder / "log", env={"UPSTREAM": upstream}).wait()

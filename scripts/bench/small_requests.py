@@ -1,0 +1,80 @@
+"""Small API requests through the proxy, a bare mitmdump and a proxy of FastAPI and httpx."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import stack
+from bench import servers
+from bench.closed_loop import Load, load
+from bench.results import Row, ratios
+from bench.session import Session, alternate
+
+BARE = "bare mitmdump -q"
+HTTPX = "FastAPI + httpx"
+ACCESS_LOG = "mlflow_access_log"
+
+
+def measure(session: Session) -> Iterator[Row]:
+    """Requests per second and latency."""
+    folder = session.folder / "requests"
+    log = folder / "access.log"
+    with ExitStack() as running:
+        registry = running.enter_context(servers.small_registry(folder / "registry"))
+        starts: dict[str, Callable[[Path, str], stack.Server]]
+        starts = {"proxy": servers.proxy, "bare": servers.bare, "httpx": servers.httpx_proxy}
+        if has_option(ACCESS_LOG):
+            options = ("--set", f"{ACCESS_LOG}={log}")
+            starts["logging"] = partial(servers.proxy, options=options)
+        urls = {}
+        for name, start in starts.items():
+            urls[name] = running.enter_context(start(folder / name, registry.url)).url
+            load(urls[name] + servers.API, 1, 2)  # Warm up.
+        for connections in (1, 16):
+            ways: dict[str, Callable[[], Load]] = {
+                name: partial(load, url + servers.API, connections, _seconds(session, name))
+                for name, url in urls.items()
+            }
+            got = alternate(session.pairs, ways)
+            assert "logging" not in got or log.stat().st_size, "nothing was logged"
+            yield from rows(session, connections, got)
+
+
+def rows(session: Session, connections: int, got: dict[str, list[Load]]) -> Iterator[Row]:
+    """What is reported for a number of connections."""
+    what = f"small requests, {connections} connection{'s' * (connections > 1)}"
+    rates = {name: [load.rate for load in loads] for name, loads in got.items()}
+    latencies = {name: [load.latency for load in loads] for name, loads in got.items()}
+
+    def faster(name: str, way: str, other: str, against: str, limit: float) -> Row:
+        values = ratios(rates[way], rates[other])
+        raw = {way: rates[way], other: rates[other]}
+        return Row(f"{name}: requests/s", against, "x", values, ">=", limit, raw=raw)
+
+    yield faster(what, "proxy", "bare", BARE, 1.3 if session.line == 11 else 1.6)
+    values = ratios(latencies["proxy"], latencies["bare"])
+    yield Row(f"{what}: median latency", BARE, "x", values, "<=", 1, raw=latencies)
+    logging = f"{what}, access log on"
+    if "logging" in got:
+        yield faster(logging, "logging", "bare", BARE, 1.2)
+    else:
+        name = f"{logging}: requests/s"
+        yield Row(name, BARE, "x", [], ">=", 1.2, note=f"not available: no option {ACCESS_LOG}")
+    yield faster(what, "proxy", "httpx", HTTPX, 20)
+
+
+def _seconds(session: Session, name: str) -> float:
+    # What is under way at the end does not count: not to be felt only where it is a small part.
+    return session.seconds * (3 if name == "httpx" else 1)
+
+
+def has_option(name: str) -> bool:
+    """Tell whether the addon has an option."""
+    command: list[str | Path] = [Path(sys.executable).parent / "mitmdump", "--options"]
+    run = subprocess.run([*command, "-s", stack.MAIN], check=True, stdout=subprocess.PIPE)
+    return f"\n{name}:" in run.stdout.decode()

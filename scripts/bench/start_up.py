@@ -1,0 +1,58 @@
+"""How long it takes from the start to the first request that is served."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import stack
+from bench import servers
+from bench.results import Row, ratios
+from bench.session import Session, alternate
+from bench.transfers import connect
+
+POLL = 0.005
+LIMIT = 60
+
+
+def measure(session: Session) -> Iterator[Row]:
+    """The proxy and a bare mitmdump."""
+    folder = session.folder / "start"
+    with servers.small_registry(folder / "registry") as registry:
+        ways = {
+            "proxy": partial(seconds, partial(servers.start_proxy, folder / "p", registry.url)),
+            "bare": partial(seconds, partial(servers.start_bare, folder / "b", registry.url)),
+        }
+        # The first start ever makes certificates.
+        for warm_up in ways.values():
+            warm_up()
+        got = alternate(session.pairs, ways)
+    values = ratios(got["proxy"], got["bare"])
+    name = "start to first served request"
+    yield Row(name, "bare mitmdump", "x", values, "<=", 1.15, raw=got)
+
+
+def seconds(start: Callable[[], stack.Server]) -> float:
+    """Start a server and ask until it answers 200.
+
+    Raises:
+        StackError: it does not.
+    """
+    begin = time.perf_counter()
+    with start() as server:
+        while time.perf_counter() < begin + LIMIT:
+            if _serves(server.url):
+                return time.perf_counter() - begin
+            time.sleep(POLL)
+        raise stack.StackError(f"no answer:\n{server.tail()}")
+
+
+def _serves(url: str) -> bool:
+    # Refused or cut off: it is not there yet.
+    with contextlib.suppress(ConnectionError), connect(url) as connection:
+        request = f"GET {servers.API} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        return connection.recv(65536).startswith(b"HTTP/1.1 200")
+    return False

@@ -1,0 +1,133 @@
+"""What the benchmark's figures depend on: whose work it was, since when one waits."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import stack
+from bench.open_loop import latencies, percentile
+from bench.results import Row
+from bench.session import alternate
+from bench.stack_samples import HOOKS, HTTP_LAYER, OTHERS, is_request, owner, read, shares
+
+LOOP = "BaseEventLoop._run_once (/usr/lib/python3.13/asyncio/base_events.py:2038)"
+SERVER = "ConnectionHandler.server_event (/v/site-packages/mitmproxy/proxy/server.py:420)"
+HOOK = f"MlflowProxy.request ({stack.ROOT}/addon/proxy.py:7)"
+STREAM = f"stream_class.<locals>.HttpStream.send ({stack.ROOT}/addon/http_layer/streams.py:9)"
+INLINE = f"dispatch ({stack.ROOT}/addon/inline_hooks.py:3)"
+QUOTE = "quote (/usr/lib/python3.13/urllib/parse.py:900)"
+MADE = "__init__ (<string>:2)"
+H11 = "Headers.__init__ (/v/site-packages/h11/_headers.py:5)"
+
+
+@pytest.mark.parametrize(
+    ("frames", "whose"),
+    [
+        ([LOOP], OTHERS),
+        ([LOOP, SERVER], OTHERS),
+        ([LOOP, SERVER, HOOK], HOOKS),
+        ([LOOP, SERVER, HOOK, QUOTE], HOOKS),
+        ([LOOP, SERVER, HOOK, QUOTE, MADE], HOOKS),
+        ([LOOP, SERVER, HOOK, H11], OTHERS),
+        ([LOOP, SERVER, HOOK, H11, MADE], OTHERS),
+        ([LOOP, STREAM, SERVER], OTHERS),
+        ([LOOP, SERVER, STREAM], HTTP_LAYER),
+        ([LOOP, SERVER, STREAM, QUOTE], HTTP_LAYER),
+        ([LOOP, SERVER, INLINE], HTTP_LAYER),
+        ([LOOP, SERVER, INLINE, HOOK], HOOKS),
+        ([LOOP, SERVER, "nonsense"], OTHERS),
+    ],
+)
+def test_owner_of_a_sample(frames: list[str], whose: str) -> None:
+    """The innermost frame that is not the standard library's decides."""
+    assert owner(frames) == whose
+    assert is_request(frames)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [SERVER, HOOK],
+        [LOOP, "EpollSelector.select (/usr/lib/python3.13/selectors.py:452)"],
+        [LOOP, HOOK, "_find_and_load (<frozen importlib._bootstrap>:1360)"],
+        [LOOP, "loadscript (/v/site-packages/mitmproxy/addons/script.py:160)", HOOK],
+        [LOOP, "AddonManager.register (/v/site-packages/mitmproxy/addonmanager.py:190)", HOOK],
+    ],
+)
+def test_waiting_and_starting_are_no_request(frames: list[str]) -> None:
+    """Neither counts as work for requests."""
+    assert not is_request(frames)
+
+
+def test_shares() -> None:
+    """Samples are counted as often as they were met."""
+    lines = [f"{LOOP};{SERVER};{HOOK} 1", f"{LOOP};{STREAM} 2", f"{LOOP};{SERVER} 5", f"{HOOK} 9"]
+    assert list(read(lines))[1] == ([LOOP, STREAM], 2)
+    assert shares(lines) == {HOOKS: 0.125, HTTP_LAYER: 0.25, OTHERS: 0.625, "samples": 8}
+    with pytest.raises(ValueError, match="no work"):
+        shares([])
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(0, 1), (10, 1), (50, 5), (51, 6), (99, 10), (100, 10)]
+)
+def test_percentile(percent: float, expected: float) -> None:
+    """Nearest rank, of values in any order."""
+    assert percentile([3, 1, 2, 10, 9, 8, 7, 6, 5, 4], percent) == expected
+
+
+def test_all_ways_are_gone_forth_and_back() -> None:
+    """No way is always the first, nor always the last."""
+    gone: list[str] = []
+    ways = {name: lambda name=name: gone.append(name) for name in "ab"}
+    alternate(4, ways, quiet=True)
+    assert "".join(gone) == "abbabaab"
+
+
+def test_targets() -> None:
+    """The median decides, or the largest value."""
+    assert Row("", "", "x", [1.2, 0.9, 1.1], ">=", 1).met is True
+    assert Row("", "", "x", [1.2, 0.9, 1.1], "<=", 1).met is False
+    assert Row("", "", "MiB", [90, 101, 91], "<", 100, worst=True).met is False
+    assert Row("", "", "x", [], ">=", 1, note="not available").met is None
+    assert str(Row("", "", "x", [1.2, 0.9, 1.1], ">=", 1)) == "1.10x (0.90 to 1.20)"
+
+
+@pytest.fixture
+def stalling() -> Iterator[str]:
+    """A server that answers at once, but stands still for half a second at its 20th request."""
+    gate, count = threading.Lock(), iter(range(10**6))
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            while connection.recv(65536):
+                with gate:
+                    if next(count) == 20:
+                        time.sleep(0.5)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # It was closed.
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_who_is_due_while_the_server_stands_still_has_waited(stalling: str) -> None:
+    """Of 100 requests in a second, the fifty that were due meanwhile are late, not one."""
+    got = latencies(stalling, "/", rate=100, seconds=1)
+    assert len(got) == 100
+    assert max(got) > 450
+    assert 35 <= sum(latency > 100 for latency in got) <= 60
+    assert percentile(got, 90) > 300
