@@ -6,7 +6,10 @@ They keep all, with their bodies, until somebody clears them
 
 from __future__ import annotations
 
-from mitmproxy.addons.view import View
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mitmproxy.addons.view import View
 
 DEFAULT = 2000
 """Flows; with bodies of up to `streaming.threshold` each."""

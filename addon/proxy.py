@@ -14,11 +14,10 @@ import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
-from mitmproxy.addons.view import View
 from mitmproxy.connection import Client, Connection
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
@@ -52,6 +51,9 @@ from .rewrite import Origin
 from .rules import Drain
 from .rules_file import DEFAULT_PATH, RulesError
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from mitmproxy.addons.view import View
 
 logger = logging.getLogger(__name__)
 

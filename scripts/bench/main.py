@@ -54,6 +54,9 @@ def main() -> int:
     arguments = parser.parse_args()
     # So that what was started is stopped, as upon Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Where it is set, the bytecode of the addon alone would be made anew at each start: pip has
+    # made that of mitmproxy.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     quick: bool = arguments.quick
     pairs = arguments.pairs or (2 if quick else 9)
     names = arguments.only or [name for name in MEASUREMENTS if not (quick and name in SLOW)]
