@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 
 class Fields(dict[bytes, bytes]):
     """Values by lower-case names; those of repeated headers joined (RFC 9110, section 5.3)."""
 
-    def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        super().__init__({name.lower(): value for name, value in fields})
+        if len(self) == len(fields):
+            return
+        self.clear()
         for name, value in fields:
             key = name.lower()
             self[key] = b"%s, %s" % (self[key], value) if key in self else value

@@ -23,13 +23,13 @@ from .decision import Decision
 from .headers import Fields
 from .http_layer.interface import AUTHORITY
 from .routes import Route
-from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation
+from .rules import OPERATIONS, Endpoint, Operation
 from .settings import Settings
 
 
 def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
     """A forward proxy sees the whole web; only listed hosts are MLflow."""
-    return _is_reverse(flow) or _is_external(flow, settings)
+    return is_reverse(flow) or _is_external(flow, settings)
 
 
 def read(flow: http.HTTPFlow, settings: Settings) -> Route:
@@ -41,39 +41,24 @@ def read(flow: http.HTTPFlow, settings: Settings) -> Route:
     sent, before = flow.request.path, decision.of(flow)
     path, _, query = sent.partition("?")
     route = settings.router.route(path, _applicable(flow, settings), again=before is not None)
-    target, rules = route.target, settings.rules
-    flow.metadata[decision.DECISION] = Decision(
-        received=before["received"] if before else route.shown,
-        sent=sent,
-        mount=before["mount"] if before else target.mount if target else "",
-        rule=route.rule,
-        paths=[*route.paths],
-        api=route.api,
-        artifact=False,
-        file=False,
-        answered=False,
-        graphql_fields=[],
-        page=False,
-        login=None,
-    )
-    if target is None:
+    flow.metadata[decision.DECISION] = decided = route.decision.copy()
+    decided["sent"] = sent
+    if before is not None:
+        decided["received"], decided["mount"] = before["received"], before["mount"]
+    rules = settings.rules
+    if route.target is None:
         message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
         raise denied(flow, 404, rules.errors.code(404), message)
-    if problem := targets.ambiguity(target, query):
+    if problem := route.problem or (query and targets.flaw(query)):
         message = f"The request target is ambiguous: it contains {problem}."
         raise denied(flow, 400, rules.errors.code(400), message)
     return route
 
 
-def is_health_check(flow: http.HTTPFlow, route: Route) -> bool:
-    """Tell whether the proxy answers a request by itself."""
-    return _is_reverse(flow) and route.paths[0] in HEALTH_PATHS
-
-
 def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
     """Raises RefusedError for a request that names the proxy as the rules do not allow."""
     allowed = settings.rules.allowed_hosts
-    if allowed and _is_reverse(flow) and not hosts.is_allowed(_authority(flow), allowed):
+    if is_reverse(flow) and not hosts.is_allowed(_authority(flow), allowed):
         message = "This proxy is not addressed by that Host (see allowed_hosts)."
         raise denied(flow, 403, settings.rules.errors.code(403), message)
 
@@ -99,8 +84,12 @@ def send_on(
     """
     rules, request = settings.rules, flow.request
     decided = flow.metadata[decision.DECISION]
-    if route.rule and origin.is_foreign(
-        request.method, fields.text(b"origin"), _authority(flow), rules.origins.allowed
+    if (
+        route.rule
+        and b"origin" in fields
+        and origin.is_foreign(
+            request.method, fields.text(b"origin"), _authority(flow), rules.origins.allowed
+        )
     ):
         message = "Requests from web pages of other sites are refused (see origins.allowed)."
         raise denied(flow, 403, rules.errors.code(403), message)
@@ -116,11 +105,10 @@ def send_on(
     limit = rules.limits.artifact_body if decided["artifact"] else rules.limits.api_body
     if length is not None and length > limit:
         raise denied(flow, 413, rules.errors.code(413), replies.TOO_LARGE.sentence)
-    _, mark, query = decided["sent"].partition("?")
-    sent = route.sent + mark + query
-    if sent != decided["sent"]:
-        request.path = decided["sent"] = sent
-    if not decided["graphql_fields"] and flow.is_replay is None:
+    if route.sent != route.received:
+        _, mark, query = decided["sent"].partition("?")
+        request.path = decided["sent"] = route.sent + mark + query
+    if length != 0 and not decided["graphql_fields"] and flow.is_replay is None:
         request.stream = streaming.stream_request(
             length=length, artifact=decided["artifact"], threshold=rules.streaming.threshold
         )
@@ -130,6 +118,8 @@ def send_on(
 
 def check_body(flow: http.HTTPFlow, decided: Decision, settings: Settings) -> None:
     """Raises RefusedError for a GraphQL document that names a field which is switched off."""
+    if not decided["graphql_fields"]:
+        return
     body = flow.request.raw_content or b""
     if any(gate.names_field(body, field) for field in decided["graphql_fields"]):
         raise _switched_off(flow, settings, "read")
@@ -155,7 +145,7 @@ def _check_switch(
         # A GraphQL request is judged by its body, which has to be short enough to be read.
         if endpoint.graphql_field is None or length is None or length > 2**20:
             raise _switched_off(flow, settings, operation)
-        decided["graphql_fields"].append(endpoint.graphql_field)
+        decided["graphql_fields"] = [*decided["graphql_fields"], endpoint.graphql_field]
     if any(refused(endpoint) is not None for endpoint in route.suspected):
         message = "The path can be read as one of artifacts, which are switched off here."
         raise denied(flow, 400, settings.rules.errors.code(400), message)
@@ -194,7 +184,8 @@ def _applicable(flow: http.HTTPFlow, settings: Settings) -> tuple[int, ...]:
     return tuple(index for index in rules if index not in filters or filters[index](flow))
 
 
-def _is_reverse(flow: http.HTTPFlow) -> bool:
+def is_reverse(flow: http.HTTPFlow) -> bool:
+    """Tell whether the client takes the proxy for the server."""
     return isinstance(flow.client_conn.proxy_mode, ReverseMode)
 
 

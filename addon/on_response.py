@@ -18,8 +18,9 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or response is None:
         return
-    for mark in (HOLD, DROPPED):
-        flow.metadata.pop(mark, None)  # Of a flow that is sent again.
+    if HOLD in flow.metadata:  # Of a flow that is sent again.
+        del flow.metadata[HOLD]
+        flow.metadata.pop(DROPPED, None)
     rules = settings.rules
     fields = Fields(response.headers.fields)
     content_type = fields.text(b"content-type") or ""

@@ -255,7 +255,6 @@ class MlflowProxy:
         try:
             if FAILED not in flow.metadata and (in_force := _in_force(flow)) is not None:
                 on_response.judge_head(flow, in_force)
-                self.time_limits.receiving(flow, in_force.rules.upstream)
         except Exception:
             self._fail_closed(flow)
 
@@ -332,15 +331,16 @@ class MlflowProxy:
     def _admit(self, flow: http.HTTPFlow, in_force: Settings) -> Coroutine[Any, Any, None] | None:
         rules = in_force.rules
         route = on_request.read(flow, in_force)
-        if on_request.is_health_check(flow, route):
-            return self._answer_health(flow, in_force, route.paths[0])
+        if route.health and on_request.is_reverse(flow):
+            return self._answer_health(flow, in_force, route.decision["paths"][0])
         fields = Fields(flow.request.headers.fields)
         ours = (
             health_service.PROBE_KEY in fields
             and flow.request.headers.pop(health_service.PROBE_HEADER) == self.health.token
         )
         if not ours:
-            on_request.check_host(flow, in_force)
+            if rules.allowed_hosts:
+                on_request.check_host(flow, in_force)
             if len(self._active) >= rules.limits.flows:
                 message = "This proxy serves as many requests at once as it may. Please try again."
                 raise answering.denied(flow, 503, rules.errors.code(503), message)

@@ -11,7 +11,8 @@ from functools import lru_cache
 
 from . import gate, rewrite
 from . import target as targets
-from .rules import Endpoint, Rules
+from .decision import Decision
+from .rules import HEALTH_PATHS, Endpoint, Rules
 
 _KEPT = 1024
 """Paths."""
@@ -25,16 +26,18 @@ class Route:
 
     target: targets.Target | None
     """None where no mount covers the path."""
-    shown: str
-    """The path as it may be shown (see `target.shown`)."""
+    received: str
+    """The path as the client sent it."""
+    decision: Decision
+    """What is decided by the path alone; each flow gets a copy, which shares the lists."""
+    problem: str | None = None
+    """Why it can be read in more than one way, if so (see `target.ambiguity`)."""
+    health: bool = False
+    """Whether it is a path of the proxy's own."""
     sent: str = ""
     """The path that goes upstream."""
     rule: str | None = None
     """Name of the rewrite rule that changed it."""
-    paths: tuple[str, ...] = ()
-    """The path as a server reads it, here and where it goes if a rule has changed it."""
-    api: bool = True
-    """Whether errors have to be JSON."""
     endpoints: tuple[Endpoint, ...] = ()
     """What makes it an artifact request (see `gate.artifact_endpoints`)."""
     suspected: tuple[Endpoint, ...] = ()
@@ -71,23 +74,38 @@ class Router:
         rules, base_path = self._rules, self._rules.upstream.base_path
         mounts = (base_path, "") if again and base_path else ("",) if again else None
         target = targets.read(path, mounts or rules.mounts_longest_first)
-        shown = targets.shown(path)
+        decided = Decision(
+            received=targets.shown(path),
+            sent="",
+            mount=target.mount if target else "",
+            rule=None,
+            paths=[],
+            api=True,
+            artifact=False,
+            file=False,
+            answered=False,
+            graphql_fields=[],
+            page=False,
+            login=None,
+        )
         if target is None:
-            return Route(None, shown)
+            return Route(None, path, decided)
         sent, rule = rewrite.rewrite(target, self._rewrites(applicable), base_path)
-        paths = [target.path]
+        decided["rule"], paths = rule, [target.path]
         # Judge the path as it came, and as it goes where a rule has changed it.
         if rule and (going := targets.read(sent[len(base_path) :], ("",))):
             paths.append(going.path)
         endpoints = gate.artifact_endpoints(paths, rules.artifacts)
         suspected = gate.suspected_endpoints(paths, rules.artifacts) if self._wary else []
+        decided["paths"], decided["api"] = paths, any(map(rules.is_api_path, paths))
         return Route(
             target=target,
-            shown=shown,
+            received=path,
+            decision=decided,
+            problem=targets.ambiguity(target),
+            health=target.path in HEALTH_PATHS,
             sent=sent,
             rule=rule,
-            paths=tuple(paths),
-            api=any(map(rules.is_api_path, paths)),
             endpoints=tuple(endpoints),
             suspected=tuple(e for e in suspected if e not in endpoints),
         )

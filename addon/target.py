@@ -71,18 +71,23 @@ def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
     return None
 
 
-def ambiguity(target: Target, query: str) -> str | None:
+def ambiguity(target: Target) -> str | None:
     """Say what in a target is read differently by different servers; None if there is nothing.
 
     A fragment has no place in a request target (RFC 9112, section 3.2): gunicorn drops it, uvicorn
     takes it for a part of the path. Control characters end a path for some matchers (the $ of a
     regular expression before a newline) and for C libraries.
     """
-    if "#" in target.received or "#" in query:
+    if "#" in target.received:
         return "a fragment"
-    if _CONTROL.search(target.path) or _CONTROL.search(query):
-        return "control characters"
-    return None
+    return "control characters" if _CONTROL.search(target.path) else flaw(target.query)
+
+
+def flaw(query: str) -> str | None:
+    """Say what in a query is ambiguous (see `ambiguity`)."""
+    if "#" in query:
+        return "a fragment"
+    return "control characters" if _CONTROL.search(query) else None
 
 
 def fold(path: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -66,22 +65,13 @@ class TimeLimits:
 
     def sending(self, flow: http.HTTPFlow, limits: Upstream) -> None:
         """A request body begins to flow."""
-        self._check_sending(flow, limits.idle_timeout, -1)
+        self._check_sending(flow, limits, -1)
 
     def sent(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        """The request is complete."""
-        self._arm(flow, limits.response_timeout, partial(self._check_response, flow, limits))
-
-    def receiving(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        """The head of the response is there.
-
-        What is held on to, such as an error, does not reach the client before its end; so that has
-        to come as soon as a head has to.
-        """
-        held = flow.response is not None and flow.response.stream is False
-        most = limits.response_timeout if held else math.inf
-        check = partial(self._check_body, flow, limits.idle_timeout, time.monotonic() + most)
-        self._arm(flow, min(limits.idle_timeout, most), check)
+        """The request is complete. One timer sees to all that follows: it looks again in time."""
+        deadline = time.monotonic() + limits.response_timeout
+        check = partial(self._check_answer, flow, limits, deadline)
+        self._arm(flow, min(limits.response_timeout, limits.idle_timeout), check)
 
     def problem(self, flow: http.HTTPFlow) -> Problem | None:
         """Why a flow was ended here, if it was."""
@@ -110,7 +100,10 @@ class TimeLimits:
         else:
             self._timers.start(flow.id, seconds, check)
 
-    def _check_sending(self, flow: http.HTTPFlow, seconds: float, read_before: int) -> None:
+    def _check_sending(self, flow: http.HTTPFlow, limits: Upstream, read_before: int) -> None:
+        if flow.response is not None:
+            self._check_body(flow, limits)  # An answer before the end of the request.
+            return
         client = connections.io(flow.client_conn, flow.client_conn)
         server = connections.io(flow.client_conn, flow.server_conn)
         read = client.reader.total if client and isinstance(client.reader, WideReader) else 0
@@ -118,25 +111,38 @@ class TimeLimits:
         if stuck and read == read_before:
             self.end(flow, NOT_READING)
         else:
-            read_so_far = read if stuck else -1
-            self._arm(flow, seconds, partial(self._check_sending, flow, seconds, read_so_far))
+            check = partial(self._check_sending, flow, limits, read if stuck else -1)
+            self._arm(flow, limits.idle_timeout, check)
 
-    def _check_response(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        if connections.io(flow.client_conn, flow.server_conn) is None:
+    def _check_answer(self, flow: http.HTTPFlow, limits: Upstream, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if flow.response is not None:
+            self._check_body(flow, limits)
+        elif connections.io(flow.client_conn, flow.server_conn) is None:
             self.sent(flow, limits)  # Not even connected: that has a limit of its own.
-        else:
+        elif left <= 0:
             self.end(flow, NO_RESPONSE)
+        else:
+            check = partial(self._check_answer, flow, limits, deadline)
+            self._arm(flow, min(left, limits.idle_timeout), check)
 
-    def _check_body(self, flow: http.HTTPFlow, seconds: float, end: float) -> None:
+    def _check_body(self, flow: http.HTTPFlow, limits: Upstream) -> None:
+        """Look after an answer that has begun.
+
+        What is held on to, such as an error, does not reach the client before its end; so that has
+        to come as soon as a head has to.
+        """
         server = connections.io(flow.client_conn, flow.server_conn)
         if server is None or not isinstance(server.reader, WideReader):
             return
-        waited, left = server.reader.waited(), end - time.monotonic()
-        if waited >= seconds or left <= 0:
+        left = limits.idle_timeout - server.reader.waited()
+        if flow.response is not None and flow.response.stream is False:
+            took = time.time() - flow.response.timestamp_start
+            left = min(left, limits.response_timeout - took)
+        if left <= 0:
             self.end(flow, NO_DATA)
         else:
-            next_look = min(seconds - waited, left)
-            self._arm(flow, next_look, partial(self._check_body, flow, seconds, end))
+            self._arm(flow, left, partial(self._check_body, flow, limits))
 
     def end(self, flow: http.HTTPFlow, problem: Problem) -> None:
         """Cut the upstream's connection of a flow, and say why."""

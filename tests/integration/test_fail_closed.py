@@ -85,7 +85,8 @@ def test_an_exception(
     scripted.answer = send
     scripted.requests.clear()
     before = faulty_proxy.text()
-    got = request(faulty_proxy.url, target, method="POST", headers={"X-Fault": name}, body=body)
+    headers = {"X-Fault": name, "Origin": faulty_proxy.url}
+    got = request(faulty_proxy.url, target, method="POST", headers=headers, body=body)
     assert got.status == 500
     content = json.loads(got.body)
     assert (content["error_code"], content["source"]) == ("INTERNAL_ERROR", "proxy")
