@@ -11,8 +11,11 @@ import stack
 HOOKS, HTTP_LAYER, OTHERS = "hooks", "http layer", "others"
 
 _ADDON = f"{stack.ROOT / 'addon'}/"
-# What stands where mitmproxy's own code would be.
-_IN_ITS_PLACE = (f"{_ADDON}http_layer/", f"{_ADDON}inline_hooks.py")
+# What stands where mitmproxy's own code would be: its HTTP layer with the grammar that it reads by,
+# its hook dispatch, its reads from sockets.
+_IN_ITS_PLACE = tuple(
+    f"{_ADDON}{name}" for name in ("http_layer/", "framing.py", "inline_hooks.py", "wide_reads.py")
+)
 _FRAME = re.compile(r"(?P<function>.*) \((?P<file>[^()]*?)(:\d+)?\)")
 # Frames of a process that waits, and of one that starts.
 _WAITING = re.compile(r"^(\w+\.)*(select|poll|epoll_wait) \(")
