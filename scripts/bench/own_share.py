@@ -39,7 +39,7 @@ def measure(session: Session) -> Iterator[Row]:
     whole = "the whole request"
     hooks, layer = percent.values()
     yield Row("our own code per request", whole, "%", hooks, "<=", 3, raw=raw)
-    yield Row("what replaces parts of mitmproxy (HTTP layer, hook dispatch, reads)", whole, "%", layer)
+    yield Row("what replaces parts of mitmproxy (HTTP, dispatch, reads)", whole, "%", layer)
     many, shipped = ([one[stack_samples.HOOKS] for one in got[way]] for way in ("many", "shipped"))
     name = f"our own code per request, {MANY_RULES} more rules"
     yield Row(name, "the shipped rules", "x", ratios(many, shipped), "<=", 1.2)
