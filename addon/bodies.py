@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from html import unescape
 from itertools import islice
 from typing import Any
@@ -44,6 +45,7 @@ def is_json(content_type: str) -> bool:
     return _JSON.match(content_type) is not None
 
 
+@lru_cache(64)
 def is_html(content_type: str) -> bool:
     """Tell whether a Content-Type is that of a web page."""
     return _HTML.match(content_type) is not None

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 # One run of escapes is decoded as a whole: a character may take several bytes of UTF-8.
 _TOKEN = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^%]+|%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FLAW = re.compile(r"[#\x00-\x1f\x7f]")
 _NESTED = re.compile(r"%(?:25)+")
 _QUERY = re.compile(r"(?:[?#\s\x00]|%(?:25)*(?:3[Ff]|23)).*", re.DOTALL)
 _PARAMETERS = re.compile(r"(?:;|%(?:25)*3[Bb])[^/]*")
@@ -85,9 +86,8 @@ def ambiguity(target: Target) -> str | None:
 
 def flaw(query: str) -> str | None:
     """Say what in a query is ambiguous (see `ambiguity`)."""
-    if "#" in query:
-        return "a fragment"
-    return "control characters" if _CONTROL.search(query) else None
+    found = _FLAW.search(query)
+    return found and ("a fragment" if found[0] == "#" else "control characters")
 
 
 def fold(path: str) -> str:

@@ -91,8 +91,9 @@ class TimeLimits:
 
     def forget(self, key: str) -> None:
         """A flow or a client has ended."""
-        self.stop(key)
-        self._expired.pop(key, None)
+        self._timers.stop(key)
+        if self._expired:
+            self._expired.pop(key, None)
 
     def _arm(self, flow: http.HTTPFlow, seconds: float, check: Callable[[], None]) -> None:
         if connections.handler(flow.client_conn) is None:
