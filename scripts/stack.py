@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -26,11 +27,17 @@ class StackError(RuntimeError):
     """A server did not start; the message has the end of its log."""
 
 
+_kept: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on, and nobody else gets from the system."""
+    kept = socket.socket()
+    # With this option a server, which sets it as well, can listen there all the same.
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _kept.append(kept)
+    return int(kept.getsockname()[1])
 
 
 class Server:
@@ -85,7 +92,7 @@ class Server:
                 return self
             if dots:
                 print(".", end="", file=sys.stderr, flush=True)
-            time.sleep(0.1)
+            time.sleep(0.1 if dots else 0.02)
         code = self.stop()
         raise StackError(f"{self.command[0]} did not start (exit code {code}):\n{self.tail()}")
 
@@ -146,12 +153,18 @@ class Server:
         self.stop()
 
 
+def _installed(script: str, name: str) -> Path:
+    """What a script installs at the first use: one at a time, whoever asks."""
+    DATA.mkdir(exist_ok=True)
+    with (DATA / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = subprocess.run([ROOT / "scripts" / script, name], check=True, stdout=subprocess.PIPE)
+    return Path(made.stdout.decode().strip())
+
+
 def mlflow(version: int) -> Path:
-    """The Python of an environment with MLflow 3 or 2, made at the first use."""
-    made = subprocess.run(
-        [ROOT / "scripts" / "setup-mlflow.sh", str(version)], check=True, stdout=subprocess.PIPE
-    )
-    return Path(made.stdout.decode().strip()) / "bin" / "python"
+    """The Python of an environment with MLflow 3 or 2."""
+    return _installed("setup-mlflow.sh", str(version)) / "bin" / "python"
 
 
 def registry(
@@ -248,10 +261,7 @@ def proxy(
 
 def binary(name: str) -> Path:
     """The path of nginx, haproxy or wrk, fetched at the first use."""
-    made = subprocess.run(
-        [ROOT / "scripts" / "setup-server.sh", name], check=True, stdout=subprocess.PIPE
-    )
-    return Path(made.stdout.decode().strip())
+    return _installed("setup-server.sh", name)
 
 
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks, then all tests with real servers. Installs what they need below .venv and .run.
+# Checks, then all tests with real servers, in two processes; files that are named in the options
+# run in one. Installs what they need below .venv and .run.
 #
 #   scripts/test.sh [--all-pythons] [PYTEST OPTIONS...]
 #

@@ -1,6 +1,14 @@
 """Settings for all tests."""
 
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+from mitmproxy import certs
+from support.turns import turn
 
 # Quick and the same in every run; `--hypothesis-profile long` looks for something new.
 settings.register_profile(
@@ -18,3 +26,44 @@ settings.register_profile(
     phases=[Phase.reuse, Phase.generate, Phase.shrink],
 )
 settings.load_profile("quick")
+
+LONG = [
+    *("test_soak", "test_hostile_targets", "test_scripts", "test_artifact_switch"),
+    *("test_time_limits", "test_real_client", "test_client_faults", "test_reload", "test_drain"),
+    *("test_large_artifacts", "test_secrets"),
+]
+"""Files that take long, the longest first."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for the whole; without them where a person names files."""
+    # More would take the time that some tests give the proxy.
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Keep compressed bytes out of names: they hold the time, and workers compare names."""
+    return "gzip" if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
+
+
+def pytest_configure_node() -> None:
+    """Make mitmproxy's certificates before there are workers: two first starts might collide."""
+    certs.CertStore.from_store(Path("~/.mitmproxy").expanduser(), "mitmproxy", 2048)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that both workers end at about the same time."""
+    order = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is marked so run alone."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    # A worker's folder is in that of the whole run.
+    folder = Path(item.config.getoption("basetemp")).parent
+    with turn(folder, alone=item.get_closest_marker("alone") is not None):
+        return (yield)

@@ -90,6 +90,22 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
+    """The same for tests that need no proxy of their own: a module has one of a kind."""
+    running: dict[str, stack.Server] = {}
+    with contextlib.ExitStack() as started:
+
+        def start(url: str, /, **how: Any) -> stack.Server:
+            kind = repr((url, how))
+            if kind not in running:
+                proxy = running_proxy(tmp_path_factory.mktemp("shared"), url, **how)
+                running[kind] = started.enter_context(proxy)
+            return running[kind]
+
+        yield start
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate with its key for 127.0.0.1."""

@@ -117,10 +117,10 @@ def drip(head: bytes) -> Callable[[Received, socket.socket], None]:
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3000\r\n\r\n",
     ],
 )
-def test_a_drip(scripted: Upstream, start_proxy: StartProxy, head: bytes) -> None:
+def test_a_drip(scripted: Upstream, shared_proxy: StartProxy, head: bytes) -> None:
     """What the proxy holds on to has to end in time, however often another byte comes."""
     scripted.answer = drip(head)
-    proxy = start_proxy(scripted.url, upstream={"response_timeout": 1, "idle_timeout": 1})
+    proxy = shared_proxy(scripted.url, upstream={"response_timeout": 1, "idle_timeout": 1})
     got = request(proxy.url, API, timeout=15)
     assert got.status == 504
     assert json.loads(got.body)["error_code"] == "DEADLINE_EXCEEDED"

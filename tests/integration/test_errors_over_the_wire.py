@@ -16,6 +16,7 @@ from support.fixtures import StartProxy
 from support.upstream import Answer, Received, Upstream, response
 
 FILE = "/api/2.0/mlflow-artifacts/artifacts/x"
+NOBODY = f"http://127.0.0.1:{stack.free_port()}"
 API = "/mlflow/api/2.0/mlflow/experiments/nope?token=secret"
 
 
@@ -31,9 +32,9 @@ def own_error(got: Response, status: int = 502) -> str:
 
 @pytest.mark.parametrize("body", [None, b"x" * 3_000_000, "chunks"])
 @pytest.mark.parametrize("target", [API, "/", "/api/2.0/mlflow-artifacts/artifacts/x"])
-def test_refused(start_proxy: StartProxy, target: str, body: bytes | str | None) -> None:
+def test_refused(shared_proxy: StartProxy, target: str, body: bytes | str | None) -> None:
     """With the upstream down every request gets JSON, never an empty reply."""
-    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}")
+    proxy = shared_proxy(NOBODY)
     sent = iter([b"x" * 3_000_000]) if isinstance(body, str) else body
     got = request(proxy.url, target, method="PUT" if body else "GET", body=sent)
     assert "it refused the connection" in own_error(got)

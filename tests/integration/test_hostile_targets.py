@@ -15,7 +15,6 @@ import pytest
 import stack
 from support import hostile
 from support.fixtures import StartProxy
-from support.proxies import running_proxy
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 COUNT = int(os.environ.get("FUZZ_COUNT", "5000"))
@@ -37,14 +36,14 @@ def telling_server(
         yield server.wait("/health")
 
 
-@pytest.fixture(scope="module")
-def off_proxy(
-    telling_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+EXTERNAL = ("127.0.0.1",)
+OFF = {"enabled": False}
+
+
+@pytest.fixture
+def off_proxy(telling_server: stack.Server, shared_proxy: StartProxy) -> stack.Server:
     """A proxy that serves no artifacts, in front of it."""
-    folder = tmp_path_factory.mktemp("off")
-    with running_proxy(folder, telling_server.url, artifacts={"enabled": False}) as server:
-        yield server
+    return shared_proxy(telling_server.url, external=EXTERNAL, artifacts=OFF)
 
 
 def reached(answer: hostile.Answer) -> str:
@@ -53,12 +52,12 @@ def reached(answer: hostile.Answer) -> str:
     return route if hostile.ARTIFACT_ROUTE.search(route) else ""
 
 
-@pytest.mark.parametrize("external", [("127.0.0.1",), ("registry.hokus.ai",)])
+@pytest.mark.parametrize("external", [EXTERNAL, ("registry.hokus.ai",)])
 def test_no_spelling_gets_through(
-    telling_server: stack.Server, start_proxy: StartProxy, external: tuple[str, ...]
+    telling_server: stack.Server, shared_proxy: StartProxy, external: tuple[str, ...]
 ) -> None:
     """With artifacts off no target reaches an artifact operation; each gets an answer."""
-    proxy = start_proxy(telling_server.url, external=external, artifacts={"enabled": False})
+    proxy = shared_proxy(telling_server.url, external=external, artifacts=OFF)
     through, direct = hostile.Connection(proxy.url), hostile.Connection(telling_server.url)
     for method, target in hostile.ENDPOINTS:
         assert reached(direct.send(method, target)), "the server does not tell"
@@ -99,7 +98,7 @@ def test_no_spelling_gets_through_a_server_that_rewrites(
         middle = stack.haproxy(tmp_path / "middle", HAPROXY.replace("ADDRESS", address))
     with middle:
         middle.wait("/health")
-        proxy = start_proxy(middle.url, artifacts={"enabled": False})
+        proxy = start_proxy(middle.url, artifacts=OFF)
         through, direct = hostile.Connection(proxy.url), hostile.Connection(middle.url)
         hits = 0
         for method, target in hostile.targets(SEED + 2, COUNT // 20):

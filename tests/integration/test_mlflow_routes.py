@@ -11,7 +11,7 @@ import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
-from support.upstream import Upstream
+from support.upstream import OK, Upstream
 
 from addon import gate, rules_file
 
@@ -33,32 +33,34 @@ def fill(path: str) -> str:
     return re.sub(r"<[^>]+>|\{[^}]+\}", "a%2Fb%20" + quote("ü"), path)
 
 
-def test_rest_routes_move(routes: list[Route], start_proxy: StartProxy) -> None:
+def test_rest_routes_move(
+    routes: list[Route], scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
     """Each REST route reaches an external upstream under /ajax-api/, where MLflow knows it too."""
     rest = [(method, path) for method, path in routes if path.startswith("/api/")]
     assert len(rest) > 200
     twins = {path for _, path in routes}
-    with Upstream() as upstream:
-        proxy = start_proxy(upstream.url)
-        for method, path in rest:
-            received = fill(path) + "?a=1&a="
-            request(proxy.url, received, method=method, body=b"{}")
-            if path == MISSPELLED:
-                assert upstream.requests[-1].target == received
-                continue
-            assert upstream.requests[-1].target == "/ajax-api" + received.removeprefix("/api")
-            assert re.sub("^/api", "/ajax-api", path) in twins
+    scripted.answer = OK
+    for method, path in rest:
+        received = fill(path) + "?a=1&a="
+        request(scripted_proxy.url, received, method=method, body=b"{}")
+        if path == MISSPELLED:
+            assert scripted.requests[-1].target == received
+            continue
+        assert scripted.requests[-1].target == "/ajax-api" + received.removeprefix("/api")
+        assert re.sub("^/api", "/ajax-api", path) in twins
 
 
-def test_other_routes_stay(routes: list[Route], start_proxy: StartProxy) -> None:
+def test_other_routes_stay(
+    routes: list[Route], scripted: Upstream, scripted_proxy: stack.Server, start_proxy: StartProxy
+) -> None:
     """Routes outside of /api/ and everything for an internal upstream stay as they are."""
-    with Upstream() as upstream:
-        external = start_proxy(upstream.url)
-        internal = start_proxy(upstream.url, external=("registry.hokus.ai",))
-        for method, path in routes:
-            for proxy in (internal,) if path.startswith("/api/") else (internal, external):
-                request(proxy.url, fill(path), method=method, body=b"{}")
-                assert upstream.requests[-1].target == fill(path)
+    scripted.answer = OK
+    internal = start_proxy(scripted.url, external=("registry.hokus.ai",))
+    for method, path in routes:
+        for proxy in (internal,) if path.startswith("/api/") else (internal, scripted_proxy):
+            request(proxy.url, fill(path), method=method, body=b"{}")
+            assert scripted.requests[-1].target == fill(path)
 
 
 def test_the_switch_covers_every_artifact_route(routes: list[Route]) -> None:

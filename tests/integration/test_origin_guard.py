@@ -8,7 +8,7 @@ import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
-from support.upstream import Upstream
+from support.upstream import OK, Upstream
 
 CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
 
@@ -25,15 +25,21 @@ CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
     ],
 )
 def test_rewritten_requests(
-    start_proxy: StartProxy, target: str, origin: str, allowed: list[str], status: int
+    scripted: Upstream,
+    shared_proxy: StartProxy,
+    target: str,
+    origin: str,
+    allowed: list[str],
+    status: int,
 ) -> None:
     """A foreign page's POST never reaches the upstream; the proxy's own pages' do."""
-    with Upstream() as upstream:
-        proxy = start_proxy(upstream.url, origins={"allowed": allowed})
-        headers = {"Origin": origin.replace("SELF", proxy.url)}
-        got = request(proxy.url, target, method="POST", headers=headers, body=b"{}")
-        assert got.status == status
-        assert len(upstream.requests) == (status == 200)
+    scripted.answer = OK
+    scripted.requests.clear()
+    proxy = shared_proxy(scripted.url, origins={"allowed": allowed})
+    headers = {"Origin": origin.replace("SELF", proxy.url)}
+    got = request(proxy.url, target, method="POST", headers=headers, body=b"{}")
+    assert got.status == status
+    assert len(scripted.requests) == (status == 200)
     if status == 403:
         assert json.loads(got.body)["error_code"] == "PERMISSION_DENIED"
         assert json.loads(got.body)["source"] == "proxy"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import stack
@@ -12,14 +12,14 @@ from support.fixtures import StartProxy
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
 def test_mlflow_redirects_doubled_slashes(
-    mlflow_server: stack.Server, start_proxy: StartProxy, mount: str
+    mlflow_server: stack.Server, shared_proxy: StartProxy, mount: str
 ) -> None:
     """MLflow answers a doubled slash with a 308 that names itself; following it ends well."""
     direct = request(mlflow_server.url, "/api/2.0/mlflow//experiments/search?max_results=1")
     assert direct.status == 308
     assert direct.headers["Location"].startswith(mlflow_server.url)
 
-    proxy = start_proxy(mlflow_server.url)
+    proxy = shared_proxy(mlflow_server.url)
     got = request(proxy.url, f"{mount}/api/2.0/mlflow//experiments/search?max_results=1")
     assert got.status == 308
     location = got.headers["Location"]
@@ -29,39 +29,46 @@ def test_mlflow_redirects_doubled_slashes(
     assert b"experiments" in followed.body
 
 
-@pytest.mark.parametrize(
-    ("location", "expected"),
-    [
-        ("http://$host:PORT/x", "PROXY/mlflow/x"),
-        ("//$host:PORT/x?y", "PROXY/mlflow/x?y"),
-        ("/x", "/mlflow/x"),
-        ("x", "x"),
-        ("https://elsewhere.example/x", "https://elsewhere.example/x"),
-    ],
-)
-def test_forms(start_proxy: StartProxy, tmp_path: Path, location: str, expected: str) -> None:
-    """Absolute, without a scheme, path only, relative, elsewhere."""
-    server = f"""
-      server {{
-        listen 127.0.0.1:PORT;
-        location / {{
+FORMS = {
+    "http://$host:PORT/x": "PROXY/mlflow/x",
+    "//$host:PORT/x?y": "PROXY/mlflow/x?y",
+    "/x": "/mlflow/x",
+    "x": "x",
+    "https://elsewhere.example/x": "https://elsewhere.example/x",
+}
+
+
+@pytest.fixture(scope="module")
+def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+    """nginx with a path for each form."""
+    places = [
+        f"""
+        location /some/path/{number} {{
           add_header Content-Location "{location}" always;
           add_header Location "{location}" always;
           return 201;
         }}
-      }}
-    """
-    with stack.nginx(tmp_path / "nginx", server) as upstream:
-        upstream.wait()
-        proxy = start_proxy(upstream.url)
-        got = request(proxy.url, "/mlflow/some/path")
+        """
+        for number, location in enumerate(FORMS)
+    ]
+    servers = f"server {{ listen 127.0.0.1:PORT; {''.join(places)} }}"
+    with stack.nginx(tmp_path_factory.mktemp("nginx"), servers) as server:
+        yield server.wait()
+
+
+@pytest.mark.parametrize("location", FORMS)
+def test_forms(redirecting: stack.Server, shared_proxy: StartProxy, location: str) -> None:
+    """Absolute, without a scheme, path only, relative, elsewhere."""
+    proxy, expected = shared_proxy(redirecting.url), FORMS[location]
+    got = request(proxy.url, f"/mlflow/some/path/{[*FORMS].index(location)}")
+    assert got.status == 201
     for name in ("Location", "Content-Location"):
         assert got.headers[name] == expected.replace("PROXY", proxy.url)
 
 
-def test_the_public_host_is_kept(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+def test_the_public_host_is_kept(mlflow_server: stack.Server, shared_proxy: StartProxy) -> None:
     """The client's own name for the proxy comes back, whatever it is."""
-    proxy = start_proxy(mlflow_server.url)
+    proxy = shared_proxy(mlflow_server.url)
     port = proxy.url.rpartition(":")[2]
     got = request(f"http://localhost:{port}", "/api/2.0/mlflow//experiments/search")
     assert got.headers["Location"].startswith(f"http://localhost:{port}/ajax-api/")

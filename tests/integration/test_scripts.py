@@ -126,7 +126,7 @@ def test_demo() -> None:
 def test_production(tmp_path: Path) -> None:
     """`--upstream` becomes mitmdump itself: signals arrive, options are passed on."""
     port = stack.free_port()
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
     with Upstream() as upstream:
         command: list[str | Path] = [
             RUN,

@@ -6,7 +6,11 @@ import re
 import subprocess
 import sys
 
+import pytest
 import stack
+
+# They need the whole machine, and what they look at depends on it.
+pytestmark = pytest.mark.alone
 
 SOAK = stack.ROOT / "scripts" / "soak"
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import pytest
 import stack
 from support.client import connect
-from support.fixtures import StartProxy
 from support.upstream import Received, Upstream
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -46,7 +45,7 @@ def read_until(connection: socket.socket, end: bytes) -> bytes:
     ],
 )
 def test_streams_flow(
-    start_proxy: StartProxy, target: str, content_type: str, first: bytes
+    scripted: Upstream, scripted_proxy: stack.Server, target: str, content_type: str, first: bytes
 ) -> None:
     """The first event arrives while the upstream still waits to send the second."""
     arrived = threading.Event()
@@ -57,17 +56,16 @@ def test_streams_flow(
         assert arrived.wait(10)
         connection.sendall(b"the end")
 
-    with Upstream(answer) as upstream:
-        proxy = start_proxy(upstream.url)
-        with ask(proxy, f"GET {target} HTTP/1.1") as connection:
-            head = read_until(connection, b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
-            read_until(connection, first)
-            arrived.set()
-            read_until(connection, b"the end")
+    scripted.answer = answer
+    with ask(scripted_proxy, f"GET {target} HTTP/1.1") as connection:
+        head = read_until(connection, b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        read_until(connection, first)
+        arrived.set()
+        read_until(connection, b"the end")
 
 
-def test_websocket(start_proxy: StartProxy) -> None:
+def test_websocket(scripted: Upstream, scripted_proxy: stack.Server) -> None:
     """An upgrade on an API path is passed on, and messages go both ways."""
 
     def answer(received: Received, connection: socket.socket) -> None:
@@ -84,15 +82,15 @@ def test_websocket(start_proxy: StartProxy) -> None:
         text = bytes(a ^ b for a, b in zip(masked, mask, strict=False))
         connection.sendall(b"\x81\x04" + text + b"--")
 
-    with Upstream(answer) as upstream:
-        proxy = start_proxy(upstream.url)
-        head = (
-            "GET /api/2.0/mlflow/socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-        )
-        with ask(proxy, head) as connection:
-            assert b" 101 " in read_until(connection, b"\r\n\r\n")
-            message = bytes(a ^ b for a, b in zip(b"hi", MASK, strict=False))
-            connection.sendall(b"\x81\x82" + MASK + message)
-            assert read_until(connection, b"--") == b"\x81\x04hi--"
-    assert upstream.requests[0].target == "/ajax-api/2.0/mlflow/socket"
+    scripted.answer = answer
+    scripted.requests.clear()
+    head = (
+        "GET /api/2.0/mlflow/socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    )
+    with ask(scripted_proxy, head) as connection:
+        assert b" 101 " in read_until(connection, b"\r\n\r\n")
+        message = bytes(a ^ b for a, b in zip(b"hi", MASK, strict=False))
+        connection.sendall(b"\x81\x82" + MASK + message)
+        assert read_until(connection, b"--") == b"\x81\x04hi--"
+    assert scripted.requests[0].target == "/ajax-api/2.0/mlflow/socket"

@@ -6,13 +6,15 @@ import hashlib
 import http.client
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import stack
 from support.client import http2, request
 from support.fixtures import StartProxy
-from support.upstream import Received, Upstream
+from support.proxies import running_proxy
+from support.upstream import OK, Received, Upstream
 
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/"
 BIG = b"0123456789abcdef" * 200_000
@@ -29,17 +31,19 @@ MD5 = hashlib.md5(BIG).hexdigest()
         "mlflow/\udcff\udcfe",
     ],
 )
-def test_targets_keep_their_bytes(start_proxy: StartProxy, rest: str) -> None:
+def test_targets_keep_their_bytes(
+    scripted: Upstream, scripted_proxy: stack.Server, rest: str
+) -> None:
     """Behind the prefix nothing changes, streamed (an upload in chunks) or not."""
-    with Upstream() as upstream:
-        proxy = start_proxy(upstream.url)
-        for body in (None, b"small", iter([b"in ", b"chunks"])):
-            request(proxy.url, f"/mlflow/api/2.0/{rest}", method="PUT", body=body)
-            assert upstream.requests[-1].target == f"/ajax-api/2.0/{rest}"
-        assert [r.body for r in upstream.requests] == [b"", b"small", b"in chunks"]
+    scripted.answer = OK
+    scripted.requests.clear()
+    for body in (None, b"small", iter([b"in ", b"chunks"])):
+        request(scripted_proxy.url, f"/mlflow/api/2.0/{rest}", method="PUT", body=body)
+        assert scripted.requests[-1].target == f"/ajax-api/2.0/{rest}"
+    assert [r.body for r in scripted.requests] == [b"", b"small", b"in chunks"]
 
 
-def test_headers_reach_the_upstream(start_proxy: StartProxy) -> None:
+def test_headers_reach_the_upstream(scripted: Upstream, scripted_proxy: stack.Server) -> None:
     """Credentials, cookies and everything else arrive as they were sent, in their order."""
     headers = [
         ("Authorization", "Bearer a.b.c"),
@@ -50,27 +54,31 @@ def test_headers_reach_the_upstream(start_proxy: StartProxy) -> None:
         ("Accept-Encoding", "br;q=0.5"),
         ("Content-Type", "application/json"),
     ]
-    with Upstream() as upstream:
-        request(start_proxy(upstream.url).url, "/api/2.0/mlflow/x", headers=headers)
-        received = upstream.requests[-1]
+    scripted.answer = OK
+    scripted.requests.clear()
+    request(scripted_proxy.url, "/api/2.0/mlflow/x", headers=headers)
+    (received,) = scripted.requests
     for name, _ in headers:
         assert received.header(name) == [v for n, v in headers if n == name]
-    assert received.header("host") == [upstream.url.removeprefix("http://")]
+    assert received.header("host") == [scripted.url.removeprefix("http://")]
 
 
 @pytest.mark.parametrize("mode", ["length", "chunks"])
-def test_uploads_are_rewritten_before_they_stream(start_proxy: StartProxy, mode: str) -> None:
+def test_uploads_are_rewritten_before_they_stream(
+    scripted: Upstream, scripted_proxy: stack.Server, mode: str
+) -> None:
     """A large upload arrives whole under the new path."""
-    with Upstream() as upstream:
-        body = BIG if mode == "length" else iter([BIG[:1000], BIG[1000:]])
-        answer = request(start_proxy(upstream.url).url, ARTIFACT + "x", method="PUT", body=body)
-        received = upstream.requests[-1]
+    scripted.answer = OK
+    scripted.requests.clear()
+    body = BIG if mode == "length" else iter([BIG[:1000], BIG[1000:]])
+    answer = request(scripted_proxy.url, ARTIFACT + "x", method="PUT", body=body)
+    (received,) = scripted.requests
     assert answer.status == 200
     assert received.target == "/ajax-" + ARTIFACT[1:] + "x"
     assert hashlib.md5(received.body).hexdigest() == MD5
 
 
-def test_events_are_not_held(start_proxy: StartProxy) -> None:
+def test_events_are_not_held(scripted: Upstream, scripted_proxy: stack.Server) -> None:
     """A server-sent event reaches the client while the stream goes on."""
     received_by_client = threading.Event()
 
@@ -79,15 +87,14 @@ def test_events_are_not_held(start_proxy: StartProxy) -> None:
         assert received_by_client.wait(30)
         connection.sendall(b"data: 2\n\n")
 
-    with Upstream(answer) as upstream:
-        proxy = start_proxy(upstream.url)
-        connection = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=10)
-        connection.request("GET", "/ajax-api/3.0/mlflow/assistant/sessions/1/stream")
-        response = connection.getresponse()
-        assert response.readline() == b"data: 1\n"
-        received_by_client.set()
-        assert response.read() == b"\ndata: 2\n\n"
-        connection.close()
+    scripted.answer = answer
+    connection = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=10)
+    connection.request("GET", "/ajax-api/3.0/mlflow/assistant/sessions/1/stream")
+    response = connection.getresponse()
+    assert response.readline() == b"data: 1\n"
+    received_by_client.set()
+    assert response.read() == b"\ndata: 2\n\n"
+    connection.close()
 
 
 def test_keep_alive_after_errors_and_refusals(start_proxy: StartProxy) -> None:
@@ -133,57 +140,60 @@ STORE = """
 """
 
 
-@pytest.mark.parametrize("listen", ["", "http2"])
+@pytest.fixture(scope="module", params=["", "http2"])
+def tls(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Path
+) -> Iterator[tuple[stack.Server, Path]]:
+    """A proxy in front of nginx with TLS, with and without HTTP/2; and the folder of both."""
+    folder = tmp_path_factory.mktemp("tls")
+    servers = STORE.replace("CERT", str(certificate)).replace("FOLDER", str(folder / "files"))
+    with stack.nginx(folder / "nginx", servers.replace("LISTEN", request.param)) as upstream:
+        url = upstream.wait_for_port().url.replace("http://", "https://")
+        settings = (f"confdir={folder}", f"ssl_verify_upstream_trusted_ca={certificate}")
+        options = ("--set", settings[0], "--set", settings[1])
+        with running_proxy(folder, url, options=options) as proxy:
+            yield proxy, folder
+
+
 @pytest.mark.parametrize("client", ["http1", "http2"])
-def test_tls_on_both_sides(
-    start_proxy: StartProxy, tmp_path: Path, certificate: Path, listen: str, client: str
-) -> None:
+def test_tls_on_both_sides(tls: tuple[stack.Server, Path], client: str) -> None:
     """HTTP/1.1 and HTTP/2 clients over TLS, in front of a TLS upstream with and without HTTP/2."""
-    servers = STORE.replace("CERT", str(certificate)).replace("FOLDER", str(tmp_path / "files"))
-    with stack.nginx(tmp_path / "nginx", servers.replace("LISTEN", listen)) as upstream:
-        upstream.wait_for_port()
-        proxy = start_proxy(
-            upstream.url.replace("http://", "https://"),
-            options=(
-                "--set", f"confdir={tmp_path / 'conf'}",
-                "--set", f"ssl_verify_upstream_trusted_ca={certificate}",
-            ),
-        )  # fmt: skip
-        url = proxy.url.replace("http://127.0.0.1", "https://localhost")
-        ca = tmp_path / "conf" / "mitmproxy-ca-cert.pem"
-        echo, artifact = "/mlflow/api/2.0/mlflow/echo?a=%2F&a", ARTIFACT + "dir/file.bin"
-        headers = {"Authorization": "Bearer t"}
-        if client == "http1":
-            answer = request(url, echo, headers=headers, ca=ca)
-            body = answer.body
-            put = [request(url, artifact, method="PUT", body=BIG, ca=ca).status]
-            put.append(request(url, artifact + "2", method="PUT", body=iter([BIG]), ca=ca).status)
-            got = request(url, artifact, ca=ca).body
-            missing = request(url, "/api/2.0/mlflow/nope", ca=ca)
-            error = (missing.status, missing.body)
-        else:
-            with http2(ca) as session:
-                response = session.get(url + echo, headers=headers)
-                assert response.http_version == "HTTP/2"
-                body = response.content
-                put = [session.put(url + artifact, content=BIG).status_code]
-                # No Content-Length: over HTTP/1 upstream it has to be framed anew.
-                put.append(session.put(url + artifact + "2", content=iter([BIG])).status_code)
-                put.append(session.put(url + artifact + "3", content=iter([b"small"])).status_code)
-                got = session.get(url + artifact).content
-                missing2 = session.get(url + "/api/2.0/mlflow/nope")
-                error = (missing2.status_code, missing2.content)
-        assert b'"target": "/ajax-api/2.0/mlflow/echo?a=%2F&a"' in body
-        assert b'"auth": "Bearer t"' in body
-        assert set(put) == {201}
-        assert got == BIG
-        stored = tmp_path / "files" / "ajax-api/2.0/mlflow-artifacts/artifacts/dir"
-        assert (stored / "file.bin").read_bytes() == BIG
-        assert (stored / "file.bin2").read_bytes() == BIG
-        if client == "http2":
-            assert (stored / "file.bin3").read_bytes() == b"small"
-        assert error[0] == 404
-        assert b"RESOURCE_NOT_FOUND" in error[1]
+    proxy, folder = tls
+    url = proxy.url.replace("http://127.0.0.1", "https://localhost")
+    ca = folder / "mitmproxy-ca-cert.pem"
+    echo, artifact = "/mlflow/api/2.0/mlflow/echo?a=%2F&a", f"{ARTIFACT}{client}/file.bin"
+    headers = {"Authorization": "Bearer t"}
+    if client == "http1":
+        answer = request(url, echo, headers=headers, ca=ca)
+        body = answer.body
+        put = [request(url, artifact, method="PUT", body=BIG, ca=ca).status]
+        put.append(request(url, artifact + "2", method="PUT", body=iter([BIG]), ca=ca).status)
+        got = request(url, artifact, ca=ca).body
+        missing = request(url, "/api/2.0/mlflow/nope", ca=ca)
+        error = (missing.status, missing.body)
+    else:
+        with http2(ca) as session:
+            response = session.get(url + echo, headers=headers)
+            assert response.http_version == "HTTP/2"
+            body = response.content
+            put = [session.put(url + artifact, content=BIG).status_code]
+            # No Content-Length: over HTTP/1 upstream it has to be framed anew.
+            put.append(session.put(url + artifact + "2", content=iter([BIG])).status_code)
+            put.append(session.put(url + artifact + "3", content=iter([b"small"])).status_code)
+            got = session.get(url + artifact).content
+            missing2 = session.get(url + "/api/2.0/mlflow/nope")
+            error = (missing2.status_code, missing2.content)
+    assert b'"target": "/ajax-api/2.0/mlflow/echo?a=%2F&a"' in body
+    assert b'"auth": "Bearer t"' in body
+    assert set(put) == {201}
+    assert got == BIG
+    stored = folder / "files" / "ajax-api/2.0/mlflow-artifacts/artifacts" / client
+    assert (stored / "file.bin").read_bytes() == BIG
+    assert (stored / "file.bin2").read_bytes() == BIG
+    if client == "http2":
+        assert (stored / "file.bin3").read_bytes() == b"small"
+    assert error[0] == 404
+    assert b"RESOURCE_NOT_FOUND" in error[1]
 
 
 def test_http2_api_body_without_a_length(start_proxy: StartProxy, tmp_path: Path) -> None:
