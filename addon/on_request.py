@@ -55,6 +55,8 @@ def read(flow: http.HTTPFlow, settings: Settings) -> Route:
         graphql_fields=[],
         page=False,
         login=None,
+        upstream_status=None,
+        converted=False,
     )
     if target is None:
         message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."

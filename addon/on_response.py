@@ -18,6 +18,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or response is None:
         return
+    decided["upstream_status"] = response.status_code
     for mark in (HOLD, DROPPED):
         flow.metadata.pop(mark, None)  # Of a flow that is sent again.
     rules = settings.rules
@@ -105,6 +106,7 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> None:
         )
         converted = errors.convert(asked, answer, rules)
     if converted is not None:
+        decided["converted"] = True
         _convert(response, converted, head=head)
 
 
