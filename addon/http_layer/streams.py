@@ -194,7 +194,9 @@ def stream_class(
                 )
             )
             if status is None or not can_answer or (yield from self.check_killed(True)):
-                by_upstream = isinstance(event, ResponseProtocolError)
+                # A client that has gone takes its connections to upstreams with it.
+                client_is_there = self.context.client.timestamp_end is None
+                by_upstream = isinstance(event, ResponseProtocolError) and client_is_there
                 self.flow.metadata[ENDED_BY] = "upstream" if by_upstream else "client"
                 if self.request_body_buf:
                     self.flow.metadata[BYTES_IN] = len(self.request_body_buf)
