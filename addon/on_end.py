@@ -19,9 +19,10 @@ def line(flow: http.HTTPFlow) -> str:
     request, response, marks = flow.request, flow.response, flow.metadata
     decided = decision.of(flow)
     if flow.error is not None:
-        source = marks.get(ENDED_BY) or _killed_by(flow.error)
+        ended_by = marks.get(ENDED_BY)
+        source = ended_by or _killed_by(flow.error)
         # A head that was held has not gone out, unless it is an answer of the proxy's own.
-        if response is not None and not (response.stream or source == "proxy"):
+        if response is not None and not (response.stream or ended_by == "proxy"):
             response = None
     elif response is None or response.status_code < 400:
         source = None

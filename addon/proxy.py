@@ -48,7 +48,7 @@ from . import (
 from .answering import RefusedError
 from .decision import FAILED
 from .headers import Fields
-from .http_layer.interface import DROPPED, HOLD
+from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
 from .rewrite import Origin
 from .rules import Drain
@@ -356,7 +356,8 @@ class MlflowProxy:
         if self.settings is None:
             raise RuntimeError("no rules are loaded")
         setattr(flow, _IN_FORCE, self.settings)
-        flow.metadata.pop(FAILED, None)  # Of a flow that is sent again.
+        for mark in (FAILED, BYTES_OUT, ENDED_BY):
+            flow.metadata.pop(mark, None)  # Of a flow that is sent again.
         if not on_request.concerns_us(flow, self.settings):
             return None
         try:

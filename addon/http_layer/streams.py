@@ -48,9 +48,6 @@ def stream_class(
 
     class HttpStream(original):  # type: ignore[misc, valid-type]
         def state_wait_for_request_headers(self, event: Any) -> CommandGenerator[None]:
-            if event.replay_flow:
-                for mark in (BYTES_IN, BYTES_OUT, ENDED_BY):
-                    event.replay_flow.metadata.pop(mark, None)
             yield from super().state_wait_for_request_headers(event)
             decided_early = (
                 self.client_state == self.state_consume_request_body

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import struct
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -127,6 +128,16 @@ def broken_off(scene: Scene) -> None:
 
     with scene.begin("client-gone", f"GET {FILE} HTTP/1.1\r\n\r\n", endless) as connection:
         connection.recv(65536)
+
+    def held(_: Received, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 99\r\n\r\n<")
+        arrived.set()
+        connection.recv(1)
+
+    arrived = threading.Event()
+    with scene.begin("held-answer", f"GET {API} HTTP/1.1\r\n\r\n", held):
+        arrived.wait(10)
+        time.sleep(0.1)  # The proxy reads it.
     head = f"HTTP/1.1 200 OK\r\n{length}abc".encode()
     with scene.begin("upstream-gone", f"GET {FILE} HTTP/1.1\r\n\r\n", broken(head)) as connection:
         read_all(connection)
@@ -259,6 +270,9 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "no request": REFUSED | {"method": None, "path": None, "rule": None, "status": 400},
     "held-upload": PASSED | GONE | {"method": "PUT"},
     "streamed-upload": PUT | GONE | {"sent_path": SENT_FILE},
+    # As long as its head is held, a client that goes away has got nothing.
+    "held-answer": PASSED
+    | {"upstream_status": 404, "status": None, "error_source": "client", "bytes_out": 0},
     "upstream-gone": STREAMED | {"error_source": "upstream", "bytes_out": 3},
     "first": PASSED,
     "retried": PASSED,
