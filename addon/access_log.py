@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from datetime import UTC, datetime
-from json import JSONEncoder
+import time
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ MANY = 64 * 1024
 """Characters of lines that do not wait any longer."""
 MOST = 1024 * 1024
 """Bytes that are kept while they cannot be written; lines that come after that are lost."""
-
-_encode = JSONEncoder(separators=(",", ":")).encode
 
 
 def line(
@@ -69,38 +68,40 @@ def line(
         bytes_in: bytes of the request's body.
         bytes_out: bytes of the response's body, as it was sent.
     """
-    return _encode(
-        {
-            "time": datetime.fromtimestamp(start, UTC).isoformat(timespec="milliseconds")[:-6]
-            + "Z",
-            "request_id": request_id,
-            "client": client,
-            "method": method,
-            "path": _readable(path),
-            "sent_path": _readable(sent_path),
-            "rule": rule,
-            "upstream_status": upstream_status,
-            "status": status,
-            "error_source": error_source,
-            "converted": converted,
-            "bytes_in": bytes_in,
-            "bytes_out": bytes_out,
-            "ttfb_ms": None if head is None else _milliseconds(start, head),
-            "duration_ms": _milliseconds(start, end),
-        }
+    # Written out, as that takes a third of the time of `json.dumps`.
+    return (
+        f'{{"time":"{_second(int(start))}.{int(start % 1 * 1000):03d}Z"'
+        f',"request_id":{_text(request_id)},"client":{_text(client)}'
+        f',"method":{_text(method)},"path":{_text(path)},"sent_path":{_text(sent_path)}'
+        f',"rule":{_text(rule)},"upstream_status":{upstream_status or "null"}'
+        f',"status":{status or "null"},"error_source":{_text(error_source)}'
+        f',"converted":{"true" if converted else "false"}'
+        f',"bytes_in":{bytes_in},"bytes_out":{bytes_out}'
+        f',"ttfb_ms":{"null" if head is None else _milliseconds(start, head)}'
+        f',"duration_ms":{_milliseconds(start, end)}}}'
     )
 
 
-def _readable(path: str | None) -> str | None:
-    """Bytes that are not UTF-8 as `\\xff`: many readers of JSON refuse surrogate escapes."""
-    if path is None or path.isascii():
-        return path
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+@lru_cache(8)
+def _second(start: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(start))
 
 
-def _milliseconds(start: float, end: float) -> float:
+def _text(value: str | None) -> str:
+    """A JSON string, or null.
+
+    Bytes that are not UTF-8 become `\\xff`: many readers of JSON refuse surrogate escapes.
+    """
+    if value is None:
+        return "null"
+    if not value.isascii():
+        value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return encode_basestring_ascii(value)
+
+
+def _milliseconds(start: float, end: float) -> str:
     # The clock may have been set back.
-    return max(0.0, round((end - start) * 1000, 1))
+    return f"{max(0.0, end - start) * 1000:.1f}"
 
 
 class AccessLog:
