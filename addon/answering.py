@@ -45,8 +45,18 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
 
 
 def request_id(flow: http.HTTPFlow | None) -> str:
-    """The request id of a flow, the client's or a new one."""
-    return replies.request_id(flow.request.headers.get(replies.REQUEST_ID) if flow else None)
+    """The request id of a flow, the client's or mitmproxy's; what is no flow gets a new one."""
+    if flow is None:
+        return replies.request_id(None)
+    return replies.request_id(flow.request.headers.get(replies.REQUEST_ID), flow.id)
+
+
+def shown_method(request: http.Request) -> str:
+    """A method as logs may show it.
+
+    What follows a body that is longer than it says is read as a method, too.
+    """
+    return request.method if request.method in _METHODS else "(other method)"
 
 
 def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
@@ -55,9 +65,7 @@ def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
     if flow is not None:
         decided = decision.of(flow)
         path = decided["received"] if decided else target.shown(flow.request.path)
-        # What follows a body that is longer than it says is read as a method, too.
-        method = flow.request.method if flow.request.method in _METHODS else "(other method)"
-        what = bodies.printable(f"{method} {path}")
+        what = bodies.printable(f"{shown_method(flow.request)} {path}")
     shown = dict(reply.headers)[replies.REQUEST_ID]
     logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, shown)
 

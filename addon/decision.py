@@ -40,6 +40,10 @@ class Decision(TypedDict):
     """Whether the answer may be a page that nobody asked for."""
     login: str | None
     """The place of the login page that the upstream redirects to."""
+    upstream_status: int | None
+    """What the upstream answered."""
+    converted: bool
+    """Whether the upstream's error was put in other words."""
 
 
 def of(flow: http.HTTPFlow) -> Decision | None:

@@ -18,6 +18,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or response is None:
         return
+    decided["upstream_status"] = response.status_code
     if HOLD in flow.metadata:  # Of a flow that is sent again.
         del flow.metadata[HOLD]
         flow.metadata.pop(DROPPED, None)
@@ -106,6 +107,7 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> None:
         )
         converted = errors.convert(asked, answer, rules)
     if converted is not None:
+        decided["converted"] = True
         _convert(response, converted, head=head)
 
 

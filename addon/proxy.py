@@ -24,6 +24,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from . import (
+    access_log,
     answering,
     connections,
     decision,
@@ -34,6 +35,7 @@ from . import (
     http_layer,
     lean,
     log_guard,
+    on_end,
     on_request,
     on_response,
     reload,
@@ -45,7 +47,7 @@ from . import (
 from .answering import RefusedError
 from .decision import FAILED
 from .headers import Fields
-from .http_layer.interface import DROPPED, HOLD
+from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
 from .rewrite import Origin
 from .rules import Drain
@@ -76,6 +78,7 @@ class MlflowProxy:
         self.lean = lean.Lean()
         self._active: set[str] = set()
         """Ids of the flows that are being served."""
+        self._access_log: access_log.AccessLog | None = None
         self._keep_flows = flow_ring.DEFAULT
         self._view: View | None = None
         """Where mitmweb and mitmproxy keep flows."""
@@ -112,6 +115,12 @@ class MlflowProxy:
             "Take addons of mitmproxy's that are not used out of the way of requests, and call the "
             "others without a task for each; only in mitmdump.",
         )
+        loader.add_option(
+            "mlflow_access_log",
+            str,
+            "",
+            "File to which a line of JSON is appended for each request; - is standard output.",
+        )
         self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
@@ -133,6 +142,8 @@ class MlflowProxy:
                 value = ctx.options.mlflow_keep_flows
                 raise exceptions.OptionsError(f"mlflow_keep_flows: {value}: expected 0 or more")
             self._keep_flows = ctx.options.mlflow_keep_flows
+        if "mlflow_access_log" in updated:
+            self._open_access_log(ctx.options.mlflow_access_log)
         if not updated & {"mlflow_rules", "mlflow_serve_artifacts"}:
             return
         self._signature = reload.signature(_rules_path())
@@ -144,6 +155,21 @@ class MlflowProxy:
             # At start a logged error ends mitmproxy with exit code 1, without a traceback.
             # Should it live on, `_decide` refuses every request.
             logger.error("%s", error)
+
+    def _open_access_log(self, path: str) -> None:
+        old = self._access_log
+        if path == (old.path if old else ""):
+            return
+        try:
+            self._access_log = access_log.AccessLog(path) if path else None
+        except OSError as error:
+            message = f"mlflow_access_log: {path}: {error.strerror}"
+            if self._watch is not None:
+                raise exceptions.OptionsError(message) from None  # The old one stays.
+            logger.error("%s", message)  # As for rules.
+            return
+        if old is not None:
+            old.close()
 
     async def _reload(self) -> None:
         """Read the rules again; those in force stay if that fails."""
@@ -183,6 +209,9 @@ class MlflowProxy:
         if self._uninstall is not None:
             self._uninstall()
             self._uninstall = None
+        if self._access_log is not None:
+            self._access_log.close()
+            self._access_log = None
 
     def client_connected(self, client: Client) -> None:
         """Read from the client in large portions; limit the time until it asks for something."""
@@ -270,10 +299,14 @@ class MlflowProxy:
                 on_response.judge_body(flow, in_force)
         except Exception:
             self._fail_closed(flow)
+        if self._access_log is not None:
+            self._access_log.add(on_end.line(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
         """A flow has ended without a response."""
         self._ended(flow)
+        if self._access_log is not None:
+            self._access_log.add(on_end.line(flow))
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
         """Tell whether a held body passes after all (see `http_layer.interface.Addon`)."""
@@ -289,6 +322,11 @@ class MlflowProxy:
             return self._word(flow, status, message)
         except Exception:
             return answering.failure(answering.log_exception(flow))
+
+    def refused(self, client: Client, reply: replies.Reply) -> None:
+        """What a client has sent does not become a flow (see `http_layer.interface.Addon`)."""
+        if self._access_log is not None:
+            self._access_log.add(on_end.line_without_flow(client, reply))
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
         """Tell whether the upstream's connection was cut, by a time limit or a reset."""
@@ -319,7 +357,8 @@ class MlflowProxy:
         if self.settings is None:
             raise RuntimeError("no rules are loaded")
         setattr(flow, _IN_FORCE, self.settings)
-        flow.metadata.pop(FAILED, None)  # Of a flow that is sent again.
+        for mark in (FAILED, BYTES_OUT, ENDED_BY):
+            flow.metadata.pop(mark, None)  # Of a flow that is sent again.
         if not on_request.concerns_us(flow, self.settings):
             return None
         try:

@@ -38,13 +38,16 @@ def json_reply(status: int, content: Any, headers: Mapping[str, str] | None = No
     return Reply(status, tuple((fixed | dict(headers or {})).items()), body)
 
 
-def request_id(received: str | None) -> str:
-    """The id of a request: the client's own if it is fit to be repeated, else a new one.
+def request_id(received: str | None, ours: str | None = None) -> str:
+    """The id of a request: the client's own if it is fit to be repeated, else ours.
 
     Args:
         received: the X-Request-Id header, None if there is none.
+        ours: what the request is called here; None stands for a new id.
     """
-    return received if received and _SANE_ID.fullmatch(received) else secrets.token_hex(16)
+    if received and _SANE_ID.fullmatch(received):
+        return received
+    return ours or secrets.token_hex(16)
 
 
 def own_error(status: int, code: str, message: str, kind: str, request_id: str) -> Reply:

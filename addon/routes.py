@@ -87,6 +87,8 @@ class Router:
             graphql_fields=[],
             page=False,
             login=None,
+            upstream_status=None,
+            converted=False,
         )
         if target is None:
             return Route(None, path, decided)

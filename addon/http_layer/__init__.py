@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.net.http import http1 as mitmproxy_http1
 from mitmproxy.proxy import layers
 from mitmproxy.proxy.layers.http import _http1
 
@@ -28,7 +27,7 @@ from .. import framing
 from .http1 import client_class, server_class
 from .http2 import paced_class
 from .interface import Addon
-from .responses import to_response
+from .responses import to_last_bytes
 from .streams import stream_class
 
 _PLACES: tuple[tuple[Any, str], ...] = (
@@ -107,9 +106,7 @@ def install(addon: Addon) -> Callable[[], None]:
     validate_request, validate_headers, _, make_body_reader = functions
 
     def make_error_response(status_code: int, message: str = "") -> bytes:
-        response = to_response(addon.own_reply(None, status_code, message), "GET")
-        response.headers["Connection"] = "close"
-        return bytes(mitmproxy_http1.assemble_response(response))
+        return to_last_bytes(addon.own_reply(None, status_code, message))
 
     def check_request(mode: Any, request: http.Request, validate: bool) -> str | None:
         problem: str | None = validate_request(mode, request, validate)

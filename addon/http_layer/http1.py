@@ -19,6 +19,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from .. import framing
 from .codes import UPSTREAM_ERROR
 from .interface import Addon
+from .responses import to_last_bytes
 
 HALF_OPEN_SECONDS = 5
 """How long an answer may take to begin for a client that has shut down its side."""
@@ -81,7 +82,9 @@ def server_class(original: type[_http1.Http1Server], addon: Addon) -> type[_http
         def _refuse(self, status: int) -> CommandGenerator[None]:
             self._head_ends = None
             self.state = self.done
-            yield SendData(self.conn, _http1.make_error_response(status))
+            reply = addon.own_reply(None, status, "")
+            addon.refused(self.conn, reply)
+            yield SendData(self.conn, to_last_bytes(reply))
             yield CloseConnection(self.conn)
 
         def read_body(self, event: Any) -> CommandGenerator[None]:

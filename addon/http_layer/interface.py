@@ -22,6 +22,16 @@ RETRIED = "mlflow_retried"
 """Key in `flow.metadata`: the request must not be sent again, because it was, or for a reason."""
 
 
+BYTES_IN = "mlflow_bytes_in"
+"""Key in `flow.metadata`: so much of a request body was streamed, or has come before it broke."""
+
+BYTES_OUT = "mlflow_bytes_out"
+"""Key in `flow.metadata`: so much of a response body was streamed."""
+
+ENDED_BY = "mlflow_ended_by"
+"""Key in `flow.metadata`: who has ended a flow early: "client", "upstream" or "proxy"."""
+
+
 class Addon(Protocol):
     """Whom the HTTP layer asks."""
 
@@ -33,6 +43,9 @@ class Addon(Protocol):
             status: the HTTP status.
             message: mitmproxy's words.
         """
+
+    def refused(self, client: Client, reply: Reply) -> None:
+        """What a client has sent does not even become a flow; this is the answer."""
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
         """Tell whether a held body passes after all.

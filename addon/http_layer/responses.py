@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mitmproxy import http
+from mitmproxy.net.http import http1
 
 from ..replies import Reply
 
@@ -18,3 +19,10 @@ def to_response(reply: Reply, method: str) -> http.Response:
     if method == "HEAD":
         response.raw_content = b""
     return response
+
+
+def to_last_bytes(reply: Reply) -> bytes:
+    """A reply as HTTP/1 sends it to a client whose connection is closed after it."""
+    response = to_response(reply, "GET")
+    response.headers["Connection"] = "close"
+    return bytes(http1.assemble_response(response))

@@ -20,11 +20,24 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._hooks import HttpRequestHook, HttpResponseHeadersHook
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+)
 
 from ..bodies import HELD_LIMIT
 from .codes import CANCEL, UPSTREAM_ERROR, status_of
-from .interface import AUTHORITY, DROPPED, HOLD, RETRIED, Addon
+from .interface import (
+    AUTHORITY,
+    BYTES_IN,
+    BYTES_OUT,
+    DROPPED,
+    ENDED_BY,
+    HOLD,
+    RETRIED,
+    Addon,
+)
 from .responses import to_response
 
 
@@ -67,12 +80,20 @@ def stream_class(
 
         def state_stream_request_body(self, event: Any) -> CommandGenerator[None]:
             if not _is_empty(event):
+                if isinstance(event, RequestData):
+                    self._count(BYTES_IN, event.data)
                 yield from super().state_stream_request_body(event)
+
+        def _count(self, mark: str, data: bytes) -> None:
+            metadata = self.flow.metadata
+            metadata[mark] = metadata.get(mark, 0) + len(data)
 
         def state_stream_response_body(self, event: Any) -> CommandGenerator[None]:
             if self._is_cut_short(event):
                 yield from self._cut()
             elif not _is_empty(event):
+                if isinstance(event, ResponseData):
+                    self._count(BYTES_OUT, event.data)
                 yield from super().state_stream_response_body(event)
 
         def _is_cut_short(self, event: Any) -> bool:
@@ -170,6 +191,12 @@ def stream_class(
                 )
             )
             if status is None or not can_answer or (yield from self.check_killed(True)):
+                # A client that has gone takes its connections to upstreams with it.
+                client_is_there = self.context.client.timestamp_end is None
+                by_upstream = isinstance(event, ResponseProtocolError) and client_is_there
+                self.flow.metadata[ENDED_BY] = "upstream" if by_upstream else "client"
+                if self.request_body_buf:
+                    self.flow.metadata[BYTES_IN] = len(self.request_body_buf)
                 yield from super().handle_protocol_error(event)
                 return
             self.flow.response = self._worded(status, event.message)
@@ -222,16 +249,27 @@ def stream_class(
 
         def _answered_by_us(self, steps: CommandGenerator[bool]) -> CommandGenerator[bool]:
             """Run mitmproxy's steps, and put our answer in front of an error for the client."""
-            reply = None
+            reply = error_hook = None
             try:
                 while True:
                     command: Command = steps.send(reply)
+                    reply = None
+                    if isinstance(command, HttpErrorHook):
+                        error_hook = command  # It is to see what the next command answers.
+                        continue
+                    response = None
                     if (
                         isinstance(command, layers.http.SendHttp)
                         and isinstance(command.event, ResponseProtocolError)
                         and (status := status_of(command.event.code)) is not None
                     ):
                         response = self._worded(status, command.event.message)
+                        self.flow.response = response
+                        self.flow.metadata[ENDED_BY] = "proxy"
+                    if error_hook is not None:
+                        yield error_hook
+                        error_hook = None
+                    if response is not None:
                         client = self.context.client
                         if client.alpn != b"h2":
                             response.headers["Connection"] = "close"

@@ -30,8 +30,15 @@ from support.waiting import eventually
 RUN_SH = (stack.ROOT / "scripts" / "run.sh").read_text(encoding="utf-8")
 QUIET = re.findall(r"--set (\w+=\w+)", RUN_SH)
 
+
+def access_log(proxy: stack.Server) -> Path:
+    """Where its access log is."""
+    return proxy.log.with_name("access.log")
+
+
 PUBLISHED: dict[str, Callable[[stack.Server], str]] = {
     "log": stack.Server.text,
+    "access log": lambda proxy: access_log(proxy).read_text(encoding="ascii"),
     **{
         path: lambda proxy, path=path: str(request(proxy.url, path))  # type: ignore[misc]
         for path in ("/livez", "/readyz", "/health/mlflow", "/health/mlflow/detailed")
@@ -101,7 +108,10 @@ def proxy(
             rules,
             log=folder / "log",
             before=["-s", Path(faults.__file__)],
-            options=[*options, "--set", f"confdir={folder}"],
+            options=[
+                *(*options, "--set", f"confdir={folder}"),
+                *("--set", f"mlflow_access_log={folder / 'access.log'}"),
+            ],
             env={
                 "MLFLOW_TRACKING_TOKEN": words.put("$environment").decode(),
                 # The script comes first and imports the addon, which must be this one.
@@ -118,7 +128,8 @@ def proxy(
             handshake.sendall(words.put(f"{HELLO}$shutdown_hello"))
             upload.sendall(words.put(f"{POST}Content-Length: 1000\r\n\r\n$shutdown_body"))
             server.stop()
-        assert not words.found(server.text())
+        for place in (server.text(), PUBLISHED["access log"](server)):
+            assert not words.found(place)
 
 
 HEADERS = """\

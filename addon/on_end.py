@@ -1,0 +1,83 @@
+"""A flow at its end: what the access log says of it."""
+
+from __future__ import annotations
+
+import time
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.flow import Error
+
+from . import access_log, answering, decision, target
+from .decision import FAILED
+from .http_layer.interface import BYTES_IN, BYTES_OUT, ENDED_BY
+from .replies import REQUEST_ID, Reply
+
+
+def line(flow: http.HTTPFlow) -> str:
+    """The line for a flow that has ended, with a response or without."""
+    request, response, marks = flow.request, flow.response, flow.metadata
+    decided = decision.of(flow)
+    if flow.error is not None:
+        ended_by = marks.get(ENDED_BY)
+        source = ended_by or _killed_by(flow.error)
+        # A head that was held has not gone out, unless it is an answer of the proxy's own.
+        if response is not None and not (response.stream or ended_by == "proxy"):
+            response = None
+    elif response is None or response.status_code < 400:
+        source = None
+    elif FAILED in marks or (decided is not None and decided["answered"]):
+        source = "proxy"
+    else:
+        source = "upstream"
+    status, head, bytes_out = None, None, 0
+    if response is not None:
+        status, head = response.status_code, response.timestamp_start
+        bytes_out = marks.get(BYTES_OUT, len(response.raw_content or b""))
+    client = flow.client_conn.peername
+    # mitmproxy gives the flow its connection when that is made.
+    went_on = flow.server_conn.timestamp_tcp_setup is not None
+    return access_log.line(
+        start=request.timestamp_start,
+        head=head,
+        end=time.time(),
+        request_id=answering.request_id(flow),
+        client=client and client[0],
+        method=answering.shown_method(request),
+        path=decided["received"] if decided else target.shown(request.path),
+        sent_path=target.shown(decided["sent"]) if decided and went_on else None,
+        rule=decided and decided["rule"],
+        upstream_status=decided and decided["upstream_status"],
+        status=status,
+        error_source=source,
+        converted=decided is not None and decided["converted"],
+        bytes_in=marks.get(BYTES_IN, len(request.raw_content or b"")),
+        bytes_out=bytes_out,
+    )
+
+
+def line_without_flow(client: Client, reply: Reply) -> str:
+    """The line for what was refused before it could be read as a request."""
+    now = time.time()
+    return access_log.line(
+        start=now,
+        head=now,
+        end=now,
+        request_id=dict(reply.headers)[REQUEST_ID],
+        client=client.peername[0],
+        method=None,
+        path=None,
+        sent_path=None,
+        rule=None,
+        upstream_status=None,
+        status=reply.status,
+        error_source="proxy",
+        converted=False,
+        bytes_in=0,
+        bytes_out=len(reply.body),
+    )
+
+
+def _killed_by(error: Error) -> str:
+    """Who has ended a flow while mitmproxy was asking addons about it."""
+    return "proxy" if error.msg == Error.KILLED_MESSAGE else "client"

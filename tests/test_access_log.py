@@ -1,0 +1,231 @@
+"""Lines of the access log, and files that take them or do not."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from addon import access_log
+from addon.access_log import AccessLog
+
+VALUES: dict[str, Any] = {
+    "start": 1790000000.0444,
+    "head": 1790000000.0567,
+    "end": 1790000002.0,
+    "request_id": "id-1",
+    "client": "::1",
+    "method": "GET",
+    "path": "/mlflow/api/x",
+    "sent_path": "/ajax-api/x",
+    "rule": "rest-to-ajax",
+    "upstream_status": 200,
+    "status": 401,
+    "error_source": "upstream",
+    "converted": True,
+    "bytes_in": 0,
+    "bytes_out": 2**40,
+}
+LINE = {
+    "time": "2026-09-21T14:13:20.044Z",
+    **{name: value for name, value in VALUES.items() if name not in ("start", "head", "end")},
+    "ttfb_ms": 12.3,
+    "duration_ms": 1955.6,
+}
+NOTHING = dict.fromkeys(
+    ("client", "method", "path", "sent_path", "rule", "upstream_status", "status", "error_source")
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, {}),
+        (NOTHING, NOTHING),
+        (
+            {"start": 1790000000},
+            {"time": "2026-09-21T14:13:20.000Z", "ttfb_ms": 56.7} | {"duration_ms": 2000.0},
+        ),
+        ({"head": None}, {"ttfb_ms": None}),
+        # A clock that was set back.
+        ({"head": 1.0, "end": 1.0}, {"ttfb_ms": 0.0, "duration_ms": 0.0}),
+        ({"path": "/a\udcff\u00e9"}, {"path": "/a\\xff\u00e9"}),
+        ({"sent_path": "/\udcc3/\udce9"}, {"sent_path": "/\\xc3/\\xe9"}),
+        ({"path": '/"\\\n\r\x00\x1b\u2028'}, {"path": '/"\\\n\r\x00\x1b\u2028'}),
+    ],
+)
+def test_line(values: dict[str, Any], expected: dict[str, Any]) -> None:
+    """All fields, in their order."""
+    assert list(json.loads(access_log.line(**VALUES | values)).items()) == list(
+        (LINE | expected).items()
+    )
+
+
+@given(st.binary())
+def test_any_path(path: bytes) -> None:
+    """Whatever bytes a path has, the line is one of ASCII, and of JSON that every reader takes."""
+    line = access_log.line(**VALUES | {"path": path.decode("utf-8", "surrogateescape")})
+    assert line.isascii()
+    assert line.isprintable()
+    json.loads(line)["path"].encode("utf-8")
+
+
+def written(path: Path) -> list[str]:
+    return path.read_text(encoding="ascii").splitlines()
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines wait for a hundredth of a second."""
+    monkeypatch.setattr(access_log, "WAIT", 0.01)
+
+
+def test_lines_are_written_together(tmp_path: Path) -> None:
+    """They wait for each other, but not when there are many; at the end all are there."""
+    path = tmp_path / "log"
+    path.write_text("old\n")
+
+    async def run() -> None:
+        log = AccessLog(str(path))
+        log.add("one")
+        await asyncio.sleep(0.05)
+        assert written(path) == ["old"]
+        log.add("x" * access_log.MANY)
+        assert written(path) == ["old", "one", "x" * access_log.MANY]
+        log.add("last")
+        log.close()
+
+    asyncio.run(run())
+    assert written(path)[3:] == ["last"]
+    assert path.stat().st_mode & 0o007 == 0o004  # As it was.
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_quiet_proxy(tmp_path: Path) -> None:
+    """A line does not wait for the next one."""
+
+    async def run() -> None:
+        log = AccessLog(str(tmp_path / "log"))
+        for line in ("one", "two"):
+            log.add(line)
+            await asyncio.sleep(0.1)
+            assert written(tmp_path / "log")[-1] == line
+        log.close()
+
+    asyncio.run(run())
+    assert (tmp_path / "log").stat().st_mode & 0o777 & ~0o640 == 0
+
+
+def create(path: Path) -> None:
+    path.rename(path.with_suffix(".1"))
+    path.touch()
+
+
+def nocreate(path: Path) -> None:
+    path.rename(path.with_suffix(".1"))
+
+
+def copytruncate(path: Path) -> None:
+    shutil.copy(path, path.with_suffix(".1"))
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("rotate", [create, nocreate, copytruncate])
+def test_rotation(tmp_path: Path, rotate: Callable[[Path], None]) -> None:
+    """As logrotate does it; no line is lost, none is written twice."""
+    path = tmp_path / "log"
+
+    async def run() -> None:
+        log = AccessLog(str(path))
+        log.add("one")
+        log.flush()
+        rotate(path)
+        log.add("two")
+        log.flush()
+        assert written(path.with_suffix(".1")) == ["one"]
+        assert written(path) == ["two"]
+        log.close()
+
+    asyncio.run(run())
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """Lines wait for it."""
+    path = tmp_path / "folder" / "log"
+    path.parent.mkdir()
+
+    async def run() -> None:
+        log = AccessLog(str(path))
+        path.parent.rename(tmp_path / "moved")
+        log.add("one")
+        log.flush()
+        path.parent.mkdir()
+        log.close()
+
+    asyncio.run(run())
+    assert written(path) == ["one"]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_full_disk(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported once, and memory stays bounded."""
+    monkeypatch.setattr(access_log, "MOST", 10)
+
+    async def run() -> AccessLog:
+        log = AccessLog("/dev/full")
+        for _ in range(5):
+            log.add("x" * 6)
+            log.flush()
+            await asyncio.sleep(0.02)
+        log.close()
+        return log
+
+    log = asyncio.run(run())
+    assert caplog.messages == ["access log: /dev/full: No space left on device"]
+    assert len(log._unwritten) == 14
+    assert log._lost == 3
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_reader_that_pauses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A pipe that is full or has no reader holds up nobody; lines go on where they were cut."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="No such device"):
+        AccessLog(str(path))
+    lines = [f"{number:0100}" for number in range(2000)]
+
+    async def run() -> bytes:
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        log = AccessLog(str(path))
+        for line in lines[:-1]:
+            log.add(line)
+        log.flush()
+        assert len(caplog.messages) == 1
+        data = b""
+        while not data.endswith(f"{lines[-2]}\n".encode()):
+            data += os.read(reader, 2**16)
+            await asyncio.sleep(0.02)
+        os.close(reader)
+        log.add(lines[-1])
+        log.flush()
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        await asyncio.sleep(0.1)
+        data += os.read(reader, 2**16)
+        os.close(reader)
+        log.close()
+        return data
+
+    assert asyncio.run(run()).decode("ascii").splitlines() == lines
+    assert caplog.messages == [
+        f"access log: {path}: Resource temporarily unavailable",
+        "access log: written again; 0 line(s) are lost",
+        f"access log: {path}: Broken pipe",
+        "access log: written again; 0 line(s) are lost",
+    ]
