@@ -51,8 +51,13 @@ class Scene:
         return connection
 
 
-def reset(_: Received, connection: socket.socket) -> None:
+def linger_not(connection: socket.socket) -> None:
+    """Let the end of a connection be a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def reset(_: Received, connection: socket.socket) -> None:
+    linger_not(connection)
 
 
 def broken(data: bytes) -> Answer:
@@ -135,9 +140,10 @@ def broken_off(scene: Scene) -> None:
         connection.recv(1)
 
     arrived = threading.Event()
-    with scene.begin("held-answer", f"GET {API} HTTP/1.1\r\n\r\n", held):
+    with scene.begin("held-answer", f"GET {API} HTTP/1.1\r\n\r\n", held) as connection:
         arrived.wait(10)
         time.sleep(0.1)  # The proxy reads it.
+        linger_not(connection)  # Else it might still be waiting.
     head = f"HTTP/1.1 200 OK\r\n{length}abc".encode()
     with scene.begin("upstream-gone", f"GET {FILE} HTTP/1.1\r\n\r\n", broken(head)) as connection:
         read_all(connection)
