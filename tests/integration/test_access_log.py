@@ -128,16 +128,6 @@ def broken_off(scene: Scene) -> None:
 
     with scene.begin("client-gone", f"GET {FILE} HTTP/1.1\r\n\r\n", endless) as connection:
         connection.recv(65536)
-
-    def held(_: Received, connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 99\r\n\r\n<")
-        arrived.set()
-        connection.recv(1)
-
-    arrived = threading.Event()
-    with scene.begin("held-answer", f"GET {API} HTTP/1.1\r\n\r\n", held):
-        arrived.wait(10)
-        time.sleep(0.1)  # The proxy reads it.
     head = f"HTTP/1.1 200 OK\r\n{length}abc".encode()
     with scene.begin("upstream-gone", f"GET {FILE} HTTP/1.1\r\n\r\n", broken(head)) as connection:
         read_all(connection)
@@ -173,9 +163,23 @@ def over_http2(scene: Scene) -> None:
         client.flush()
         ended = (event for event in client.events() if isinstance(event, h2.events.StreamEnded))
         assert next(ended).stream_id == 1
+
+        def held(_: Received, connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 99\r\n\r\n<")
+            arrived.set()
+            connection.recv(1)
+
+        scene.upstream.answer, arrived = held, threading.Event()
+        pseudo[-1] = (":path", API)
+        headers = [(":method", "GET"), *pseudo, ("x-request-id", "held-answer")]
+        client.h2.send_headers(3, headers, end_stream=True)
+        client.flush()
+        assert arrived.wait(10)
+        time.sleep(0.1)  # The proxy reads it.
+        client.h2.reset_stream(3)
         pseudo[-1] = (":path", "/a b")
         headers = [(":method", "GET"), *pseudo, ("x-request-id", "http2-path")]
-        client.h2.send_headers(3, headers, end_stream=True)
+        client.h2.send_headers(5, headers, end_stream=True)
         client.flush()
         with contextlib.suppress(StopIteration):
             next(ended)
