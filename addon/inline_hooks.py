@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import types
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from mitmproxy import addonmanager, exceptions
 from mitmproxy.flow import Flow
 from mitmproxy.hooks import all_hooks
-from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.commands import CloseConnection, StartHook
 from mitmproxy.proxy.events import Event, HookCompleted
 from mitmproxy.proxy.layer import CommandGenerator
 
@@ -130,13 +131,20 @@ class _TopLayer:
 
     def handle_event(self, event: Event) -> CommandGenerator[None]:
         """Pass an event on, and answer hooks; see `Layer.handle_event` of mitmproxy."""
-        events = [event]
-        for current in events:  # Grows meanwhile.
-            for command in self._layer.handle_event(current):
-                if not isinstance(command, StartHook):
+        events = deque([event])
+        closing = False
+        while events and not closing:
+            for command in self._layer.handle_event(events.popleft()):
+                if isinstance(command, StartHook):
+                    if self._start(command) and command.blocking:
+                        events.append(HookCompleted(command))
+                else:
+                    closing = closing or isinstance(command, CloseConnection)
                     yield command
-                elif self._start(command) and command.blocking:
-                    events.append(HookCompleted(command))
+        if events:
+            # A connection is closed when the event loop gets to it. What waits for a hook meets a
+            # closed connection then, and would write to an open one now.
+            self._keep(asyncio.create_task(self._go_on(events)))
 
     def _start(self, hook: StartHook) -> bool:
         """Run a hook; tell whether it is complete, or goes on in a task."""
@@ -145,11 +153,17 @@ class _TopLayer:
             running.send(None)
         except StopIteration:
             return True
-        task = asyncio.create_task(self._complete(hook, asyncio.create_task(running)))
-        # The event loop does not hold on to tasks.
+        self._keep(asyncio.create_task(self._complete(hook, asyncio.create_task(running))))
+        return False
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to a task, which the event loop does not."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return False
+
+    async def _go_on(self, events: Iterable[Event]) -> None:
+        for event in events:
+            await self._handler.server_event(event)
 
     async def _complete(self, hook: StartHook, rest: asyncio.Task[None]) -> None:
         with self._handler.timeout_watchdog.disarm():

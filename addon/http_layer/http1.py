@@ -116,6 +116,12 @@ def server_class(original: type[_http1.Http1Server], addon: Addon) -> type[_http
                 yield from self.state(ConnectionClosed(self.conn))
 
         def send(self, event: Any) -> CommandGenerator[None]:
+            if not self.conn.state & ConnectionState.CAN_WRITE:
+                # Closed behind an answer of ours; bytes could still be written for a moment.
+                for command in super().send(event):
+                    if not isinstance(command, SendData):
+                        yield command
+                return
             if isinstance(event, ResponseHeaders):
                 if addon.is_draining():
                     event.response.headers["Connection"] = "close"

@@ -221,6 +221,20 @@ def test_refused(scripted: Upstream, scripted_proxy: stack.Server, name: str, ta
     assert scripted.requests == []
 
 
+@pytest.mark.parametrize("name", ["xchunked", "two lengths", "folded coding", "no colon"])
+def test_refused_behind_another(
+    scripted: Upstream, scripted_proxy: stack.Server, name: str
+) -> None:
+    """The same on a connection that has served a request before."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    both = put(FITS, body=HIDDEN) + REFUSED[name] + HIDDEN + END
+    first, mark, second = raw(scripted_proxy.url, of(both, API)).partition(b"HTTP/1.1 400 ")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    refused(mark + second)
+    assert len(scripted.requests) == 1
+
+
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", PASSED)
 def test_passed(scripted: Upstream, scripted_proxy: stack.Server, name: str, target: str) -> None:

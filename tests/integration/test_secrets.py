@@ -232,7 +232,13 @@ OUTCOMES = {
     ),
     "cut page": Outcome(502, answer=answer("404 No", "$upstream_page", "Content-Length: 1000")),
     **{
-        f"fault in {name}": Outcome(500, headers=f"{HOST}X-Fault: {name}\r\n", says="Internal")
+        # A path that was not asked for before, as what is known of paths is kept.
+        f"fault in {name}": Outcome(
+            500,
+            API.replace("/get", f"/{name}"),
+            headers=f"{HOST}X-Fault: {name}\r\n",
+            says="Internal",
+        )
         for name in ("target.read", "rewrite.rewrite")
     },
     "fault in an answer": Outcome(
