@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from bench import servers
@@ -12,31 +15,84 @@ from bench.results import Row
 from bench.session import Session, alternate
 from bench.transfers import ARTIFACT, connect, store
 
-SIZE = 16 * 2**20
+SIZE = 8 * 2**20
 """Large enough that who waits for the end before the first byte would be found out."""
+
+BEGIN, PAUSE = 64 * 1024, 0.02
+"""Bytes of a body that a registry over a network sends at once, and seconds until the next."""
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """The difference to a direct download, on new connections and on kept ones."""
-    folder = session.folder / "first-byte"
-    with store(folder, SIZE) as direct, servers.proxy(folder / "proxy", direct.url) as proxy:
-        # nginx has the file where our rules lead to; asked directly, it is there by this name.
-        targets = {"proxy": (proxy.url, ARTIFACT), "direct": (direct.url, f"/ajax-{ARTIFACT[1:]}")}
+    """The difference to a direct download, on new connections and on kept ones.
+
+    One registry sends the beginning of the artifact and pauses, as a network does. The other, nginx
+    on this machine, sends gigabytes per second: then three processes compete for the cores, and
+    the client waits for one when its first byte is there.
+    """
+    with _pausing_store() as url:
+        yield from _differences(session, url, "", 2)
+    with store(session.folder / "store", SIZE) as nginx:
+        yield from _differences(session, nginx.url, ", nothing between nginx and the proxy", None)
+
+
+def _differences(session: Session, direct: str, how: str, limit: float | None) -> Iterator[Row]:
+    with servers.proxy(session.folder / f"proxy{how[:1]}", direct) as proxy:
+        # The registry has the file where our rules lead to; asked directly, it has this name.
+        targets = {"proxy": (proxy.url, ARTIFACT), "direct": (direct, f"/ajax-{ARTIFACT[1:]}")}
         new = {name: partial(_new, *target) for name, target in targets.items()}
         opened = {name: connect(url) for name, (url, _) in targets.items()}
         kept = {
             name: partial(first_byte, opened[name], target) for name, (_, target) in targets.items()
         }
-        rounds = 30 if session.quick else 150
+        rounds = 30 if session.quick else 100
         for name, ways in (("new connection", new), ("kept connection", kept)):
             for warm_up in ways.values():
                 warm_up()
             got = alternate(rounds, ways, quiet=True)
             values = [a - b for a, b in zip(got["proxy"], got["direct"], strict=True)]
-            name = f"time to first byte of a download, {name}"
-            yield Row(name, "direct, difference", "ms", values, "<=", 2, raw=got)
+            name = f"time to first byte of a download, {name}{how}"
+            sense = "<=" if limit else ""
+            yield Row(name, "direct, difference", "ms", values, sense, limit or 0, raw=got)
         for connection in opened.values():
             connection.close()
+
+
+@contextmanager
+def _pausing_store() -> Iterator[str]:
+    """Start a registry with one artifact, in a process of its own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    process = multiprocessing.Process(target=_serve, args=(listener,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        process.terminate()
+        process.join()
+        listener.close()
+
+
+def _serve(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    """Answer each request on a connection."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+    )
+    begin, rest = head % SIZE + bytes(BEGIN), bytes(SIZE - BEGIN)
+    received = b""
+    with connection:
+        while data := connection.recv(65536):
+            received += data
+            if received.endswith(b"\r\n\r\n"):
+                received = b""
+                connection.sendall(begin)
+                time.sleep(PAUSE)
+                connection.sendall(rest)
 
 
 def _new(url: str, target: str) -> float:
