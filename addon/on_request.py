@@ -85,7 +85,7 @@ def send_on(
     rules, request = settings.rules, flow.request
     decided = flow.metadata[decision.DECISION]
     if (
-        route.rule
+        decided["rule"]
         and b"origin" in fields
         and origin.is_foreign(
             request.method, fields.text(b"origin"), _authority(flow), rules.origins.allowed

@@ -36,8 +36,6 @@ class Route:
     """Whether it is a path of the proxy's own."""
     sent: str = ""
     """The path that goes upstream."""
-    rule: str | None = None
-    """Name of the rewrite rule that changed it."""
     endpoints: tuple[Endpoint, ...] = ()
     """What makes it an artifact request (see `gate.artifact_endpoints`)."""
     suspected: tuple[Endpoint, ...] = ()
@@ -107,7 +105,6 @@ class Router:
             problem=targets.ambiguity(target),
             health=target.path in HEALTH_PATHS,
             sent=sent,
-            rule=rule,
             endpoints=tuple(endpoints),
             suspected=tuple(e for e in suspected if e not in endpoints),
         )
