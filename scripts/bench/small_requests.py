@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -17,7 +15,6 @@ from bench.session import Session, alternate
 
 BARE = "bare mitmdump -q"
 HTTPX = "FastAPI + httpx"
-ACCESS_LOG = "mlflow_access_log"
 
 
 def measure(session: Session) -> Iterator[Row]:
@@ -28,9 +25,8 @@ def measure(session: Session) -> Iterator[Row]:
         registry = running.enter_context(servers.small_registry(folder / "registry"))
         starts: dict[str, Callable[[Path, str], stack.Server]]
         starts = {"proxy": servers.proxy, "bare": servers.bare, "httpx": servers.httpx_proxy}
-        if has_option(ACCESS_LOG):
-            options = ("--set", f"{ACCESS_LOG}={log}")
-            starts["logging"] = partial(servers.proxy, options=options)
+        options = ("--set", f"mlflow_access_log={log}")
+        starts["logging"] = partial(servers.proxy, options=options)
         urls = {}
         for name, start in starts.items():
             urls[name] = running.enter_context(start(folder / name, registry.url)).url
@@ -41,7 +37,7 @@ def measure(session: Session) -> Iterator[Row]:
                 for name, url in urls.items()
             }
             got = alternate(session.pairs, ways)
-            assert "logging" not in got or log.stat().st_size, "nothing was logged"
+            assert log.stat().st_size, "nothing was logged"
             yield from rows(session, connections, got)
 
 
@@ -59,22 +55,10 @@ def rows(session: Session, connections: int, got: dict[str, list[Load]]) -> Iter
     yield faster(what, "proxy", "bare", BARE, 1.3 if session.line == 11 else 1.6)
     values = ratios(latencies["proxy"], latencies["bare"])
     yield Row(f"{what}: median latency", BARE, "x", values, "<=", 1, raw=latencies)
-    logging = f"{what}, access log on"
-    if "logging" in got:
-        yield faster(logging, "logging", "bare", BARE, 1.2)
-    else:
-        name = f"{logging}: requests/s"
-        yield Row(name, BARE, "x", [], ">=", 1.2, note=f"not available: no option {ACCESS_LOG}")
+    yield faster(f"{what}, access log on", "logging", "bare", BARE, 1.2)
     yield faster(what, "proxy", "httpx", HTTPX, 20)
 
 
 def _seconds(session: Session, name: str) -> float:
     # What is under way at the end does not count: not to be felt only where it is a small part.
     return session.seconds * (3 if name == "httpx" else 1)
-
-
-def has_option(name: str) -> bool:
-    """Tell whether the addon has an option."""
-    command: list[str | Path] = [Path(sys.executable).parent / "mitmdump", "--options"]
-    run = subprocess.run([*command, "-s", stack.MAIN], check=True, stdout=subprocess.PIPE)
-    return f"\n{name}:" in run.stdout.decode()
