@@ -28,7 +28,9 @@ def telling_server(
     """An MLflow server that names the route of each answer in X-Reached."""
     options = ["--app-name", "telling"]
     if request.param == "gunicorn":
-        options = ["--app-name", "telling-flask", "--gunicorn-opts", "--threads 4"]
+        # It would close idle connections after 2 seconds, perhaps just when a POST is sent on one.
+        opts = "--threads 4 --keep-alive 60"
+        options = ["--app-name", "telling-flask", "--gunicorn-opts", opts]
     folder = tmp_path_factory.mktemp(request.param)
     with stack.registry(
         folder, ajax_only=False, options=options, env={"PYTHONPATH": str(TELLING)}
