@@ -43,7 +43,6 @@ class TimeLimits:
 
     def connected(self, client: Client, seconds: float) -> None:
         """A client has so much time to begin its first request, with TLS where there is any."""
-
         self._timers.start(client.id, seconds, partial(connections.close, client))
 
     def connecting(self, client: Client, connection: Connection, limits: Upstream) -> None:

@@ -289,18 +289,20 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "nginx.log")
 
 
-EXTERNAL = """
-  upstream mlflow { server UPSTREAM; keepalive 16; }
-  server {
-    listen 127.0.0.1:PORT;
+# nginx that keeps connections to an upstream and holds no bodies.
+STREAMING = """
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_set_header Host $http_host;
     proxy_buffering off;
     proxy_request_buffering off;
-    location /api/ { return 404; }
-    location / { proxy_pass http://mlflow; }
-  }
+"""
+EXTERNAL = f"""
+  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:PORT;{STREAMING}    location /api/ {{ return 404; }}
+    location / {{ proxy_pass http://mlflow; }}
+  }}
 """
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from bench import servers
 from bench.results import Row
 from bench.session import Session, alternate
-from bench.transfers import ARTIFACT, connect, store
+from bench.transfers import ARTIFACT, connect, serving, store
 
 SIZE = 8 * 2**20
 """Large enough that who waits for the end before the first byte would be found out."""
@@ -29,7 +26,7 @@ def measure(session: Session) -> Iterator[Row]:
     on this machine, sends gigabytes per second: then three processes compete for the cores, and
     the client waits for one when its first byte is there.
     """
-    with _pausing_store() as url:
+    with serving(_answer) as url:
         yield from _differences(session, url, "", 2)
     with store(session.folder / "store", SIZE) as nginx:
         yield from _differences(session, nginx.url, ", nothing between nginx and the proxy", None)
@@ -57,28 +54,8 @@ def _differences(session: Session, direct: str, how: str, limit: float | None) -
             connection.close()
 
 
-@contextmanager
-def _pausing_store() -> Iterator[str]:
-    """Start a registry with one artifact, in a process of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    process = multiprocessing.Process(target=_serve, args=(listener,), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        process.terminate()
-        process.join()
-        listener.close()
-
-
-def _serve(listener: socket.socket) -> None:
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
-
-
 def _answer(connection: socket.socket) -> None:
-    """Answer each request on a connection."""
+    """Send the artifact for each request on a connection, with a pause behind its beginning."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"

@@ -39,19 +39,14 @@ _REGISTRY = """
   }
 """
 _READ = "location {} {{ proxy_pass http://itself/; }}\n"
-_NGINX = """
+_NGINX = f"""
   keepalive_requests 1000000;
-  upstream registry { server UPSTREAM; keepalive 64; keepalive_requests 1000000; }
-  server {
-    listen 127.0.0.1:PORT;
-    proxy_http_version 1.1;
-    proxy_set_header Connection "";
-    proxy_set_header Host $http_host;
-    proxy_buffering off;
-    proxy_request_buffering off;
-    location / { proxy_pass http://registry; }
-    location /api/ { rewrite ^/api/(.*) /ajax-api/$1 break; proxy_pass http://registry; }
-  }
+  upstream registry {{ server UPSTREAM; keepalive 64; keepalive_requests 1000000; }}
+  server {{
+    listen 127.0.0.1:PORT;{stack.STREAMING}
+    location / {{ proxy_pass http://registry; }}
+    location /api/ {{ rewrite ^/api/(.*) /ajax-api/$1 break; proxy_pass http://registry; }}
+  }}
 """
 
 

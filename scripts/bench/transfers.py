@@ -62,7 +62,7 @@ def measure_memory(session: Session) -> Iterator[Row]:
 def kinds(session: Session) -> Iterator[list[tuple[str, str, Transfer]]]:
     """Start upstreams; yields name, upstream and transfer for down and up."""
     folder = session.folder / "store"
-    with store(folder, session.size) as files, sink() as url:
+    with store(folder, session.size) as files, serving(drop_upload) as url:
         yield [
             ("download", files.url, partial(download, size=session.size)),
             ("upload", url, partial(upload, source=artifact(folder))),
@@ -143,10 +143,10 @@ def upload(url: str, source: Path) -> None:
 
 
 @contextmanager
-def sink() -> Iterator[str]:
-    """Start a server for uploads, in a process of its own."""
+def serving(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Start a server in a process of its own, with a thread for each connection; yields its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
-    process = multiprocessing.Process(target=drop_uploads, args=(listener,), daemon=True)
+    process = multiprocessing.Process(target=_accept, args=(listener, answer), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -156,11 +156,10 @@ def sink() -> Iterator[str]:
         listener.close()
 
 
-def drop_uploads(listener: socket.socket) -> None:
-    """Serve PUT requests, many at once."""
+def _accept(listener: socket.socket, answer: Callable[[socket.socket], None]) -> None:
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=drop_upload, args=(connection,), daemon=True).start()
+        threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
 
 def drop_upload(connection: socket.socket) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import h2.events
 import pytest
 import stack
-from support.client import RawHttp2, connect, read_all, request
+from support.client import RawHttp2, connect, read_all, read_until, request
 from support.upstream import OK, Answer, Received, Upstream, response
 from support.waiting import eventually
 
@@ -57,14 +57,6 @@ def reset(_: Received, connection: socket.socket) -> None:
 
 def broken(data: bytes) -> Answer:
     return lambda _, connection: connection.sendall(data)
-
-
-def read_until(connection: socket.socket, end: bytes) -> None:
-    data = b""
-    while not data.endswith(end):
-        block = connection.recv(65536)
-        assert block, data
-        data += block
 
 
 def plain(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import stack
-from support.client import connect
+from support.client import connect, read_until
 from support.upstream import Received, Upstream
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -21,15 +21,6 @@ def ask(proxy: stack.Server, head: str) -> socket.socket:
     connection = connect(proxy.url)
     connection.sendall(f"{head}\r\nHost: {urlsplit(proxy.url).netloc}\r\n\r\n".encode())
     return connection
-
-
-def read_until(connection: socket.socket, end: bytes) -> bytes:
-    data = b""
-    while not data.endswith(end):
-        part = connection.recv(1)
-        assert part, data
-        data += part
-    return data
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,13 @@ def http2(ca: Path) -> httpx.Client:
     context = _PrefersHttp2(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(ca)
     return httpx.Client(http1=False, http2=True, verify=context, timeout=10)
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    """Read no further than to the end of what is awaited."""
+    data = b""
+    while not data.endswith(end):
+        part = connection.recv(1)
+        assert part, data
+        data += part
+    return data
