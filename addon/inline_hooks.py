@@ -118,6 +118,13 @@ def run_inline(handler: Any, dispatcher: Dispatcher) -> None:
     """
     handler.layer = _TopLayer(handler, dispatcher)
 
+    async def handle_hook(hook: StartHook) -> None:
+        with handler.timeout_watchdog.disarm():
+            await dispatcher.run(hook)
+
+    # For the hooks of connections, which are in a task already.
+    handler.handle_hook = handle_hook
+
 
 class _TopLayer:
     """In the place of a client's topmost layer: runs the hooks that it starts."""

@@ -5,6 +5,9 @@ their options is set. Those are taken out of the chain, and put back in their pl
 of their options is. Scripts stay, and so does everything under mitmweb and mitmproxy, where
 options are changed by hand. The rest of the work per hook is saved by `inline_hooks`.
 
+Each line of the log becomes a hook too, `add_log`, deprecated since mitmproxy 9: six of them for a
+connection, written or not. That is left out while no script listens.
+
 mitmproxy also checks the types of every message that it has made itself, an assertion that
 `python -O` leaves out as well; see `MessageData` in mitmproxy/http.py.
 """
@@ -15,6 +18,7 @@ import logging
 from typing import Any
 
 from mitmproxy import addonmanager, hooks, http, optmanager
+from mitmproxy.master import Master
 from mitmproxy.proxy import server
 from mitmproxy.tools.dump import DumpMaster
 
@@ -73,12 +77,14 @@ class Lean:
         manager.chain = [addon for addon in self._order if addon not in self._out.values()]
         logger.debug("not used, and left out of the chain: %s", ", ".join(self._out) or "nothing")
         self._dispatcher = Dispatcher(manager)
+        master._legacy_log_events.addFilter(self._is_heard)
         http.MessageData.__post_init__ = _check_nothing  # type: ignore[method-assign]
 
     def _end(self) -> None:
         for name in [*self._out]:
             self._put_back(name)
         self._dispatcher = None
+        self._master._legacy_log_events.removeFilter(self._is_heard)
         http.MessageData.__post_init__ = _CHECK_TYPES  # type: ignore[method-assign]
 
     def connected(self, handler: Any | None) -> None:
@@ -96,6 +102,10 @@ class Lean:
             addon = self._put_back(name)
             logger.debug("used from now on, and back in the chain: %s", name)
             self._master.addons.invoke_addon_sync(addon, hooks.ConfigureHook(updated))
+
+    def _is_heard(self, _: logging.LogRecord) -> bool:
+        chain = self._master.addons.chain
+        return any(hasattr(addon, "add_log") for addon in addonmanager.traverse(chain))
 
     def _put_back(self, name: str) -> Any:
         addon = self._out.pop(name)
@@ -116,8 +126,9 @@ def _check_nothing(data: http.MessageData) -> None:
 def _missing() -> list[str]:
     """What is not there any more of what this and `inline_hooks` build on."""
     needed: dict[Any, tuple[str, ...]] = {
+        Master: ("_legacy_log_events",),
         addonmanager.AddonManager: ("chain", "invoke_addon_sync", "lookup"),
-        server.ConnectionHandler: ("layer", "server_event", "timeout_watchdog"),
+        server.ConnectionHandler: ("handle_hook", "layer", "server_event", "timeout_watchdog"),
         server.TimeoutWatchdog: ("disarm",),
         http.MessageData: ("__post_init__",),
         optmanager: ("unset",),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mitmproxy import exceptions
+from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons import default_addons
 from mitmproxy.master import Master
 from mitmproxy.options import Options
@@ -140,6 +143,54 @@ def test_a_value_that_cannot_be_used() -> None:
         assert len(master.addons.get("modifyheaders").replacements) == 1
 
     with_master(scenario)
+
+
+class Listener:
+    """A script of the time before mitmproxy used Python's logging."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def add_log(self, entry: Any) -> None:
+        self.heard.append(entry.msg.split()[-1])
+
+
+def test_add_log_while_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of the log are no hooks until a script wants them, wherever in the tree it is."""
+    triggered: list[str] = []
+    trigger = AddonManager.trigger
+
+    def counting(manager: AddonManager, event: Any) -> None:
+        triggered.extend([event.name] if event.name == "add_log" else [])
+        trigger(manager, event)
+
+    monkeypatch.setattr(AddonManager, "trigger", counting)
+
+    async def main() -> None:
+        master: Any = DumpMaster(Options(), with_termlog=False)
+        lean, listener, script = Lean(), Listener(), SimpleNamespace(name="script", addons=[])
+        master.addons.add(script)
+
+        async def log(text: str) -> None:
+            logging.getLogger("mitmproxy").error(text)
+            await asyncio.sleep(0)
+
+        await log("before")
+        assert triggered.pop() == "add_log"
+        lean.switch(master, True)
+        await log("unheard")
+        assert not triggered
+        script.addons = [listener]
+        await log("heard")
+        script.addons = []
+        await log("unheard")
+        assert (listener.heard, triggered) == (["heard"], ["add_log"])
+        lean.switch(master, False)
+        await log("behind")
+        assert triggered == ["add_log", "add_log"]
+        await master.done()
+
+    asyncio.run(main())
 
 
 def test_only_in_mitmdump() -> None:

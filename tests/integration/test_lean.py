@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support import patient
 from support.client import request
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream
+from support.waiting import eventually
 
 API = "/api/2.0/mlflow/runs/get"
 
@@ -51,3 +53,17 @@ def test_scripts_and_options(scripted: Upstream, scripted_proxy: tuple[stack.Ser
     assert not plain.header("X-Option")
     sent(proxy, scripted, "option")
     assert sent(proxy, scripted, "").header("X-Option") == ["yes"]
+
+
+def test_hooks_of_connections(scripted: Upstream, scripted_proxy: tuple[stack.Server, str]) -> None:
+    """All of them are called, in their order, and waited for."""
+    proxy, _ = scripted_proxy
+    sent(proxy, scripted, "")
+    client = re.findall(r"(\S+): server_connected", proxy.text())[-1]
+
+    def called() -> list[str]:
+        return re.findall(rf"{client}: (\w+)", proxy.text())
+
+    assert called()[:3] == ["client_connected", "server_connect", "server_connected"]
+    eventually(lambda: {*called()[3:]} == {"server_disconnected", "client_disconnected"})
+    assert len(called()) == 5
