@@ -43,7 +43,7 @@ if [[ $line != 12 ]]; then
     [[ -x .run/python3.11/bin/mitmdump ]] || { say "No Python 3.11 was found."; exit 1; }
     pythons+=(.run/python3.11/bin/python)
 fi
-for server in nginx wrk; do scripts/setup-server.sh "$server" >/dev/null; done
+for server in nginx wrk valgrind vgdb; do scripts/setup-server.sh "$server" >/dev/null; done
 install_tool fastapi==0.165.0 httpx==0.28.1 uvicorn==0.54.0 uvloop==0.23.0 httptools==0.9.0
 install_tool py-spy==0.4.3
 install_tool matplotlib==3.11.2

@@ -1,23 +1,25 @@
 #!/usr/bin/env bash
-# Prints the path of nginx, haproxy or wrk, for tests and benchmarks: the one on PATH, else one unpacked
-# from Debian packages into .run/, so that nothing is installed and no service is started.
+# Prints the path of a program for tests and benchmarks: the one on PATH, else one unpacked from Debian
+# packages into .run/, so that nothing is installed and no service is started.
 #
-#   scripts/setup-server.sh nginx|haproxy|wrk
+#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
 
-name=${1:?usage: scripts/setup-server.sh nginx|haproxy|wrk}
+name=${1:?usage: scripts/setup-server.sh NAME}
 if found=$(PATH=$PATH:/usr/sbin command -v "$name"); then
     echo "$found"
     exit
 fi
-folder=$root/.run/$name
+package=$name
+if [[ $name == vgdb ]]; then package=valgrind; fi
+folder=$root/.run/$package
 
 # The package and those of its libraries that this machine lacks.
 packages() {
-    echo "$name"
-    apt-cache depends --recurse --no-{recommends,suggests,conflicts,breaks,replaces,enhances} "$name" |
+    echo "$package"
+    apt-cache depends --recurse --no-{recommends,suggests,conflicts,breaks,replaces,enhances} "$package" |
         grep -E '^lib[a-z0-9.+-]+$' | sort -u |
         while read -r library; do
             if ! dpkg-query -W -f '${Status}' "$library" 2>/dev/null | grep -q ' installed'; then
@@ -28,20 +30,23 @@ packages() {
 }
 
 fetch() {
-    local downloads names package binary
+    local downloads names archive binary
     downloads=$(mktemp -d)
     mapfile -t names < <(packages)
     (cd "$downloads" && apt-get download "${names[@]}") || return 1
     rm -rf "$folder"
-    for package in "$downloads"/*.deb; do dpkg -x "$package" "$folder"; done
+    for archive in "$downloads"/*.deb; do dpkg -x "$archive" "$folder"; done
     rm -rf "$downloads"
-    binary=$(find "$folder"/usr/{bin,sbin} -name "$name" 2>/dev/null || true)
-    {
-        echo '#!/bin/sh'
-        echo "export LD_LIBRARY_PATH='$folder/usr/lib/$(uname -m)-linux-gnu'"
-        echo "exec '$binary' \"\$@\""
-    } >"$folder/$name"
-    chmod +x "$folder/$name"
+    for binary in "$folder"/usr/{bin,sbin}/*; do
+        [[ -x $binary ]] || continue
+        {
+            echo '#!/bin/sh'
+            echo "export LD_LIBRARY_PATH='$folder/usr/lib/$(uname -m)-linux-gnu'"
+            echo "export VALGRIND_LIB='$folder/usr/libexec/valgrind'"
+            echo "exec '$binary' \"\$@\""
+        } >"$folder/${binary##*/}"
+        chmod +x "$folder/${binary##*/}"
+    done
 }
 
 if [[ ! -x $folder/$name ]]; then

@@ -260,7 +260,7 @@ def proxy(
 
 
 def binary(name: str) -> Path:
-    """The path of nginx, haproxy or wrk, fetched at the first use."""
+    """The path of a program that setup-server.sh knows, fetched at the first use."""
     return _installed("setup-server.sh", name)
 
 

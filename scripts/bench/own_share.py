@@ -1,4 +1,4 @@
-"""How much of the time for a request is spent in the addon's code, by a sampling profiler."""
+"""How much of the work for a request is the addon's own, by instructions and by time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import stack
-from bench import servers, stack_samples
+from bench import no_hooks, servers, stack_samples
 from bench.closed_loop import load
+from bench.instructions import per_request
 from bench.results import Row, ratios
 from bench.session import Session, alternate
 
@@ -22,36 +23,54 @@ def measure(session: Session) -> Iterator[Row]:
     """Shares with the rules that are shipped, and with many more."""
     folder = session.folder / "own-share"
     with servers.small_registry(folder / "registry") as registry:
-        ways = {
-            "shipped": partial(profile, session, registry.url, 0),
-            "many": partial(profile, session, registry.url, MANY_RULES),
-        }
-        got = alternate(session.pairs, ways)
-    percent = {
-        name: [100 * one[name] for one in got["shipped"]]
-        for name in (stack_samples.HOOKS, stack_samples.HTTP_LAYER)
+        yield from _by_instructions(session, registry.url)
+        yield from _by_time(session, registry.url)
+
+
+def _by_instructions(session: Session, upstream: str) -> Iterator[Row]:
+    folder = session.folder / "own-share" / "instructions"
+    ways = {
+        "shipped": partial(per_request, folder / "shipped", upstream),
+        "many": partial(per_request, folder / "many", upstream, more_rules=MANY_RULES),
+        "none": partial(per_request, folder / "none", upstream, options=("-s", no_hooks.__file__)),
     }
-    raw = {
-        f"{way}: {name}": [one[name] for one in values]
-        for way, values in got.items()
-        for name in values[0]
-    }
-    whole = "the whole request"
-    hooks, layer = percent.values()
-    yield Row("our own code per request", whole, "%", hooks, "<=", 3, raw=raw)
-    yield Row("what replaces parts of mitmproxy (HTTP, dispatch, reads)", whole, "%", layer)
-    many, shipped = ([one[stack_samples.HOOKS] for one in got[way]] for way in ("many", "shipped"))
-    name = f"our own code per request, {MANY_RULES} more rules"
+    # They differ by less than one in a hundred from time to time.
+    got = alternate(session.rounds, ways)
+    shipped, many = (
+        [whole - without for whole, without in zip(got[way], got["none"], strict=True)]
+        for way in ("shipped", "many")
+    )
+    shares = [100 * share for share in ratios(shipped, got["shipped"])]
+    yield Row(
+        "our own code per request, by instructions",
+        "the whole request",
+        "%",
+        shares,
+        "<=",
+        3,
+        raw=got,
+    )
+    name = f"our own code per request, {MANY_RULES} more rules, by instructions"
     yield Row(name, "the shipped rules", "x", ratios(many, shipped), "<=", 1.2)
 
 
-def profile(session: Session, upstream: str, more_rules: int) -> dict[str, float]:
+def _by_time(session: Session, upstream: str) -> Iterator[Row]:
+    shares = alternate(session.rounds, {"": partial(profile, session, upstream)})[""]
+    for owner, name in (
+        (stack_samples.HOOKS, "our own code per request, by time"),
+        (stack_samples.HTTP_LAYER, "what stands in for parts of mitmproxy, by time"),
+    ):
+        raw = {what: [one[what] for one in shares] for what in (owner, "samples")}
+        yield Row(name, "the whole request", "%", [100 * one[owner] for one in shares], raw=raw)
+
+
+def profile(session: Session, upstream: str) -> dict[str, float]:
     """Shares under load of four connections."""
     folder = session.folder / "own-share"
     stacks = folder / "stacks"
     stacks.unlink(missing_ok=True)
     port = stack.free_port()
-    rules = servers.write_rules(folder / "rules.yaml", more_rules)
+    rules = servers.write_rules(folder / "rules.yaml")
     mitmdump = stack.proxy_command(upstream, rules, port=port, options=("-q",))
     # As the parent of what it looks into: that is allowed everywhere.
     command: list[str | Path] = [stack.DATA / "py-spy" / "bin" / "py-spy", "record"]

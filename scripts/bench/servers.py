@@ -15,7 +15,7 @@ UPLOADS = "/api/2.0/mlflow/runs/log-batch"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 """Uploads to these two are read to their end, and then answered like the small request."""
 
-_ANSWER = (
+ANSWER = (
     '{"run": {"info": {"run_id": "0123456789abcdef0123456789abcdef", "experiment_id": "1", '
     '"status": "RUNNING", "start_time": 1700000000000, "artifact_uri": '
     '"mlflow-artifacts:/1/0123456789abcdef0123456789abcdef/artifacts", '
@@ -57,7 +57,7 @@ def small_registry(folder: Path) -> stack.Server:
         for path in (UPLOADS, ARTIFACTS)
         for prefix in ("/api/", "/ajax-api/")
     )
-    config = _REGISTRY.replace("ANSWER", _ANSWER).replace("UPLOADS", uploads)
+    config = _REGISTRY.replace("ANSWER", ANSWER).replace("UPLOADS", uploads)
     return stack.nginx(folder, config).wait()
 
 
