@@ -12,10 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
-from . import health, rules_file
+from . import dialect, health, rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -47,6 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
     probe.add_argument("--write", action="store_true", help="put, read and delete an artifact too")
+    probe.add_argument(
+        "--diagnose",
+        action="store_true",
+        help="find out whether a registry (its own URL, not the proxy's) serves /api, /ajax-api or "
+        "both, and suggest a rule",
+    )
     probe.add_argument("--timeout", type=float, metavar="SECONDS", help="for each probe")
     probe.add_argument(
         "--rules", type=Path, default=rules_file.DEFAULT_PATH, help="file with the probes"
@@ -70,6 +78,8 @@ def _probe(arguments: argparse.Namespace) -> int:
     except (rules_file.RulesError, ValueError, OSError) as error:
         print(f"unknown: {error}", file=sys.stderr)
         return UNKNOWN
+    if arguments.diagnose:
+        return _diagnose(client)
     results = health.run(client, config.probes, write=arguments.write)
     state = health.overall(results)
     if arguments.json:
@@ -83,6 +93,23 @@ def _probe(arguments: argparse.Namespace) -> int:
     else:
         _print_table(client.url, state, results)
     return EXIT_CODES[state]
+
+
+def _diagnose(client: health.Client) -> int:
+    found = dialect.find(partial(client.send, "GET"), thorough=True)
+    lines = [client.url]
+    lines += [
+        f"  {place + dialect.SMALL.partition('?')[0]}  {said}" for place, said in found.answers
+    ]
+    lines.append(f"finding: {found.reason}")
+    if rule := dialect.suggestion(found, urlsplit(client.url).netloc):
+        lines += ["", "What the proxy finds out by itself can be fixed in rules.yaml:", "", rule]
+    elif found.dialect:
+        lines.append("No rule is needed.")
+    else:
+        lines.append("The proxy goes by the rules: is it among upstream.external_hosts?")
+    print("\n".join(lines))
+    return 0 if found.dialect else UNKNOWN
 
 
 def _print_table(url: str, state: health.State, results: Sequence[health.Result]) -> None:

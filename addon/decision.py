@@ -13,6 +13,9 @@ DECISION = "mlflow"
 FAILED = "mlflow_failed"
 """Key in `flow.metadata`: the request id of a flow that an exception of ours has ended."""
 
+FORWARDED = "mlflow_forwarded"
+"""Key in `flow.metadata`: what `forwarded.Forwarded` holds, where the rules ask for it."""
+
 
 class Decision(TypedDict):
     """What was decided for a flow: plain values, because mitmproxy writes them to flow files."""
@@ -32,6 +35,10 @@ class Decision(TypedDict):
     """Whether the bodies are artifacts."""
     file: bool
     """Whether the answer is the bytes of an artifact, which may be HTML."""
+    request_id: str
+    """Under which it went upstream; "" if it did not."""
+    trace: str
+    """Its traceparent."""
     answered: bool
     """Whether the proxy answered by itself."""
     graphql_fields: list[str]

@@ -38,7 +38,7 @@ ENTITY_HEADERS = (
 
 # Under which names servers, clouds and CDNs give their request ids.
 _REQUEST_IDS = (
-    "x-request-id",
+    "x-upstream-request-id",
     "request-id",
     "x-correlation-id",
     "x-amzn-requestid",

@@ -43,6 +43,8 @@ class Answer:
     status: int | None
     content_type: str = ""
     body: bytes = b""
+    location: str = ""
+    """Where a redirect leads to."""
     error: str = ""
 
 
@@ -101,7 +103,9 @@ class Client:
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()
             content = response.read(BODY_READ)
-            return Answer(response.status, response.headers.get("Content-Type", ""), content)
+            content_type = response.headers.get("Content-Type", "")
+            location = response.headers.get("Location", "")
+            return Answer(response.status, content_type, content, location)
         except TimeoutError:
             return Answer(None, error=f"no answer within {self.timeout:g} s")
         except (OSError, UnicodeError, http.client.HTTPException) as error:
@@ -217,7 +221,7 @@ def write_probe(client: Client) -> Result:
         if gone.status != 200 and not problem:
             problem = f"delete: {_what(gone)}"
         answer = back if back.status != 200 else gone
-    elif _error_code(answer) == DISABLED:
+    elif error_code(answer) == DISABLED:
         state, problem = "disabled", "disabled"
     else:
         problem = f"put: {_what(answer)}"
@@ -237,7 +241,7 @@ def write_probe(client: Client) -> Result:
 def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, str]:
     if answer.status is None:
         return "critical", answer.error
-    code = _error_code(answer)
+    code = error_code(answer)
     if code == DISABLED:
         return "disabled", "disabled"
     if answer.status in UNREACHABLE:
@@ -248,9 +252,9 @@ def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, st
         if authenticated:
             return "critical", f"{answer.status}: the credentials were refused"
         return "warning", f"{answer.status}: there, but it asks for credentials"
-    if _is_html(answer) and (probe.expect == "json" or answer.status not in probe.statuses):
+    if is_html(answer) and (probe.expect == "json" or answer.status not in probe.statuses):
         return "critical", f"{answer.status} with an HTML page"
-    if probe.expect == "json" and not _is_json_answer(answer) and probe.method != "HEAD":
+    if probe.expect == "json" and not is_json_answer(answer) and probe.method != "HEAD":
         return "critical", f"{answer.status}, but no JSON"
     if answer.status in probe.statuses:
         return "ok", "ok"
@@ -263,22 +267,25 @@ def _what(answer: Answer) -> str:
     """A short name for a bad answer."""
     if answer.status is None:
         return answer.error
-    if _is_html(answer):
+    if is_html(answer):
         return f"{answer.status} with an HTML page"
-    code = _error_code(answer)
+    code = error_code(answer)
     return f"{answer.status} {code}" if code else str(answer.status)
 
 
-def _is_html(answer: Answer) -> bool:
+def is_html(answer: Answer) -> bool:
+    """Tell whether an answer is a page."""
     # /version answers plain text under text/html: only markup makes a page.
     return answer.body.lstrip()[:1] == b"<"
 
 
-def _is_json_answer(answer: Answer) -> bool:
+def is_json_answer(answer: Answer) -> bool:
+    """Tell whether an answer is JSON, and says so."""
     return is_json(answer.content_type) and answer.body.lstrip()[:1] in (b"{", b"[")
 
 
-def _error_code(answer: Answer) -> str:
+def error_code(answer: Answer) -> str:
+    """The error_code of an answer in MLflow's form, if it has one."""
     if not is_json(answer.content_type):
         return ""
     try:

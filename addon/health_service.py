@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from . import health
@@ -20,6 +21,8 @@ from .rules import Health, Probe
 
 PROBE_HEADER = "X-MLflow-Proxy-Probe"
 PROBE_KEY = PROBE_HEADER.lower().encode()
+AS_IT_IS = " as it is"
+"""Behind the token: the request goes upstream without being rewritten."""
 
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 
@@ -81,10 +84,16 @@ class HealthService:
     async def _check(
         self, key: tuple[str, bool], config: Health, probes: Sequence[Probe]
     ) -> list[health.Result]:
-        client = replace(
-            health.client_from_environment(key[0], config.timeout),
-            headers={PROBE_HEADER: self.token},
-        )
+        client = self._client(key[0], config, self.token)
         results = await asyncio.to_thread(health.run, client, probes)
         self._verdicts[key] = (time.monotonic(), results)
         return results
+
+    def ask(self, listener: str, config: Health) -> Callable[[str], health.Answer]:
+        """How to ask what is behind a listener for a path, without rewriting."""
+        client = self._client(listener, config, self.token + AS_IT_IS)
+        return partial(client.send, "GET")
+
+    def _client(self, listener: str, config: Health, token: str) -> health.Client:
+        client = health.client_from_environment(listener, config.timeout)
+        return replace(client, headers={PROBE_HEADER: token})

@@ -9,7 +9,7 @@ from mitmproxy.connection import Client
 from mitmproxy.flow import Error
 
 from . import access_log, answering, decision, target
-from .decision import FAILED
+from .decision import FAILED, FORWARDED
 from .http_layer.interface import BYTES_IN, BYTES_OUT, ENDED_BY
 from .replies import REQUEST_ID, Reply
 
@@ -34,7 +34,7 @@ def line(flow: http.HTTPFlow) -> str:
     if response is not None:
         status, head = response.status_code, response.timestamp_start
         bytes_out = marks.get(BYTES_OUT, len(response.raw_content or b""))
-    client = flow.client_conn.peername
+    peer, forwarded = flow.client_conn.peername, marks.get(FORWARDED)
     # mitmproxy gives the flow its connection when that is made.
     went_on = flow.server_conn.timestamp_tcp_setup is not None
     return access_log.line(
@@ -42,7 +42,7 @@ def line(flow: http.HTTPFlow) -> str:
         head=head,
         end=time.time(),
         request_id=answering.request_id(flow),
-        client=client and client[0],
+        client=forwarded["client"] if forwarded else peer and peer[0],
         method=answering.shown_method(request),
         path=decided["received"] if decided else target.shown(request.path),
         sent_path=target.shown(decided["sent"]) if decided and went_on else None,

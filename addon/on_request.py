@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
@@ -10,26 +11,30 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from . import (
     answering,
     decision,
+    forwarded,
     framing,
     gate,
+    health_service,
     hosts,
     origin,
     replies,
+    request_ids,
     streaming,
 )
 from . import target as targets
 from .answering import denied
-from .decision import Decision
+from .decision import FORWARDED, Decision
 from .headers import Fields
 from .http_layer.interface import AUTHORITY
 from .routes import Route
-from .rules import OPERATIONS, Endpoint, Operation
+from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation, Rules
 from .settings import Settings
 
 
 def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
     """A forward proxy sees the whole web; only listed hosts are MLflow."""
-    return is_reverse(flow) or _is_external(flow, settings)
+    upstream = settings.rules.upstream
+    return is_reverse(flow) or upstream.is_listed(flow.request.host, flow.request.port)
 
 
 def read(flow: http.HTTPFlow, settings: Settings) -> Route:
@@ -61,6 +66,27 @@ def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
     if is_reverse(flow) and not hosts.is_allowed(_authority(flow), allowed):
         message = "This proxy is not addressed by that Host (see allowed_hosts)."
         raise denied(flow, 403, settings.rules.errors.code(403), message)
+
+
+def read_forwarded(flow: http.HTTPFlow, fields: Fields, rules: Rules) -> None:
+    """Find out whom a request comes from, and what it has asked for, where proxies say so."""
+    found = forwarded.read(
+        fields,
+        peer=flow.client_conn.peername[0],
+        scheme="https" if flow.client_conn.tls else "http",
+        host=_authority(flow),
+        trusted=rules.forwarded.trusted,
+    )
+    flow.metadata[FORWARDED] = asdict(found)
+    flow.metadata[AUTHORITY] = found.host
+
+
+def _tell_upstream(flow: http.HTTPFlow, mount: str) -> None:
+    headers = flow.request.headers
+    for name in forwarded.NAMES:
+        headers.pop(name, None)
+    for shown, value in forwarded.Forwarded(**flow.metadata[FORWARDED]).headers(mount):
+        headers[shown] = value
 
 
 def send_on(
@@ -105,6 +131,10 @@ def send_on(
     limit = rules.limits.artifact_body if decided["artifact"] else rules.limits.api_body
     if length is not None and length > limit:
         raise denied(flow, 413, rules.errors.code(413), replies.TOO_LARGE.sentence)
+    decided["request_id"], decided["trace"] = names = request_ids.of(fields, flow.id)
+    request.headers.fields = request_ids.for_upstream(request.headers.fields, fields, *names)
+    if rules.forwarded.send:
+        _tell_upstream(flow, decided["mount"])
     if route.sent != route.received:
         _, mark, query = decided["sent"].partition("?")
         request.path = decided["sent"] = route.sent + mark + query
@@ -189,8 +219,13 @@ def is_reverse(flow: http.HTTPFlow) -> bool:
     return isinstance(flow.client_conn.proxy_mode, ReverseMode)
 
 
-def _is_external(flow: http.HTTPFlow, settings: Settings) -> bool:
-    return settings.rules.upstream.is_external(flow.request.host, flow.request.port)
+def is_for_upstream(flow: http.HTTPFlow) -> bool:
+    """Tell whether a request in reverse mode is a client's, as far as one look can tell."""
+    return (
+        is_reverse(flow)
+        and health_service.PROBE_HEADER not in flow.request.headers
+        and not flow.request.path.partition("?")[0].endswith(HEALTH_PATHS)
+    )
 
 
 def _authority(flow: http.HTTPFlow) -> str:

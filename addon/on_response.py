@@ -5,8 +5,8 @@ from __future__ import annotations
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from . import bodies, decision, errors, framing, login, rewrite, streaming
-from .decision import Decision
+from . import bodies, decision, errors, framing, login, request_ids, rewrite, streaming
+from .decision import FORWARDED, Decision
 from .headers import Fields
 from .http_layer.interface import AUTHORITY, DROPPED, HOLD
 from .rules import Rules
@@ -44,6 +44,10 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
                 accept=flow.request.headers.get("accept", ""),
             )
         )
+    if decided["request_id"]:
+        response.headers.fields = request_ids.for_client(
+            response.headers.fields, fields, decided["request_id"], decided["trace"]
+        )
     for name in (b"location", b"content-location"):
         if (value := fields.text(name)) is not None:
             response.headers[name.decode()] = _map_location(flow, value, decided, rules)
@@ -80,8 +84,12 @@ def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
     return errors.is_long_native(answer)
 
 
-def judge_body(flow: http.HTTPFlow, settings: Settings) -> None:
-    """Convert errors and login pages."""
+def judge_body(flow: http.HTTPFlow, settings: Settings) -> bool:
+    """Convert errors and login pages.
+
+    Returns:
+        Whether the upstream knows no such route, as far as one can tell.
+    """
     decided, response = decision.of(flow), flow.response
     if (
         decided is None
@@ -90,7 +98,7 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> None:
         or response is None
         or response.stream
     ):
-        return
+        return False
     answer = _answer_of(response, response.raw_content or b"", whole=DROPPED not in flow.metadata)
     rules, head = settings.rules.errors, flow.request.method == "HEAD"
     converted: errors.Converted | None
@@ -109,6 +117,7 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> None:
     if converted is not None:
         decided["converted"] = True
         _convert(response, converted, head=head)
+    return converted is not None and answer.status in (404, 405) and not decided["file"]
 
 
 def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.Answer:
@@ -130,7 +139,8 @@ def _upstream(request: http.Request) -> rewrite.Origin:
 def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rules) -> str:
     """A URL of the upstream's as the client knows it."""
     request = flow.request
-    scheme = "https" if flow.client_conn.tls else "http"
+    forwarded = flow.metadata.get(FORWARDED)
+    scheme = forwarded["scheme"] if forwarded else "https" if flow.client_conn.tls else "http"
     authority = flow.metadata.get(AUTHORITY, "")
     public = rewrite.Origin.of(scheme, authority)
     upstream = _upstream(request)
@@ -139,7 +149,7 @@ def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rul
         base=request.scheme,
         ours=[upstream, public] if public else [upstream],
         public=f"{scheme}://{authority}" if public else "",
-        mount=decided["mount"],
+        mount=f"{forwarded['prefix'] if forwarded else ''}{decided['mount']}",
         base_path=rules.upstream.base_path,
     )
 

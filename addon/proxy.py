@@ -46,11 +46,12 @@ from . import (
 )
 from .answering import RefusedError
 from .decision import FAILED
+from .dialect_watch import DialectWatch
 from .headers import Fields
 from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
 from .rewrite import Origin
-from .rules import Drain
+from .rules import Drain, Rules
 from .rules_file import DEFAULT_PATH, RulesError
 from .settings import Settings
 
@@ -72,6 +73,9 @@ class MlflowProxy:
     def __init__(self) -> None:
         self.settings: Settings | None = None
         """What is in force for new flows."""
+        self._read: Settings | None = None
+        """The same without what was found out about upstreams."""
+        self.dialects = DialectWatch(self._adapt)
         self.health = health_service.HealthService()
         self.drain = drain.Drain()
         self.time_limits = time_limits.TimeLimits()
@@ -148,7 +152,7 @@ class MlflowProxy:
             return
         self._signature = reload.signature(_rules_path())
         try:
-            self.settings = settings.read(*_sources())
+            self._put_in_force(settings.read(*_sources()))
         except RulesError as error:
             if self.settings is not None:
                 raise exceptions.OptionsError(str(error)) from None  # The old rules stay.
@@ -174,7 +178,7 @@ class MlflowProxy:
     async def _reload(self) -> None:
         """Read the rules again; those in force stay if that fails."""
         try:
-            self.settings = await asyncio.to_thread(settings.read, *_sources())
+            self._put_in_force(await asyncio.to_thread(settings.read, *_sources()))
         except RulesError as error:
             self.health.rules = STALE
             logger.error("the old rules stay in force: %s", error)
@@ -185,12 +189,45 @@ class MlflowProxy:
             self.health.rules = "current"
             logger.warning("the rules were read again: %s", _rules_path())
 
+    def _put_in_force(self, read: Settings) -> None:
+        before, self._read = self._read, read
+        if self._watch is not None and (
+            before is None or before.rules.upstream != read.rules.upstream
+        ):
+            self._watch_dialects(read.rules)
+        self._adapt()
+
+    def _adapt(self) -> None:
+        if self._read is not None:
+            self.settings = settings.adapted(self._read, self.dialects.findings)
+
+    def _watch_dialects(self, rules: Rules) -> None:
+        """Find out about the upstreams of which the rules say nothing."""
+        config, upstreams = rules.upstream, {}
+        proxyserver = ctx.master.addons.get("proxyserver")
+        for server in proxyserver.servers if proxyserver and config.dialect == "auto" else ():
+            mode = server.mode
+            if (
+                isinstance(mode, ReverseMode)
+                and "http" in mode.scheme
+                and server.listen_addrs
+                and not config.is_listed(*mode.address)
+            ):
+                listener = Origin("http", *_reachable(*server.listen_addrs[0][:2])).url
+                try:
+                    upstreams[mode.address] = self.health.ask(listener, rules.health)
+                except (OSError, ValueError) as error:  # Of what the environment says.
+                    logger.warning("upstreams cannot be asked, the rules decide: %s", error)
+        self.dialects.start(upstreams, config.base_path)
+
     def running(self) -> None:
         """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         self._view = ctx.master.addons.get("view")
         self.lean.switch(ctx.master, ctx.options.mlflow_lean)
         self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
+        if self._read is not None:
+            self._watch_dialects(self._read.rules)
         proxyserver = ctx.master.addons.get("proxyserver")
         addresses = [address[0] for address in proxyserver.listen_addrs()] if proxyserver else []
         open_to = [host for host in addresses if not _is_loopback(host)]
@@ -205,6 +242,7 @@ class MlflowProxy:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        self.dialects.stop()
         self.lean.switch(ctx.master, False)
         if self._uninstall is not None:
             self._uninstall()
@@ -296,7 +334,8 @@ class MlflowProxy:
                 reply = answering.failure(request_id)
                 flow.response = to_response(reply, flow.request.method)
             elif (in_force := _in_force(flow)) is not None:
-                on_response.judge_body(flow, in_force)
+                if on_response.judge_body(flow, in_force):
+                    self.dialects.doubt(flow.request.host, flow.request.port)
         except Exception:
             self._fail_closed(flow)
         if self._access_log is not None:
@@ -361,6 +400,8 @@ class MlflowProxy:
             flow.metadata.pop(mark, None)  # Of a flow that is sent again.
         if not on_request.concerns_us(flow, self.settings):
             return None
+        if self.dialects.pending and on_request.is_for_upstream(flow):
+            return self._decide_later(flow)
         try:
             return self._admit(flow, self.settings)
         except RefusedError as refused:
@@ -373,11 +414,15 @@ class MlflowProxy:
         if route.health and on_request.is_reverse(flow):
             return self._answer_health(flow, in_force, route.decision["paths"][0])
         fields = Fields(flow.request.headers.fields)
-        ours = (
-            health_service.PROBE_KEY in fields
-            and flow.request.headers.pop(health_service.PROBE_HEADER) == self.health.token
-        )
-        if not ours:
+        token = ""
+        if health_service.PROBE_KEY in fields:
+            token = flow.request.headers.pop(health_service.PROBE_HEADER)
+            if token == self.health.token + health_service.AS_IT_IS:
+                flow.metadata[decision.DECISION]["api"] = False  # Nor is the answer changed.
+                return None
+        if rules.forwarded.send or rules.forwarded.trusted:
+            on_request.read_forwarded(flow, fields, rules)
+        if token != self.health.token:
             if rules.allowed_hosts:
                 on_request.check_host(flow, in_force)
             if len(self._active) >= rules.limits.flows:
@@ -388,6 +433,15 @@ class MlflowProxy:
         if flow.request.stream:
             self.time_limits.sending(flow, rules.upstream)
         return None
+
+    async def _decide_later(self, flow: http.HTTPFlow) -> None:
+        """Decide when it is known what the upstreams serve."""
+        try:
+            await self.dialects.first_answers()
+            if (later := self._decide(flow)) is not None:
+                await later
+        except Exception:
+            self._fail_closed(flow)
 
     async def _answer_health(self, flow: http.HTTPFlow, in_force: Settings, path: str) -> None:
         listener = Origin("http", *flow.client_conn.sockname[:2]).url
@@ -447,6 +501,13 @@ def _sources() -> tuple[Path, str | None, str]:
     """What `settings.read` asks for."""
     environment = os.environ.get(gate.ENVIRONMENT)
     return _rules_path(), environment, ctx.options.mlflow_serve_artifacts
+
+
+def _reachable(host: str, port: int) -> tuple[str, int]:
+    """An address at which a listener can be reached from here."""
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return host, port
 
 
 def _is_loopback(host: str) -> bool:

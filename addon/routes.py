@@ -81,6 +81,8 @@ class Router:
             api=True,
             artifact=False,
             file=False,
+            request_id="",
+            trace="",
             answered=False,
             graphql_fields=[],
             page=False,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -64,6 +65,17 @@ def _origin(value: str) -> str:
     return value
 
 
+def _network(value: object) -> IPv4Network | IPv6Network:
+    if not isinstance(value, str):
+        raise ValueError("expected a network such as 10.0.0.0/8, or an IP address")
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(
+            f"expected a network such as 10.0.0.0/8, or an IP address: {error}"
+        ) from None
+
+
 def _status(value: object) -> str:
     # YAML reads 404 as a number and 4xx as text.
     text = str(value) if type(value) is int else value
@@ -110,6 +122,9 @@ Size = Annotated[
 ]
 Host = Annotated[str, AfterValidator(_host)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
+Network = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(_network), WithJsonSchema({"type": "string"})
+]
 OriginName = Annotated[str, AfterValidator(_origin)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 RequestPath = Annotated[str, AfterValidator(_request_path)]

@@ -24,6 +24,7 @@ from .rule_types import (
     HostPattern,
     Method,
     Name,
+    Network,
     OriginName,
     PathPrefix,
     Regex,
@@ -52,6 +53,11 @@ class Upstream(_Model):
     external_hosts: list[Host] = Field(
         default=[], description="Hosts (or host:port) that serve only /ajax-api/."
     )
+    dialect: Literal["auto", "standard", "ajax"] = Field(
+        default="auto",
+        description="What an upstream serves that is not listed: /ajax-api/ alone (ajax), /api/ "
+        "too (standard), or what it answers when it is asked (auto).",
+    )
     base_path: PathPrefix = Field(
         default="", description="Put in front of every path that goes upstream."
     )
@@ -71,7 +77,11 @@ class Upstream(_Model):
         return frozenset(self.external_hosts)
 
     def is_external(self, host: str, port: int) -> bool:
-        """Tell whether an upstream (host name without port, TCP port) is listed as external."""
+        """Tell whether an upstream (host name without port, TCP port) serves only /ajax-api/."""
+        return self.dialect == "ajax" or self.is_listed(host, port)
+
+    def is_listed(self, host: str, port: int) -> bool:
+        """Tell whether an upstream is among the external hosts."""
         return host_listed(host, port, self._external)
 
 
@@ -113,6 +123,16 @@ class Origins(_Model):
 
     allowed: list[OriginName] = Field(
         default=[], description="Origins besides the proxy's own; * allows all."
+    )
+
+
+class Forwarded(_Model):
+    """X-Forwarded-For, -Proto, -Host and -Prefix."""
+
+    send: bool = Field(default=False, description="Tell the upstream whom a request came from.")
+    trusted: list[Network] = Field(
+        default=[],
+        description="Networks of proxies in front of this one, whose own X-Forwarded-* count.",
     )
 
 
@@ -352,6 +372,7 @@ class Rules(_Model):
     )
     rewrites: list[RewriteRule] = Field(default=[], description="The first that matches counts.")
     origins: Origins = Origins()
+    forwarded: Forwarded = Forwarded()
     artifacts: Artifacts = Artifacts()
     errors: Errors = Errors()
     streaming: Streaming = Streaming()

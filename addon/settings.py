@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mitmproxy import flowfilter
 
 from . import gate
+from .dialect import Finding
 from .filters import parse_request_filter
 from .routes import Router
-from .rules import OPERATIONS, Operation, Rules
+from .rule_types import uri_host
+from .rules import OPERATIONS, Operation, Rules, Upstream
 from .rules_file import load
 
 
@@ -45,4 +48,31 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
         for index, rule in enumerate(rules.rewrites)
         if rule.filter
     }
-    return Settings(rules, allowed, filters, Router(rules, wary=len(allowed) < len(OPERATIONS)))
+    return Settings(rules, allowed, filters, _router(rules, allowed))
+
+
+def adapted(settings: Settings, findings: Mapping[tuple[str, int], Finding]) -> Settings:
+    """Put what was found out about upstreams into settings.
+
+    Args:
+        settings: as they were read.
+        findings: by host and port of the upstream.
+    """
+    if not findings:
+        return settings
+    upstream = settings.rules.upstream.model_dump()
+    upstream["external_hosts"] += [
+        f"{uri_host(host)}:{port}"
+        for (host, port), found in findings.items()
+        if found.dialect == "ajax"
+    ]
+    # Paths of several upstreams would need several rules.
+    if len(findings) == 1 and not upstream["base_path"]:
+        (found,) = findings.values()
+        upstream["base_path"] = found.base_path
+    rules = settings.rules.model_copy(update={"upstream": Upstream.model_validate(upstream)})
+    return replace(settings, rules=rules, router=_router(rules, settings.allowed))
+
+
+def _router(rules: Rules, allowed: frozenset[Operation]) -> Router:
+    return Router(rules, wary=len(allowed) < len(OPERATIONS))

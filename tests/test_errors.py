@@ -301,9 +301,9 @@ def test_may_need_conversion(status: int, content_type: str, expected: bool) -> 
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"cf-ray": "c", "x-request-id": "a"}, "a"),
+        ({"cf-ray": "c", "x-upstream-request-id": "a"}, "a"),
         ({"x-amz-request-id": "b"}, "b"),
-        ({"x-request-id": "", "x-correlation-id": "d"}, "d"),
+        ({"x-upstream-request-id": "", "x-correlation-id": "d"}, "d"),
         ({"content-type": "text/html"}, ""),
     ],
 )

@@ -117,7 +117,7 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
         (
             "x: 1",
             "f:1: x: unknown key; expected one of "
-            "upstream, mounts, allowed_hosts, rewrites, origins, artifacts, errors, "
+            "upstream, mounts, allowed_hosts, rewrites, origins, forwarded, artifacts, errors, "
             "streaming, limits, drain, health",
         ),
         (

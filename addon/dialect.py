@@ -1,0 +1,156 @@
+"""The dialect of an upstream: whether it serves /api/, /ajax-api/ or both, and below which path.
+
+Found out by asking for the same small thing under both prefixes. What an answer says by itself is
+little: a gateway may refuse everything in JSON, and a web application may answer any path with a
+page and status 200; so the two answers are judged side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from .health import Answer, error_code, is_html, is_json_answer
+
+Dialect = Literal["standard", "ajax"]
+
+PREFIXES: dict[Dialect, str] = {"standard": "/api", "ajax": "/ajax-api"}
+"""In the order of preference: an upstream that serves both needs no rewriting."""
+
+SMALL = "/2.0/mlflow/experiments/search?max_results=1"
+"""Asked for below each prefix. Registries of every version have it."""
+
+BASE_PATHS = ("/mlflow",)
+"""Where MLflow is often found, besides the root and the place that the root redirects to."""
+
+_PLAIN = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+_Verdict = Literal["serves", "guarded", "page", "absent", "unknown"]
+
+Ask = Callable[[str], Answer]
+"""Sends a GET for a path and query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about an upstream."""
+
+    dialect: Dialect | None
+    """None if it could not be found out."""
+    base_path: str
+    """Put in front of every path; no final slash."""
+    reason: str
+    """What the answers say, for people."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """What was asked for, without the end that all have in common, and the answers in short."""
+    reachable: bool = True
+    """Whether it answered at all."""
+
+    @property
+    def why(self) -> str:
+        """All of it in a line."""
+        return "; ".join([*(f"{place}: {said}" for place, said in self.answers), self.reason])
+
+
+def find(ask: Ask, base_path: str = "", *, thorough: bool = False) -> Finding:
+    """Ask an upstream until its dialect is clear.
+
+    Args:
+        ask: sends a request to the upstream, as it is.
+        base_path: where the rules say that it is; other places are tried only without one.
+        thorough: ask for all prefixes, also where the first answer tells enough.
+    """
+    first = _at(ask, base_path, thorough)
+    if first.dialect or base_path or not first.reachable:
+        return first
+    for place in _places(ask("/")):
+        found = _at(ask, place, thorough)
+        if found.dialect:
+            return found
+    return first
+
+
+def _at(ask: Ask, base_path: str, thorough: bool) -> Finding:
+    answers: dict[Dialect, Answer] = {}
+    for asked, prefix in PREFIXES.items():
+        answers[asked] = ask(base_path + prefix + SMALL)
+        if not thorough and _verdict(answers[asked]) in ("serves", "unknown"):
+            break  # The other would change nothing.
+    dialect, reason = judge(answers)
+    said = tuple((base_path + PREFIXES[d], _short(answer)) for d, answer in answers.items())
+    reachable = "unknown" not in map(_verdict, answers.values())
+    return Finding(dialect, base_path, reason, said, reachable)
+
+
+def judge(answers: dict[Dialect, Answer]) -> tuple[Dialect | None, str]:
+    """Compare what came back for the prefixes.
+
+    Args:
+        answers: in the order of `PREFIXES`.
+
+    Returns:
+        The dialect, None if the answers do not tell; and why.
+    """
+    verdicts = {dialect: _verdict(answer) for dialect, answer in answers.items()}
+    for dialect, verdict in verdicts.items():
+        if verdict == "serves":
+            return dialect, f"{PREFIXES[dialect]} is served"
+    guarded = [dialect for dialect, verdict in verdicts.items() if verdict == "guarded"]
+    if len(guarded) == 1 and set(verdicts.values()) <= {"guarded", "absent"}:
+        return guarded[0], f"{PREFIXES[guarded[0]]} is served to those with credentials"
+    if guarded:
+        return None, "it asks for credentials"
+    if "unknown" in verdicts.values():
+        return None, "it does not answer"
+    if "page" in verdicts.values():
+        return None, "it answers with web pages, perhaps to ask for a login"
+    return None, "nothing is served there"
+
+
+def suggestion(found: Finding, host: str) -> str:
+    """The lines of `rules.yaml` that say what was found, "" if none are needed.
+
+    Args:
+        found: what was found.
+        host: "host" or "host:port" of the upstream.
+    """
+    lines = []
+    if found.dialect == "ajax":
+        lines.append(f"  external_hosts: [{host}]")
+    if found.dialect and found.base_path:
+        lines.append(f"  base_path: {found.base_path}")
+    return "\n".join(["upstream:", *lines]) if lines else ""
+
+
+def _verdict(answer: Answer) -> _Verdict:
+    status = answer.status
+    if status is None or status >= 500 or status == 429:
+        return "unknown"
+    if status in (401, 403, 407):
+        return "guarded"
+    if 200 <= status < 400:
+        if status < 300 and is_json_answer(answer):
+            return "serves"
+        return "page"
+    # An answer of the API itself, say of a registry that wants more parameters.
+    return "serves" if error_code(answer) else "absent"
+
+
+def _places(root: Answer) -> Iterator[str]:
+    """Base paths that are worth a try, seen what the root answers."""
+    tried = {""}
+    hint = urlsplit(root.location).path.rstrip("/") if root.location else ""
+    for place in (hint, *BASE_PATHS):
+        if place not in tried and _PLAIN.fullmatch(place):
+            tried.add(place)
+            yield place
+
+
+def _short(answer: Answer) -> str:
+    if answer.status is None:
+        return answer.error
+    kind = "JSON" if is_json_answer(answer) else "HTML" if is_html(answer) else ""
+    return f"{answer.status} {kind}".strip()

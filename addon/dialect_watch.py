@@ -1,0 +1,132 @@
+"""Keeps an eye on the dialects of the upstreams: at start, and again when their answers change.
+
+Upstreams are asked by way of the proxy's own listeners, so that TLS, names and time limits are
+those of a client's request. What cannot be found out leaves an upstream to the rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from .dialect import PREFIXES, Ask, Finding, find
+
+logger = logging.getLogger(__name__)
+
+Address = tuple[str, int]
+"""Host and port of an upstream."""
+
+AT_ONCE = 5.0
+"""Seconds for which requests wait for the first answers."""
+AGAIN = 5.0
+"""Seconds between two questions, however many answers give reason to ask."""
+LONGEST = 60.0
+"""Seconds, at last, until an upstream is asked again that could not be reached."""
+
+
+class DialectWatch:
+    """Finds out dialects.
+
+    Args:
+        changed: called when there is something new in `findings`.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.findings: dict[Address, Finding] = {}
+        """The last that is known of each upstream."""
+        self._changed = changed
+        self._doubts: dict[Address, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unasked: set[Address] = set()
+        self._asked = asyncio.Event()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an upstream has not been asked yet."""
+        return bool(self._unasked)
+
+    async def first_answers(self) -> None:
+        """Wait until all upstreams have been asked, but not for ever."""
+        try:
+            await asyncio.wait_for(self._asked.wait(), AT_ONCE)
+        except TimeoutError:
+            self._unasked.clear()
+
+    def start(self, upstreams: Mapping[Address, Ask], base_path: str) -> None:
+        """Watch these upstreams in the place of others.
+
+        Args:
+            upstreams: how to ask each of them.
+            base_path: as the rules have it.
+        """
+        self.stop()
+        self.findings = {}
+        self._unasked, self._asked = set(upstreams), asyncio.Event()
+        self._doubts = {address: asyncio.Event() for address in upstreams}
+        self._tasks = [
+            asyncio.create_task(self._follow(address, ask, base_path))
+            for address, ask in upstreams.items()
+        ]
+
+    def stop(self) -> None:
+        """Ask no more."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        self._unasked.clear()
+        self._asked.set()
+
+    def doubt(self, host: str, port: int) -> None:
+        """An answer does not fit what is known."""
+        if (doubt := self._doubts.get((host, port))) is not None:
+            doubt.set()
+
+    async def _follow(self, address: Address, ask: Ask, base_path: str) -> None:
+        pause = 1.0
+        while True:
+            asked = time.monotonic()
+            try:
+                found = await asyncio.to_thread(find, ask, base_path)
+            except Exception:
+                logger.exception("dialect of %s:%d", *address)
+                found = Finding(None, base_path, "an internal error", reachable=True)
+            self._take(address, found)
+            await self._reason_to_ask(self._doubts[address], None if found.reachable else pause)
+            pause = min(2 * pause, LONGEST) if not found.reachable else 1.0
+            await asyncio.sleep(asked + AGAIN - time.monotonic() if found.reachable else 0)
+
+    async def _reason_to_ask(self, doubt: asyncio.Event, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(doubt.wait(), seconds)
+        doubt.clear()
+
+    def _take(self, address: Address, found: Finding) -> None:
+        before = self.findings.get(address)
+        first = address in self._unasked
+        if found.dialect is None:
+            # What was known may hold still; it is what clients were served by.
+            if first:
+                logger.warning("%s; the rules decide", _say(address, found))
+        elif before is None or (before.dialect, before.base_path) != (
+            found.dialect,
+            found.base_path,
+        ):
+            self.findings[address] = found
+            self._changed()
+            # What changes nothing is no news.
+            plain = before is None and found.dialect == "standard" and not found.base_path
+            logger.log(logging.INFO if plain else logging.WARNING, "%s", _say(address, found))
+        self._unasked.discard(address)
+        if not self._unasked:
+            self._asked.set()
+
+
+def _say(address: Address, found: Finding) -> str:
+    host, port = address
+    if found.dialect is None:
+        return f"upstream {host}:{port}: its dialect is not clear: {found.why}"
+    place = f"{found.base_path}{PREFIXES[found.dialect]}"
+    return f"upstream {host}:{port}: it is used through {place} ({found.why})"

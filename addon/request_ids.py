@@ -1,0 +1,83 @@
+"""The names of a request: X-Request-Id, and traceparent of W3C Trace Context.
+
+A client's own are kept, others are made; the upstream gets them with the request, the client with
+the answer. A name that is not fit to be repeated counts as none.
+See https://www.w3.org/TR/trace-context/#traceparent-header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from .replies import REQUEST_ID, request_id
+
+Header = tuple[bytes, bytes]
+
+_ID = REQUEST_ID.lower().encode()
+_NAME = REQUEST_ID.encode()
+_TRACE = b"traceparent"
+_TRACE_STATE = b"tracestate"
+UPSTREAM_ID = b"X-Upstream-Request-Id"
+"""Under which the client gets an id that the upstream has made by itself."""
+
+# Later versions may have more behind the flags. All zeros stand for nothing.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,64})?"
+)
+
+
+def of(fields: Mapping[bytes, bytes], ours: str) -> tuple[str, str]:
+    """The request id and the traceparent of a request.
+
+    Args:
+        fields: its headers, by lower-case names.
+        ours: a random UUID for this request, of which missing names are made.
+    """
+    received, trace = fields.get(_ID), fields.get(_TRACE)
+    shown = ours if received is None else request_id(received.decode("latin-1"), ours)
+    if trace is not None and _TRACEPARENT.fullmatch(trace):
+        return shown, trace.decode("latin-1")
+    digits = ours.replace("-", "")
+    # Not sampled: nobody has recorded it.
+    return shown, f"00-{digits}-{digits[16:]}-00"
+
+
+def for_upstream(
+    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], shown: str, trace: str
+) -> tuple[Header, ...]:
+    """The headers of a request with its names among them.
+
+    Args:
+        headers: of the request.
+        fields: the same by lower-case names.
+        shown: request id.
+        trace: traceparent.
+    """
+    names = (_NAME, shown.encode()), (_TRACE, trace.encode())
+    before = fields.get(_ID), fields.get(_TRACE)
+    if before == (None, None):
+        return headers + names
+    if before == (names[0][1], names[1][1]):
+        return headers
+    drop = {_ID, _TRACE}
+    if before[1] != names[1][1]:
+        drop.add(_TRACE_STATE)  # It belongs to a trace that ends here.
+    return _without(headers, drop) + names
+
+
+def for_client(
+    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], shown: str, trace: str
+) -> tuple[Header, ...]:
+    """The headers of an answer with the names of the request among them; see `for_upstream`."""
+    names: tuple[Header, ...] = (_NAME, shown.encode()), (_TRACE, trace.encode())
+    theirs = fields.get(_ID)
+    if theirs is not None or _TRACE in fields:
+        headers = _without(headers, {_ID, _TRACE})
+        if theirs is not None and theirs != names[0][1]:
+            names += ((UPSTREAM_ID, theirs),)
+    return headers + names
+
+
+def _without(headers: tuple[Header, ...], names: set[bytes]) -> tuple[Header, ...]:
+    return tuple(header for header in headers if header[0].lower() not in names)

@@ -1,0 +1,245 @@
+"""The proxy finds out by itself what an upstream serves: no rule names these."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stack
+from support.client import request
+from support.fixtures import StartProxy
+from support.upstream import OK, Received, Upstream, response, silent
+from support.waiting import eventually
+
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+
+AT_A_PATH = f"""
+  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:PORT;{stack.STREAMING}
+    location = / {{ return 302 /ml/ops/; }}
+    location / {{ return 404; }}
+    location /ml/ops/ {{ proxy_pass http://mlflow/; }}
+    location /ml/ops/api/ {{ return 404; }}
+  }}
+"""
+GUARDED = f"""
+  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:PORT;{stack.STREAMING}
+    auth_basic registry; auth_basic_user_file PASSWORDS;
+    location /api/ {{ try_files /none =404; }}
+    location / {{ proxy_pass http://mlflow; }}
+  }}
+"""
+AUTO: dict[str, Any] = {"external": (), "upstream": {"dialect": "auto"}}
+NOT_FOUND = response("404 Not Found", b"<html>", ("Content-Type", "text/html"))
+
+
+@pytest.fixture
+def auto(start_proxy: StartProxy) -> StartProxy:
+    """Starts proxies that know nothing of their upstream."""
+
+    def start(url: str, /, **how: Any) -> stack.Server:
+        return start_proxy(url, **(AUTO | how))
+
+    return start
+
+
+def experiments(proxy: stack.Server) -> int:
+    """The status of a search for experiments, which must be MLflow's own if it is 200."""
+    response = request(proxy.url, SEARCH)
+    assert response.status != 200 or "experiments" in json.loads(response.body)
+    return response.status
+
+
+def test_an_internal_one(auto: StartProxy, mlflow_server: stack.Server) -> None:
+    """Its paths are kept, and it is asked a single time."""
+    proxy = auto(mlflow_server.url, options=("--set", "termlog_verbosity=info"))
+    assert experiments(proxy) == 200
+    assert "it is used through /api (/api: 200 JSON; /api is served)" in proxy.text()
+
+
+def test_an_external_one(auto: StartProxy, external_registry: stack.Server) -> None:
+    """Already the first request is rewritten, whenever it comes."""
+    proxy = auto(external_registry.url)
+    assert experiments(proxy) == 200
+    assert "it is used through /ajax-api (/api: 404 HTML; /ajax-api: 200 JSON" in proxy.text()
+
+
+def test_below_a_path(auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path) -> None:
+    """The root says where."""
+    config = AT_A_PATH.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
+    with stack.nginx(tmp_path / "nginx", config) as registry:
+        proxy = auto(registry.wait().url)
+        assert experiments(proxy) == 200
+        assert "it is used through /ml/ops/ajax-api" in proxy.text()
+
+
+@pytest.mark.parametrize(
+    ("upstream", "status"),
+    [
+        ({"dialect": "standard"}, 404),
+        ({"dialect": "ajax"}, 200),
+        ({"dialect": "standard", "external_hosts": ["127.0.0.1"]}, 200),
+    ],
+)
+def test_rules_count_more(
+    upstream: dict[str, object],
+    status: int,
+    external_registry: stack.Server,
+    start_proxy: StartProxy,
+) -> None:
+    """Nobody asks then."""
+    proxy = start_proxy(external_registry.url, external=(), upstream=upstream)
+    assert experiments(proxy) == status
+    assert "dialect" not in proxy.text()
+
+
+def test_one_that_asks_for_credentials(
+    auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path
+) -> None:
+    """The rules decide, and the log says so; credentials of the environment help."""
+    passwords = tmp_path / "passwords"
+    passwords.write_text("ann:{PLAIN}s3cret\n")
+    passwords.chmod(0o644)
+    config = GUARDED.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
+    with stack.nginx(tmp_path / "nginx", config.replace("PASSWORDS", str(passwords))) as registry:
+        registry.wait()
+        proxy = auto(registry.url)
+        said = "its dialect is not clear: /api: 401 HTML; /ajax-api: 401 HTML; "
+        eventually(lambda: said + "it asks for credentials; the rules decide" in proxy.text())
+        login = {"Authorization": f"Basic {base64.b64encode(b'ann:s3cret').decode()}"}
+        assert request(proxy.url, SEARCH, headers=login).status == 404
+        known = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "s3cret"}
+        proxy = auto(registry.url, env=known)
+        assert request(proxy.url, SEARCH, headers=login).status == 200
+        assert "s3cret" not in proxy.text()
+
+
+def test_one_that_comes_later(
+    auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path
+) -> None:
+    """A registry that is down is asked until it is up; meanwhile the rules decide."""
+    port = stack.free_port()
+    proxy = auto(f"http://127.0.0.1:{port}")
+    assert experiments(proxy) == 502
+    assert "it does not answer; the rules decide" in proxy.text()
+    with stack.external(tmp_path / "nginx", mlflow_server.url, port=port) as registry:
+        registry.wait("/health")
+        eventually(lambda: experiments(proxy) == 200, 30)
+
+
+def test_one_that_changes(auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path) -> None:
+    """Answers that do not fit any more are reason to ask again."""
+    port = stack.free_port()
+    with stack.external(tmp_path / "before", mlflow_server.url, port=port) as registry:
+        registry.wait("/health")
+        proxy = auto(registry.url)
+        assert experiments(proxy) == 200
+    config = stack.EXTERNAL.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
+    config = config.replace("location /api/", "location /ajax-api/")
+    with stack.nginx(tmp_path / "behind", config, port=port) as registry:
+        registry.wait("/health")
+        eventually(lambda: experiments(proxy) == 200, 30)
+        assert "it is used through /api (" in proxy.text()
+
+
+def test_requests_wait_for_the_first_answer(start_proxy: StartProxy) -> None:
+    """One that comes at once is rewritten as all that follow; health checks do not wait."""
+    go_on = threading.Event()
+
+    def answer(received: Received, connection: socket.socket) -> bool:
+        go_on.wait(30)
+        connection.sendall(OK if received.target.startswith("/ajax-api/") else NOT_FOUND)
+        return True
+
+    with Upstream(answer) as upstream, ThreadPoolExecutor() as pool:
+        # Waits until /livez answers.
+        proxy = start_proxy(upstream.url, **AUTO)
+        waiting = pool.submit(request, proxy.url, SEARCH)
+        eventually(lambda: upstream.begun == 1)
+        go_on.set()
+        assert waiting.result(30).status == 200
+    targets = [received.target.partition("?")[0] for received in upstream.requests]
+    path = "/2.0/mlflow/experiments/search"
+    assert targets == [f"/api{path}", f"/ajax-api{path}", f"/ajax-api{path}"]
+
+
+def test_nobody_waits_for_ever(start_proxy: StartProxy) -> None:
+    """An upstream that does not answer questions gets the requests as they are."""
+
+    def answer(received: Received, connection: socket.socket) -> bool | None:
+        if received.header("User-Agent") == ["mlflow-proxy-probe"]:
+            silent(received, connection)
+            return None
+        connection.sendall(OK)
+        return True
+
+    with Upstream(answer) as upstream:
+        proxy = start_proxy(upstream.url, **AUTO)
+        assert request(proxy.url, SEARCH).status == 200
+        assert upstream.requests[-1].target == SEARCH
+
+
+def test_a_changed_file(auto: StartProxy, external_registry: stack.Server, tmp_path: Path) -> None:
+    """Rules that are read again are adapted again."""
+    proxy = auto(external_registry.url)
+    assert experiments(proxy) == 200
+    rules = tmp_path / "proxy0" / "rules.yaml"
+    text = rules.read_text(encoding="utf-8")
+    changed = text.replace("disabled_status: 503", "disabled_status: 501")
+    rules.write_text(changed, encoding="utf-8")
+    eventually(lambda: "the rules were read again" in proxy.text())
+    assert experiments(proxy) == 200
+    rules.write_text(changed.replace("dialect: auto", "dialect: standard"), encoding="utf-8")
+    eventually(lambda: proxy.text().count("the rules were read again") == 2)
+    assert experiments(proxy) == 404
+    rules.write_text(changed, encoding="utf-8")
+    eventually(lambda: proxy.text().count("the rules were read again") == 3)
+    assert experiments(proxy) == 200
+
+
+def diagnose(url: str, **environment: str) -> tuple[int, str]:
+    """What the script prints, and its exit code."""
+    run = subprocess.run(
+        [stack.ROOT / "scripts" / "probe.sh", "--diagnose", url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert not run.stderr, run.stderr
+    return run.returncode, run.stdout
+
+
+def test_diagnose(mlflow_server: stack.Server, external_registry: stack.Server) -> None:
+    """What was asked, what came back, and the rule that follows."""
+    path = "/2.0/mlflow/experiments/search"
+    assert diagnose(mlflow_server.url) == (
+        0,
+        f"{mlflow_server.url}\n  /api{path}  200 JSON\n  /ajax-api{path}  200 JSON\n"
+        "finding: /api is served\nNo rule is needed.\n",
+    )
+    host = external_registry.url.removeprefix("http://")
+    assert diagnose(external_registry.url) == (
+        0,
+        f"http://{host}\n  /api{path}  404 HTML\n  /ajax-api{path}  200 JSON\n"
+        "finding: /ajax-api is served\n\n"
+        "What the proxy finds out by itself can be fixed in rules.yaml:\n\n"
+        f"upstream:\n  external_hosts: [{host}]\n",
+    )
+    nobody = f"http://127.0.0.1:{stack.free_port()}"
+    code, text = diagnose(nobody)
+    assert code == 3
+    assert "no connection: Connection refused" in text
+    assert "finding: it does not answer\nThe proxy goes by the rules" in text

@@ -1,0 +1,140 @@
+"""What an upstream's answers say about its dialect."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon import rules_file
+from addon.dialect import Dialect, Finding, find, judge, suggestion
+from addon.health import Answer
+
+JSON = "application/json"
+LIST = Answer(200, JSON, b'{"experiments": []}')
+PAGE = Answer(404, "text/html", b"<html>no</html>")
+DETAIL = Answer(404, JSON, b'{"detail": "Not Found"}')
+PICKY = Answer(400, JSON, b'{"error_code": "INVALID_PARAMETER_VALUE"}')
+DENIED = Answer(401, JSON, b'{"error_code": "UNAUTHENTICATED"}')
+ASKS = Answer(401, "text/html", b"You are not authenticated")
+APP = Answer(200, "text/html", b"<!doctype html><div id=app>")
+LOGIN = Answer(302, location="https://idp.example/login")
+DOWN = Answer(502, JSON, b'{"error_code": "TEMPORARILY_UNAVAILABLE"}')
+NONE = Answer(None, error="no connection: Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("api", "ajax", "dialect", "reason"),
+    [
+        (LIST, LIST, "standard", "/api is served"),
+        (LIST, PAGE, "standard", "/api is served"),
+        (PICKY, LIST, "standard", "/api is served"),
+        (PAGE, LIST, "ajax", "/ajax-api is served"),
+        (DETAIL, LIST, "ajax", "/ajax-api is served"),
+        (Answer(405, "text/html", b"<h1>"), LIST, "ajax", "/ajax-api is served"),
+        # A web application that answers any path with its page.
+        (APP, LIST, "ajax", "/ajax-api is served"),
+        (LOGIN, LIST, "ajax", "/ajax-api is served"),
+        # What is not there is not worth a password.
+        (DENIED, PAGE, "standard", "/api is served to those with credentials"),
+        (PAGE, ASKS, "ajax", "/ajax-api is served to those with credentials"),
+        (PAGE, DENIED, "ajax", "/ajax-api is served to those with credentials"),
+        (DENIED, DENIED, None, "it asks for credentials"),
+        (ASKS, DENIED, None, "it asks for credentials"),
+        (APP, DENIED, None, "it asks for credentials"),
+        (LOGIN, LOGIN, None, "it answers with web pages, perhaps to ask for a login"),
+        (APP, PAGE, None, "it answers with web pages, perhaps to ask for a login"),
+        (PAGE, PAGE, None, "nothing is served there"),
+        (DETAIL, DETAIL, None, "nothing is served there"),
+        (NONE, NONE, None, "it does not answer"),
+        (DOWN, PAGE, None, "it does not answer"),
+        (Answer(429, JSON, b"{}"), PAGE, None, "it does not answer"),
+        # One says enough, whatever is the matter with the other.
+        (DOWN, LIST, "ajax", "/ajax-api is served"),
+    ],
+)
+def test_judge(api: Answer, ajax: Answer, dialect: Dialect | None, reason: str) -> None:
+    """The two answers side by side."""
+    assert judge({"standard": api, "ajax": ajax}) == (dialect, reason)
+
+
+class Upstream:
+    """Answers by the beginning of a path."""
+
+    def __init__(self, answers: dict[str, Answer], otherwise: Answer = PAGE) -> None:
+        self.answers, self.otherwise = answers, otherwise
+        self.asked: list[str] = []
+
+    def __call__(self, path: str) -> Answer:
+        self.asked.append(path.partition("/2.0/")[0])
+        found = (answer for begin, answer in self.answers.items() if path.startswith(begin))
+        return next(found, self.otherwise)
+
+
+ROOT = ["/api", "/ajax-api"]
+MLFLOW = ["/mlflow/api", "/mlflow/ajax-api"]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "base_path", "dialect", "place", "asked"),
+    [
+        (Upstream({"/api/": LIST}), "", "standard", "", ["/api"]),
+        (Upstream({"/ajax-api/": LIST}), "", "ajax", "", ROOT),
+        (Upstream({}, NONE), "", None, "", ["/api"]),
+        (Upstream({}, DENIED), "", None, "", [*ROOT, "/", *MLFLOW]),
+        (
+            Upstream({"/mlflow/api/": LIST}),
+            "", "standard", "/mlflow", [*ROOT, "/", "/mlflow/api"],
+        ),
+        (
+            Upstream(
+                {"/ml/ops/ajax-api/": LIST, "/ml/ops/api": PAGE, "/a": PAGE},
+                Answer(302, location="http://here/ml/ops/"),
+            ),
+            "", "ajax", "/ml/ops", [*ROOT, "/", "/ml/ops/api", "/ml/ops/ajax-api"],
+        ),
+        # What the rules say is not doubted.
+        (Upstream({"/api/": LIST}), "/x", None, "/x", ["/x/api", "/x/ajax-api"]),
+        (Upstream({"/x/ajax-api/": LIST}), "/x", "ajax", "/x", ["/x/api", "/x/ajax-api"]),
+        # A place that fits no rule.
+        (
+            Upstream({"/a": PAGE, "/mlflow": PAGE}, Answer(302, location="/b;c/%2e")),
+            "", None, "", [*ROOT, "/", *MLFLOW],
+        ),
+    ],
+)  # fmt: skip
+def test_find(
+    upstream: Upstream, base_path: str, dialect: Dialect | None, place: str, asked: list[str]
+) -> None:
+    """Where it is looked for, and no longer than needed."""
+    upstream.asked.clear()
+    found = find(upstream, base_path)
+    assert (found.dialect, found.base_path, upstream.asked) == (dialect, place, asked)
+    assert found.reachable is (upstream.otherwise is not NONE)
+
+
+def test_thorough() -> None:
+    """For people all answers are of interest."""
+    upstream = Upstream({"/api/": LIST, "/ajax-api/": DETAIL})
+    found = find(upstream, thorough=True)
+    assert found.why == "/api: 200 JSON; /ajax-api: 404 JSON; /api is served"
+    assert upstream.asked == ROOT
+
+
+@pytest.mark.parametrize(
+    ("found", "lines"),
+    [
+        (Finding("standard", "", ""), ""),
+        (Finding(None, "/x", ""), ""),
+        (Finding("ajax", "", ""), "upstream:\n  external_hosts: [r.example:8443]"),
+        (Finding("standard", "/x", ""), "upstream:\n  base_path: /x"),
+        (
+            Finding("ajax", "/x", ""),
+            "upstream:\n  external_hosts: [r.example:8443]\n  base_path: /x",
+        ),
+    ],
+)
+def test_suggestion(found: Finding, lines: str) -> None:
+    """Rules that can be pasted, and that mean what was found."""
+    assert suggestion(found, "r.example:8443") == lines
+    rules = rules_file.parse(lines, "pasted").upstream
+    assert rules.is_external("r.example", 8443) is (found.dialect == "ajax")
+    assert rules.base_path == (found.base_path if found.dialect else "")

@@ -1,0 +1,85 @@
+"""Names of requests: kept or made, the same in both directions."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon import request_ids
+from addon.headers import Fields
+
+UUID = "1f2e3d4c-5b6a-4789-8abc-def012345678"
+MADE = "00-1f2e3d4c5b6a47898abcdef012345678-8abcdef012345678-00"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+HOST, STATE = (b"Host", b"x"), (b"Tracestate", b"congo=t61")
+Header = tuple[bytes, bytes]
+
+
+def header(name: str, value: str) -> Header:
+    return name.encode(), value.encode("latin-1")
+
+
+def ours(shown: str = UUID, trace: str = MADE) -> list[Header]:
+    return [header("X-Request-Id", shown), header("traceparent", trace)]
+
+
+@pytest.mark.parametrize(
+    ("received", "sent"),
+    [
+        ([HOST], [HOST, *ours()]),
+        # The client's own, and nothing moves.
+        (
+            [header("x-request-id", "mine"), HOST, header("Traceparent", TRACE), STATE],
+            [header("x-request-id", "mine"), HOST, header("Traceparent", TRACE), STATE],
+        ),
+        ([header("x-request-id", "mine"), HOST], [HOST, *ours("mine")]),
+        ([header("Traceparent", TRACE), STATE], [STATE, *ours(trace=TRACE)]),
+        # What is not fit to be repeated counts as none.
+        ([header("x-request-id", "a b"), HOST], [HOST, *ours()]),
+        ([header("x-request-id", "a"), header("X-Request-Id", "b")], ours()),
+        ([header("traceparent", "00-1-2-3"), STATE, HOST], [HOST, *ours()]),
+        ([header("traceparent", TRACE), header("traceparent", TRACE)], ours()),
+        # A trace state without a trace is nobody's.
+        ([STATE, HOST], [STATE, HOST, *ours()]),
+    ],
+)
+def test_for_upstream(received: list[Header], sent: list[Header]) -> None:
+    """The upstream gets each name once."""
+    fields = Fields(received)
+    names = request_ids.of(fields, UUID)
+    assert list(request_ids.for_upstream(tuple(received), fields, *names)) == sent
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [
+        (TRACE, True),
+        ("01" + TRACE[2:] + "-later", True),
+        ("ff" + TRACE[2:], False),
+        (TRACE.upper(), False),
+        ("00-" + "0" * 32 + TRACE[35:], False),
+        (TRACE[:36] + "0" * 16 + "-01", False),
+        (TRACE + "0", False),
+        ("", False),
+    ],
+)
+def test_traceparent(value: str, valid: bool) -> None:
+    """Its form is that of the W3C recommendation."""
+    assert request_ids.of({b"traceparent": value.encode()}, UUID)[1] == (value if valid else MADE)
+
+
+@pytest.mark.parametrize(
+    ("answered", "got"),
+    [
+        ([HOST], [HOST, *ours()]),
+        ([header("x-request-id", UUID), HOST], [HOST, *ours()]),
+        (
+            [header("x-request-id", "theirs"), HOST],
+            [HOST, *ours(), header("X-Upstream-Request-Id", "theirs")],
+        ),
+        ([header("TraceParent", TRACE), HOST], [HOST, *ours()]),
+    ],
+)
+def test_for_client(answered: list[Header], got: list[Header]) -> None:
+    """The client gets the names of its request; one of the upstream's own is not lost."""
+    fields = Fields(answered)
+    assert list(request_ids.for_client(tuple(answered), fields, UUID, MADE)) == got
