@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from . import dialect, health, rules_file
+from . import cli_rules, dialect, health, rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -26,11 +26,12 @@ _COLOURS = {"ok": "32", "disabled": "33", "warning": "33", "critical": "31"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Bad arguments are 'unknown' for a monitoring system, not 'critical'."""
+    """Bad arguments of `probe` are 'unknown' for a monitoring system, not 'critical'."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(UNKNOWN, f"{self.prog}: {message}\n")
+        code = UNKNOWN if self.get_default("run") is _probe else cli_rules.BAD_ARGUMENTS
+        self.exit(code, f"{self.prog}: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rules", type=Path, default=rules_file.DEFAULT_PATH, help="file with the probes"
     )
     probe.set_defaults(run=_probe)
+
+    cli_rules.add(commands)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)
