@@ -1,4 +1,4 @@
-"""Commands for the shell: what scripts/*.sh call.
+"""Commands for the shell: what scripts/*.sh call, and `mlflow-proxy` where it is installed.
 
 Exit codes of `probe` follow the Nagios convention (0 ok, 1 warning, 2 critical, 3 unknown; see
 https://nagios-plugins.org/doc/guidelines.html).
@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from . import cli_rules, dialect, health, rules_file
+from . import __version__, cli_rules, cli_run, dialect, health, rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -37,11 +38,15 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     parser = _Parser(prog="mlflow-proxy", description="Commands of the MLflow proxy.")
+    mitmproxy = metadata.version("mitmproxy")
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}, mitmproxy {mitmproxy}"
+    )
     commands = parser.add_subparsers(required=True, parser_class=_Parser)
 
-    probe = commands.add_parser(
-        "probe", prog="scripts/probe.sh", help="check a registry through the proxy"
-    )
+    cli_run.add(commands)
+
+    probe = commands.add_parser("probe", help="check a registry through the proxy")
     probe.add_argument(
         "url",
         nargs="?",
