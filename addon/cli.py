@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {__version__}, mitmproxy {mitmproxy}"
     )
-    commands = parser.add_subparsers(required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     cli_run.add(commands)
 
@@ -72,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)
 
-    parsed = parser.parse_args(arguments)
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest:
+        commands.choices[parsed.command].error(f"unrecognized arguments: {' '.join(rest)}")
     return int(parsed.run(parsed))
 
 
