@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from . import __version__, cli_rules, cli_run, dialect, health, rules_file
+from . import __version__, cli_completion, cli_rules, cli_run, dialect, health, rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)
+
+    cli_completion.add(commands, parser)
 
     parsed, rest = parser.parse_known_args(arguments)
     if rest:

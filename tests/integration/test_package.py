@@ -131,6 +131,33 @@ def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
         assert SEARCH in (tmp_path / "access").read_text()
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("mlflow-proxy ex", ["explain"]),
+        ("mlflow-proxy explain --di", ["--dialect"]),
+        ("mlflow-proxy explain --dialect a", ["ajax"]),
+        ("mlflow-proxy check /etc/hostn", ["/etc/hostname"]),
+    ],
+)
+def test_completion(programs: Path, line: str, offered: list[str]) -> None:
+    """Bash offers commands, options, values and files."""
+    script = (
+        'source <("$1" completion bash); COMP_WORDS=($2); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); '
+        '$(complete -p mlflow-proxy | grep -o "_shtab[a-z_]*") && printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    program = programs / "mlflow-proxy"
+    run = subprocess.run(
+        ["bash", "-c", script, "bash", program, line],
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stdout.split() == offered, run.stderr
+
+
 def test_no_upstream(programs: Path) -> None:
     """What is missing is named."""
     run = call(programs, "run")
