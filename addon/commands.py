@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Commands:
-    """What `mitmdump --commands` lists under `mlflow`."""
+    """Functions whose signatures and docstrings mitmproxy shows to whoever types them."""
 
     def __init__(self, proxy: MlflowProxy) -> None:
         self._proxy = proxy
@@ -101,7 +101,8 @@ class Commands:
         )
         found = self._proxy.dialects.findings.get(mode.address)
         known = f"found out: {found.reason}" if found else ""
-        return on_explain.Question(method, url, Origin(mode.scheme, *mode.address), known)
+        upstream = Origin("http" if mode.scheme == "http" else "https", *mode.address)
+        return on_explain.Question(method, url, upstream, known)
 
     def _in_force(self) -> Settings:
         if (in_force := self._proxy.settings) is None:

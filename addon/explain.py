@@ -34,6 +34,8 @@ class Case:
     """What else is known about the upstream; "" if nothing is."""
     concerned: bool
     """Whether it is MLflow at all."""
+    own: bool
+    """Whether the proxy answers it by itself."""
     named: bool
     """Whether the client has said what host it asks for."""
     route: Route
@@ -72,11 +74,10 @@ def explain(case: Case) -> Explanation:
     """Put what was decided into words."""
     error = None if case.refused is None else case.refused[0]
     rule = case.route.decision["rule"] if case.concerned else None
-    answered = error is not None or (case.concerned and case.route.health)
     return Explanation(
         steps=tuple(_steps(case)),
         rule=rule,
-        sent=None if answered else case.sent,
+        sent=None if error or case.own else case.sent,
         status=error.status if error else None,
         error_code=json.loads(error.body)["error_code"] if error else None,
     )
@@ -96,10 +97,10 @@ def _steps(case: Case) -> Iterator[tuple[str, str]]:
         yield "mount", f"none of {mounts} covers the path"
     else:
         yield "mount", route.target.mount or "/"
-        yield "path", f"{shown(route.target.path)} ({_family(route)})"
+        yield "path", f"{shown(route.target.path)} ({_family(case)})"
         if route.problem:
             yield "path", f"ambiguous: it contains {route.problem}"
-        elif not route.health:
+        elif not case.own:
             if rules.allowed_hosts and not case.named:
                 yield "host", f"must be one of {', '.join(rules.allowed_hosts)}"
             for text in _rules(case):
@@ -109,8 +110,9 @@ def _steps(case: Case) -> Iterator[tuple[str, str]]:
     yield "result", _result(case)
 
 
-def _family(route: Route) -> str:
-    if route.health:
+def _family(case: Case) -> str:
+    route = case.route
+    if case.own:
         return "a path of the proxy's own"
     if route.endpoints:
         return "artifacts"
@@ -169,7 +171,7 @@ def _result(case: Case) -> str:
     if case.refused is not None:
         reply, why = case.refused
         return f"answered {reply.status} {json.loads(reply.body)['error_code']}: {why}"
-    if case.route.health:
+    if case.own:
         return "answered by the proxy itself"
     return f"sent upstream: {case.method} {shown(case.sent)}"
 

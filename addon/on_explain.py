@@ -46,23 +46,26 @@ def ask(settings: Settings, question: Question) -> Explanation:
         raise ValueError(f"{question.method!r}: expected a method such as GET")
     authority, target = split(question.url)
     flow = _flow(question, authority, target)
-    concerned = on_request.concerns_us(flow, settings)
-    refused = _refusal(flow, settings, named=bool(authority)) if concerned else None
     host, port = question.upstream.host, question.upstream.port
+    concerned = on_request.concerns_us(flow, settings)
+    # Before the request is changed.
     applicable = on_request.applicable(flow, settings)
+    route = settings.router.route(target.partition("?")[0], applicable)
     overrides = map(flow.request.headers.get, gate.METHOD_OVERRIDES)
+    refused = _refusal(flow, settings, named=bool(authority)) if concerned else None
     decided = decision.of(flow)
     return explain(
         Case(
             settings=settings,
-            method=bodies.printable(question.method),
+            method=question.method,
             methods=gate.methods(question.method, overrides),
             host=host,
             port=port,
             known=question.known,
             concerned=concerned,
+            own=concerned and question.reverse and route.health,
             named=bool(authority),
-            route=settings.router.route(target.partition("?")[0], applicable),
+            route=route,
             for_upstream=settings.router.applicable(host, port),
             applicable=applicable,
             graphql_fields=decided["graphql_fields"] if decided else (),

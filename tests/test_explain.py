@@ -132,8 +132,24 @@ def test_graphql_depends_on_the_body() -> None:
     assert lines(read, "GET", "/graphql")[0].status == 503
 
 
+def test_filters_see_the_request_as_it_came(tmp_path: Path) -> None:
+    """Not as it goes upstream."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rewrites:\n"
+        '  - {name: marked, match: ^/x, replace: /y, filter: "~u /api & ~hq traceparent"}\n'
+        '  - {name: rest, match: ^/api/, replace: /ajax-api/, filter: "~u /api/"}\n'
+    )
+    _, said = lines(settings.read(rules, None, ""), "GET", "/api/x")
+    assert said[3] == "rule      marked: no, its filter ~u /api & ~hq traceparent does not hold"
+    assert said[4] == "rule      rest: rewrites ^/api/ to /ajax-api/"
+
+
 def test_a_forward_proxy(read: settings.Settings) -> None:
-    """Hosts that are not listed are not concerned."""
+    """Hosts that are not listed are not concerned, and health paths are the upstream's."""
+    url = "http://registry.example.org/mlflow/livez"
+    question = on_explain.Question("GET", url, on_explain.server(url), reverse=False)
+    assert on_explain.ask(read, question).sent == "/deep/livez"
     url = "http://example.org/mlflow/api/x"
     question = on_explain.Question("GET", url, on_explain.server(url), reverse=False)
     found = on_explain.ask(read, question)
@@ -159,6 +175,8 @@ def test_no_url(read: settings.Settings, url: str) -> None:
         ("[::1]:5000", Origin("https", "::1", 5000)),
     ],
 )
-def test_upstreams(text: str, expected: Origin) -> None:
+def test_upstreams(read: settings.Settings, text: str, expected: Origin) -> None:
     """As people write them."""
     assert on_explain.server(text) == expected
+    question = on_explain.Question("GET", "/mlflow/x", expected)
+    assert on_explain.ask(read, question).sent == "/deep/x"
