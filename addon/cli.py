@@ -1,4 +1,4 @@
-"""Commands for the shell: what scripts/*.sh call.
+"""Commands for the shell: what scripts/*.sh call, and `mlflow-proxy` where it is installed.
 
 Exit codes of `probe` follow the Nagios convention (0 ok, 1 warning, 2 critical, 3 unknown; see
 https://nagios-plugins.org/doc/guidelines.html).
@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from . import dialect, health, rules_file
+from . import __version__, cli_completion, cli_rules, cli_run, dialect, health, rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -26,21 +27,26 @@ _COLOURS = {"ok": "32", "disabled": "33", "warning": "33", "critical": "31"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Bad arguments are 'unknown' for a monitoring system, not 'critical'."""
+    """Bad arguments of `probe` are 'unknown' for a monitoring system, not 'critical'."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(UNKNOWN, f"{self.prog}: {message}\n")
+        code = UNKNOWN if self.get_default("run") is _probe else cli_rules.BAD_ARGUMENTS
+        self.exit(code, f"{self.prog}: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     parser = _Parser(prog="mlflow-proxy", description="Commands of the MLflow proxy.")
-    commands = parser.add_subparsers(required=True, parser_class=_Parser)
-
-    probe = commands.add_parser(
-        "probe", prog="scripts/probe.sh", help="check a registry through the proxy"
+    mitmproxy = metadata.version("mitmproxy")
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}, mitmproxy {mitmproxy}"
     )
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    cli_run.add(commands)
+
+    probe = commands.add_parser("probe", help="check a registry through the proxy")
     probe.add_argument(
         "url",
         nargs="?",
@@ -61,10 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     probe.set_defaults(run=_probe)
 
+    cli_rules.add(commands)
+
     schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)
 
-    parsed = parser.parse_args(arguments)
+    cli_completion.add(commands, parser)
+
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest:
+        commands.choices[parsed.command].error(f"unrecognized arguments: {' '.join(rest)}")
     return int(parsed.run(parsed))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from .replies import Reply, json_reply, own_headers
 from .rules import Artifacts, Endpoint, Operation
@@ -12,6 +13,7 @@ from .rules_file import RulesError
 from .target import fold
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
+OPTION = "mlflow_serve_artifacts"
 DISABLED = "ARTIFACTS_DISABLED"
 
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
@@ -23,7 +25,16 @@ _WORDS = dict.fromkeys(("true", "1", "yes", "on", "y", "t"), True) | dict.fromke
 )
 
 
-def artifacts_enabled(from_rules: bool, environment: str | None, option: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """The position of the artifact switch."""
+
+    on: bool
+    source: str
+    """What has put it there."""
+
+
+def switch(from_rules: bool, environment: str | None, option: str) -> Switch:
     """Work out the position of the switch: the option over the environment over the rules.
 
     Args:
@@ -34,16 +45,16 @@ def artifacts_enabled(from_rules: bool, environment: str | None, option: str) ->
     Raises:
         RulesError: one of them is set to something that is neither yes nor no.
     """
-    for source, value in (("mlflow_serve_artifacts", option or None), (ENVIRONMENT, environment)):
+    for source, value in ((OPTION, option or None), (ENVIRONMENT, environment)):
         if value is None:
             continue
         try:
-            return _WORDS[value.strip().lower()]
+            return Switch(_WORDS[value.strip().lower()], source)
         except KeyError:
             raise RulesError(
                 f"{source}: {value!r}: expected true or false (or 1/0, yes/no, on/off)"
             ) from None
-    return from_rules
+    return Switch(from_rules, "artifacts.enabled")
 
 
 def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operation]:
@@ -51,7 +62,7 @@ def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operati
 
     Args:
         artifacts: the section of the rules.
-        enabled: the position of the switch (see `artifacts_enabled`).
+        enabled: the position of the switch (see `switch`).
     """
     positions: dict[Operation, bool] = {
         "read": artifacts.read,

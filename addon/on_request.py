@@ -46,7 +46,7 @@ def read(flow: http.HTTPFlow, settings: Settings) -> Route:
     """
     sent, before = flow.request.path, decision.of(flow)
     path, _, query = sent.partition("?")
-    route = settings.router.route(path, _applicable(flow, settings), again=before is not None)
+    route = settings.router.route(path, applicable(flow, settings), again=before is not None)
     flow.metadata[decision.DECISION] = decided = route.decision.copy()
     decided["sent"] = sent
     if before is not None:
@@ -207,7 +207,7 @@ def _counting(limit: int, cut: Callable[[replies.Problem], None]) -> Callable[[b
     return count
 
 
-def _applicable(flow: http.HTTPFlow, settings: Settings) -> tuple[int, ...]:
+def applicable(flow: http.HTTPFlow, settings: Settings) -> tuple[int, ...]:
     """The indices of the rewrite rules whose conditions hold for a request."""
     rules = settings.router.applicable(flow.request.host, flow.request.port)
     if not settings.filters:

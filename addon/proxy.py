@@ -25,6 +25,7 @@ from mitmproxy.tls import TlsData
 from . import (
     access_log,
     answering,
+    commands,
     connections,
     decision,
     drain,
@@ -124,6 +125,7 @@ class MlflowProxy:
             "",
             "File to which a line of JSON is appended for each request; - is standard output.",
         )
+        ctx.master.commands.collect_commands(commands.Commands(self))
         self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
@@ -188,6 +190,16 @@ class MlflowProxy:
             self.health.rules = "current"
             logger.warning("the rules were read again: %s", _rules_path())
 
+    def reload_now(self) -> None:
+        """Do the same at once, for somebody who waits for it.
+
+        Raises:
+            RulesError: the file has a mistake.
+        """
+        self.health.rules = STALE
+        self._put_in_force(settings.read(*_sources()))
+        self.health.rules = "current"
+
     def _put_in_force(self, read: Settings) -> None:
         before, self._read = self._read, read
         if self._watch is not None and (
@@ -203,21 +215,24 @@ class MlflowProxy:
     def _watch_dialects(self, rules: Rules) -> None:
         """Find out about the upstreams of which the rules say nothing."""
         config, upstreams = rules.upstream, {}
-        proxyserver = ctx.master.addons.get("proxyserver")
-        for server in proxyserver.servers if proxyserver and config.dialect == "auto" else ():
-            mode = server.mode
-            if (
-                isinstance(mode, ReverseMode)
-                and "http" in mode.scheme
-                and server.listen_addrs
-                and not config.is_listed(*mode.address)
-            ):
-                listener = Origin("http", *_reachable(*server.listen_addrs[0][:2])).url
+        for mode, listener in self.listeners() if config.dialect == "auto" else ():
+            if not config.is_listed(*mode.address):
                 try:
-                    upstreams[mode.address] = self.health.ask(listener, rules.health)
+                    upstreams[mode.address] = self.health.ask(listener.url, rules.health)
                 except (OSError, ValueError) as error:  # Of what the environment says.
                     logger.warning("upstreams cannot be asked, the rules decide: %s", error)
         self.dialects.start(upstreams, config.base_path)
+
+    def listeners(self) -> list[tuple[ReverseMode, Origin]]:
+        """What stands behind the listeners in reverse mode, and where they can be asked."""
+        proxyserver = ctx.master.addons.get("proxyserver")
+        return [
+            (server.mode, Origin("http", *_reachable(*server.listen_addrs[0][:2])))
+            for server in (proxyserver.servers if proxyserver else ())
+            if isinstance(server.mode, ReverseMode)
+            and "http" in server.mode.scheme
+            and server.listen_addrs
+        ]
 
     def running(self) -> None:
         """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from . import yaml_lines
 from .rules import Rules
 
-DEFAULT_PATH = Path(__file__).resolve().parent.parent / "rules.yaml"
-"""The file that is shipped, beside the package."""
+DEFAULT_PATH = Path(__file__).with_name("rules.yaml").resolve()
+"""The file that is shipped: in the package, which has a link in a checkout."""
 
 
 class RulesError(ValueError):

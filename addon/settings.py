@@ -22,6 +22,7 @@ class Settings:
     """What is in force."""
 
     rules: Rules
+    switch: gate.Switch
     allowed: frozenset[Operation]
     """What may be done to artifacts."""
     filters: dict[int, flowfilter.TFilter]
@@ -41,14 +42,14 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
         RulesError: one of them cannot be used.
     """
     rules = load(path)
-    enabled = gate.artifacts_enabled(rules.artifacts.enabled, environment, option)
-    allowed = gate.allowed_operations(rules.artifacts, enabled)
+    switch = gate.switch(rules.artifacts.enabled, environment, option)
+    allowed = gate.allowed_operations(rules.artifacts, switch.on)
     filters = {
         index: parse_request_filter(rule.filter)
         for index, rule in enumerate(rules.rewrites)
         if rule.filter
     }
-    return Settings(rules, allowed, filters, _router(rules, allowed))
+    return Settings(rules, switch, allowed, filters, _router(rules, allowed))
 
 
 def adapted(settings: Settings, findings: Mapping[tuple[str, int], Finding]) -> Settings:

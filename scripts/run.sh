@@ -14,12 +14,12 @@ source "$root/scripts/lib.sh"
 
 usage() { sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "${BASH_SOURCE[0]}" >&2; exit "$1"; }
 
-upstream= listen=127.0.0.1:8080 program=mitmdump demo=()
+upstream= listen=127.0.0.1:8080 web=() demo=()
 while (($#)); do
     case $1 in
         --upstream) upstream=${2:?--upstream needs a URL}; shift 2 ;;
         --listen) listen=${2:?--listen needs HOST:PORT}; shift 2 ;;
-        --web) program=mitmweb; shift ;;
+        --web) web=(--web); shift ;;
         --demo) demo=(--demo); shift ;;
         --) shift; break ;;
         -h | --help) usage 0 ;;
@@ -27,22 +27,14 @@ while (($#)); do
     esac
 done
 [[ $listen =~ ^(.*):([0-9]+)$ ]] || { say "--listen: '$listen': expected HOST:PORT"; exit 2; }
-host=${BASH_REMATCH[1]} port=${BASH_REMATCH[2]}
-[[ $host == \[*\] ]] && host=${host:1:-1}
 
 "$root/scripts/setup.sh"
 
 if [[ -z $upstream ]]; then
     "$root/scripts/setup-mlflow.sh" 3 >/dev/null
-    web=()
-    if [[ $program == mitmweb ]]; then web=(--web); fi
     exec "$root/.venv/bin/python" "$root/scripts/embedded.py" \
         --listen "$listen" "${demo[@]}" "${web[@]}" -- "$@"
 fi
 
-# Lines for each flow and connection cost a third of the throughput and would show query strings;
-# warnings and errors stay.
-say "MLflow proxy on http://$listen in front of $upstream (health: /livez, /readyz, /health/mlflow)"
-exec "$root/.venv/bin/$program" --mode "reverse:$upstream" \
-    --listen-host "$host" --listen-port "$port" -s "$root/addon/main.py" \
-    $([[ $program == mitmdump ]] && echo --set flow_detail=0 --set termlog_verbosity=warn) "$@"
+PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} exec "$root/.venv/bin/python" -m addon.cli run \
+    --upstream "$upstream" --listen "$listen" "${web[@]}" -- "$@"

@@ -167,6 +167,11 @@ def mlflow(version: int) -> Path:
     return _installed("setup-mlflow.sh", str(version)) / "bin" / "python"
 
 
+def wheel(folder: Path) -> Path:
+    """Build the wheel of this project into a folder."""
+    return _installed("wheel.sh", str(folder))
+
+
 def registry(
     data: Path,
     *,

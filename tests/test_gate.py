@@ -27,7 +27,7 @@ ARTIFACTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts
 )
 def test_position(from_rules: bool, environment: str | None, option: str, expected: bool) -> None:
     """The option is over the environment, the environment over the rules."""
-    assert gate.artifacts_enabled(from_rules, environment, option) is expected
+    assert gate.switch(from_rules, environment, option).on is expected
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_position(from_rules: bool, environment: str | None, option: str, expect
 def test_position_is_not_guessed(environment: str | None, option: str, message: str) -> None:
     """Anything but yes and no is an error that names where it was said."""
     with pytest.raises(rules_file.RulesError) as error:
-        gate.artifacts_enabled(True, environment, option)
+        gate.switch(True, environment, option)
     assert str(error.value).startswith(message)
 
 

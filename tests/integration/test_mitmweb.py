@@ -6,9 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import stack
 from support.client import request
 from support.upstream import OK, Upstream
+from support.waiting import eventually
 
 API = "/api/2.0/mlflow/experiments/search"
 
@@ -30,3 +32,47 @@ def test_it_keeps_so_many_flows(scripted: Upstream, tmp_path: Path) -> None:
     paths = [flow["request"]["path"] for flow in flows]
     assert 17 <= len(paths) <= 21
     assert paths[-1].endswith("number=49")
+
+
+def test_commands(scripted: Upstream, tmp_path: Path) -> None:
+    """They are listed and can be called, as from the command bar of mitmweb."""
+    scripted.answer = OK
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=[], upstream={"dialect": "auto"})
+    good = rules.read_text()
+    settings = ("web_open_browser=false", f"web_port={stack.free_port()}", "termlog_verbosity=info")
+    options = [part for setting in settings for part in ("--set", setting)]
+    log = tmp_path / "log"
+    with stack.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
+        proxy.wait(API)
+        listening = re.search(r"listening at (http://[^/\s]+)/(\S*)", proxy.text())
+        assert listening
+        # A cookie and a header that are the same: what shows that no other site has sent it.
+        xsrf = {"_xsrf": "ab" * 16, "_mitmproxy_xsrf": "ab" * 16}
+        headers = {"X-XSRFToken": "ab" * 16}
+        with httpx.Client(base_url=listening[1], cookies=xsrf, headers=headers) as web:
+            web.get("/" + listening[2])
+            listed = web.get("/commands").json()
+            assert listed["mlflow.explain"]["help"].startswith("Say what would happen")
+
+            def call(name: str, *arguments: str) -> dict[str, list[str]]:
+                answer = web.post(f"/commands/{name}", json={"arguments": arguments})
+                called: dict[str, list[str]] = answer.json()
+                return called
+
+            said = call("mlflow.explain", proxy.url + "/mlflow" + API, "POST")["value"]
+            assert said[0].endswith("internal, serves /api/ (found out: /api is served)")
+            assert said[-1] == f"result    sent upstream: POST {API}"
+            assert "others    auto" in call("mlflow.rules")["value"]
+
+            rules.write_text("mounts: 5\n")
+            assert ":1: mounts: 5: expected a list" in str(call("mlflow.reload")["error"])
+            assert request(proxy.url, API).status == 200
+            rules.write_text(good.replace("  read: true\n", "  read: false\n"))
+            assert "1 rewrite" in call("mlflow.reload")["value"][0]
+            artifact = "/api/2.0/mlflow-artifacts/artifacts/a"
+            assert request(proxy.url, artifact).status == 503
+            said = call("mlflow.explain", artifact)["value"]
+            assert said[-2] == "artifacts read: switched off by artifacts.read"
+
+            assert call("mlflow.health") == {"value": None}
+            eventually(lambda: "connectivity: reachable" in proxy.text())

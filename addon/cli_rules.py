@@ -1,0 +1,110 @@
+"""`check` and `explain`: rules without a running proxy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .rules_file import DEFAULT_PATH, RulesError
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+BAD_ARGUMENTS = 2
+
+
+def add(commands: Any) -> None:
+    """Add the two to the commands of a parser."""
+    check = commands.add_parser("check", help="check a rules file, as at the start of the proxy")
+    check.add_argument("file", nargs="?", type=Path, default=DEFAULT_PATH, metavar="FILE")
+    check.set_defaults(run=_check)
+
+    explain = commands.add_parser("explain", help="what happens to a request, and why")
+    explain.add_argument("method", metavar="METHOD")
+    explain.add_argument("url", metavar="URL", help="as the client asks the proxy, or its path")
+    explain.add_argument(
+        "--upstream",
+        metavar="HOST[:PORT]",
+        help="what stands behind the proxy; default: the first of upstream.external_hosts",
+    )
+    explain.add_argument(
+        "--dialect",
+        choices=("standard", "ajax"),
+        help="what the proxy would find out about an upstream that is not listed",
+    )
+    explain.add_argument(
+        "-H",
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="a header of the request; may be repeated",
+    )
+    explain.add_argument("--rules", type=Path, default=DEFAULT_PATH, metavar="FILE")
+    explain.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    explain.set_defaults(run=_explain)
+
+
+def _read(path: Path) -> Settings | None:
+    # Imported here: `probe` does without mitmproxy.
+    from . import gate, settings
+
+    try:
+        return settings.read(path, os.environ.get(gate.ENVIRONMENT), "")
+    except RulesError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from .explain import counts
+
+    if (read := _read(arguments.file)) is None:
+        return 1
+    print(f"{arguments.file}: ok ({counts(read.rules)})")
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from . import on_explain, settings
+    from .dialect import Finding
+
+    if (read := _read(arguments.rules)) is None:
+        return 1
+    config = read.rules.upstream
+    try:
+        listed = config.external_hosts
+        if not (name := arguments.upstream or (listed[0] if listed else None)):
+            raise ValueError("--upstream is needed: the rules list no external host")
+        upstream, known = on_explain.server(name), ""
+        address = (upstream.host, upstream.port)
+        if config.dialect == "auto" and not config.is_listed(*address):
+            if arguments.dialect:
+                found = Finding(arguments.dialect, config.base_path, "--dialect")
+                read = settings.adapted(read, {address: found})
+                known = "--dialect says so"
+            else:
+                known = "not listed: a running proxy asks it; --dialect says what it would find"
+        headers = [_header(text) for text in arguments.header]
+        question = on_explain.Question(arguments.method, arguments.url, upstream, known, headers)
+        explanation = on_explain.ask(read, question)
+    except ValueError as error:
+        print(f"explain: {error}", file=sys.stderr)
+        return BAD_ARGUMENTS
+    if arguments.json:
+        print(json.dumps(asdict(explanation), indent=2))
+    else:
+        print("\n".join(explanation.lines()))
+    return 0
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError(f"--header: expected 'NAME: VALUE', got {name!r}")
+    return name.strip(), value.strip()

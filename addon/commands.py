@@ -1,0 +1,110 @@
+"""Commands for mitmproxy's prompt and for mitmweb: what is asked of a running proxy by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mitmproxy import command, ctx, exceptions
+from mitmproxy.log import ALERT
+
+from . import explain, on_explain
+from .rewrite import Origin
+from .rules_file import RulesError
+
+if TYPE_CHECKING:
+    from .proxy import MlflowProxy
+    from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Commands:
+    """Functions whose signatures and docstrings mitmproxy shows to whoever types them."""
+
+    def __init__(self, proxy: MlflowProxy) -> None:
+        self._proxy = proxy
+        self._checks: set[asyncio.Task[None]] = set()
+
+    @command.command("mlflow.explain")
+    def explain(self, url: str, method: str = "GET") -> Sequence[str]:
+        """
+        Say what would happen to a request here, and why: mount, rule, artifact switch, path
+        upstream. The URL is as a client asks the proxy for it, or a path alone.
+        """
+        in_force = self._in_force()
+        try:
+            return on_explain.ask(in_force, self._question(method, url)).lines()
+        except ValueError as error:
+            raise exceptions.CommandError(str(error)) from None
+
+    @command.command("mlflow.rules")
+    def rules(self) -> Sequence[str]:
+        """
+        Show the rules in force, in short. What was found out about the upstreams is among them.
+        """
+        source = f"{ctx.options.mlflow_rules} ({self._proxy.health.rules})"
+        return explain.summary(self._in_force(), source=source)
+
+    @command.command("mlflow.reload")
+    def reload(self) -> Sequence[str]:
+        """
+        Read the rules file now. If it has a mistake, the old rules stay in force.
+        """
+        try:
+            self._proxy.reload_now()
+        except RulesError as error:
+            raise exceptions.CommandError(f"the old rules stay in force: {error}") from None
+        return [f"{ctx.options.mlflow_rules}: {explain.counts(self._in_force().rules)}"]
+
+    @command.command("mlflow.health")
+    def health(self) -> None:
+        """
+        Check the registry through the proxy, as /health/mlflow does. The results follow in the log.
+        """
+        listeners = [listener.url for _, listener in self._proxy.listeners()]
+        if not listeners:
+            raise exceptions.CommandError("no listener in reverse mode")
+        for listener in listeners:
+            task = asyncio.create_task(self._check(listener))
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
+
+    async def _check(self, listener: str) -> None:
+        try:
+            config = self._in_force().rules.health
+            reply = await self._proxy.health.answer(
+                "/health/mlflow", listener, config, draining=False
+            )
+        except Exception:
+            logger.exception("mlflow.health")
+            return
+        found = json.loads(reply.body)
+        level = ALERT if reply.status == 200 else logging.ERROR
+        for name, says in {found["status"]: listener, **found["probes"]}.items():
+            logger.log(level, "%s: %s", name, says)
+
+    def _question(self, method: str, url: str) -> on_explain.Question:
+        authority, _ = on_explain.split(url)
+        listeners = self._proxy.listeners()
+        if not listeners:
+            if not authority:
+                raise ValueError(f"{url!r}: expected a whole URL: no listener is in reverse mode")
+            return on_explain.Question(method, url, on_explain.server(url), reverse=False)
+        asked = Origin.of("http", authority)
+        mode = next(
+            (mode for mode, listener in listeners if asked and asked.port == listener.port),
+            listeners[0][0],
+        )
+        found = self._proxy.dialects.findings.get(mode.address)
+        known = f"found out: {found.reason}" if found else ""
+        upstream = Origin("http" if mode.scheme == "http" else "https", *mode.address)
+        return on_explain.Question(method, url, upstream, known)
+
+    def _in_force(self) -> Settings:
+        if (in_force := self._proxy.settings) is None:
+            raise exceptions.CommandError("no rules are loaded")
+        return in_force

@@ -1,0 +1,213 @@
+"""What happens to a request and why, step by step, in words.
+
+Nothing is decided here: the steps put into words what `on_explain` has got from the functions that
+the hooks use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from . import gate
+from .replies import Reply
+from .routes import Route
+from .rule_types import uri_host
+from .rules import OPERATIONS, Operation, RewriteRule, Rules
+from .settings import Settings
+from .target import shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A request, and what was decided."""
+
+    settings: Settings
+    method: str
+    methods: Sequence[str]
+    """What a server may take the method for (see `gate.methods`)."""
+    host: str
+    """Host name of the upstream."""
+    port: int
+    known: str
+    """What else is known about the upstream; "" if nothing is."""
+    concerned: bool
+    """Whether it is MLflow at all."""
+    own: bool
+    """Whether the proxy answers it by itself."""
+    named: bool
+    """Whether the client has said what host it asks for."""
+    route: Route
+    for_upstream: Sequence[int]
+    """The indices of the rewrite rules for that upstream."""
+    applicable: Sequence[int]
+    """Of these the ones whose filters hold."""
+    graphql_fields: Sequence[str]
+    """The fields that its body must not name."""
+    refused: tuple[Reply, str] | None
+    """The answer, if it is refused, and the reason."""
+    sent: str
+    """The path that goes upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The steps, and what comes out."""
+
+    steps: tuple[tuple[str, str], ...]
+    """Subject and what there is to say about it."""
+    rule: str | None
+    """Name of the rule that rewrites the path."""
+    sent: str | None
+    """The path that goes upstream; None if the proxy answers."""
+    status: int | None
+    """HTTP status of the proxy's own error; None if it makes none."""
+    error_code: str | None
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [f"{subject:10}{says}" for subject, says in self.steps]
+
+
+def explain(case: Case) -> Explanation:
+    """Put what was decided into words."""
+    error = None if case.refused is None else case.refused[0]
+    rule = case.route.decision["rule"] if case.concerned else None
+    return Explanation(
+        steps=tuple(_steps(case)),
+        rule=rule,
+        sent=None if error or case.own else case.sent,
+        status=error.status if error else None,
+        error_code=json.loads(error.body)["error_code"] if error else None,
+    )
+
+
+def _steps(case: Case) -> Iterator[tuple[str, str]]:
+    rules, route = case.settings.rules, case.route
+    external = rules.upstream.is_external(case.host, case.port)
+    serves = "external, serves only /ajax-api/" if external else "internal, serves /api/"
+    known = f" ({case.known})" if case.known else ""
+    yield "upstream", f"{uri_host(case.host)}:{case.port}: {serves}{known}"
+    if not case.concerned:
+        yield "result", "passed on as it is: a forward proxy touches only external hosts"
+        return
+    mounts = ", ".join(mount or "/" for mount in rules.mounts)
+    if route.target is None:
+        yield "mount", f"none of {mounts} covers the path"
+    else:
+        yield "mount", route.target.mount or "/"
+        yield "path", f"{shown(route.target.path)} ({_family(case)})"
+        if route.problem:
+            yield "path", f"ambiguous: it contains {route.problem}"
+        elif not case.own:
+            if rules.allowed_hosts and not case.named:
+                yield "host", f"must be one of {', '.join(rules.allowed_hosts)}"
+            for text in _rules(case):
+                yield "rule", text
+            for text in _gate(case):
+                yield "artifacts", text
+    yield "result", _result(case)
+
+
+def _family(case: Case) -> str:
+    route = case.route
+    if case.own:
+        return "a path of the proxy's own"
+    if route.endpoints:
+        return "artifacts"
+    return "API: errors are JSON" if route.decision["api"] else "no API: answers pass as they are"
+
+
+def _rules(case: Case) -> Iterator[str]:
+    rewrites, winner = case.settings.rules.rewrites, case.route.decision["rule"]
+    for index, rule in enumerate(rewrites):
+        if rule.name == winner:
+            yield f"{rule.name}: rewrites {rule.match.pattern} to {rule.replace}"
+            return
+        yield f"{rule.name}: no, {_why_not(case, index, rule)}"
+    yield "none: the path stays as it is"
+
+
+def _why_not(case: Case, index: int, rule: RewriteRule) -> str:
+    if index not in case.for_upstream:
+        return f"it is for {_upstreams(rule)}"
+    if index not in case.applicable:
+        return f"its filter {rule.filter} does not hold"
+    return f"the path does not begin like {rule.match.pattern}"
+
+
+def _upstreams(rule: RewriteRule) -> str:
+    if isinstance(rule.upstream, list):
+        return " and ".join(rule.upstream) or "no host"
+    return f"{rule.upstream} upstreams"
+
+
+def _gate(case: Case) -> Iterator[str]:
+    found = [
+        gate.operation(method, endpoint)
+        for endpoint in case.route.endpoints
+        for method in case.methods
+    ]
+    if not found:
+        yield "not concerned"
+    for operation in dict.fromkeys(found):
+        yield f"{operation}: {position(case.settings, operation)}"
+    if case.graphql_fields:
+        yield f"only if its body names {' or '.join(case.graphql_fields)}, or cannot be read"
+
+
+def position(settings: Settings, operation: Operation) -> str:
+    """Say whether artifacts may be read, written or deleted, and what forbids it."""
+    if operation in settings.allowed:
+        return "allowed"
+    if not settings.switch.on:
+        return f"switched off by {settings.switch.source}"
+    writes = operation == "delete" and not settings.rules.artifacts.write
+    return f"switched off by artifacts.{'write' if writes else operation}"
+
+
+def _result(case: Case) -> str:
+    if case.refused is not None:
+        reply, why = case.refused
+        return f"answered {reply.status} {json.loads(reply.body)['error_code']}: {why}"
+    if case.own:
+        return "answered by the proxy itself"
+    return f"sent upstream: {case.method} {shown(case.sent)}"
+
+
+def summary(settings: Settings, *, source: str) -> list[str]:
+    """The rules in force, in short.
+
+    Args:
+        settings: what is in force.
+        source: the file that they are from.
+    """
+    rules = settings.rules
+    lines = [
+        ("rules", source),
+        ("mounts", ", ".join(mount or "/" for mount in rules.mounts)),
+        ("hosts", ", ".join(rules.allowed_hosts) or "all"),
+        ("external", ", ".join(rules.upstream.external_hosts) or "none listed"),
+        ("others", rules.upstream.dialect),
+        ("base path", rules.upstream.base_path or "none"),
+        *(("rewrite", _in_short(rule)) for rule in rules.rewrites),
+        *(("artifacts", f"{name}: {position(settings, name)}") for name in OPERATIONS),
+    ]
+    return [f"{subject:10}{says}" for subject, says in lines]
+
+
+def _in_short(rule: RewriteRule) -> str:
+    condition = f" if {rule.filter}" if rule.filter else ""
+    return f"{rule.name} ({_upstreams(rule)}{condition}): {rule.match.pattern} -> {rule.replace}"
+
+
+def counts(rules: Rules) -> str:
+    """What there is in some rules, by numbers."""
+    numbers = {
+        "rewrite": len(rules.rewrites),
+        "artifact endpoint": len(rules.artifacts.endpoints),
+        "error override": len(rules.errors.overrides),
+        "probe": len(rules.health.probes),
+    }
+    return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in numbers.items())

@@ -1,0 +1,147 @@
+"""A request that nobody has sent, on the way of all requests: what `explain` is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mitmproxy import connection, http
+from mitmproxy.proxy.mode_specs import ProxyMode
+
+from . import answering, bodies, decision, gate, on_request, origin
+from .explain import Case, Explanation, explain
+from .headers import Fields
+from .http_layer.interface import AUTHORITY
+from .replies import Problem, Reply
+from .rewrite import Origin
+from .settings import Settings
+
+# RFC 9110, section 9.1
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What would happen to a request without a body?"""
+
+    method: str
+    url: str
+    """As the client asks the proxy, or its path alone."""
+    upstream: Origin
+    known: str = ""
+    """What is known about the upstream besides the settings."""
+    headers: Sequence[tuple[str, str]] = ()
+    reverse: bool = True
+    """Whether the client takes the proxy for the server."""
+
+
+def ask(settings: Settings, question: Question) -> Explanation:
+    """Send a request through the decisions, up to the upstream.
+
+    Raises:
+        ValueError: the question makes no sense.
+    """
+    if not _TOKEN.fullmatch(question.method):
+        raise ValueError(f"{question.method!r}: expected a method such as GET")
+    authority, target = split(question.url)
+    flow = _flow(question, authority, target)
+    host, port = question.upstream.host, question.upstream.port
+    concerned = on_request.concerns_us(flow, settings)
+    # Before the request is changed.
+    applicable = on_request.applicable(flow, settings)
+    route = settings.router.route(target.partition("?")[0], applicable)
+    overrides = map(flow.request.headers.get, gate.METHOD_OVERRIDES)
+    refused = _refusal(flow, settings, named=bool(authority)) if concerned else None
+    decided = decision.of(flow)
+    return explain(
+        Case(
+            settings=settings,
+            method=question.method,
+            methods=gate.methods(question.method, overrides),
+            host=host,
+            port=port,
+            known=question.known,
+            concerned=concerned,
+            own=concerned and question.reverse and route.health,
+            named=bool(authority),
+            route=route,
+            for_upstream=settings.router.applicable(host, port),
+            applicable=applicable,
+            graphql_fields=decided["graphql_fields"] if decided else (),
+            refused=refused,
+            sent=bodies.printable(flow.request.path),
+        )
+    )
+
+
+def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> tuple[Reply, str] | None:
+    """What `MlflowProxy` does with a request, in the same order."""
+    rules = settings.rules
+    try:
+        route = on_request.read(flow, settings)
+        if route.health and on_request.is_reverse(flow):
+            return None
+        fields = Fields(flow.request.headers.fields)
+        if rules.forwarded.send or rules.forwarded.trusted:
+            on_request.read_forwarded(flow, fields, rules)
+        if rules.allowed_hosts and named:
+            on_request.check_host(flow, settings)
+        on_request.send_on(flow, settings, route, fields, _cut_nothing)
+        if flow.request.method in origin.SAFE_METHODS and (decided := decision.of(flow)):
+            on_request.check_body(flow, decided, settings)
+    except answering.RefusedError as refused:
+        return refused.reply, str(refused)
+    return None
+
+
+def _cut_nothing(_: Problem) -> None:
+    """There is no connection."""
+
+
+def _flow(question: Question, authority: str, target: str) -> http.HTTPFlow:
+    upstream = question.upstream
+    request = http.Request.make(question.method, upstream.url, headers=[])
+    request.path = target
+    for name, value in question.headers:
+        request.headers.add(name, value)
+    mode = f"reverse:{upstream.url}" if question.reverse else "regular"
+    client = connection.Client(
+        peername=("127.0.0.1", 0),
+        sockname=("127.0.0.1", 0),
+        proxy_mode=ProxyMode.parse(mode),
+    )
+    flow = http.HTTPFlow(client, connection.Server(address=(upstream.host, upstream.port)))
+    flow.request = request
+    flow.metadata[AUTHORITY] = authority
+    return flow
+
+
+def split(url: str) -> tuple[str, str]:
+    """The authority and the request target of a URL; a path alone has no authority.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if url.startswith("/"):
+        return "", url
+    scheme, found, rest = url.partition("://")
+    authority, slash, target = rest.partition("/")
+    if scheme.lower() not in ("http", "https") or not found or not authority:
+        raise ValueError(f"{url!r}: expected a URL such as http://proxy:8080/path, or a path")
+    return authority, slash + target or "/"
+
+
+def server(text: str) -> Origin:
+    """An upstream as people write it: host, host:port, or a URL.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    scheme, found, rest = text.partition("://")
+    if not found:
+        scheme, rest = "https", text
+    upstream = Origin.of(scheme, rest.partition("/")[0])
+    if upstream is None:
+        raise ValueError(f"{text!r}: expected HOST, HOST:PORT or a URL")
+    return upstream

@@ -1,0 +1,164 @@
+"""What `explain` says, beside what a real proxy does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stack
+from support.client import request
+from support.proxies import running_proxy
+from support.upstream import OK, Upstream
+
+from addon import on_explain, settings
+from addon.rewrite import Origin
+
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/a/b.txt"
+SEARCH = "/api/2.0/mlflow/experiments/search"
+SECTIONS: dict[str, Any] = {
+    "mounts": ["/mlflow", "/"],
+    "rewrites": [
+        {"name": "inside", "match": "^/api/", "replace": "/no/", "upstream": "internal"},
+        {"name": "uploads", "match": "^/files/", "replace": "/api/2.0/mlflow-artifacts/artifacts/"},
+        {"name": "marked", "match": "^/m/", "replace": "/marked/", "filter": "~hq X-Mark"},
+        {"name": "rest", "match": r"^/api/([\d.]+)/", "replace": r"/ajax-api/\1/"},
+    ],
+    "artifacts": {"write": False, "disabled_status": 501},
+    "allowed_hosts": ["127.0.0.1"],
+}
+REQUESTS: list[tuple[str, str, dict[str, str]]] = [
+    ("GET", SEARCH, {}),
+    ("GET", "/mlflow" + SEARCH + "?max_results=1", {}),
+    ("GET", "/%6Dlflow/api/2.0/mlflow/%65xperiments/search?a=%62", {}),
+    ("GET", "//api/2.0/mlflow//runs/search", {}),
+    ("GET", ARTIFACT, {}),
+    ("HEAD", ARTIFACT, {}),
+    ("PUT", ARTIFACT, {}),
+    ("DELETE", ARTIFACT, {}),
+    ("PUT", "/files/a", {}),
+    ("GET", "/files/a", {}),
+    ("GET", ARTIFACT, {"X-HTTP-Method-Override": "PUT"}),
+    ("PUT", "/api/2.0/x/..%2Fmlflow-artifacts/artifacts/a", {}),
+    ("PUT", "/api/2.0/x/%252e%252e/mlflow-artifacts/artifacts/a", {}),
+    ("PUT", "/API/2.0/mlflow-artifacts/artifacts/a", {}),
+    ("GET", "/m/x", {}),
+    ("GET", "/m/x", {"X-Mark": "1"}),
+    ("GET", "/", {}),
+    ("GET", "/static-files/app.js?v=1#part", {}),
+    ("GET", "/a%0Ab", {}),
+    ("GET", "/livez", {}),
+    ("GET", "/mlflow/livez", {}),
+    ("GET", SEARCH, {"Host": "evil.example"}),
+    ("POST", SEARCH, {"Origin": "http://evil.example"}),
+    ("GET", SEARCH, {"Origin": "http://evil.example"}),
+    ("GET", "/graphql", {}),
+    ("GET", "/api/2.0/mlflow/caf\u00e9", {}),
+]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    """An upstream of this module's own, which records what comes."""
+    with Upstream(OK) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[stack.Server, settings.Settings]]:
+    """A proxy, and what its rules say."""
+    folder = tmp_path_factory.mktemp("explained")
+    with running_proxy(folder, upstream.url, **SECTIONS) as server:
+        yield server, settings.read(folder / "rules.yaml", None, "")
+
+
+@pytest.mark.parametrize(("method", "target", "headers"), REQUESTS)
+def test_the_proxy_does_what_is_said(
+    upstream: Upstream,
+    proxy: tuple[stack.Server, settings.Settings],
+    method: str,
+    target: str,
+    headers: dict[str, str],
+) -> None:
+    """Status, error_code and the target upstream are the same."""
+    server, read = proxy
+    host = headers.get("Host") or server.url.partition("//")[2]
+    question = on_explain.Question(
+        method,
+        f"http://{host}{target}",
+        Origin("http", "127.0.0.1", upstream.port),
+        headers=[(name, value) for name, value in headers.items() if name != "Host"],
+    )
+    explained = on_explain.ask(read, question)
+    before = len(upstream.requests)
+    got = request(server.url, target, method=method, headers=headers, skip_host="Host" in headers)
+    arrived = [received.target for received in upstream.requests[before:]]
+    assert arrived == ([] if explained.sent is None else [explained.sent])
+    assert got.status == (explained.status or 200)
+    if explained.error_code and method != "HEAD":
+        assert json.loads(got.body)["error_code"] == explained.error_code
+
+
+def rules_sh(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    return subprocess.run(
+        [stack.ROOT / "scripts" / "rules.sh", *arguments],
+        env=environment | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd="/",
+    )
+
+
+def test_check(tmp_path: Path) -> None:
+    """One line for rules that can be used; all that is wrong for others."""
+    run = rules_sh("check")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(f"{stack.ROOT}/rules.yaml: ok (1 rewrite, 10 artifact endpoints")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("mounts: 5\nrewrites: [{name: a, match: (, replace: /}]\nnope: 1\n")
+    run = rules_sh("check", rules)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert [line.split(" ")[0] for line in run.stderr.splitlines()] == [
+        f"{rules}:{number}:" for number in (1, 2, 3)
+    ]
+    assert rules_sh("check", MLFLOW_SERVE_ARTIFACTS="maybe").returncode == 1
+
+
+def test_explain() -> None:
+    """Without an upstream the first external host counts; --dialect says what is not known."""
+    run = rules_sh("explain", "PUT", ARTIFACT, MLFLOW_SERVE_ARTIFACTS="false")
+    assert run.returncode == 0, run.stderr
+    assert "upstream  registry.hokus.ai:443: external, serves only /ajax-api/\n" in run.stdout
+    assert "artifacts write: switched off by MLFLOW_SERVE_ARTIFACTS\n" in run.stdout
+
+    asked = ("explain", "GET", SEARCH, "--upstream", "http://localhost:5000")
+    run = rules_sh(*asked)
+    assert "not listed: a running proxy asks it" in run.stdout
+    assert f"sent upstream: GET {SEARCH}" in run.stdout
+    run = rules_sh(*asked, "--dialect", "ajax", "--json")
+    document = json.loads(run.stdout)
+    assert (document["rule"], document["sent"]) == ("rest-to-ajax", "/ajax-api" + SEARCH[4:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("explain", "GET"), "the following arguments are required: URL"),
+        (("explain", "GET", "nonsense"), "expected a URL such as"),
+        (("explain", "GET", "/", "--upstream", "a:b"), "expected HOST, HOST:PORT or a URL"),
+        (("explain", "GET", "/", "-H", "no-colon"), "expected 'NAME: VALUE'"),
+    ],
+)
+def test_bad_arguments(arguments: tuple[str, ...], message: str) -> None:
+    """They are named, and the exit code is that of usage."""
+    run = rules_sh(*arguments)
+    assert (run.returncode, message in run.stderr) == (2, True), run.stderr

@@ -1,0 +1,166 @@
+"""The wheel, installed into an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import stack
+from support.client import request
+from support.upstream import OK, Upstream
+
+import addon
+
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+SEARCH = "/api/2.0/mlflow/experiments/search"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, as scripts/wheel.sh builds it."""
+    return stack.wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment with the wheel, and with what it asks for."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False, symlinks=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = folder / "lib" / version / "site-packages"
+    # The packages of this environment stand in for a download of the same ones.
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    programs = folder / "bin"
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        programs / "python",
+        "install",
+        "--quiet",
+    ]
+    pip += ["--disable-pip-version-check", "--no-deps", "--no-index"]
+    subprocess.run([*pip, wheel], check=True, timeout=120)
+    for name in ("mitmdump", "mitmweb"):
+        _, _, script = (Path(sys.executable).parent / name).read_text().partition("\n")
+        (programs / name).write_text(f"#!{programs / 'python'}\n{script}")
+        (programs / name).chmod(0o755)
+    return programs
+
+
+def call(programs: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [programs / "mlflow-proxy", *arguments],
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+    )
+
+
+def test_it_has_every_file(wheel: Path) -> None:
+    """What is in addon/ is in the wheel, under its other name, and nothing else is."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "addon"]
+    files = subprocess.run(
+        listing, cwd=stack.ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
+        rules = archive.read("mlflow_proxy/rules.yaml")
+    there = [name for name in files.stdout.splitlines() if (stack.ROOT / name).exists()]
+    assert shipped == {name.replace("addon/", "mlflow_proxy/", 1) for name in there}
+    assert rules == (stack.ROOT / "rules.yaml").read_bytes()
+
+
+def test_version(programs: Path) -> None:
+    """The same in the package, in its metadata, and in a checkout."""
+    run = call(programs, "--version")
+    assert run.stdout.startswith(f"mlflow-proxy {addon.__version__}, mitmproxy 1"), run.stderr
+    ask = "from importlib.metadata import version; print(version('mlflow-proxy-addon'))"
+    found = subprocess.check_output([programs / "python", "-c", ask], text=True, cwd="/")
+    assert found.strip() == addon.__version__
+
+
+def test_check_and_explain(programs: Path, tmp_path: Path) -> None:
+    """The shipped rules are found, and those of one's own."""
+    run = call(programs, "check")
+    assert run.stdout.endswith(" probes)\n"), run.stderr
+    assert "/site-packages/mlflow_proxy/rules.yaml: ok (1 rewrite, " in run.stdout
+    run = call(programs, "explain", "GET", SEARCH)
+    assert f"sent upstream: GET /ajax-api{SEARCH[4:]}\n" in run.stdout
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(call(programs, "rules").stdout.replace("max_results", "nothing"))
+    assert call(programs, "check", mine).returncode == 0
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["run", "mitmdump"])
+def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
+    """`run`, or a mitmdump that somebody starts by hand; SIGTERM ends it in order."""
+    port = stack.free_port()
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.1})
+    with Upstream(OK) as upstream:
+        command: list[str | Path] = [programs / "mlflow-proxy", "run", "--upstream", upstream.url]
+        command += ["--listen", f"127.0.0.1:{port}", "--rules", rules]
+        command += ["--", "--set", f"mlflow_access_log={tmp_path / 'access'}"]
+        if own:
+            script = call(programs, "script").stdout.strip()
+            assert script.endswith("/site-packages/mlflow_proxy/main.py")
+            command = [programs / "mitmdump", "--mode", f"reverse:{upstream.url}", "-s", script]
+            command += ["--listen-port", str(port), "--set", f"mlflow_rules={rules}"]
+        with stack.Server(command, url=f"http://127.0.0.1:{port}", log=tmp_path / "log") as server:
+            server.wait("/livez")
+            assert request(server.url, "/mlflow" + SEARCH).status == 200
+            assert upstream.requests[-1].target == "/ajax-api" + SEARCH[4:]
+            os.kill(server.process.pid, signal.SIGTERM)
+            assert server.process.wait(20) == 0, server.text()
+    assert "Traceback" not in server.text()
+    if not own:
+        assert (
+            f"MLflow proxy on http://127.0.0.1:{port} in front of {upstream.url}" in server.text()
+        )
+        assert SEARCH in (tmp_path / "access").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("mlflow-proxy ex", ["explain"]),
+        ("mlflow-proxy explain --di", ["--dialect"]),
+        ("mlflow-proxy explain --dialect a", ["ajax"]),
+        ("mlflow-proxy check /etc/hostn", ["/etc/hostname"]),
+    ],
+)
+def test_completion(programs: Path, line: str, offered: list[str]) -> None:
+    """Bash offers commands, options, values and files."""
+    script = (
+        'source <("$1" completion bash); COMP_WORDS=($2); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); '
+        '$(complete -p mlflow-proxy | grep -o "_shtab[a-z_]*") && printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    program = programs / "mlflow-proxy"
+    run = subprocess.run(
+        ["bash", "-c", script, "bash", program, line],
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stdout.split() == offered, run.stderr
+
+
+def test_no_upstream(programs: Path) -> None:
+    """What is missing is named."""
+    run = call(programs, "run")
+    assert (run.returncode, "--upstream" in run.stderr) == (2, True)
+    run = call(programs, "run", "--upstream", "http://x", "--listen", "here")
+    assert (run.returncode, "'here': expected HOST:PORT" in run.stderr) == (2, True)

@@ -1,0 +1,110 @@
+"""Commands, by mitmproxy's own command manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mitmproxy import exceptions
+from mitmproxy.test import taddons
+
+from addon import gate
+from addon.proxy import STALE, MlflowProxy
+from addon.rules_file import DEFAULT_PATH
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A copy of the shipped rules."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(DEFAULT_PATH.read_text())
+    return path
+
+
+@pytest.fixture
+def context(rules: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.context]:
+    """A mitmproxy with the addon and these rules in it."""
+    monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
+    with taddons.context(MlflowProxy()) as context:
+        addon = proxy_of(context)
+        context.configure(addon, mlflow_rules=str(rules))
+        yield context
+        addon.done()
+
+
+def proxy_of(context: taddons.context) -> MlflowProxy:
+    addon = context.master.addons.chain[-1]
+    assert isinstance(addon, MlflowProxy)
+    return addon
+
+
+def test_they_are_registered(context: taddons.context) -> None:
+    """With types and help, under the names that people type."""
+    known = context.master.commands.commands
+    signatures = {name: known[name].signature_help() for name in known if name[:7] == "mlflow."}
+    assert signatures == {
+        "mlflow.explain": "mlflow.explain url method -> str[]",
+        "mlflow.health": "mlflow.health ",
+        "mlflow.reload": "mlflow.reload  -> str[]",
+        "mlflow.rules": "mlflow.rules  -> str[]",
+    }
+    assert all(known[name].help for name in signatures)
+
+
+def test_explain(context: taddons.context) -> None:
+    """As it is typed at the prompt; a method is optional."""
+    url = "https://registry.hokus.ai/api/2.0/mlflow-artifacts/artifacts/a"
+    said = context.master.commands.execute(f"mlflow.explain {url}")
+    assert said[-2:] == [
+        "artifacts read: allowed",
+        "result    sent upstream: GET /ajax-api/2.0/mlflow-artifacts/artifacts/a",
+    ]
+    assert "artifacts delete: allowed" in context.master.commands.execute(
+        f"mlflow.explain {url} DELETE"
+    )
+
+
+@pytest.mark.parametrize("arguments", ["nonsense", "/path-without-reverse-mode", "http://x/ G@T"])
+def test_explain_nonsense(context: taddons.context, arguments: str) -> None:
+    """What makes no sense is an error of the command."""
+    with pytest.raises(exceptions.CommandError, match="expected a"):
+        context.master.commands.execute(f"mlflow.explain {arguments}")
+
+
+def test_rules(context: taddons.context, rules: Path) -> None:
+    """The rules in short, and where they are from."""
+    said = context.master.commands.execute("mlflow.rules")
+    assert said[0] == f"rules     {rules} (current)"
+    assert "external  registry.hokus.ai" in said
+    assert any(line.startswith("rewrite   rest-to-ajax (external upstreams): ") for line in said)
+
+
+def test_reload(context: taddons.context, rules: Path) -> None:
+    """Changes come into force; a mistake leaves the old rules there and is said."""
+    execute, proxy = context.master.commands.execute, proxy_of(context)
+    text = rules.read_text()
+    rules.write_text(text.replace("  write: true\n", "  write: false\n"))
+    assert execute("mlflow.reload")[0].startswith(f"{rules}: 1 rewrite, ")
+    assert "artifacts write: switched off by artifacts.write" in execute("mlflow.rules")
+
+    rules.write_text(text.replace("mounts: [", "mounts: ["[:-1]))
+    with pytest.raises(exceptions.CommandError, match=r"old rules stay in force: .*yaml:\d+: "):
+        execute("mlflow.reload")
+    assert proxy.health.rules == STALE
+    said = execute("mlflow.rules")
+    assert said[0] == f"rules     {rules} ({STALE})"
+    assert "artifacts write: switched off by artifacts.write" in said
+
+    rules.write_text(text)
+    execute("mlflow.reload")
+    assert proxy.health.rules == "current"
+    assert "artifacts write: allowed" in execute("mlflow.rules")
+
+
+def test_without_rules() -> None:
+    """Nothing is in force when the rules could not be read at the start."""
+    with taddons.context(MlflowProxy()) as context:
+        with pytest.raises(exceptions.CommandError, match="no rules are loaded"):
+            context.master.commands.execute("mlflow.explain /x")
+        proxy_of(context).done()

@@ -1,0 +1,182 @@
+"""Explanations, from the same decisions as those of the hooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from addon import explain, on_explain, settings
+from addon.rewrite import Origin
+from addon.rules_file import DEFAULT_PATH
+
+UPSTREAM = Origin("https", "registry.example.org", 443)
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/a"
+RULES = """
+upstream: {external_hosts: [registry.example.org], dialect: standard, base_path: /deep}
+mounts: [/mlflow]
+allowed_hosts: [proxy]
+rewrites:
+  - {name: inside, match: ^/api/, replace: /other/, upstream: internal}
+  - {name: uploads, match: ^/api/, replace: /upload/, filter: "~m PUT"}
+  - {name: files, match: ^/files/, replace: /f/}
+  - {name: rest, match: ^/api/, replace: /ajax-api/}
+  - {name: late, match: ^/api/, replace: /late/}
+artifacts: {write: false, endpoints: [{path: "/(ajax-)?api/.*artifacts.*"}]}
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> settings.Settings:
+    """Settings from the rules above."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    return settings.read(rules, None, "")
+
+
+def lines(
+    read: settings.Settings, method: str, url: str, *headers: tuple[str, str]
+) -> tuple[explain.Explanation, list[str]]:
+    found = on_explain.ask(read, on_explain.Question(method, url, UPSTREAM, headers=headers))
+    return found, found.lines()
+
+
+def test_all_steps(read: settings.Settings) -> None:
+    """The whole way of a request, with what each rule before the one that matches was missing."""
+    found, said = lines(read, "GET", "http://proxy/mlflow/api/2.0/%61rtifacts/x?token=secret")
+    assert said == [
+        "upstream  registry.example.org:443: external, serves only /ajax-api/",
+        "mount     /mlflow",
+        "path      /api/2.0/artifacts/x (artifacts)",
+        "rule      inside: no, it is for internal upstreams",
+        "rule      uploads: no, its filter ~m PUT does not hold",
+        "rule      files: no, the path does not begin like ^/files/",
+        "rule      rest: rewrites ^/api/ to /ajax-api/",
+        "artifacts read: allowed",
+        "result    sent upstream: GET /deep/ajax-api/2.0/%61rtifacts/x",
+    ]
+    assert (found.rule, found.sent) == (
+        "rest",
+        "/deep/ajax-api/2.0/%61rtifacts/x?token=secret",
+    )
+    assert found.status is None
+
+
+def test_what_is_refused(read: settings.Settings) -> None:
+    """By which switch, and with which answer."""
+    found, said = lines(read, "DELETE", "/mlflow/api/artifacts/x")
+    assert "artifacts delete: switched off by artifacts.write" in said
+    assert said[-1] == (
+        "result    answered 503 ARTIFACTS_DISABLED: artifacts: delete is switched off"
+    )
+    assert (found.status, found.error_code, found.sent) == (503, "ARTIFACTS_DISABLED", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "headers", "status", "step"),
+    [
+        ("GET", "/elsewhere", (), 404, "mount     none of /mlflow covers the path"),
+        ("GET", "/mlflow/a%00", (), 400, "path      ambiguous: it contains control characters"),
+        ("GET", "http://evil/mlflow/x", (), 403, "path      /x (no API: answers pass as they are)"),
+        ("GET", "/mlflow/x", (), None, "host      must be one of proxy"),
+        ("GET", "http://proxy/mlflow/livez", (), None, "result    answered by the proxy itself"),
+        (
+            "POST",
+            "http://proxy/mlflow/api/x",
+            (("Origin", "http://evil"),),
+            403,
+            "rule      rest: rewrites ^/api/ to /ajax-api/",
+        ),
+        (
+            "GET",
+            "/mlflow/api/artifacts",
+            (("X-HTTP-Method-Override", "PUT"),),
+            503,
+            "artifacts write: switched off by artifacts.write",
+        ),
+    ],
+)
+def test_other_reasons(
+    read: settings.Settings,
+    method: str,
+    url: str,
+    headers: tuple[tuple[str, str], ...],
+    status: int | None,
+    step: str,
+) -> None:
+    """Everything that the hooks refuse has its step and its status."""
+    found, said = lines(read, method, url, *headers)
+    assert (found.status, step in said) == (status, True), said
+
+
+@pytest.mark.parametrize(
+    ("environment", "option", "source"),
+    [
+        ("false", "", "MLFLOW_SERVE_ARTIFACTS"),
+        (None, "off", "mlflow_serve_artifacts"),
+    ],
+)
+def test_the_switch_that_counts(environment: str | None, option: str, source: str) -> None:
+    """It is named."""
+    read = settings.read(DEFAULT_PATH, environment, option)
+    _, said = lines(read, "PUT", ARTIFACT)
+    assert f"artifacts write: switched off by {source}" in said
+
+
+def test_graphql_depends_on_the_body() -> None:
+    """A POST passes or does not; without a body there is nothing that could be read."""
+    read = settings.read(DEFAULT_PATH, "false", "")
+    found, said = lines(read, "POST", "/graphql")
+    assert "artifacts only if its body names mlflowListArtifacts, or cannot be read" in said
+    assert found.sent == "/graphql"
+    assert lines(read, "GET", "/graphql")[0].status == 503
+
+
+def test_filters_see_the_request_as_it_came(tmp_path: Path) -> None:
+    """Not as it goes upstream."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rewrites:\n"
+        '  - {name: marked, match: ^/x, replace: /y, filter: "~u /api & ~hq traceparent"}\n'
+        '  - {name: rest, match: ^/api/, replace: /ajax-api/, filter: "~u /api/"}\n'
+    )
+    _, said = lines(settings.read(rules, None, ""), "GET", "/api/x")
+    assert said[3] == "rule      marked: no, its filter ~u /api & ~hq traceparent does not hold"
+    assert said[4] == "rule      rest: rewrites ^/api/ to /ajax-api/"
+
+
+def test_a_forward_proxy(read: settings.Settings) -> None:
+    """Hosts that are not listed are not concerned, and health paths are the upstream's."""
+    url = "http://registry.example.org/mlflow/livez"
+    question = on_explain.Question("GET", url, on_explain.server(url), reverse=False)
+    assert on_explain.ask(read, question).sent == "/deep/livez"
+    url = "http://example.org/mlflow/api/x"
+    question = on_explain.Question("GET", url, on_explain.server(url), reverse=False)
+    found = on_explain.ask(read, question)
+    assert found.sent == "/mlflow/api/x"
+    assert found.lines()[-1] == (
+        "result    passed on as it is: a forward proxy touches only external hosts"
+    )
+
+
+@pytest.mark.parametrize("url", ["mlflow", "ftp://x/", "http:///x"])
+def test_no_url(read: settings.Settings, url: str) -> None:
+    """What is neither a URL nor a path is refused."""
+    with pytest.raises(ValueError, match="expected a URL"):
+        lines(read, "GET", url)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("r.example", Origin("https", "r.example", 443)),
+        ("r.example:5000", Origin("https", "r.example", 5000)),
+        ("http://r.example/deep", Origin("http", "r.example", 80)),
+        ("[::1]:5000", Origin("https", "::1", 5000)),
+    ],
+)
+def test_upstreams(read: settings.Settings, text: str, expected: Origin) -> None:
+    """As people write them."""
+    assert on_explain.server(text) == expected
+    question = on_explain.Question("GET", "/mlflow/x", expected)
+    assert on_explain.ask(read, question).sent == "/deep/x"
