@@ -11,7 +11,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 
 from . import answering, bodies, decision, gate, on_request, origin
 from .explain import Case, Explanation, explain
-from .headers import Fields
+from .headers import read as read_headers
 from .http_layer.interface import AUTHORITY
 from .replies import Problem, Reply
 from .rewrite import Origin
@@ -82,7 +82,7 @@ def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> tuple[R
         route = on_request.read(flow, settings)
         if route.health and on_request.is_reverse(flow):
             return None
-        fields = Fields(flow.request.headers.fields)
+        fields = read_headers(flow.request.headers.fields)
         if rules.forwarded.send or rules.forwarded.trusted:
             on_request.read_forwarded(flow, fields, rules)
         if rules.allowed_hosts and named:
@@ -95,7 +95,7 @@ def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> tuple[R
     return None
 
 
-def _cut_nothing(_: Problem) -> None:
+def _cut_nothing(_: http.HTTPFlow, problem: Problem) -> None:
     """There is no connection."""
 
 
