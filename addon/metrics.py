@@ -72,7 +72,7 @@ class Metrics:
             _counter(
                 registry,
                 "upstream_failures",
-                "Requests without an answer of the upstream's that could be used, by RFC 9209.",
+                "Requests, health checks apart, that the upstream did not answer, by RFC 9209.",
                 "kind",
             ),
             UPSTREAM_PROBLEMS,
@@ -107,9 +107,10 @@ class Metrics:
             series.bytes_out.inc(ended.bytes_out)
         if ended.converted:
             self._converted[ended.converted].inc()
-        if ended.why:
-            reasons = self._failures if ended.why in self._failures else self._refused
-            reasons[ended.why].inc()
+        if ended.why in self._refused:
+            self._refused[ended.why].inc()
+        elif ended.why and ended.family != "health":
+            self._failures[ended.why].inc()
 
     def page(self) -> bytes:
         """All of it as text, as Prometheus reads it."""
