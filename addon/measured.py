@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .families import Family
+
 
 class Ended(NamedTuple):
     """A request that has ended."""
@@ -39,8 +41,8 @@ class Ended(NamedTuple):
     """Bytes of the request's body."""
     bytes_out: int
     """Bytes of the response's body, as it was sent."""
-    family: str
-    """What it was for (see `families.Family`)."""
+    family: Family
+    """What it was for."""
     why: str
     """Why the proxy answered with an error of its own (see `Reply`); "" if it did not."""
 

@@ -167,7 +167,7 @@ def _of_state(state: State) -> Iterator[_Metric]:
         gauges["upstream_ready_timestamp_seconds"] = ("When it was found out.", asked)
     for name, (about, value) in gauges.items():
         yield GaugeMetricFamily(PREFIX + name, about, float(value))
-    reloads = {(result,): count for result, count in state.reloads.items()}
+    reloads: dict[tuple[str, ...], int] = {(r,): count for r, count in state.reloads.items()}
     yield _counter("rules_reloads", "How often changed rules were read.", ("result",), reloads)
     versions = {
         "version": __version__,
