@@ -9,6 +9,7 @@ from mitmproxy import http
 from .families import Family
 
 Conversion = Literal["login_redirect", "login_page", "html", "json", "other"]
+"""What is put in other words: a redirect to a login, a page, or an error with such a body."""
 
 DECISION = "mlflow"
 """Key in `flow.metadata`."""
@@ -18,7 +19,6 @@ FAILED = "mlflow_failed"
 
 FORWARDED = "mlflow_forwarded"
 """Key in `flow.metadata`: what `forwarded.Forwarded` holds, where the rules ask for it."""
-
 
 WHY = "mlflow_why"
 """Key in `flow.metadata`: why the proxy answered with an error of its own (see `Reply.why`)."""
@@ -59,7 +59,7 @@ class Decision(TypedDict):
     upstream_status: int | None
     """What the upstream answered."""
     converted: Conversion | Literal[""]
-    """What was put in other words: a redirect to a login, a page, or an error with such a body."""
+    """What was put in other words; "" if nothing was."""
 
 
 def of(flow: http.HTTPFlow) -> Decision | None:
