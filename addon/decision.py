@@ -44,10 +44,8 @@ class Decision(TypedDict):
     """Whether the bodies are artifacts."""
     file: bool
     """Whether the answer is the bytes of an artifact, which may be HTML."""
-    request_id: str
-    """Under which it went upstream; "" if it did not."""
-    trace: str
-    """Its traceparent."""
+    names: tuple[tuple[bytes, bytes], tuple[bytes, bytes]] | None
+    """The headers (see `request_ids`) by which it went upstream; None if it did not."""
     answered: bool
     """Whether the proxy answered by itself."""
     graphql_fields: list[str]

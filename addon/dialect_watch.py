@@ -40,20 +40,16 @@ class DialectWatch:
         self._changed = changed
         self._doubts: dict[Address, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._unasked: set[Address] = set()
+        self.unasked: set[Address] = set()
+        """Upstreams of which nothing is known yet."""
         self._asked = asyncio.Event()
-
-    @property
-    def pending(self) -> bool:
-        """Whether an upstream has not been asked yet."""
-        return bool(self._unasked)
 
     async def first_answers(self) -> None:
         """Wait until all upstreams have been asked, but not for ever."""
         try:
             await asyncio.wait_for(self._asked.wait(), AT_ONCE)
         except TimeoutError:
-            self._unasked.clear()
+            self.unasked.clear()
 
     def start(self, upstreams: Mapping[Address, Ask], base_path: str) -> None:
         """Watch these upstreams in the place of others.
@@ -64,7 +60,7 @@ class DialectWatch:
         """
         self.stop()
         self.findings = {}
-        self._unasked, self._asked = set(upstreams), asyncio.Event()
+        self.unasked, self._asked = set(upstreams), asyncio.Event()
         self._doubts = {address: asyncio.Event() for address in upstreams}
         self._tasks = [
             asyncio.create_task(self._follow(address, ask, base_path))
@@ -76,7 +72,7 @@ class DialectWatch:
         for task in self._tasks:
             task.cancel()
         self._tasks = []
-        self._unasked.clear()
+        self.unasked.clear()
         self._asked.set()
 
     def doubt(self, host: str, port: int) -> None:
@@ -105,7 +101,7 @@ class DialectWatch:
 
     def _take(self, address: Address, found: Finding) -> None:
         before = self.findings.get(address)
-        first = address in self._unasked
+        first = address in self.unasked
         if found.dialect is None:
             # What was known may hold still; it is what clients were served by.
             if first:
@@ -119,8 +115,8 @@ class DialectWatch:
             # What changes nothing is no news.
             plain = before is None and found.dialect == "standard" and not found.base_path
             logger.log(logging.INFO if plain else logging.WARNING, "%s", _say(address, found))
-        self._unasked.discard(address)
-        if not self._unasked:
+        self.unasked.discard(address)
+        if not self.unasked:
             self._asked.set()
 
 

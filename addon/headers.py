@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+Fields = Mapping[bytes, bytes]
+"""Values by lower-case names; those of repeated headers joined (RFC 9110, section 5.3)."""
 
 
-class Fields(dict[bytes, bytes]):
-    """Values by lower-case names; those of repeated headers joined (RFC 9110, section 5.3)."""
-
-    def __init__(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
-        super().__init__({name.lower(): value for name, value in fields})
-        if len(self) == len(fields):
-            return
-        self.clear()
-        for name, value in fields:
+def read(headers: Sequence[tuple[bytes, bytes]]) -> Fields:
+    """Read headers as mitmproxy keeps them, in `Headers.fields`."""
+    fields = {name.lower(): value for name, value in headers}
+    if len(fields) < len(headers):
+        fields.clear()
+        for name, value in headers:
             key = name.lower()
-            self[key] = b"%s, %s" % (self[key], value) if key in self else value
+            fields[key] = b"%s, %s" % (fields[key], value) if key in fields else value
+    return fields
 
-    def text(self, name: bytes) -> str | None:
-        """A value as mitmproxy gives it; None if there is none."""
-        value = self.get(name)
-        return None if value is None else value.decode("utf-8", "surrogateescape")
+
+def text(fields: Fields, name: bytes) -> str | None:
+    """A value as mitmproxy gives it; None if there is none."""
+    value = fields.get(name)
+    return None if value is None else value.decode("utf-8", "surrogateescape")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
@@ -32,6 +33,7 @@ def asks_for_pages(accept: str) -> bool:
     return "text/html" in accept or "application/xhtml+xml" in accept
 
 
+@lru_cache(64)
 def is_html_or_unknown(content_type: str) -> bool:
     """Tell whether a body may be a page as far as its label goes."""
     return not content_type or bodies.is_html(content_type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
@@ -24,7 +25,7 @@ from . import (
 from . import target as targets
 from .answering import denied
 from .decision import FORWARDED, Decision
-from .headers import Fields
+from .headers import Fields, text
 from .http_layer.interface import AUTHORITY
 from .routes import Route
 from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation, Rules
@@ -94,7 +95,7 @@ def send_on(
     settings: Settings,
     route: Route,
     fields: Fields,
-    cut: Callable[[replies.Problem], None],
+    cut: Callable[[http.HTTPFlow, replies.Problem], None],
 ) -> None:
     """Rewrite a request and choose how its body goes.
 
@@ -114,7 +115,7 @@ def send_on(
         decided["rule"]
         and b"origin" in fields
         and origin.is_foreign(
-            request.method, fields.text(b"origin"), _authority(flow), rules.origins.allowed
+            request.method, text(fields, b"origin"), _authority(flow), rules.origins.allowed
         )
     ):
         message = "Requests from web pages of other sites are refused (see origins.allowed)."
@@ -131,19 +132,20 @@ def send_on(
     if length is not None and length > limit:
         message = replies.TOO_LARGE.sentence
         raise denied(flow, 413, rules.errors.code(413), message, "body_too_large")
-    decided["request_id"], decided["trace"] = names = request_ids.of(fields, flow.id)
-    request.headers.fields = request_ids.for_upstream(request.headers.fields, fields, *names)
+    decided["names"] = names = request_ids.of(fields, flow.id)
+    headers = request.headers
+    headers.fields = request_ids.for_upstream(headers.fields, fields, names)
     if rules.forwarded.send:
         _tell_upstream(flow, decided["mount"])
     if route.sent != route.received:
-        _, mark, query = decided["sent"].partition("?")
-        request.path = decided["sent"] = route.sent + mark + query
+        # With the query, if there is one.
+        request.path = decided["sent"] = route.sent + decided["sent"][len(route.received) :]
     if length != 0 and not decided["graphql_fields"] and flow.is_replay is None:
         request.stream = streaming.stream_request(
             length=length, artifact=decided["artifact"], threshold=rules.streaming.threshold
         )
         if request.stream and length is None:
-            request.stream = _counting(limit, cut)
+            request.stream = _counting(limit, partial(cut, flow))
 
 
 def check_body(flow: http.HTTPFlow, decided: Decision, settings: Settings) -> None:
@@ -235,8 +237,9 @@ def _authority(flow: http.HTTPFlow) -> str:
 
 def _length(request: http.Request, fields: Fields) -> int | None:
     """Bytes of the body; None if that is not known from the headers."""
-    length = framing.content_length(fields.get(b"content-length", b""))
-    if length is not None:
-        return length
-    framed_by_stream = request.is_http2 or request.is_http3
-    return None if framed_by_stream or b"transfer-encoding" in fields else 0
+    if b"content-length" in fields:
+        length = framing.content_length(fields[b"content-length"])
+        if length is not None:
+            return length
+    framed_by_message = request.http_version.startswith("HTTP/1")
+    return 0 if framed_by_message and b"transfer-encoding" not in fields else None

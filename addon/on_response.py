@@ -7,7 +7,7 @@ from mitmproxy.net.http import status_codes
 
 from . import bodies, decision, errors, framing, login, request_ids, rewrite, streaming
 from .decision import FORWARDED, Decision
-from .headers import Fields
+from .headers import Fields, read, text
 from .http_layer.interface import AUTHORITY, DROPPED, HOLD
 from .rules import Rules
 from .settings import Settings
@@ -18,15 +18,16 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or response is None:
         return
-    decided["upstream_status"] = response.status_code
+    decided["upstream_status"] = status = response.status_code
     if HOLD in flow.metadata:  # Of a flow that is sent again.
         del flow.metadata[HOLD]
         flow.metadata.pop(DROPPED, None)
     rules = settings.rules
-    fields = Fields(response.headers.fields)
-    content_type = fields.text(b"content-type") or ""
+    headers = response.headers
+    fields = read(headers.fields)
+    content_type = text(fields, b"content-type") or ""
     length = _length(fields)
-    error = errors.may_need_conversion(response.status_code, content_type)
+    error = status >= 400 and errors.may_need_conversion(status, content_type)
     if decided["api"] and rules.errors.login.enabled:
         if b"location" in fields:
             decided["login"] = _login_place(flow, response, fields, decided, rules)
@@ -35,29 +36,28 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
             login.is_html_or_unknown(content_type)
             and flow.request.method != "HEAD"
             and login.may_be_page(
-                status=response.status_code,
+                status=status,
                 content_type=content_type,
-                disposition=fields.text(b"content-disposition") or "",
+                disposition=text(fields, b"content-disposition") or "",
                 file=decided["file"],
                 path=decided["paths"][0],
                 query=flow.request.path.partition("?")[2],
                 accept=flow.request.headers.get("accept", ""),
             )
         )
-    if decided["request_id"]:
-        response.headers.fields = request_ids.for_client(
-            response.headers.fields, fields, decided["request_id"], decided["trace"]
-        )
-    for name in (b"location", b"content-location"):
-        if (value := fields.text(name)) is not None:
-            response.headers[name.decode()] = _map_location(flow, value, decided, rules)
+    if (names := decided["names"]) is not None:
+        headers.fields = request_ids.for_client(headers.fields, fields, names)
+    if b"location" in fields or b"content-location" in fields:
+        for name in (b"location", b"content-location"):
+            if (value := text(fields, name)) is not None:
+                headers[name.decode()] = _map_location(flow, value, decided, rules)
     if decided["api"] and (error or decided["login"] or decided["page"]):
         response.stream = False
         short = length is not None and length <= rules.streaming.threshold
         # Of a success that would stream, the beginning has to tell.
         at_once = decided["page"] and not short
         flow.metadata[HOLD] = 0 if at_once else bodies.HELD_LIMIT
-    elif response.status_code != 101:
+    elif status != 101:
         response.stream = streaming.stream_response(
             length=length,
             content_type=content_type,
@@ -90,14 +90,10 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> bool:
     Returns:
         Whether the upstream knows no such route, as far as one can tell.
     """
+    if HOLD not in flow.metadata:
+        return False
     decided, response = decision.of(flow), flow.response
-    if (
-        decided is None
-        or decided["answered"]
-        or HOLD not in flow.metadata
-        or response is None
-        or response.stream
-    ):
+    if decided is None or decided["answered"] or response is None or response.stream:
         return False
     answer = _answer_of(response, response.raw_content or b"", whole=DROPPED not in flow.metadata)
     rules, head = settings.rules.errors, flow.request.method == "HEAD"
@@ -167,7 +163,7 @@ def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rul
 def _login_place(
     flow: http.HTTPFlow, response: http.Response, fields: Fields, decided: Decision, rules: Rules
 ) -> str | None:
-    location = fields.text(b"location")
+    location = text(fields, b"location")
     if (
         location is None
         or response.status_code not in login.REDIRECTS
@@ -188,7 +184,9 @@ def _login_place(
 def _length(fields: Fields) -> int | None:
     if b"transfer-encoding" in fields:
         return None
-    return framing.content_length(fields.get(b"content-length", b""))
+    if (length := fields.get(b"content-length")) is None:
+        return None
+    return framing.content_length(length)
 
 
 def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:

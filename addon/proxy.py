@@ -13,7 +13,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from . import (
     drain,
     flow_ring,
     gate,
+    headers,
     health_service,
     http_layer,
     lean,
@@ -47,7 +47,6 @@ from . import (
 from .answering import RefusedError
 from .decision import FAILED, WHY
 from .dialect_watch import DialectWatch
-from .headers import Fields
 from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
 from .measured import State
@@ -411,11 +410,12 @@ class MlflowProxy:
         if self.settings is None:
             raise RuntimeError("no rules are loaded")
         setattr(flow, _IN_FORCE, self.settings)
-        for mark in (FAILED, WHY, BYTES_OUT, ENDED_BY):
-            flow.metadata.pop(mark, None)  # Of a flow that is sent again.
+        if decision.DECISION in flow.metadata or FAILED in flow.metadata:
+            for mark in (FAILED, WHY, BYTES_OUT, ENDED_BY):
+                flow.metadata.pop(mark, None)  # Of a flow that is sent again.
         if not on_request.concerns_us(flow, self.settings):
             return None
-        if self.dialects.pending and on_request.is_for_upstream(flow):
+        if self.dialects.unasked and on_request.is_for_upstream(flow):
             return self._decide_later(flow)
         try:
             return self._admit(flow, self.settings)
@@ -428,7 +428,7 @@ class MlflowProxy:
         route = on_request.read(flow, in_force)
         if route.health and on_request.is_reverse(flow):
             return self._answer_health(flow, in_force, route.decision["paths"][0])
-        fields = Fields(flow.request.headers.fields)
+        fields = headers.read(flow.request.headers.fields)
         token = ""
         if health_service.PROBE_KEY in fields:
             token = flow.request.headers.pop(health_service.PROBE_HEADER)
@@ -447,7 +447,7 @@ class MlflowProxy:
                 code = rules.errors.code(503)
                 raise answering.denied(flow, 503, code, message, "too_many_requests")
         self._active.add(flow.id)
-        on_request.send_on(flow, in_force, route, fields, partial(self.time_limits.end, flow))
+        on_request.send_on(flow, in_force, route, fields, self.time_limits.end)
         if flow.request.stream:
             self.time_limits.sending(flow, rules.upstream)
         return None

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from .replies import REQUEST_ID, request_id
 
 Header = tuple[bytes, bytes]
+Names = tuple[Header, Header]
 
 _ID = REQUEST_ID.lower().encode()
 _NAME = REQUEST_ID.encode()
@@ -27,56 +28,55 @@ _TRACEPARENT = re.compile(
 )
 
 
-def of(fields: Mapping[bytes, bytes], ours: str) -> tuple[str, str]:
-    """The request id and the traceparent of a request.
+def of(fields: Mapping[bytes, bytes], ours: str) -> Names:
+    """The request id and the traceparent of a request, as headers.
 
     Args:
         fields: its headers, by lower-case names.
         ours: a random UUID for this request, of which missing names are made.
     """
-    received, trace = fields.get(_ID), fields.get(_TRACE)
-    shown = ours if received is None else request_id(received.decode("latin-1"), ours)
-    if trace is not None and _TRACEPARENT.fullmatch(trace):
-        return shown, trace.decode("latin-1")
-    digits = ours.replace("-", "")
-    # Not sampled: nobody has recorded it.
-    return shown, f"00-{digits}-{digits[16:]}-00"
+    shown = ours
+    if _ID in fields:
+        shown = request_id(fields[_ID].decode("latin-1"), ours)
+    if _TRACE in fields and _TRACEPARENT.fullmatch(fields[_TRACE]):
+        trace = fields[_TRACE]
+    else:
+        digits = ours.replace("-", "")
+        # Not sampled: nobody has recorded it.
+        trace = f"00-{digits}-{digits[16:]}-00".encode()
+    return (_NAME, shown.encode()), (_TRACE, trace)
 
 
 def for_upstream(
-    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], shown: str, trace: str
+    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], names: Names
 ) -> tuple[Header, ...]:
     """The headers of a request with its names among them.
 
     Args:
         headers: of the request.
         fields: the same by lower-case names.
-        shown: request id.
-        trace: traceparent.
+        names: from `of`.
     """
-    names = (_NAME, shown.encode()), (_TRACE, trace.encode())
-    before = fields.get(_ID), fields.get(_TRACE)
-    if before == (None, None):
+    if _ID not in fields and _TRACE not in fields:
         return headers + names
-    if before == (names[0][1], names[1][1]):
+    before, after = (fields.get(_ID), fields.get(_TRACE)), (names[0][1], names[1][1])
+    if before == after:
         return headers
     drop = {_ID, _TRACE}
-    if before[1] != names[1][1]:
+    if before[1] != after[1]:
         drop.add(_TRACE_STATE)  # It belongs to a trace that ends here.
     return _without(headers, drop) + names
 
 
 def for_client(
-    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], shown: str, trace: str
+    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], names: Names
 ) -> tuple[Header, ...]:
     """The headers of an answer with the names of the request among them; see `for_upstream`."""
-    names: tuple[Header, ...] = (_NAME, shown.encode()), (_TRACE, trace.encode())
+    if _ID not in fields and _TRACE not in fields:
+        return headers + names
     theirs = fields.get(_ID)
-    if theirs is not None or _TRACE in fields:
-        headers = _without(headers, {_ID, _TRACE})
-        if theirs is not None and theirs != names[0][1]:
-            names += ((UPSTREAM_ID, theirs),)
-    return headers + names
+    headers = _without(headers, {_ID, _TRACE}) + names
+    return headers if theirs in (None, names[0][1]) else (*headers, (UPSTREAM_ID, theirs))
 
 
 def _without(headers: tuple[Header, ...], names: set[bytes]) -> tuple[Header, ...]:

@@ -39,6 +39,8 @@ class TimeLimits:
 
     def __init__(self) -> None:
         self._timers = Timers()
+        self.stop = self._timers.stop
+        """A connection (with TLS, where there is any) was made, or was not."""
         self._expired: dict[str, Problem] = {}
 
     def connected(self, client: Client, seconds: float) -> None:
@@ -58,10 +60,6 @@ class TimeLimits:
         self._expired.pop(client.id, None)
         self._timers.start(connection.id, limits.connect_timeout, end)
 
-    def stop(self, key: str) -> None:
-        """A connection (with TLS, where there is any) was made, or was not."""
-        self._timers.stop(key)
-
     def sending(self, flow: http.HTTPFlow, limits: Upstream) -> None:
         """A request body begins to flow."""
         self._check_sending(flow, limits, -1)
@@ -69,8 +67,10 @@ class TimeLimits:
     def sent(self, flow: http.HTTPFlow, limits: Upstream) -> None:
         """The request is complete. One timer sees to all that follows: it looks again in time."""
         deadline = time.monotonic() + limits.response_timeout
-        check = partial(self._check_answer, flow, limits, deadline)
-        self._arm(flow, min(limits.response_timeout, limits.idle_timeout), check)
+        if flow.is_replay is None:
+            check = partial(self._check_answer, flow, limits, deadline)
+            seconds = min(limits.response_timeout, limits.idle_timeout)
+            self._timers.start(flow.id, seconds, check)
 
     def problem(self, flow: http.HTTPFlow) -> Problem | None:
         """Why a flow was ended here, if it was."""
@@ -119,7 +119,10 @@ class TimeLimits:
         if flow.response is not None:
             self._check_body(flow, limits)
         elif connections.io(flow.client_conn, flow.server_conn) is None:
-            self.sent(flow, limits)  # Not even connected: that has a limit of its own.
+            # Not even connected: that has a limit of its own.
+            deadline = time.monotonic() + limits.response_timeout
+            check = partial(self._check_answer, flow, limits, deadline)
+            self._arm(flow, min(limits.response_timeout, limits.idle_timeout), check)
         elif left <= 0:
             self.end(flow, NO_RESPONSE)
         else:

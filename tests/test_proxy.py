@@ -158,7 +158,10 @@ def test_flows_can_be_saved(addon: MlflowProxy) -> None:
     flow_io.FlowWriter(file).add(flow)
     file.seek(0)
     (loaded,) = flow_io.FlowReader(file).stream()
-    assert loaded.metadata[decision.DECISION] == flow.metadata[decision.DECISION]
+    expected: dict[str, Any] = {**flow.metadata[decision.DECISION]}
+    # Tuples become lists there; a flow that is sent again gets new names.
+    expected["names"] = [[*header] for header in expected["names"]]
+    assert loaded.metadata[decision.DECISION] == expected
 
 
 @pytest.mark.parametrize(
@@ -300,8 +303,11 @@ def test_disabled_artifacts_in_graphql(
     )
     addon.requestheaders(flow)
     assert not flow.request.stream
-    if flow.response is None:
+
+    async def complete() -> None:
         addon.request(flow)
+
+    asyncio.run(complete())
     assert (flow.response is not None) is refused
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from addon import request_ids
-from addon.headers import Fields
+from addon.headers import read
 
 UUID = "1f2e3d4c-5b6a-4789-8abc-def012345678"
 MADE = "00-1f2e3d4c5b6a47898abcdef012345678-8abcdef012345678-00"
@@ -44,9 +44,9 @@ def ours(shown: str = UUID, trace: str = MADE) -> list[Header]:
 )
 def test_for_upstream(received: list[Header], sent: list[Header]) -> None:
     """The upstream gets each name once."""
-    fields = Fields(received)
+    fields = read(received)
     names = request_ids.of(fields, UUID)
-    assert list(request_ids.for_upstream(tuple(received), fields, *names)) == sent
+    assert list(request_ids.for_upstream(tuple(received), fields, names)) == sent
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ def test_for_upstream(received: list[Header], sent: list[Header]) -> None:
 )
 def test_traceparent(value: str, valid: bool) -> None:
     """Its form is that of the W3C recommendation."""
-    assert request_ids.of({b"traceparent": value.encode()}, UUID)[1] == (value if valid else MADE)
+    assert request_ids.of({b"traceparent": value.encode()}, UUID)[1] == header(
+        "traceparent", value if valid else MADE
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,5 +83,5 @@ def test_traceparent(value: str, valid: bool) -> None:
 )
 def test_for_client(answered: list[Header], got: list[Header]) -> None:
     """The client gets the names of its request; one of the upstream's own is not lost."""
-    fields = Fields(answered)
-    assert list(request_ids.for_client(tuple(answered), fields, UUID, MADE)) == got
+    fields = read(answered)
+    assert list(request_ids.for_client(tuple(answered), fields, (ours()[0], ours()[1]))) == got

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 
 import stack
@@ -23,32 +23,64 @@ _REQUEST = (
 ).encode()
 
 
-def per_request(
-    folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
-) -> float:
-    """Instructions of the whole process for a small request on a kept connection."""
-    folder.mkdir(parents=True, exist_ok=True)
+def of_request(folder: Path, upstream: str) -> float:
+    """Of the whole process for a small request on a kept connection."""
+    counted = _file(folder)
     port = stack.free_port()
-    rules = servers.write_rules(folder / "rules.yaml", more_rules)
-    options = ("-q", *options)
-    mitmdump = stack.proxy_command(upstream, rules, port=port, options=options)
-    counted = folder / "counted"
-    command: list[str | Path] = [stack.binary("valgrind"), "--tool=callgrind"]
-    command += ["--instr-atstart=no", f"--callgrind-out-file={counted}", *mitmdump]
+    rules = servers.write_rules(folder / "rules.yaml")
+    mitmdump = stack.proxy_command(upstream, rules, port=port, options=("-q",))
+    command = [*_callgrind(counted), *mitmdump]
     url = f"http://127.0.0.1:{port}"
     server = stack.Server(command, url=url, log=folder / "log", stop_signal=signal.SIGINT)
     with server:
         server.wait("/livez", seconds=300)
         _send(url, 50)
-        _tell(server, "instrumentation", "on")
+        _tell(server.process, "instrumentation", "on")
         _send(url, REQUESTS)
-        _tell(server, "dump")
+        _tell(server.process, "dump")
         server.stop(seconds=60)
+    return _total(counted) / REQUESTS
+
+
+def of_hooks(folder: Path, more_rules: int = 0) -> float:
+    """Of the addon's hooks for the same request."""
+    counted = _file(folder)
+    rules = servers.write_rules(folder / "rules.yaml", more_rules)
+    script = Path(__file__).with_name("hooks_alone.py")
+    command = [*_callgrind(counted), sys.executable, script, rules, str(REQUESTS), servers.API]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin and process.stdout and process.stderr
+        for said, order in (("ready", ("instrumentation", "on")), ("done", ("dump",))):
+            line = process.stdout.readline().strip()
+            assert line == said, process.stderr.read()
+            _tell(process, *order)
+            print(file=process.stdin, flush=True)
+    return _total(counted) / REQUESTS
+
+
+def _file(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "counted"
+
+
+def _callgrind(counted: Path) -> list[str | Path]:
+    options = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counted}"]
+    return [stack.binary("valgrind"), *options]
+
+
+def _tell(process: subprocess.Popen[str] | subprocess.Popen[bytes], *words: str) -> None:
+    """Give callgrind an order; it is carried out when this returns."""
+    command: list[str | Path] = [stack.binary("vgdb"), f"--pid={process.pid}", *words]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
+def _total(counted: Path) -> int:
     # Behind the name of a dump is its number; the last file, at the end, has none.
     written = counted.with_name(f"{counted.name}.1").read_text(encoding="utf-8")
-    total = re.search(r"^(summary|totals): (\d+)", written, re.MULTILINE)
+    total = re.search(r"^(?:summary|totals): (\d+)", written, re.MULTILINE)
     assert total, written[:500]
-    return int(total[2]) / REQUESTS
+    return int(total[1])
 
 
 def _send(url: str, count: int) -> None:
@@ -60,9 +92,3 @@ def _send(url: str, count: int) -> None:
                 data = connection.recv(65536)
                 assert data, received
                 received += data
-
-
-def _tell(server: stack.Server, *words: str) -> None:
-    """Give callgrind an order; it is carried out when this returns."""
-    command: list[str | Path] = [stack.binary("vgdb"), f"--pid={server.process.pid}", *words]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)

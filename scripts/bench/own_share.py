@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import stack
-from bench import no_hooks, servers, stack_samples
+from bench import instructions, servers, stack_samples
 from bench.closed_loop import load
-from bench.instructions import per_request
 from bench.results import Row, ratios
 from bench.session import Session, alternate
 
@@ -30,28 +29,17 @@ def measure(session: Session) -> Iterator[Row]:
 def _by_instructions(session: Session, upstream: str) -> Iterator[Row]:
     folder = session.folder / "own-share" / "instructions"
     ways = {
-        "shipped": partial(per_request, folder / "shipped", upstream),
-        "many": partial(per_request, folder / "many", upstream, more_rules=MANY_RULES),
-        "none": partial(per_request, folder / "none", upstream, options=("-s", no_hooks.__file__)),
+        "whole": partial(instructions.of_request, folder / "whole", upstream),
+        "hooks": partial(instructions.of_hooks, folder / "hooks"),
+        "many": partial(instructions.of_hooks, folder / "many", MANY_RULES),
     }
     # They differ by less than one in a hundred from time to time.
     got = alternate(session.rounds, ways)
-    shipped, many = (
-        [whole - without for whole, without in zip(got[way], got["none"], strict=True)]
-        for way in ("shipped", "many")
-    )
-    shares = [100 * share for share in ratios(shipped, got["shipped"])]
-    yield Row(
-        "our own code per request, by instructions",
-        "the whole request",
-        "%",
-        shares,
-        "<=",
-        3,
-        raw=got,
-    )
-    name = f"our own code per request, {MANY_RULES} more rules, by instructions"
-    yield Row(name, "the shipped rules", "x", ratios(many, shipped), "<=", 1.2)
+    shares = [100 * share for share in ratios(got["hooks"], got["whole"])]
+    name = "our own code per request, by instructions"
+    yield Row(name, "the whole request", "%", shares, "<=", 3, raw=got)
+    many = f"our own code per request, {MANY_RULES} more rules, by instructions"
+    yield Row(many, "the shipped rules", "x", ratios(got["many"], got["hooks"]), "<=", 1.2)
 
 
 def _by_time(session: Session, upstream: str) -> Iterator[Row]:

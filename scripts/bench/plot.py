@@ -34,7 +34,7 @@ def main() -> int:
     if not found:
         print("no ratios to plot yet", file=sys.stderr)
         return 0
-    draw(found, versions, quick).savefig(sys.argv[2], dpi=160)
+    draw(found, versions, quick).savefig(sys.argv[2], dpi=110)
     return 0
 
 

@@ -15,7 +15,7 @@ import h2.connection
 import h2.events
 import pytest
 import stack
-from support.client import RawHttp2, connect, raw, read_all, request
+from support.client import RawHttp2, connect, raw, read_all, request, unnamed
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
@@ -291,7 +291,7 @@ def test_a_client_that_has_nothing_more_to_say(
         answers[0].set()
         eventually(lambda: len(scripted.requests) == 2)
         answers[1].set()
-        assert read_all(client) == OK + OK
+        assert unnamed(read_all(client)) == OK + OK
 
 
 def test_nothing_more_to_say_and_a_long_answer(
@@ -310,7 +310,7 @@ def test_nothing_more_to_say_and_a_long_answer(
     with connect(scripted_proxy.url, timeout=20) as client:
         client.sendall(head() + head("PUT", API, "Content-Length: 9"))
         client.shutdown(socket.SHUT_WR)
-        assert read_all(client) == long
+        assert unnamed(read_all(client)) == long
 
 
 def test_nothing_more_to_say_in_the_middle(
@@ -323,7 +323,7 @@ def test_nothing_more_to_say_in_the_middle(
         with connect(scripted_proxy.url) as client:
             client.sendall(head() + second)
             client.shutdown(socket.SHUT_WR)
-            assert read_all(client) == OK
+            assert unnamed(read_all(client)) == OK
     assert [received.target for received in scripted.requests] == ["/ajax-" + FILE[1:]] * 2
 
 
@@ -355,8 +355,9 @@ def test_the_second_head_has_its_time_too(scripted: Upstream, hasty_proxy: stack
     """Not only the first request of a connection."""
     scripted.answer = OK
     answer = raw(hasty_proxy.url, head() + b"GET")
-    assert answer.startswith(OK)
-    timed_out(answer.removeprefix(OK))
+    first, second = answer[: answer.index(b"{}") + 2], answer[answer.index(b"{}") + 2 :]
+    assert unnamed(first) == OK
+    timed_out(second)
 
 
 @pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01"])
@@ -380,9 +381,9 @@ def test_a_kept_connection_may_be_idle(scripted: Upstream, hasty_proxy: stack.Se
             threading.Event().wait(0.3)
             client.sendall(head()[20:])
             answer = b""
-            while len(answer) < len(OK):
+            while not answer.endswith(OK[-6:]):
                 answer += client.recv(100)
-            assert answer == OK
+            assert unnamed(answer) == OK
             threading.Event().wait(1.5)
 
 
@@ -395,4 +396,5 @@ def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: stack.Server)
 
     scripted.answer = slow
     begin = head("PUT", FILE, "Content-Length: 2", "Connection: close")
-    assert raw(hasty_proxy.url, begin, b"{", b"}", pause=1.5) == OK
+    answer = raw(hasty_proxy.url, begin, b"{", b"}", pause=1.5)
+    assert unnamed(answer) == OK

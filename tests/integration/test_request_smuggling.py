@@ -16,7 +16,7 @@ from pathlib import Path
 import h2.events
 import pytest
 import stack
-from support.client import RawHttp2, raw
+from support.client import RawHttp2, raw, unnamed
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
 
@@ -329,7 +329,8 @@ def ask_twice(scripted: Upstream, proxy: stack.Server, target: str, first: bytes
         return True
 
     scripted.answer = answer
-    return raw(proxy.url, of(get(b"GET PATH HTTP/1.1").removesuffix(HIDDEN), target) + END)
+    request = of(get(b"GET PATH HTTP/1.1").removesuffix(HIDDEN), target) + END
+    return unnamed(raw(proxy.url, request))
 
 
 @pytest.mark.parametrize("target", [API, FILE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import time
@@ -104,6 +105,11 @@ def read_all(connection: socket.socket) -> bytes:
     except ConnectionError:
         pass
     return data
+
+
+def unnamed(answers: bytes) -> bytes:
+    """Answers without the names that the proxy gives to requests."""
+    return re.sub(rb"(X-Request-Id|traceparent): [^\r]*\r\n", b"", answers)
 
 
 class RawHttp2:

@@ -1,0 +1,68 @@
+"""Runs the addon's hooks alone, for made-up flows: hooks_alone.py RULES COUNT TARGET.
+
+Says "ready" and "done", and waits for a line behind each: only what is in between is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.test import taddons, tflow
+
+from addon.http_layer.interface import AUTHORITY
+from addon.proxy import MlflowProxy
+
+UPSTREAM = "http://127.0.0.1:5000"
+_ASKED = ("User-Agent", "mlflow-python-client/3.17.2"), ("Accept-Encoding", "gzip, deflate")
+_ANSWERED = ("Server", "nginx"), ("Content-Type", "application/json"), ("Connection", "keep-alive")
+
+
+def flow(target: str) -> http.HTTPFlow:
+    """A flow as mitmproxy has it when the first hook comes, and the answer besides."""
+    made = tflow.tflow(resp=True)
+    made.client_conn.proxy_mode = ProxyMode.parse(f"reverse:{UPSTREAM}")
+    made.request = http.Request.make("GET", UPSTREAM + target)
+    made.request.headers = _headers(("Host", "127.0.0.1:5000"), *_ASKED, ("Accept", "*/*"))
+    made.response = http.Response.make(200, b"{}")
+    made.response.headers = _headers(*_ANSWERED, ("Content-Length", "2"))
+    made.metadata[AUTHORITY] = "registry.example.org"
+    return made
+
+
+def _headers(*fields: tuple[str, str]) -> http.Headers:
+    return http.Headers([(name.encode(), value.encode()) for name, value in fields])
+
+
+def run(addon: MlflowProxy, flows: list[http.HTTPFlow]) -> None:
+    """All hooks of each flow."""
+    for one in flows:
+        answer, one.response = one.response, None
+        addon.requestheaders(one)
+        addon.request(one)
+        one.response = answer
+        addon.responseheaders(one)
+        addon.response(one)
+
+
+async def main() -> None:
+    """Warm up, then run while somebody counts."""
+    addon = MlflowProxy()
+    target = sys.argv[3]
+    with taddons.context(addon) as context:
+        context.configure(addon, mlflow_rules=sys.argv[1])
+        run(addon, [flow(target) for _ in range(50)])
+        flows = [flow(target) for _ in range(int(sys.argv[2]))]
+        for said, work in (("ready", flows), ("done", [])):
+            print(said, flush=True)
+            sys.stdin.readline()
+            run(addon, work)
+        assert all(one.request.path.startswith("/ajax-api/") for one in flows)
+
+
+asyncio.run(main())
