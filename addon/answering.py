@@ -23,9 +23,11 @@ class RefusedError(Exception):
         self.reply = reply
 
 
-def denied(flow: http.HTTPFlow, status: int, code: str, message: str) -> RefusedError:
+def denied(
+    flow: http.HTTPFlow, status: int, code: str, message: str, why: replies.Refusal
+) -> RefusedError:
     """A refusal in the words of `message`."""
-    reply = replies.own_error(status, code, message, "http_request_denied", request_id(flow))
+    reply = replies.own_error(status, code, message, "http_request_denied", request_id(flow), why)
     return RefusedError(reply, message)
 
 
@@ -39,9 +41,16 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
     """Answer in the upstream's place."""
     if (decided := decision.of(flow)) is not None:
         decided["answered"] = True
+    note(flow, reply)
     # Else mitmproxy tells the client to go on with a body that nobody wants.
     flow.request.headers.pop("expect", None)
     flow.response = to_response(reply, flow.request.method)
+
+
+def note(flow: http.HTTPFlow, reply: replies.Reply) -> None:
+    """Keep why the proxy answers with an error of its own, for what is told at the end."""
+    if reply.why:
+        flow.metadata[decision.WHY] = reply.why
 
 
 def request_id(flow: http.HTTPFlow | None) -> str:
@@ -80,4 +89,5 @@ def log_exception(flow: http.HTTPFlow | None) -> str:
 def failure(shown: str) -> replies.Reply:
     """The answer for an exception of ours, under the request id that `log_exception` gave."""
     message = "Internal error of the proxy; see its log."
-    return replies.own_error(500, "INTERNAL_ERROR", message, "proxy_internal_error", shown)
+    kind, why = "proxy_internal_error", "internal_error"
+    return replies.own_error(500, "INTERNAL_ERROR", message, kind, shown, why)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client, Connection
+from mitmproxy.connection import Client, Connection, Server
 
 
 def handlers() -> list[Any]:
@@ -38,6 +38,11 @@ def forget(client: Client, connection: Connection) -> None:
     """Drop what is kept of an attempt to connect that has failed, until the client goes away."""
     if (record := handler(client)) is not None:
         record.transports.pop(connection, None)
+
+
+def count_upstream() -> int:
+    """How many connections to upstreams are open, or being made."""
+    return sum(isinstance(one, Server) for record in handlers() for one in record.transports)
 
 
 def _by_client() -> dict[Any, Any]:

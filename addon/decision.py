@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from mitmproxy import http
 
+from .families import Family
+
+Conversion = Literal["login_redirect", "login_page", "html", "json", "other"]
+"""What is put in other words: a redirect to a login, a page, or an error with such a body."""
+
 DECISION = "mlflow"
 """Key in `flow.metadata`."""
-
 
 FAILED = "mlflow_failed"
 """Key in `flow.metadata`: the request id of a flow that an exception of ours has ended."""
 
 FORWARDED = "mlflow_forwarded"
 """Key in `flow.metadata`: what `forwarded.Forwarded` holds, where the rules ask for it."""
+
+WHY = "mlflow_why"
+"""Key in `flow.metadata`: why the proxy answered with an error of its own (see `Reply.why`)."""
 
 
 class Decision(TypedDict):
@@ -31,6 +38,8 @@ class Decision(TypedDict):
     """The path as a server reads it, here and where it goes if a rule has changed it."""
     api: bool
     """Whether errors have to be JSON."""
+    family: Family
+    """What it is for; "health" also if it is a probe of ours."""
     artifact: bool
     """Whether the bodies are artifacts."""
     file: bool
@@ -47,8 +56,8 @@ class Decision(TypedDict):
     """The place of the login page that the upstream redirects to."""
     upstream_status: int | None
     """What the upstream answered."""
-    converted: bool
-    """Whether the upstream's error was put in other words."""
+    converted: Conversion | Literal[""]
+    """What was put in other words; "" if nothing was."""
 
 
 def of(flow: http.HTTPFlow) -> Decision | None:

@@ -170,4 +170,6 @@ def refusal(
         "message": f"{what} Please contact your administrator.",
     }
     headers = own_headers("http_request_denied", request_id)
-    return json_reply(status, content, headers | ({"Retry-After": "1"} if status == 503 else {}))
+    if status == 503:
+        headers["Retry-After"] = "1"
+    return json_reply(status, content, headers, why="artifacts_disabled")

@@ -24,6 +24,9 @@ PROBE_KEY = PROBE_HEADER.lower().encode()
 AS_IT_IS = " as it is"
 """Behind the token: the request goes upstream without being rewritten."""
 
+CURRENT = "current"
+"""What /readyz says of rules that are those of the file."""
+
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 
 
@@ -33,8 +36,10 @@ class HealthService:
     def __init__(self) -> None:
         self.token = secrets.token_hex(16)
         """What our own probes say, so that the host guard knows them."""
-        self.rules = "current"
+        self.rules = CURRENT
         """Whether the rules in force are those of the file; shown in /readyz."""
+        self.readiness: tuple[float, bool] | None = None
+        """When the upstream was last asked for /readyz, in seconds since 1970, and the verdict."""
         self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
         self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
 
@@ -84,9 +89,12 @@ class HealthService:
     async def _check(
         self, key: tuple[str, bool], config: Health, probes: Sequence[Probe]
     ) -> list[health.Result]:
-        client = self._client(key[0], config, self.token)
+        listener, ready_only = key
+        client = self._client(listener, config, self.token)
         results = await asyncio.to_thread(health.run, client, probes)
         self._verdicts[key] = (time.monotonic(), results)
+        if ready_only:
+            self.readiness = (time.time(), health.overall(results) != "critical")
         return results
 
     def ask(self, listener: str, config: Health) -> Callable[[str], health.Answer]:

@@ -1,4 +1,4 @@
-"""A flow at its end: what the access log says of it."""
+"""A flow at its end: what access log and metrics are told of it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.flow import Error
 
-from . import access_log, answering, decision, target
-from .decision import FAILED, FORWARDED
+from . import answering, decision, target
+from .decision import FAILED, FORWARDED, WHY
 from .http_layer.interface import BYTES_IN, BYTES_OUT, ENDED_BY
+from .measured import Ended
 from .replies import REQUEST_ID, Reply
 
 
-def line(flow: http.HTTPFlow) -> str:
-    """The line for a flow that has ended, with a response or without."""
+def ended(flow: http.HTTPFlow) -> Ended:
+    """A flow that has ended, with a response or without."""
     request, response, marks = flow.request, flow.response, flow.metadata
     decided = decision.of(flow)
     if flow.error is not None:
@@ -37,7 +38,7 @@ def line(flow: http.HTTPFlow) -> str:
     peer, forwarded = flow.client_conn.peername, marks.get(FORWARDED)
     # mitmproxy gives the flow its connection when that is made.
     went_on = flow.server_conn.timestamp_tcp_setup is not None
-    return access_log.line(
+    return Ended(
         start=request.timestamp_start,
         head=head,
         end=time.time(),
@@ -50,16 +51,18 @@ def line(flow: http.HTTPFlow) -> str:
         upstream_status=decided and decided["upstream_status"],
         status=status,
         error_source=source,
-        converted=decided is not None and decided["converted"],
+        converted=decided["converted"] if decided else "",
         bytes_in=marks.get(BYTES_IN, len(request.raw_content or b"")),
         bytes_out=bytes_out,
+        family=decided["family"] if decided else "other",
+        why=marks.get(WHY, ""),
     )
 
 
-def line_without_flow(client: Client, reply: Reply) -> str:
-    """The line for what was refused before it could be read as a request."""
+def ended_without_flow(client: Client, reply: Reply) -> Ended:
+    """What was refused before it could be read as a request."""
     now = time.time()
-    return access_log.line(
+    return Ended(
         start=now,
         head=now,
         end=now,
@@ -72,9 +75,11 @@ def line_without_flow(client: Client, reply: Reply) -> str:
         upstream_status=None,
         status=reply.status,
         error_source="proxy",
-        converted=False,
+        converted="",
         bytes_in=0,
         bytes_out=len(reply.body),
+        family="other",
+        why=reply.why,
     )
 
 

@@ -54,10 +54,10 @@ def read(flow: http.HTTPFlow, settings: Settings) -> Route:
     rules = settings.rules
     if route.target is None:
         message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
-        raise denied(flow, 404, rules.errors.code(404), message)
+        raise denied(flow, 404, rules.errors.code(404), message, "not_mounted")
     if problem := route.problem or (query and targets.flaw(query)):
         message = f"The request target is ambiguous: it contains {problem}."
-        raise denied(flow, 400, rules.errors.code(400), message)
+        raise denied(flow, 400, rules.errors.code(400), message, "ambiguous_target")
     return route
 
 
@@ -66,7 +66,7 @@ def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
     allowed = settings.rules.allowed_hosts
     if is_reverse(flow) and not hosts.is_allowed(_authority(flow), allowed):
         message = "This proxy is not addressed by that Host (see allowed_hosts)."
-        raise denied(flow, 403, settings.rules.errors.code(403), message)
+        raise denied(flow, 403, settings.rules.errors.code(403), message, "foreign_host")
 
 
 def read_forwarded(flow: http.HTTPFlow, fields: Fields, rules: Rules) -> None:
@@ -119,19 +119,19 @@ def send_on(
         )
     ):
         message = "Requests from web pages of other sites are refused (see origins.allowed)."
-        raise denied(flow, 403, rules.errors.code(403), message)
+        raise denied(flow, 403, rules.errors.code(403), message, "foreign_origin")
     length = _length(request, fields)
     if len(settings.allowed) < len(OPERATIONS):
         _check_switch(flow, decided, settings, route, length)
     if route.endpoints:
-        decided["artifact"] = any(endpoint.graphql_field is None for endpoint in route.endpoints)
         decided["file"] = any(
             endpoint.files and gate.operation(request.method, endpoint) == "read"
             for endpoint in route.endpoints
         )
     limit = rules.limits.artifact_body if decided["artifact"] else rules.limits.api_body
     if length is not None and length > limit:
-        raise denied(flow, 413, rules.errors.code(413), replies.TOO_LARGE.sentence)
+        message = replies.TOO_LARGE.sentence
+        raise denied(flow, 413, rules.errors.code(413), message, "body_too_large")
     decided["names"] = names = request_ids.of(fields, flow.id)
     headers = request.headers
     headers.fields = request_ids.for_upstream(headers.fields, fields, names)
@@ -180,7 +180,7 @@ def _check_switch(
         decided["graphql_fields"] = [*decided["graphql_fields"], endpoint.graphql_field]
     if any(refused(endpoint) is not None for endpoint in route.suspected):
         message = "The path can be read as one of artifacts, which are switched off here."
-        raise denied(flow, 400, settings.rules.errors.code(400), message)
+        raise denied(flow, 400, settings.rules.errors.code(400), message, "ambiguous_target")
 
 
 def _switched_off(

@@ -111,9 +111,19 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> bool:
         )
         converted = errors.convert(asked, answer, rules)
     if converted is not None:
-        decided["converted"] = True
+        decided["converted"] = _kind(decided, answer.content_type)
         _convert(response, converted, head=head)
     return converted is not None and answer.status in (404, 405) and not decided["file"]
+
+
+def _kind(decided: Decision, content_type: str) -> decision.Conversion:
+    if decided["login"]:
+        return "login_redirect"
+    if decided["page"]:
+        return "login_page"
+    if bodies.is_html(content_type):
+        return "html"
+    return "json" if bodies.is_json(content_type) else "other"
 
 
 def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.Answer:

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import os
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from . import (
-    access_log,
     answering,
     commands,
     connections,
@@ -46,10 +46,12 @@ from . import (
     wide_reads,
 )
 from .answering import RefusedError
-from .decision import FAILED
+from .decision import FAILED, WHY
 from .dialect_watch import DialectWatch
 from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
+from .measured import State
+from .reports import Reports
 from .rewrite import Origin
 from .rules import Drain, Rules
 from .rules_file import DEFAULT_PATH, RulesError
@@ -82,7 +84,10 @@ class MlflowProxy:
         self.lean = lean.Lean()
         self._active: set[str] = set()
         """Ids of the flows that are being served."""
-        self._access_log: access_log.AccessLog | None = None
+        self._reports = Reports(self._state)
+        self._rules_read = 0.0
+        """When, in seconds since 1970."""
+        self._reloads = {"success": 0, "failure": 0}
         self._keep_flows = flow_ring.DEFAULT
         self._view: View | None = None
         """Where mitmweb and mitmproxy keep flows."""
@@ -125,6 +130,13 @@ class MlflowProxy:
             "",
             "File to which a line of JSON is appended for each request; - is standard output.",
         )
+        loader.add_option(
+            "mlflow_metrics",
+            str,
+            "",
+            "PORT or HOST:PORT at which Prometheus finds metrics, under /metrics; a port alone is "
+            "one of 127.0.0.1.",
+        )
         ctx.master.commands.collect_commands(commands.Commands(self))
         self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.
@@ -148,7 +160,9 @@ class MlflowProxy:
                 raise exceptions.OptionsError(f"mlflow_keep_flows: {value}: expected 0 or more")
             self._keep_flows = ctx.options.mlflow_keep_flows
         if "mlflow_access_log" in updated:
-            self._open_access_log(ctx.options.mlflow_access_log)
+            self._open("mlflow_access_log", self._reports.write_to)
+        if "mlflow_metrics" in updated:
+            self._open("mlflow_metrics", self._reports.listen_on)
         if not updated & {"mlflow_rules", "mlflow_serve_artifacts"}:
             return
         self._signature = reload.signature(_rules_path())
@@ -161,33 +175,28 @@ class MlflowProxy:
             # Should it live on, `_decide` refuses every request.
             logger.error("%s", error)
 
-    def _open_access_log(self, path: str) -> None:
-        old = self._access_log
-        if path == (old.path if old else ""):
-            return
+    def _open(self, option: str, begin: Callable[[str], None]) -> None:
+        value = getattr(ctx.options, option)
         try:
-            self._access_log = access_log.AccessLog(path) if path else None
-        except OSError as error:
-            message = f"mlflow_access_log: {path}: {error.strerror}"
+            begin(value)
+        except ValueError as error:
+            message = f"{option}: {value}: {error}"
             if self._watch is not None:
                 raise exceptions.OptionsError(message) from None  # The old one stays.
             logger.error("%s", message)  # As for rules.
-            return
-        if old is not None:
-            old.close()
 
     async def _reload(self) -> None:
         """Read the rules again; those in force stay if that fails."""
         try:
             self._put_in_force(await asyncio.to_thread(settings.read, *_sources()))
         except RulesError as error:
-            self.health.rules = STALE
+            self._note_reload("failure", STALE)
             logger.error("the old rules stay in force: %s", error)
         except Exception:
-            self.health.rules = STALE
+            self._note_reload("failure", STALE)
             logger.exception("the old rules stay in force")
         else:
-            self.health.rules = "current"
+            self._note_reload("success", health_service.CURRENT)
             logger.warning("the rules were read again: %s", _rules_path())
 
     def reload_now(self) -> None:
@@ -196,12 +205,19 @@ class MlflowProxy:
         Raises:
             RulesError: the file has a mistake.
         """
-        self.health.rules = STALE
-        self._put_in_force(settings.read(*_sources()))
-        self.health.rules = "current"
+        try:
+            self._put_in_force(settings.read(*_sources()))
+        except BaseException:
+            self._note_reload("failure", STALE)
+            raise
+        self._note_reload("success", health_service.CURRENT)
+
+    def _note_reload(self, result: str, rules: str) -> None:
+        self._reloads[result] += 1
+        self.health.rules = rules
 
     def _put_in_force(self, read: Settings) -> None:
-        before, self._read = self._read, read
+        before, self._read, self._rules_read = self._read, read, time.time()
         if self._watch is not None and (
             before is None or before.rules.upstream != read.rules.upstream
         ):
@@ -239,6 +255,7 @@ class MlflowProxy:
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         self._view = ctx.master.addons.get("view")
         self.lean.switch(ctx.master, ctx.options.mlflow_lean)
+        self._reports.start()
         self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
         if self._read is not None:
             self._watch_dialects(self._read.rules)
@@ -261,9 +278,7 @@ class MlflowProxy:
         if self._uninstall is not None:
             self._uninstall()
             self._uninstall = None
-        if self._access_log is not None:
-            self._access_log.close()
-            self._access_log = None
+        self._reports.close()
 
     def client_connected(self, client: Client) -> None:
         """Read from the client in large portions; limit the time until it asks for something."""
@@ -352,14 +367,14 @@ class MlflowProxy:
                     self.dialects.doubt(flow.request.host, flow.request.port)
         except Exception:
             self._fail_closed(flow)
-        if self._access_log is not None:
-            self._access_log.add(on_end.line(flow))
+        if self._reports.wanted:
+            self._reports.add(on_end.ended(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
         """A flow has ended without a response."""
         self._ended(flow)
-        if self._access_log is not None:
-            self._access_log.add(on_end.line(flow))
+        if self._reports.wanted:
+            self._reports.add(on_end.ended(flow))
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
         """Tell whether a held body passes after all (see `http_layer.interface.Addon`)."""
@@ -372,14 +387,17 @@ class MlflowProxy:
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         """Word an answer that mitmproxy makes by itself (see `http_layer.interface.Addon`)."""
         try:
-            return self._word(flow, status, message)
+            reply = self._word(flow, status, message)
         except Exception:
-            return answering.failure(answering.log_exception(flow))
+            reply = answering.failure(answering.log_exception(flow))
+        if flow is not None:
+            answering.note(flow, reply)
+        return reply
 
     def refused(self, client: Client, reply: replies.Reply) -> None:
         """What a client has sent does not become a flow (see `http_layer.interface.Addon`)."""
-        if self._access_log is not None:
-            self._access_log.add(on_end.line_without_flow(client, reply))
+        if self._reports.wanted:
+            self._reports.add(on_end.ended_without_flow(client, reply))
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
         """Tell whether the upstream's connection was cut, by a time limit or a reset."""
@@ -411,7 +429,7 @@ class MlflowProxy:
             raise RuntimeError("no rules are loaded")
         setattr(flow, _IN_FORCE, self.settings)
         if decision.DECISION in flow.metadata or FAILED in flow.metadata:
-            for mark in (FAILED, BYTES_OUT, ENDED_BY):
+            for mark in (FAILED, WHY, BYTES_OUT, ENDED_BY):
                 flow.metadata.pop(mark, None)  # Of a flow that is sent again.
         if not on_request.concerns_us(flow, self.settings):
             return None
@@ -432,6 +450,8 @@ class MlflowProxy:
         token = ""
         if health_service.PROBE_KEY in fields:
             token = flow.request.headers.pop(health_service.PROBE_HEADER)
+            if token.startswith(self.health.token):
+                flow.metadata[decision.DECISION]["family"] = "health"
             if token == self.health.token + health_service.AS_IT_IS:
                 flow.metadata[decision.DECISION]["api"] = False  # Nor is the answer changed.
                 return None
@@ -442,7 +462,8 @@ class MlflowProxy:
                 on_request.check_host(flow, in_force)
             if len(self._active) >= rules.limits.flows:
                 message = "This proxy serves as many requests at once as it may. Please try again."
-                raise answering.denied(flow, 503, rules.errors.code(503), message)
+                code = rules.errors.code(503)
+                raise answering.denied(flow, 503, code, message, "too_many_requests")
         self._active.add(flow.id)
         on_request.send_on(flow, in_force, route, fields, self.time_limits.end)
         if flow.request.stream:
@@ -477,12 +498,26 @@ class MlflowProxy:
             status = 504
         code = in_force.rules.errors.code(status) if in_force else "INTERNAL_ERROR"
         request_id = answering.request_id(flow)
-        reply = replies.own_error(status, code, problem.sentence, problem.kind, request_id)
+        why = problem.refusal or problem.kind
+        reply = replies.own_error(status, code, problem.sentence, problem.kind, request_id, why)
         server = f" ({flow.request.host}:{flow.request.port})" if flow and status >= 500 else ""
         answering.log(flow, reply, problem.sentence + server)
         if flow is not None and (decided := decision.of(flow)) is not None:
             decided["answered"] = True  # Nothing of the upstream's is left to convert.
         return reply
+
+    def _state(self) -> State:
+        return State(
+            in_flight=len(self._active),
+            flows_limit=self.settings.rules.limits.flows if self.settings else 0,
+            draining=self.drain.begun,
+            rules_current=self.health.rules == health_service.CURRENT,
+            rules_read=self._rules_read,
+            reloads=self._reloads,
+            readiness=self.health.readiness,
+            client_connections=len(connections.handlers()),
+            upstream_connections=connections.count_upstream(),
+        )
 
     def _ended(self, flow: http.HTTPFlow) -> None:
         self.time_limits.forget(flow.id)

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 REQUEST_ID = "X-Request-Id"
 
@@ -25,9 +25,29 @@ class Reply:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    why: str = ""
+    """Of an error of the proxy's own: a `Refusal`, or the type of a `Problem` with an upstream."""
 
 
-def json_reply(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Reply:
+Refusal = Literal[
+    "ambiguous_target",
+    "artifacts_disabled",
+    "body_too_large",
+    "foreign_host",
+    "foreign_origin",
+    "head_timeout",
+    "head_too_large",
+    "internal_error",
+    "malformed",
+    "not_mounted",
+    "too_many_requests",
+]
+"""Why a request is not passed on."""
+
+
+def json_reply(
+    status: int, content: Any, headers: Mapping[str, str] | None = None, *, why: str = ""
+) -> Reply:
     """An answer with a JSON body that no cache keeps."""
     body = json.dumps(content).encode("ascii")
     fixed = {
@@ -35,7 +55,7 @@ def json_reply(status: int, content: Any, headers: Mapping[str, str] | None = No
         "Content-Length": str(len(body)),
         "Cache-Control": "no-store",
     }
-    return Reply(status, tuple((fixed | dict(headers or {})).items()), body)
+    return Reply(status, tuple((fixed | dict(headers or {})).items()), body, why)
 
 
 def request_id(received: str | None, ours: str | None = None) -> str:
@@ -50,7 +70,9 @@ def request_id(received: str | None, ours: str | None = None) -> str:
     return ours or secrets.token_hex(16)
 
 
-def own_error(status: int, code: str, message: str, kind: str, request_id: str) -> Reply:
+def own_error(
+    status: int, code: str, message: str, kind: str, request_id: str, why: str = ""
+) -> Reply:
     """An error of the proxy's own making, told from one of the upstream's by `source`.
 
     Args:
@@ -59,6 +81,7 @@ def own_error(status: int, code: str, message: str, kind: str, request_id: str) 
         message: a sentence for the person who reads it.
         kind: the error type (see `Problem`).
         request_id: stands in the log, too.
+        why: as in `Reply`; by default the error type.
     """
     content = {
         "error_code": code,
@@ -66,7 +89,7 @@ def own_error(status: int, code: str, message: str, kind: str, request_id: str) 
         "source": "proxy",
         "request_id": request_id,
     }
-    return json_reply(status, content, own_headers(kind, request_id))
+    return json_reply(status, content, own_headers(kind, request_id), why=why or kind)
 
 
 def own_headers(kind: str, request_id: str) -> dict[str, str]:
@@ -91,9 +114,21 @@ class Problem:
 
     sentence: str
     kind: str
+    refusal: Refusal | None = None
+    """What it is called if the request is at fault."""
 
 
-TOO_LARGE = Problem("The request body is larger than this proxy accepts.", "http_request_error")
+def _bad_request(sentence: str, refusal: Refusal) -> Problem:
+    return Problem(sentence, "http_request_error", refusal)
+
+
+TOO_LARGE = _bad_request("The request body is larger than this proxy accepts.", "body_too_large")
+_BAD_REQUESTS = {
+    408: _bad_request("The request head did not arrive in time.", "head_timeout"),
+    413: TOO_LARGE,
+    431: _bad_request("The request head is larger than this proxy accepts.", "head_too_large"),
+}
+_MALFORMED = _bad_request("The request is not valid HTTP.", "malformed")
 
 # mitmproxy reports what went wrong with a connection as text, with addresses and bytes of the
 # peer in it. Clients get one of these sentences, which carry neither.
@@ -120,6 +155,9 @@ _PROBLEMS = {
 }
 _UNKNOWN_PROBLEM = Problem("the connection failed", "destination_unavailable")
 
+UPSTREAM_PROBLEMS = TIMEOUTS | {problem.kind for problem in (*_PROBLEMS.values(), _UNKNOWN_PROBLEM)}
+"""Error types of all problems with an upstream."""
+
 
 def connection_problem(message: str) -> Problem:
     """Say without addresses and bytes why an upstream could not be used.
@@ -139,14 +177,8 @@ def explain(status: int, message: str, known: Problem | None = None) -> Problem:
         message: its own words, which are not passed on.
         known: the reason, where it is known better.
     """
-    if status == 413:
-        return TOO_LARGE
-    if status == 408:
-        return Problem("The request head did not arrive in time.", "http_request_error")
-    if status == 431:
-        return Problem("The request head is larger than this proxy accepts.", "http_request_error")
     if status < 500:
-        return Problem("The request is not valid HTTP.", "http_request_error")
+        return _BAD_REQUESTS.get(status, _MALFORMED)
     why = known or connection_problem(message)
     sentence = f"The registry behind this proxy cannot be used: {why.sentence}."
     return Problem(sentence, why.kind)

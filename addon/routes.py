@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from . import gate, rewrite
+from . import families, gate, rewrite
 from . import target as targets
 from .decision import Decision
 from .rules import HEALTH_PATHS, Endpoint, Rules
@@ -79,6 +79,7 @@ class Router:
             rule=None,
             paths=[],
             api=True,
+            family="other",
             artifact=False,
             file=False,
             names=None,
@@ -87,7 +88,7 @@ class Router:
             page=False,
             login=None,
             upstream_status=None,
-            converted=False,
+            converted="",
         )
         if target is None:
             return Route(None, path, decided)
@@ -99,6 +100,8 @@ class Router:
         endpoints = gate.artifact_endpoints(paths, rules.artifacts)
         suspected = gate.suspected_endpoints(paths, rules.artifacts) if self._wary else []
         decided["paths"], decided["api"] = paths, any(map(rules.is_api_path, paths))
+        decided["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
+        decided["family"] = families.family(paths[-1], artifact=decided["artifact"])
         return Route(
             target=target,
             received=path,

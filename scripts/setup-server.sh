@@ -2,7 +2,7 @@
 # Prints the path of a program for tests and benchmarks: the one on PATH, else one unpacked from Debian
 # packages into .run/, so that nothing is installed and no service is started.
 #
-#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb
+#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
@@ -14,6 +14,7 @@ if found=$(PATH=$PATH:/usr/sbin command -v "$name"); then
 fi
 package=$name
 if [[ $name == vgdb ]]; then package=valgrind; fi
+if [[ $name == promtool ]]; then package=prometheus; fi
 folder=$root/.run/$package
 
 # The package and those of its libraries that this machine lacks.

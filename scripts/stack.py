@@ -330,6 +330,16 @@ def haproxy(folder: Path, config: str) -> Server:
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")
 
 
+def prometheus(folder: Path, config: str) -> Server:
+    """Start Prometheus, which keeps what it reads in a folder."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "prometheus.yml").write_text(config)
+    command: list[str | Path] = [binary("prometheus"), f"--config.file={folder / 'prometheus.yml'}"]
+    command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+    return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "prometheus.log")
+
+
 def balancer(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
     """Start HAProxy in front of servers, each of which it asks at /readyz.
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from addon import access_log
 from addon.access_log import AccessLog
+from addon.measured import Ended
 
 VALUES: dict[str, Any] = {
     "start": 1790000000.0444,
@@ -28,13 +29,17 @@ VALUES: dict[str, Any] = {
     "upstream_status": 200,
     "status": 401,
     "error_source": "upstream",
-    "converted": True,
+    "converted": "html",
     "bytes_in": 0,
     "bytes_out": 2**40,
+    "family": "tracking",
+    "why": "",
 }
+UNSAID = ("start", "head", "end", "family", "why")
 LINE = {
     "time": "2026-09-21T14:13:20.044Z",
-    **{name: value for name, value in VALUES.items() if name not in ("start", "head", "end")},
+    **{name: value for name, value in VALUES.items() if name not in UNSAID},
+    "converted": True,
     "ttfb_ms": 12.3,
     "duration_ms": 1955.6,
 }
@@ -62,7 +67,7 @@ NOTHING = dict.fromkeys(
 )
 def test_line(values: dict[str, Any], expected: dict[str, Any]) -> None:
     """All fields, in their order."""
-    assert list(json.loads(access_log.line(**VALUES | values)).items()) == list(
+    assert list(json.loads(access_log.line(Ended(**VALUES | values))).items()) == list(
         (LINE | expected).items()
     )
 
@@ -70,7 +75,7 @@ def test_line(values: dict[str, Any], expected: dict[str, Any]) -> None:
 @given(st.binary())
 def test_any_path(path: bytes) -> None:
     """Whatever bytes a path has, the line is one of ASCII, and of JSON that every reader takes."""
-    line = access_log.line(**VALUES | {"path": path.decode("utf-8", "surrogateescape")})
+    line = access_log.line(Ended(**VALUES | {"path": path.decode("utf-8", "surrogateescape")}))
     assert line.isascii()
     assert line.isprintable()
     json.loads(line)["path"].encode("utf-8")

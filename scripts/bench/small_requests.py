@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -27,6 +28,9 @@ def measure(session: Session) -> Iterator[Row]:
         starts = {"proxy": servers.proxy, "bare": servers.bare, "httpx": servers.httpx_proxy}
         options = ("--set", f"mlflow_access_log={log}")
         starts["logging"] = partial(servers.proxy, options=options)
+        port = stack.free_port()
+        options = ("--set", f"mlflow_metrics={port}")
+        starts["measuring"] = partial(servers.proxy, options=options)
         urls = {}
         for name, start in starts.items():
             urls[name] = running.enter_context(start(folder / name, registry.url)).url
@@ -38,6 +42,8 @@ def measure(session: Session) -> Iterator[Row]:
             }
             got = alternate(session.pairs, ways)
             assert log.stat().st_size, "nothing was logged"
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+                assert b'family="tracking"' in page.read(), "nothing was measured"
             yield from rows(session, connections, got)
 
 
@@ -56,6 +62,8 @@ def rows(session: Session, connections: int, got: dict[str, list[Load]]) -> Iter
     values = ratios(latencies["proxy"], latencies["bare"])
     yield Row(f"{what}: median latency", BARE, "x", values, "<=", 1, raw=latencies)
     yield faster(f"{what}, access log on", "logging", "bare", BARE, 1.2)
+    yield faster(f"{what}, metrics on", "measuring", "bare", BARE, 1.2)
+    yield faster(f"{what}, metrics on", "measuring", "proxy", "metrics off", 0.93)
     yield faster(what, "proxy", "httpx", HTTPX, 20)
 
 

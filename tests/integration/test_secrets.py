@@ -36,8 +36,15 @@ def access_log(proxy: stack.Server) -> Path:
     return proxy.log.with_name("access.log")
 
 
+def metrics(proxy: stack.Server) -> str:
+    """Its page of metrics, found by its option."""
+    (option,) = (part for part in proxy.command if part.startswith("mlflow_metrics="))
+    return str(request(f"http://127.0.0.1:{option.partition('=')[2]}", "/metrics").body)
+
+
 PUBLISHED: dict[str, Callable[[stack.Server], str]] = {
     "log": stack.Server.text,
+    "metrics": metrics,
     "access log": lambda proxy: access_log(proxy).read_text(encoding="ascii"),
     **{
         path: lambda proxy, path=path: str(request(proxy.url, path))  # type: ignore[misc]
@@ -111,6 +118,7 @@ def proxy(
             options=[
                 *(*options, "--set", f"confdir={folder}"),
                 *("--set", f"mlflow_access_log={folder / 'access.log'}"),
+                *("--set", f"mlflow_metrics={stack.free_port()}"),
             ],
             env={
                 "MLFLOW_TRACKING_TOKEN": words.put("$environment").decode(),

@@ -1,0 +1,179 @@
+"""Metrics for Prometheus, by the names and units that its documentation asks for
+(https://prometheus.io/docs/practices/naming/).
+
+Every label has a fixed set of values, whatever clients and upstreams send; see `BOUND`. Requests
+are counted in plain numbers, in a third of the time of the library's own counters: those are made
+for threads, and all is on one event loop here. The library makes the page of them.
+"""
+
+from __future__ import annotations
+
+import platform
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPMethod, HTTPStatus
+from itertools import accumulate
+from typing import get_args
+
+from mitmproxy import version
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from . import __version__
+from .decision import Conversion
+from .families import Family
+from .measured import Ended, State
+from .replies import UPSTREAM_PROBLEMS, Refusal
+
+PREFIX = "mlflow_proxy_"
+
+FAMILIES: tuple[Family, ...] = get_args(Family)
+METHODS: dict[str | None, str] = {None: "none", **{m: m.value for m in HTTPMethod}}
+STATUSES: dict[int | None, str] = {None: "none", **{s: str(s.value) for s in HTTPStatus}}
+OTHER = "other"
+
+SECONDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+"""Buckets: from an answer out of some memory to `upstream.response_timeout` and a long upload."""
+
+BOUND = 3000
+"""More series than there can ever be; a proxy at work has some 400."""
+
+_Metric = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+
+class Metrics(Collector):
+    """Counts requests that have ended.
+
+    Args:
+        state: tells how the proxy is when somebody asks.
+    """
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self._state = state
+        self._requests: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        """By family, method, status and source."""
+        # What nothing has happened to yet is 0, not missing.
+        self._durations = {family: _Histogram() for family in FAMILIES}
+        self._first_bytes = {family: _Histogram() for family in FAMILIES}
+        self._bytes_in = dict.fromkeys(FAMILIES, 0)
+        self._bytes_out = dict.fromkeys(FAMILIES, 0)
+        self._refused: dict[str, int] = dict.fromkeys(get_args(Refusal), 0)
+        self._failures = dict.fromkeys(sorted(UPSTREAM_PROBLEMS), 0)
+        self._converted = dict.fromkeys(get_args(Conversion), 0)
+        # One of our own: a script may use the library, too.
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def count(self, ended: Ended) -> None:
+        """Count a request that has ended."""
+        family = ended.family
+        method, status = METHODS.get(ended.method, OTHER), STATUSES.get(ended.status, OTHER)
+        self._requests[family, method, status, ended.error_source or "none"] += 1
+        self._durations[family].add(ended.end - ended.start)
+        if ended.head is not None:
+            self._first_bytes[family].add(ended.head - ended.start)
+        self._bytes_in[family] += ended.bytes_in
+        self._bytes_out[family] += ended.bytes_out
+        if ended.converted:
+            self._converted[ended.converted] += 1
+        if ended.why in self._refused:
+            self._refused[ended.why] += 1
+        elif ended.why and family != "health":
+            self._failures[ended.why] += 1
+
+    def page(self) -> bytes:
+        """All of it as text, as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[_Metric]:
+        """What the library asks for."""
+        yield from self._by_status()
+        yield _histogram("request_duration_seconds", "Until the end.", self._durations)
+        yield _histogram("first_byte_seconds", "Until the answer's head.", self._first_bytes)
+        for name, about, label, counts in (
+            ("request_body_bytes", "Bodies of ended requests.", "family", self._bytes_in),
+            ("response_body_bytes", "Bodies of their answers.", "family", self._bytes_out),
+            ("refused", "Requests that were not passed on.", "reason", self._refused),
+            ("upstream_failures", "Requests without an answer (RFC 9209).", "kind", self._failures),
+            ("converted", "Errors and pages put in MLflow's words.", "kind", self._converted),
+        ):
+            yield _counter(name, about, (label,), {(value,): n for value, n in counts.items()})
+        yield from _of_state(self._state())
+
+    def _by_status(self) -> Iterator[_Metric]:
+        requests: dict[tuple[str, ...], int] = defaultdict(int)
+        responses: dict[tuple[str, ...], int] = defaultdict(int)
+        for (family, method, status, source), count in self._requests.items():
+            kind = f"{status[0]}xx" if status.isdigit() else status
+            requests[family, method, kind, source] += count
+            responses[status,] += count
+        labels = ("family", "method", "status", "source")
+        yield _counter("requests", "Requests that have ended.", labels, requests)
+        yield _counter("responses", "The same by exact status.", ("status",), responses)
+
+
+class _Histogram:
+    """How many of what length there were."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        seconds = max(0.0, seconds)  # The clock may have been set back.
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.sum += seconds
+
+
+def _histogram(name: str, about: str, of_families: Mapping[Family, _Histogram]) -> _Metric:
+    metric = HistogramMetricFamily(PREFIX + name, f"Seconds. {about}", labels=["family"])
+    limits = [*map(str, SECONDS), "+Inf"]
+    for family, values in of_families.items():
+        buckets = [*zip(limits, map(float, accumulate(values.counts)), strict=True)]
+        metric.add_metric([family], buckets, values.sum)
+    return metric
+
+
+def _counter(
+    name: str, about: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], int]
+) -> _Metric:
+    metric = CounterMetricFamily(PREFIX + name, about, labels=labels)
+    for values, count in counts.items():
+        metric.add_metric(values, count)
+    return metric
+
+
+def _of_state(state: State) -> Iterator[_Metric]:
+    gauges: dict[str, tuple[str, float]] = {
+        "requests_in_flight": ("Requests that are being served.", state.in_flight),
+        "requests_in_flight_limit": ("limits.flows of the rules.", state.flows_limit),
+        "client_connections": ("Open connections of clients.", state.client_connections),
+        "upstream_connections": ("Open connections upstream.", state.upstream_connections),
+        "draining": ("1 after SIGTERM.", state.draining),
+        "rules_current": ("0 after a change that was refused.", state.rules_current),
+        "rules_read_timestamp_seconds": ("When the rules were read.", state.rules_read),
+    }
+    if state.readiness is not None:
+        asked, ready = state.readiness
+        gauges["upstream_ready"] = ("The last verdict of /readyz.", ready)
+        gauges["upstream_ready_timestamp_seconds"] = ("When it was found out.", asked)
+    for name, (about, value) in gauges.items():
+        yield GaugeMetricFamily(PREFIX + name, about, float(value))
+    reloads: dict[tuple[str, ...], int] = {(r,): count for r, count in state.reloads.items()}
+    yield _counter("rules_reloads", "How often changed rules were read.", ("result",), reloads)
+    versions = {
+        "version": __version__,
+        "mitmproxy": version.VERSION,
+        "python": platform.python_version(),
+    }
+    build = GaugeMetricFamily(PREFIX + "build_info", "1, with versions.", labels=[*versions])
+    build.add_metric([*versions.values()], 1)
+    yield build

@@ -1,0 +1,113 @@
+"""The listener for Prometheus: /metrics and nothing else, apart from the port that is proxied.
+
+It runs on the proxy's event loop, so that a page shows one moment. What its clients can hold is
+bounded: so many connections, and each for so long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+
+HEAD_LIMIT = 16 * 1024
+"""Bytes of a request."""
+SECONDS = 10.0
+"""How long a connection may last, from its beginning until its answer is read."""
+MOST = 16
+"""Connections at the same time; more are closed."""
+
+_HEAD = (
+    "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n"
+    "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read PORT or HOST:PORT; without a host it is 127.0.0.1.
+
+    Args:
+        text: "9090", "0.0.0.0:9090", "[::1]:9090".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host, colon, port = text.rpartition(":")
+    if port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+        if not colon:
+            return "127.0.0.1", int(port)
+        if host.startswith("[") and host.endswith("]"):
+            return str(ipaddress.IPv6Address(host[1:-1])), int(port)
+        if host and ":" not in host:
+            return host, int(port)
+    raise ValueError("expected PORT or HOST:PORT")
+
+
+def answer(head: bytes, page: Callable[[], bytes]) -> bytes:
+    """The whole answer to a request.
+
+    Args:
+        head: request line and headers.
+        page: makes what stands under /metrics.
+    """
+    method, _, rest = head.partition(b" ")
+    path = rest.partition(b" ")[0].partition(b"?")[0]
+    if path != b"/metrics" or method not in (b"GET", b"HEAD"):
+        status, kind, body = "404 Not Found", "text/plain", b"Here is only /metrics.\n"
+    else:
+        status, kind, body = "200 OK", "text/plain; version=0.0.4; charset=utf-8", page()
+    begin = _HEAD.format(status, kind, len(body)).encode("ascii")
+    return begin if method == b"HEAD" else begin + body
+
+
+class MetricsListener:
+    """Answers scrapes.
+
+    Args:
+        address: as for `parse_address`.
+        page: makes what stands under /metrics.
+
+    Raises:
+        OSError: nobody can listen there.
+        ValueError: it is no address.
+    """
+
+    def __init__(self, address: str, page: Callable[[], bytes]) -> None:
+        host, port = parse_address(address)
+        family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self._socket = socket.create_server(target[:2], family=family)
+        self._page = page
+        self._open: set[asyncio.StreamWriter] = set()
+        self._task: asyncio.Task[asyncio.Server] | None = None
+
+    def start(self) -> None:
+        """Begin to answer; who has connected before waits for that."""
+        begin = asyncio.start_server(self._serve, sock=self._socket, limit=HEAD_LIMIT)
+        self._task = asyncio.create_task(begin)
+
+    def close(self) -> None:
+        """Stop, and cut what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            if self._task.done() and not self._task.cancelled():
+                self._task.result().close()
+        self._socket.close()
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= MOST:
+            writer.transport.abort()
+            return
+        self._open.add(writer)
+        try:
+            async with asyncio.timeout(SECONDS):
+                writer.write(answer(await reader.readuntil(b"\r\n\r\n"), self._page))
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # Who goes away or takes too long asks again.
+        finally:
+            writer.transport.abort()
+            self._open.discard(writer)

@@ -1,0 +1,95 @@
+"""Who is told of the requests that have ended: access log and metrics, if they are on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .access_log import AccessLog, line
+from .measured import Ended, State
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
+    from .metrics_listener import MetricsListener
+
+
+class Reports:
+    """The two of them.
+
+    Args:
+        state: tells the metrics how the proxy is.
+    """
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self.wanted = False
+        """Whether anybody is to be told."""
+        self._state = state
+        self._access_log: AccessLog | None = None
+        self._metrics: Metrics | None = None
+        self._listener: MetricsListener | None = None
+        self._address = ""
+        self._running = False
+
+    def write_to(self, path: str) -> None:
+        """Write an access log to a file, "" for none.
+
+        Raises:
+            ValueError: it cannot be opened, in words; the old one stays.
+        """
+        old = self._access_log
+        if path == (old.path if old else ""):
+            return
+        try:
+            self._access_log = AccessLog(path) if path else None
+        except OSError as error:
+            raise ValueError(error.strerror) from None
+        if old is not None:
+            old.close()
+        self._update()
+
+    def listen_on(self, address: str) -> None:
+        """Offer metrics at an address (see `metrics_listener.parse_address`), "" for nowhere.
+
+        Raises:
+            ValueError: it cannot be used, in words; the old one stays.
+        """
+        if address == self._address:
+            return
+        # The library is not loaded for nothing: that would take a tenth of the time to start.
+        from .metrics import Metrics
+        from .metrics_listener import MetricsListener
+
+        old, metrics = self._listener, self._metrics or Metrics(self._state)
+        try:
+            listener = MetricsListener(address, metrics.page) if address else None
+        except OSError as error:
+            raise ValueError(error.strerror) from None
+        if old is not None:
+            old.close()
+        self._listener, self._address = listener, address
+        self._metrics = metrics if address else None
+        if listener is not None and self._running:
+            listener.start()
+        self._update()
+
+    def start(self) -> None:
+        """The event loop is there."""
+        self._running = True
+        if self._listener is not None:
+            self._listener.start()
+
+    def add(self, ended: Ended) -> None:
+        """Tell of a request that has ended."""
+        if self._access_log is not None:
+            self._access_log.add(line(ended))
+        if self._metrics is not None:
+            self._metrics.count(ended)
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        self._running = False
+        self.write_to("")
+        self.listen_on("")
+
+    def _update(self) -> None:
+        self.wanted = self._access_log is not None or self._metrics is not None

@@ -1,0 +1,57 @@
+"""What requests are for, by their paths."""
+
+import pytest
+
+from addon import rules_file
+from addon.routes import Router
+
+ROUTER = Router(rules_file.load(rules_file.DEFAULT_PATH), wary=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "family"),
+    [
+        ("/api/2.0/mlflow/runs/get", "tracking"),
+        ("/mlflow/api/2.0/mlflow/experiments/search", "tracking"),
+        ("/ajax-api/3.0/mlflow/traces", "tracking"),
+        ("/api/2.0/preview/mlflow/runs/get", "tracking"),
+        ("/version", "tracking"),
+        ("/api/2.0/mlflow/registered-models/get", "registry"),
+        ("/ajax-api/2.0/mlflow/model-versions/search", "registry"),
+        ("/%61pi/2.0/mlflow/model-versions/search", "registry"),
+        ("/api/2.0/mlflow-artifacts/artifacts/a/b", "artifacts"),
+        ("/mlflow/api/2.0/mlflow-artifacts/artifacts", "artifacts"),
+        ("/get-artifact", "artifacts"),
+        ("/model-versions/get-artifact", "artifacts"),
+        ("/api/2.0/mlflow/artifacts/list", "artifacts"),
+        ("/v1/traces", "otlp"),
+        ("/v1/traces/more", "other"),
+        ("/", "ui"),
+        ("/mlflow/", "ui"),
+        ("/static-files/main.js", "ui"),
+        ("/graphql", "ui"),
+        ("/livez", "health"),
+        ("/mlflow/readyz", "health"),
+        ("/health/mlflow/detailed", "health"),
+        ("/health", "health"),
+        ("/health/x", "other"),
+        ("/api/2.0/other/x", "other"),
+        ("/wp-login.php", "other"),
+        ("/\udcff", "other"),
+    ],
+)
+def test_families(path: str, family: str) -> None:
+    """Mounts do not matter, nor how a path is spelled."""
+    assert ROUTER.route(path, ()).decision["family"] == family
+
+
+def test_of_what_a_rule_makes_of_it() -> None:
+    """An old path belongs to where it goes."""
+    rules = rules_file.parse(
+        "rewrites: [{name: old, match: ^/files/, replace: /api/2.0/mlflow-artifacts/artifacts/}]\n"
+        "artifacts: {endpoints: [{path: /api/2.0/mlflow-artifacts/artifacts/.+}]}",
+        "rules.yaml",
+    )
+    router = Router(rules, wary=False)
+    applicable = router.applicable("registry.example", 80)
+    assert router.route("/files/a", applicable).decision["family"] == "artifacts"

@@ -1,0 +1,154 @@
+"""Counting requests that have ended, in a bounded number of series."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from addon import metrics
+from addon.measured import Ended, State
+from addon.metrics import Metrics
+
+STATE = State(
+    in_flight=3,
+    flows_limit=1000,
+    draining=False,
+    rules_current=True,
+    rules_read=1790000000.5,
+    reloads={"success": 2, "failure": 1},
+    readiness=None,
+    client_connections=5,
+    upstream_connections=4,
+)
+ENDED = Ended(
+    start=1790000000.0,
+    head=1790000000.02,
+    end=1790000002.0,
+    request_id="id-1",
+    client="::1",
+    method="GET",
+    path="/a",
+    sent_path="/b",
+    rule="r",
+    upstream_status=200,
+    status=200,
+    error_source=None,
+    converted="",
+    bytes_in=0,
+    bytes_out=7,
+    family="tracking",
+    why="",
+)
+
+
+def samples(counted: Metrics) -> dict[str, float]:
+    """What is not 0, by name and labels without the prefix."""
+    return {
+        f"{s.name.removeprefix(metrics.PREFIX)}{[*s.labels.values()] if s.labels else ''}": s.value
+        for family in text_string_to_metric_families(counted.page().decode())
+        for s in family.samples
+        if s.value and s.name.startswith(metrics.PREFIX) and "le" not in s.labels
+    }
+
+
+def counted(*ended: Ended, state: State = STATE) -> dict[str, float]:
+    """What these requests add to a proxy that has served none."""
+    fresh = Metrics(lambda: state)
+    before = samples(Metrics(lambda: STATE))
+    for one in ended:
+        fresh.count(one)
+    return {name: value for name, value in samples(fresh).items() if before.get(name) != value}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {},
+            {
+                "requests_total['tracking', 'GET', 'none', '2xx']": 1,
+                "responses_total['200']": 1,
+                "request_duration_seconds_count['tracking']": 1,
+                "request_duration_seconds_sum['tracking']": 2,
+                "first_byte_seconds_count['tracking']": 1,
+                "first_byte_seconds_sum['tracking']": pytest.approx(0.02),
+                "response_body_bytes_total['tracking']": 7,
+            },
+        ),
+        (
+            # A client that has gone, and a clock that was set back.
+            {"head": None, "end": 1.0, "status": None, "error_source": "client"}
+            | {"method": "PUT", "family": "artifacts", "bytes_in": 9, "bytes_out": 0},
+            {
+                "requests_total['artifacts', 'PUT', 'client', 'none']": 1,
+                "responses_total['none']": 1,
+                "request_duration_seconds_count['artifacts']": 1,
+                "request_body_bytes_total['artifacts']": 9,
+            },
+        ),
+        (
+            {"start": 1.0, "head": 1.0, "end": 1.0, "bytes_out": 0, "family": "registry"}
+            | {"status": 599, "method": "(other method)", "error_source": "upstream"},
+            {
+                "requests_total['registry', 'other', 'upstream', 'other']": 1,
+                "responses_total['other']": 1,
+                "request_duration_seconds_count['registry']": 1,
+                "first_byte_seconds_count['registry']": 1,
+            },
+        ),
+    ],
+)
+def test_count(values: dict[str, Any], expected: dict[str, float]) -> None:
+    """Each request adds to some series."""
+    got = counted(ENDED._replace(**values))
+    assert {k: v for k, v in got.items() if k in expected or v > 0} == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"why": "artifacts_disabled"}, {"refused_total['artifacts_disabled']"}),
+        ({"why": "dns_error"}, {"upstream_failures_total['dns_error']"}),
+        ({"why": "dns_error", "family": "health"}, set()),
+        ({"why": "internal_error", "family": "health"}, {"refused_total['internal_error']"}),
+        ({"converted": "login_page"}, {"converted_total['login_page']"}),
+    ],
+)
+def test_reasons(values: dict[str, Any], expected: set[str]) -> None:
+    """Health checks that fail are no failed requests, but an exception always is one."""
+    got = counted(ENDED._replace(**values))
+    kinds = ("refused", "upstream_failures", "converted")
+    assert {name for name in got if name.startswith(kinds)} == expected
+
+
+def test_state() -> None:
+    """How the proxy is when it is asked."""
+    got = samples(Metrics(lambda: STATE))
+    assert got["requests_in_flight"] == 3
+    assert got["requests_in_flight_limit"] == 1000
+    assert (got["client_connections"], got["upstream_connections"]) == (5, 4)
+    assert got["rules_current"] == 1
+    assert got["rules_read_timestamp_seconds"] == 1790000000.5
+    assert (got["rules_reloads_total['success']"], got["rules_reloads_total['failure']"]) == (2, 1)
+    assert not {"draining", "upstream_ready", "upstream_ready_timestamp_seconds"} & {*got}
+    later = STATE._replace(draining=True, readiness=(1790000009.0, True))
+    assert counted(state=later) == {
+        "draining": 1,
+        "upstream_ready": 1,
+        "upstream_ready_timestamp_seconds": 1790000009.0,
+    }
+
+
+def test_series_are_bounded() -> None:
+    """Whatever methods and statuses there are, in all combinations."""
+    full = Metrics(lambda: STATE)
+    methods = [None, "(other method)", *metrics.METHODS]
+    for family, method, status, source in product(
+        metrics.FAMILIES, methods, [None, *range(99, 600)], [None, "proxy", "upstream", "client"]
+    ):
+        full.count(ENDED._replace(family=family, method=method, status=status, error_source=source))
+    lines = [line for line in full.page().splitlines() if not line.startswith(b"#")]
+    assert len(lines) < metrics.BOUND

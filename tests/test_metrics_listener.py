@@ -1,0 +1,189 @@
+"""The listener for Prometheus, and what its clients cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import stack
+
+from addon import metrics_listener, reports
+from addon.measured import State
+from addon.metrics_listener import MetricsListener, answer, parse_address
+
+Address = tuple[str, int]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("9300", ("127.0.0.1", 9300)),
+        ("0.0.0.0:9300", ("0.0.0.0", 9300)),
+        ("metrics.local:1", ("metrics.local", 1)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_addresses(text: str, expected: Address) -> None:
+    """A port alone is one that only this machine reaches."""
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "65536", "x", ":9300", "::1:9300", "[::1]", "[x]:9300", "host:", "-1", "²", "a:b"]
+)
+def test_no_addresses(text: str) -> None:
+    """What could be meant in two ways is none, either."""
+    with pytest.raises(ValueError, match=r"expected PORT or HOST:PORT|'x'"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "body"),
+    [
+        (b"GET /metrics HTTP/1.1", b"200 OK", b"page"),
+        (b"GET /metrics?x=/y HTTP/1.0", b"200 OK", b"page"),
+        (b"HEAD /metrics HTTP/1.1", b"200 OK", b""),
+        (b"POST /metrics HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
+        (b"GET / HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
+        (b"GET /metrics/ HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
+        (b"GET //metrics HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
+        (b"nonsense", b"404 Not Found", b"Here is only /metrics.\n"),
+    ],
+)
+def test_answers(line: bytes, status: bytes, body: bytes) -> None:
+    """Nothing of a request comes back."""
+    head, _, got = answer(line + b"\r\nHost: x\r\n\r\n", lambda: b"page").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert f"Content-Length: {len(body) or 4}".encode() in head
+    assert got == body
+
+
+def with_listener(
+    talk: Callable[[int], bytes], page: Callable[[], bytes] = lambda: b"page"
+) -> bytes:
+    """What a client gets that runs in a thread beside a listener, which ends with it."""
+
+    async def run() -> bytes:
+        port = stack.free_port()
+        listener = MetricsListener(str(port), page)
+        listener.start()
+        try:
+            return await asyncio.to_thread(talk, port)
+        finally:
+            listener.close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+
+    return asyncio.run(run())
+
+
+def read(connection: socket.socket) -> bytes:
+    data = b""
+    try:
+        while part := connection.recv(65536):
+            data += part
+    except ConnectionResetError:
+        pass
+    return data
+
+
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def ask(port: int, sent: bytes = GET) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(sent)
+        return read(connection)
+
+
+def test_a_scrape() -> None:
+    """The page comes whole, and the connection ends."""
+    page = b"x" * 3_000_000
+    assert with_listener(ask, lambda: page).endswith(b"\r\n\r\n" + page)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nX: y\r\n"])
+def test_slow_clients(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not send a whole request is cut off."""
+    monkeypatch.setattr(metrics_listener, "SECONDS", 0.2)
+    assert with_listener(lambda port: ask(port, sent)) == b""
+
+
+def test_long_requests() -> None:
+    """A head without an end is not waited for."""
+    sent = b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 99_999
+    assert with_listener(lambda port: ask(port, sent)) == b""
+
+
+def test_slow_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not read loses the rest."""
+    monkeypatch.setattr(metrics_listener, "SECONDS", 0.5)
+    size = 50_000_000
+
+    def talk(port: int) -> bytes:
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(20)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(GET)
+            assert ask(port, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404 ")
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as later:
+                read(later)  # Ends when its time is over, and so is that of the first.
+            return read(connection)
+
+    assert len(with_listener(talk, lambda: b"x" * size)) < size
+
+
+def test_many_clients() -> None:
+    """So many are served at a time; as soon as one goes, there is room again."""
+
+    def talk(port: int) -> bytes:
+        address = ("127.0.0.1", port)
+        idle = [socket.create_connection(address) for _ in range(metrics_listener.MOST)]
+        refused = ask(port)
+        for connection in idle:
+            connection.close()
+        while not (got := ask(port)):
+            pass
+        return refused + b"|" + got.rpartition(b"\r\n")[2]
+
+    assert with_listener(talk) == b"|page"
+
+
+def test_switching() -> None:
+    """Another address, none at all, and one that is taken."""
+
+    async def run() -> None:
+        first, second = str(stack.free_port()), str(stack.free_port())
+        told = reports.Reports(lambda: State(0, 0, False, True, 0.0, {}, None, 0, 0))
+        assert not told.wanted
+        told.listen_on(first)
+        told.start()
+        assert told.wanted
+        assert b"200 OK" in await asyncio.to_thread(ask, int(first))
+        told.listen_on(second)
+        assert b"200 OK" in await asyncio.to_thread(ask, int(second))
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.to_thread(ask, int(first))
+        with (
+            socket.create_server(("127.0.0.1", int(first))),
+            pytest.raises(ValueError, match="Address already in use"),
+        ):
+            told.listen_on(first)
+        assert b"200 OK" in await asyncio.to_thread(ask, int(second))
+        told.close()
+        assert not told.wanted
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.to_thread(ask, int(second))
+
+    asyncio.run(run())
+
+
+def test_the_library_is_not_loaded_for_nothing() -> None:
+    """It would make every start longer."""
+    code = "import sys, addon.proxy; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=stack.ROOT, check=False).returncode == 0
