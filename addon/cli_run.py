@@ -15,7 +15,7 @@ from .rules_file import DEFAULT_PATH
 SCRIPT = Path(__file__).with_name("main.py").resolve()
 """What mitmproxy loads."""
 
-_QUIET = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
+QUIET = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
 """Lines for each flow and connection cost a third of the throughput and would show query strings;
 warnings and errors stay."""
 
@@ -52,11 +52,17 @@ def _address(text: str) -> tuple[str, str]:
     return match[1].removeprefix("[").removesuffix("]"), match[2]
 
 
-def _run(arguments: argparse.Namespace) -> NoReturn:
-    name = "mitmweb" if arguments.web else "mitmdump"
+def command(upstream: str, *, web: bool = False) -> list[str]:
+    """The command line of a proxy, without the address on which it listens."""
+    name = "mitmweb" if web else "mitmdump"
     program = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
     if program is None:
         sys.exit(f"run: {name} is neither beside {sys.executable} nor on PATH")
+    return [program, "--mode", f"reverse:{upstream}", "-s", str(SCRIPT), *(() if web else QUIET)]
+
+
+def _run(arguments: argparse.Namespace) -> NoReturn:
+    started = command(arguments.upstream, web=arguments.web)
     host, port = arguments.listen
     shown = f"[{host}]" if ":" in host else host
     print(
@@ -65,13 +71,11 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
         file=sys.stderr,
         flush=True,
     )
-    command = [program, "--mode", f"reverse:{arguments.upstream}"]
-    command += ["--listen-host", host, "--listen-port", port, "-s", str(SCRIPT)]
-    command += () if arguments.web else _QUIET
+    started += ["--listen-host", host, "--listen-port", port]
     if arguments.rules is not None:
-        command += ["--set", f"mlflow_rules={arguments.rules}"]
+        started += ["--set", f"mlflow_rules={arguments.rules}"]
     # In the place of this process: signals and the exit code are mitmproxy's own.
-    os.execv(program, [*command, *arguments.options])  # noqa: S606
+    os.execv(started[0], [*started, *arguments.options])  # noqa: S606
 
 
 def _script(_: argparse.Namespace) -> int:

@@ -8,7 +8,6 @@ tells something to others belongs into `PUBLISHED`.
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import ssl
 import struct
@@ -27,8 +26,7 @@ from support.upstream import OK as KEPT_ALIVE
 from support.upstream import Answer, Received, Upstream, silent
 from support.waiting import eventually
 
-RUN_SH = (stack.ROOT / "scripts" / "run.sh").read_text(encoding="utf-8")
-QUIET = re.findall(r"--set (\w+=\w+)", RUN_SH)
+from addon.cli_run import QUIET
 
 
 def access_log(proxy: stack.Server) -> Path:
@@ -95,7 +93,7 @@ def proxy(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
     """A proxy that refuses as much as it can; with run.sh's options, and with mitmproxy's lines."""
-    assert QUIET == ["flow_detail=0", "termlog_verbosity=warn"]
+    assert QUIET == ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
     lines = request.param == "info"
     folder = tmp_path_factory.mktemp(request.param)
     rules = stack.write_rules(
@@ -106,7 +104,7 @@ def proxy(
         limits={"api_body": 1000},
         upstream={"external_hosts": ["127.0.0.1"], "response_timeout": 2},
     )
-    options = [part for option in QUIET[: 1 if lines else 2] for part in ("--set", option)]
+    options = [*QUIET[: 2 if lines else 4]]
     words = Canaries()
     with (
         Upstream() as upstream,
