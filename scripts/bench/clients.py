@@ -1,0 +1,117 @@
+"""How many clients one process serves.
+
+What their open connections cost while nothing happens, and how fast all are served that ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import stack
+from bench import servers
+from bench.results import Table
+from bench.session import Session
+
+COUNTS = (1_000, 5_000, 10_000)
+QUICK_COUNTS = (200, 1_000)
+AT_ONCE = 32
+"""Requests on their way at any time: MLflow would not answer more at once."""
+KEPT = 5
+"""Seconds that the registry keeps an idle connection, as uvicorn, and MLflow with it, does."""
+_REGISTRY = """
+  keepalive_requests 1000000;
+  keepalive_timeout KEPT;
+  server {
+    listen 127.0.0.1:PORT backlog=4096;
+    default_type application/json;
+    location / { return 200 'ANSWER'; }
+  }
+"""
+_REQUEST = f"GET {servers.API} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+T = TypeVar("T")
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def measure(session: Session) -> Iterator[Table]:
+    """Memory and requests per second by open connections; the proxy and a bare mitmdump."""
+    # Of this process and of those that it starts. A client is an open file here, and there a second
+    # one while the registry keeps the connection that belongs to it.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    counts = [n for n in (QUICK_COUNTS if session.quick else COUNTS) if 1.5 * n < limit]
+    rows: list[list[str]] = []
+    raw: dict[str, list[float]] = {}
+    with _registry(session.folder / "clients") as registry:
+        for name, start in (("the proxy", servers.proxy), ("bare mitmdump", servers.bare)):
+            for count in counts:
+                folder = session.folder / f"clients-{name.replace(' ', '-')}-{count}"
+                with start(folder, registry.url) as server:
+                    seen = asyncio.run(_observe(server, count))
+                raw[f"{name}, {count}"] = seen
+                idle, per_thousand, rate = seen
+                rows.append(
+                    [name, f"{count}", f"{idle:.0f} MiB", f"{per_thousand:.1f} MiB", f"{rate:.0f}"]
+                )
+    head = ["", "open connections", "resident memory", "for 1,000 of them", "requests/s on them"]
+    yield Table("clients that keep their connections open", head, rows, raw)
+
+
+def _registry(folder: Path) -> stack.Server:
+    config = _REGISTRY.replace("ANSWER", servers.ANSWER).replace("KEPT", f"{KEPT}s")
+    return stack.nginx(folder, config).wait()
+
+
+async def _observe(server: stack.Server, count: int) -> list[float]:
+    """Open so many connections, ask once on each, leave them alone, and ask on all of them again.
+
+    Returns:
+        Resident memory in MiB while nothing happens, the part of it that 1,000 connections cost,
+        and requests per second when all of them ask again.
+    """
+    async with AsyncExitStack() as opened:
+        connections: list[Connection] = []
+
+        async def connect(_: object) -> None:
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            connection = await asyncio.open_connection(host, int(port))
+            opened.callback(connection[1].close)
+            await _ask(connection)
+            connections.append(connection)
+
+        await connect(None)
+        before = server.memory_now()
+        await _for_all(range(count - 1), connect)
+        await asyncio.sleep(KEPT + 2)
+        idle = server.memory_now()
+        begin = time.perf_counter()
+        await _for_all(connections, _ask)
+        rate = count / (time.perf_counter() - begin)
+    return [idle / 2**20, (idle - before) / 2**20 / count * 1000, rate]
+
+
+async def _for_all(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Do something with each of them, with a few at a time."""
+    left = iter(items)
+
+    async def take() -> None:
+        for item in left:
+            await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(take())
+
+
+async def _ask(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(_REQUEST)
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), head
+    await reader.readexactly(len(servers.ANSWER))
