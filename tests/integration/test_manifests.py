@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +59,20 @@ def test_rules(manifests: Manifests) -> None:
     rules_file.parse(text, name)
 
 
+def test_rules_of_ones_own(tmp_path: Path) -> None:
+    """As the README says it; their name stays."""
+    text = (stack.ROOT / "README.md").read_text()
+    [generator] = re.findall(r"```yaml\n( *configMapGenerator:\n(?:.*\n)*?) *```", text)
+    resources = f"resources: [{os.path.relpath(FOLDER / 'base', tmp_path)}]\n"
+    (tmp_path / "kustomization.yaml").write_text(resources + textwrap.dedent(generator))
+    (tmp_path / "rules.yaml").write_text("mounts: [/]")
+    manifests = Manifests.of(tmp_path)
+    data = manifests.the("ConfigMap", "mlflow-proxy-rules")["data"]
+    assert data == {"rules.yaml": "mounts: [/]"}
+    rules = manifests.pod["spec"]["volumes"][0]["configMap"]["name"]
+    assert rules == manifests.the("ConfigMap", "mlflow-proxy-rules")["metadata"]["name"]
+
+
 def test_there_is_time_to_drain(manifests: Manifests) -> None:
     """A pod is not killed before the proxy would end by itself."""
     drain = rules_file.load(FOLDER / "base" / "rules.yaml").drain
@@ -85,6 +101,12 @@ def test_scaling(manifests: Manifests) -> None:
     assert "cpu" in manifests.container["resources"]["requests"]
     budget = manifests.the("PodDisruptionBudget")["spec"]
     assert 0 < budget["maxUnavailable"] < scaler["minReplicas"] < scaler["maxReplicas"]
+
+
+def test_there_is_memory_for_10_000_clients(manifests: Manifests) -> None:
+    """By what scripts/bench.sh measures: 350 MiB, and as much again for what they ask for."""
+    limit = manifests.container["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Mi")) >= 2 * 350
 
 
 def test_selectors(manifests: Manifests) -> None:
