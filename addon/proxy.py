@@ -39,6 +39,7 @@ from . import (
     on_end,
     on_request,
     on_response,
+    open_files,
     reload,
     replies,
     settings,
@@ -142,6 +143,7 @@ class MlflowProxy:
         # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
         wide_reads.keep_buffers()
+        open_files.allow_many()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:
             # Setting confdir, to what it is, makes mitmproxy read its certificates now. It would

@@ -270,6 +270,11 @@ def binary(name: str) -> Path:
     return _installed("setup-server.sh", name)
 
 
+def tool(name: str) -> Path:
+    """The path of a program that setup-tool.sh knows, installed at the first use."""
+    return _installed("setup-tool.sh", name)
+
+
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:
     """Start nginx.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import (
+    clients,
     first_byte,
     fixed_rates,
     growth,
@@ -39,6 +40,7 @@ MEASUREMENTS: dict[str, Callable[[Session], Iterator[Row] | Iterator[Table]]] = 
     "start": start_up.measure,
     "rates": fixed_rates.measure,
     "growth": growth.measure,
+    "clients": clients.measure,
 }
 SLOW = ("mlflow",)
 """Left out of a quick run."""

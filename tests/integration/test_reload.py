@@ -12,6 +12,7 @@ from threading import Event
 
 import pytest
 import stack
+from support import config_map
 from support.client import request
 from support.upstream import Upstream, response
 from support.waiting import eventually
@@ -35,16 +36,10 @@ def rename(path: Path, enabled: bool) -> None:
 
 
 def symlink(path: Path, enabled: bool) -> None:
-    """As Kubernetes does it: rules.yaml -> ..data/rules.yaml, ..data -> a folder of its own."""
-    folder = path.parent / f"..{time.monotonic_ns()}"
-    folder.mkdir()
-    write(folder / path.name, enabled)
-    turned = path.parent / "..data_tmp"
-    turned.symlink_to(folder.name)
-    turned.replace(path.parent / "..data")
-    if not path.is_symlink():
-        path.unlink(missing_ok=True)
-        path.symlink_to(f"..data/{path.name}")
+    """As Kubernetes does it."""
+    new = path.with_suffix(".new")
+    write(new, enabled)
+    config_map.put(path.parent, path.name, new.read_text())
 
 
 @pytest.mark.parametrize("change", [in_place, rename, symlink])

@@ -1,0 +1,131 @@
+"""How many clients one process serves.
+
+What their open connections cost while nothing happens, and how fast all are served that ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import stack
+from bench import servers
+from bench.results import Table
+from bench.session import Session
+
+COUNTS = (1_000, 5_000, 10_000)
+QUICK_COUNTS = (200, 1_000)
+AT_ONCE = 32
+"""Requests on their way at any time: MLflow would not answer more at once."""
+KEPT = 5
+"""Seconds that the registry keeps an idle connection, as uvicorn, and MLflow with it, does."""
+_REGISTRY = """
+  keepalive_requests 1000000;
+  keepalive_timeout KEPT;
+  server {
+    listen 127.0.0.1:PORT backlog=4096;
+    default_type application/json;
+    location / { return 200 'ANSWER'; }
+  }
+"""
+_REQUEST = f"GET {servers.API} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+T = TypeVar("T")
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def measure(session: Session) -> Iterator[Table]:
+    """Memory and time by open connections; the proxy and a bare mitmdump."""
+    # Of this process and of those that it starts. A client is an open file here, and there a second
+    # one while the registry keeps the connection that belongs to it.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    counts = [n for n in (QUICK_COUNTS if session.quick else COUNTS) if 1.5 * n < limit]
+    ways: list[tuple[str, Callable[[Path, str], stack.Server], int]]
+    ways = [("the proxy", servers.proxy, count) for count in counts]
+    ways += [("bare mitmdump", servers.bare, count) for count in counts[:1]]
+    rows: list[list[str]] = []
+    raw: dict[str, list[float]] = {}
+    with _registry(session.folder / "clients") as registry:
+        for number, (name, start, count) in enumerate(ways):
+            with start(session.folder / f"clients-{number}", registry.url) as server:
+                seen = asyncio.run(_observe(server, count))
+            raw[f"{name}, {count}"] = seen
+            idle, each, rate = seen
+            rows.append([name, f"{count:,}", f"{idle:.0f} MiB", f"{each:.1f} MiB", f"{rate:.0f}"])
+    head = [
+        "",
+        "open connections",
+        "resident memory",
+        "for 1,000 of them",
+        "requests/s of one core",
+    ]
+    yield Table("clients that keep their connections open", head, rows, raw)
+
+
+def _registry(folder: Path) -> stack.Server:
+    config = _REGISTRY.replace("ANSWER", servers.ANSWER).replace("KEPT", f"{KEPT}s")
+    return stack.nginx(folder, config).wait()
+
+
+async def _observe(server: stack.Server, count: int) -> list[float]:
+    """Open so many connections, ask once on each, leave them alone, and ask on all of them again.
+
+    By then the registry has closed the connections that belong to them.
+
+    Returns:
+        Resident memory in MiB while nothing happens; the part of it that 1,000 connections cost;
+        requests for each second of the process's time on a core when all ask again.
+    """
+    async with AsyncExitStack() as opened:
+        connections: list[Connection] = []
+
+        async def connect(_: object) -> None:
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            connection = await asyncio.open_connection(host, int(port))
+            opened.callback(connection[1].close)
+            await _ask(connection)
+            connections.append(connection)
+
+        await connect(None)
+        before = server.memory_now()
+        await _for_all(range(count - 1), connect)
+        await asyncio.sleep(KEPT + 2)
+        idle = server.memory_now()
+        begin = _core_seconds(server)
+        await _for_all(connections, _ask)
+        rate = count / (_core_seconds(server) - begin)
+    return [idle / 2**20, (idle - before) / 2**20 / count * 1000, rate]
+
+
+def _core_seconds(server: stack.Server) -> float:
+    """Time that a server has spent on a core: what else the machine does is not in it."""
+    text = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="ascii")
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+async def _for_all(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Do something with each of them, with a few at a time."""
+    left = iter(items)
+
+    async def take() -> None:
+        for item in left:
+            await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(take())
+
+
+async def _ask(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(_REQUEST)
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), head
+    await reader.readexactly(len(servers.ANSWER))

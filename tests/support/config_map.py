@@ -1,0 +1,18 @@
+"""A ConfigMap as Kubernetes mounts it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def put(folder: Path, name: str, text: str) -> None:
+    """Write a file, or change it: name -> ..data/name, ..data -> a folder of its own."""
+    version = folder / f"..{time.monotonic_ns()}"
+    version.mkdir()
+    (version / name).write_text(text, encoding="utf-8")
+    turned = folder / "..data_tmp"
+    turned.symlink_to(version.name)
+    turned.replace(folder / "..data")
+    if not (folder / name).is_symlink():
+        (folder / name).symlink_to(f"..data/{name}")

@@ -1,0 +1,65 @@
+"""What Kubernetes gets: the manifests as kustomize renders them."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import stack
+import yaml
+
+FOLDER = stack.ROOT / "scripts" / "deploy" / "kubernetes"
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The objects of a kustomization."""
+
+    text: str
+    objects: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Render the kustomization in a folder."""
+        command: list[str | Path] = [stack.tool("kubectl"), "kustomize", folder]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return cls(done.stdout, tuple(yaml.safe_load_all(done.stdout)))
+
+    def the(self, kind: str, name: str = "") -> Any:
+        """The only object of a kind whose name begins so."""
+        [found] = (
+            each
+            for each in self.objects
+            if each["kind"] == kind and each["metadata"]["name"].startswith(name)
+        )
+        return found
+
+    @property
+    def pod(self) -> Any:
+        """What the Deployment makes."""
+        return self.the("Deployment")["spec"]["template"]
+
+    @property
+    def container(self) -> Any:
+        """The only one of a pod."""
+        [container] = self.pod["spec"]["containers"]
+        return container
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its ConfigMaps put into the environment of the container."""
+        values: dict[str, str] = {}
+        for source in self.container["envFrom"]:
+            if reference := source.get("configMapRef"):
+                values |= self.the("ConfigMap", reference["name"])["data"]
+        return values
+
+    @property
+    def arguments(self) -> list[str]:
+        """Those of the container, with the environment put in as Kubernetes does it."""
+        arguments: list[str] = self.container["args"]
+        for name, value in self.environment.items():
+            arguments = [each.replace(f"$({name})", value) for each in arguments]
+        return arguments

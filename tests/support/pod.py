@@ -1,0 +1,61 @@
+"""A container of the Deployment, from an image that no container engine has made."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import stack
+
+from . import config_map
+from .image import Image
+from .manifests import Manifests
+
+HOME = {"HOME": "/"}
+"""Of a user without a name."""
+
+
+class Pod:
+    """It runs on a free port in the place of its own, in front of an upstream of the test's."""
+
+    def __init__(self, image: Image, manifests: Manifests, upstream: str, folder: Path) -> None:
+        self.image, self.port = image, stack.free_port()
+        mounts = {each["name"]: each["mountPath"] for each in manifests.container["volumeMounts"]}
+        volumes: dict[str, Path] = {}
+        temporary: dict[str, int] = {}
+        for volume in manifests.pod["spec"]["volumes"]:
+            place = mounts[volume["name"]]
+            if "emptyDir" in volume:
+                size = volume["emptyDir"]["sizeLimit"]
+                temporary[place] = int(size.removesuffix("Mi")) * 2**20
+            else:
+                volumes[place] = folder / volume["name"]
+                volumes[place].mkdir()
+                source = manifests.the("ConfigMap", volume["configMap"]["name"])
+                for name, text in source["data"].items():
+                    config_map.put(volumes[place], name, text)
+        self.volumes = volumes
+        declared = manifests.environment["UPSTREAM"]
+        arguments = [each.replace(declared, upstream) for each in manifests.arguments]
+        self.server = stack.Server(
+            image.run(
+                self.here([*image.entrypoint, *arguments]),
+                env=HOME | manifests.environment | {"UPSTREAM": upstream},
+                volumes=volumes,
+                temporary=temporary,
+            ),
+            url=f"http://127.0.0.1:{self.port}",
+            log=folder / "log",
+            stop_signal=signal.SIGINT,
+        )
+
+    def here(self, command: list[str]) -> list[str]:
+        """A command with the port that this pod has."""
+        return [re.sub(rf"\b{self.image.port}\b", str(self.port), part) for part in command]
+
+    def process(self) -> Path:
+        """What the kernel says of its first process."""
+        outside = self.server.process.pid
+        [first] = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        return Path("/proc", first)
