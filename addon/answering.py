@@ -32,6 +32,7 @@ def denied(flow: http.HTTPFlow, status: int, code: str, message: str) -> Refused
 def refuse(flow: http.HTTPFlow, refused: RefusedError) -> None:
     """Answer with a refusal, and log it."""
     log(flow, refused.reply, str(refused))
+    flow.metadata[decision.WHY] = str(refused)
     answer(flow, refused.reply)
 
 

@@ -13,6 +13,9 @@ DECISION = "mlflow"
 FAILED = "mlflow_failed"
 """Key in `flow.metadata`: the request id of a flow that an exception of ours has ended."""
 
+WHY = "mlflow_why"
+"""Key in `flow.metadata`: why the proxy has answered by itself."""
+
 FORWARDED = "mlflow_forwarded"
 """Key in `flow.metadata`: what `forwarded.Forwarded` holds, where the rules ask for it."""
 
