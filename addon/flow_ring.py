@@ -29,9 +29,7 @@ def trim(view: View, most: int) -> None:
     if not most or view.store_count() <= most:
         return
     ended = [
-        flow
-        for flow in view.resolve("@all")
-        if not (flow.live or on_show.is_marked_by_hand(flow))
+        flow for flow in view.resolve("@all") if not (flow.live or on_show.is_marked_by_hand(flow))
     ]
     for flow in ended[: view.store_count() - most * 9 // 10]:
         view.remove([flow])  # One by one: several at once are announced in the log.

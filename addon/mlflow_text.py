@@ -58,7 +58,7 @@ def plain(body: bytes) -> str:
 def _block(value: Any, depth: int) -> Iterator[str]:
     """Lines for a value that has its place for itself."""
     pad = "  " * depth
-    if depth >= _DEPTH or not isinstance(value, dict | list):
+    if depth >= _DEPTH or not _has_parts(value):
         yield pad + _scalar("", value)
     elif isinstance(value, list):
         yield from _list("", value, depth)
@@ -85,8 +85,8 @@ def _fields(fields: dict[str, Any], depth: int) -> Iterator[str]:
 
 
 def _list(name: str, items: list[Any], depth: int) -> Iterator[str]:
-    pad, title = "  " * depth, bodies.capped(name, _NAME)
-    yield f"{pad}{title} ({len(items)})".strip() if not depth else f"{pad}{title} ({len(items)})"
+    pad = "  " * depth
+    yield f"{pad}{bodies.capped(name or 'list', _NAME)} ({len(items)})"
     if all(isinstance(item, dict) and "key" in item and "value" in item for item in items):
         yield from _table(items, depth + 1)
         return
@@ -121,7 +121,7 @@ def _scalar(name: str, value: Any) -> str:
         said = bodies.capped(value, _VALUE)
     else:
         said = bodies.capped(json.dumps(value, ensure_ascii=False), _VALUE)
-    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
-    if name.endswith(_TIMES) and isinstance(number, int) and number in _MILLISECONDS:
-        said += f"  {datetime.fromtimestamp(number / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    # MLflow writes 64-bit numbers as strings in some documents (protobuf's JSON).
+    if name.endswith(_TIMES) and said.isdecimal() and int(said) in _MILLISECONDS:
+        said += f"  {datetime.fromtimestamp(int(said) / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return said

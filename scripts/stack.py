@@ -153,7 +153,7 @@ class Server:
         self.stop()
 
 
-def _installed(script: str, name: str) -> Path:
+def installed(script: str, name: str) -> Path:
     """What a script installs at the first use: one at a time, whoever asks."""
     DATA.mkdir(exist_ok=True)
     with (DATA / ".lock").open("w") as lock:
@@ -164,7 +164,7 @@ def _installed(script: str, name: str) -> Path:
 
 def mlflow(version: int) -> Path:
     """The Python of an environment with MLflow 3 or 2."""
-    return _installed("setup-mlflow.sh", str(version)) / "bin" / "python"
+    return installed("setup-mlflow.sh", str(version)) / "bin" / "python"
 
 
 def registry(
@@ -262,7 +262,7 @@ def proxy(
 
 def binary(name: str) -> Path:
     """The path of a program that setup-server.sh knows, fetched at the first use."""
-    return _installed("setup-server.sh", name)
+    return installed("setup-server.sh", name)
 
 
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:

@@ -1,0 +1,84 @@
+"""Drives a headless Chromium as it is told to: runs in an environment with Playwright.
+
+Reads [name of a call, arguments...] as JSON, one per line, and answers each with one line of JSON:
+["ok", what it returned] or ["error", message]. The first argument on the command line is the path
+of the browser.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, Request, Response, sync_playwright
+
+ARGUMENTS = [
+    # Chromium's own sandbox does not work for root; the pages are those of our own servers.
+    "--no-sandbox",
+    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+problems: list[str] = []
+seen: list[str] = []
+
+
+def watch(page: Page) -> None:
+    """Note what goes wrong in the network and in the console."""
+
+    def answered(response: Response) -> None:
+        seen.append(f"{response.request.method} {response.url} {response.status}")
+        if response.status >= 400:
+            problems.append(f"{response.status} {response.request.method} {response.url}")
+
+    def failed(request: Request) -> None:
+        # What a page gives up by itself, because it goes elsewhere.
+        if request.failure != "net::ERR_ABORTED":
+            problems.append(f"{request.failure} {request.method} {request.url}")
+
+    page.on("response", answered)
+    page.on("requestfailed", failed)
+    page.on("pageerror", lambda error: problems.append(f"page: {error}"))
+    page.on(
+        "console",
+        lambda message: (
+            problems.append(f"console: {message.text}") if message.type == "error" else None
+        ),
+    )
+
+
+def drained(notes: list[str]) -> list[str]:
+    """All notes so far; the next call gets those that are new."""
+    taken = [*notes]
+    notes.clear()
+    return taken
+
+
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=sys.argv[1], args=ARGUMENTS)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(30_000)
+    watch(page)
+    calls: dict[str, Callable[..., Any]] = {
+        "open": lambda url: page.goto(url) and None,
+        "click": lambda selector: page.locator(selector).first.click(),
+        "fill": lambda selector, text: page.locator(selector).first.fill(text),
+        "press": lambda key: page.keyboard.press(key),
+        "wait": lambda selector: page.locator(selector).first.wait_for(),
+        "count": lambda selector: page.locator(selector).count(),
+        "text": lambda selector: page.locator(selector).first.inner_text(),
+        "settle": lambda: page.wait_for_load_state("networkidle"),
+        "run": lambda script: page.evaluate(script),
+        "screenshot": lambda path: page.screenshot(path=path) and None,
+        "problems": lambda: drained(problems),
+        "seen": lambda: drained(seen),
+    }
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            answer = ["ok", calls[name](*arguments)]
+        except Exception as error:
+            answer = ["error", str(error)]
+        print(json.dumps(answer), flush=True)
+    browser.close()
