@@ -49,7 +49,7 @@ class Original:
 
 
 def remark(decided: Decision, status: int | None, why: str, original: Original | None) -> Remark:
-    """Word what was done to a flow: the most telling marker, and all of it as a comment.
+    """Word what was done to a flow, what matters most first.
 
     Args:
         decided: what was decided for it.
@@ -58,18 +58,17 @@ def remark(decided: Decision, status: int | None, why: str, original: Original |
         original: what the upstream had sent, if that was converted.
     """
     marker, said = "", []
-    if decided["rule"] and shown(decided["sent"]) != decided["received"]:
-        marker = _REWRITTEN
-        sent = shown(decided["sent"])
-        said.append(bodies.printable(f"{decided['rule']}: {decided['received']} -> {sent}"))
-    if original is not None:
-        login = decided["login"] or decided["page"]
-        marker = _LOGIN if login else _CONVERTED
-        became = "json" if status == original.status else f"json {status}"
-        said.append(f"{_kind(decided, original)} {original.status} -> {became}")
     if why:
         marker = {HEALTH: _HEALTHY, FAILURE: _FAILED}.get(why, _REFUSED)
         said.append(f"answered {status}: {why}")
+    if original is not None:
+        marker = marker or (_LOGIN if decided["login"] or decided["page"] else _CONVERTED)
+        became = "json" if status == original.status else f"json {status}"
+        said.append(f"{_kind(decided, original)} {original.status} -> {became}")
+    sent = shown(decided["sent"])
+    if decided["rule"] and sent != decided["received"]:
+        marker = marker or _REWRITTEN
+        said.append(bodies.printable(f"{decided['rule']}: {decided['received']} -> {sent}"))
     return Remark(marker, "; ".join(said))
 
 
