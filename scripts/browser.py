@@ -63,10 +63,6 @@ class Browser:
         """Put text into a field."""
         self._call("fill", selector, text)
 
-    def press(self, key: str) -> None:
-        """Press a key."""
-        self._call("press", key)
-
     def wait(self, selector: str) -> None:
         """Wait until such an element is visible."""
         self._call("wait", selector)
@@ -79,10 +75,6 @@ class Browser:
         """The text of the first such element."""
         return str(self._call("text", selector))
 
-    def settle(self) -> None:
-        """Wait until nothing has been loaded for half a second."""
-        self._call("settle")
-
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
         return self._call("run", script)
@@ -94,7 +86,3 @@ class Browser:
     def problems(self) -> list[str]:
         """Answers >= 400, failed requests and errors of the console since the last call."""
         return list(self._call("problems"))
-
-    def seen(self) -> list[str]:
-        """Method, URL and status of each answer since the last call."""
-        return list(self._call("seen"))

@@ -21,14 +21,12 @@ ARGUMENTS = [
     *("--disable-component-update", "--disable-sync"),
 ]
 problems: list[str] = []
-seen: list[str] = []
 
 
 def watch(page: Page) -> None:
     """Note what goes wrong in the network and in the console."""
 
     def answered(response: Response) -> None:
-        seen.append(f"{response.request.method} {response.url} {response.status}")
         if response.status >= 400:
             problems.append(f"{response.status} {response.request.method} {response.url}")
 
@@ -48,8 +46,9 @@ def watch(page: Page) -> None:
     )
 
 
-def drained(notes: list[str]) -> list[str]:
+def drained(page: Page, notes: list[str]) -> list[str]:
     """All notes so far; the next call gets those that are new."""
+    page.wait_for_timeout(300)  # What has happened meanwhile is noted during a call alone.
     taken = [*notes]
     notes.clear()
     return taken
@@ -64,15 +63,12 @@ with sync_playwright() as playwright:
         "open": lambda url: page.goto(url) and None,
         "click": lambda selector: page.locator(selector).first.click(),
         "fill": lambda selector, text: page.locator(selector).first.fill(text),
-        "press": lambda key: page.keyboard.press(key),
         "wait": lambda selector: page.locator(selector).first.wait_for(),
         "count": lambda selector: page.locator(selector).count(),
         "text": lambda selector: page.locator(selector).first.inner_text(),
-        "settle": lambda: page.wait_for_load_state("networkidle"),
         "run": lambda script: page.evaluate(script),
         "screenshot": lambda path: page.screenshot(path=path) and None,
-        "problems": lambda: drained(problems),
-        "seen": lambda: drained(seen),
+        "problems": lambda: drained(page, problems),
     }
     for line in sys.stdin:
         name, *arguments = json.loads(line)
