@@ -75,10 +75,6 @@ class Browser:
         """The text of the first such element."""
         return str(self._call("text", selector))
 
-    def run(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
-        return self._call("run", script)
-
     def screenshot(self, path: Path) -> None:
         """Save what is visible as PNG."""
         self._call("screenshot", str(path))

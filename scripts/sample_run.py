@@ -21,8 +21,10 @@ with mlflow.start_run(run_name="gradient-boosting") as run:
     for step in range(20):
         mlflow.log_metrics({"loss": 0.7 * 0.87**step, "accuracy": 1 - 0.4 * 0.85**step}, step=step)
     mlflow.log_text(README, "files/readme.txt")
+    mlflow.log_text("flavors: {}\n", "model/MLmodel")
     mlflow.set_tag("team", "retention")
 client = mlflow.MlflowClient()
 client.create_registered_model(NAME)
-client.create_model_version(NAME, source=run.info.artifact_uri, run_id=run.info.run_id)
+source = f"{run.info.artifact_uri}/model"
+client.create_model_version(NAME, source=source, run_id=run.info.run_id)
 print(json.dumps({"experiment": experiment.experiment_id, "run": run.info.run_id, "model": NAME}))
