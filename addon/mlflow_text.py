@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from textwrap import wrap
 from typing import Any
 
 from . import bodies
@@ -23,6 +24,8 @@ _LINES = 5000
 _DEPTH = 8
 _VALUE = 400
 """Characters of a value."""
+_WRAP = 72
+"""Columns for a value; a message takes several lines."""
 _NAME = 60
 """Columns for names, at most."""
 _TIMES = ("_time", "_timestamp", "timestamp", "timestamp_ms", "time_ms")
@@ -72,7 +75,9 @@ def _fields(fields: dict[str, Any], depth: int) -> Iterator[str]:
     simple = {name: value for name, value in fields.items() if not _has_parts(value)}
     width = min(max(map(len, simple), default=0), _NAME)
     for name, value in simple.items():
-        yield f"{pad}{bodies.capped(name, _NAME):<{width}}  {_scalar(name, value)}".rstrip()
+        first, *more = wrap(_scalar(name, value), _WRAP, break_long_words=False) or [""]
+        yield f"{pad}{bodies.capped(name, _NAME):<{width}}  {first}".rstrip()
+        yield from (f"{pad}{'':<{width}}  {line}" for line in more)
     for name, value in fields.items():
         if name in simple:
             continue
@@ -91,9 +96,9 @@ def _list(name: str, items: list[Any], depth: int) -> Iterator[str]:
         yield from _table(items, depth + 1)
         return
     for number, item in enumerate(items, start=1):
-        if _has_parts(item) and number > 1:
-            yield ""
-        yield from _block(item, depth + 1)
+        if _has_parts(item):
+            yield f"{pad}  #{number}"  # mitmweb leaves empty lines out.
+        yield from _block(item, depth + (2 if _has_parts(item) else 1))
 
 
 def _table(items: list[dict[str, Any]], depth: int) -> Iterator[str]:

@@ -74,8 +74,9 @@ def take(browser: Browser, proxy: stack.Server) -> None:
     browser.click('tr:has-text("/runs/get?run_id")')
     browser.wait('.flow-detail:has-text("learning_rate")')
     browser.screenshot(PICTURES / "run.png")
-    browser.open(f"{proxy.url}/mlflow/#/experiments/{made['experiment']}/runs/{made['run']}")
-    browser.wait('body:has-text("Parameters (3)")')
+    run = f"experiments/{made['experiment']}/runs/{made['run']}"
+    browser.open(f"{proxy.url}/mlflow/#/{run}/model-metrics")
+    browser.wait('body:has-text("(accuracy)")')
     browser.screenshot(PICTURES / "mlflow-ui.png")
 
 

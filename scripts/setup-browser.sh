@@ -7,5 +7,5 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
 
-install_tool playwright==1.65.2
+install_tool playwright==1.65.2 pillow==13.0.0
 echo "$root/.run/playwright"

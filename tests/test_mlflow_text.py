@@ -49,14 +49,23 @@ def test_lists() -> None:
     models = {"registered_models": [{"name": "a"}, {"name": "b", "aliases": ["x", "y"]}]}
     assert mlflow_text.render(json.dumps(models).encode()).splitlines() == [
         "registered_models (2)",
-        "  name  a",
+        "  #1",
+        "    name  a",
+        "  #2",
+        "    name  b",
         "",
-        "  name  b",
-        "",
-        "  aliases (2)",
-        "    x",
-        "    y",
+        "    aliases (2)",
+        "      x",
+        "      y",
     ]
+
+
+def test_long_messages() -> None:
+    """They take several lines."""
+    body = json.dumps({"error_code": "NO", "message": "word " * 20}).encode()
+    said = ("word " * 14).strip()
+    expected = ["error_code  NO", f"message     {said}", " " * 12 + ("word " * 6).strip()]
+    assert mlflow_text.render(body).splitlines() == expected
 
 
 @pytest.mark.parametrize(
