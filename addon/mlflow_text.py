@@ -24,7 +24,7 @@ _LINES = 5000
 _DEPTH = 8
 _VALUE = 400
 """Characters of a value."""
-_WRAP = 72
+_WRAP = 64
 """Columns for a value; a message takes several lines."""
 _NAME = 60
 """Columns for names, at most."""

@@ -75,6 +75,10 @@ class Browser:
         """The text of the first such element."""
         return str(self._call("text", selector))
 
+    def scroll(self, selector: str) -> None:
+        """Scroll until the first such element is at the top."""
+        self._call("scroll", selector)
+
     def screenshot(self, path: Path) -> None:
         """Save what is visible as PNG."""
         self._call("screenshot", str(path))

@@ -77,6 +77,7 @@ with sync_playwright() as playwright:
         "wait": lambda selector: page.locator(selector).first.wait_for(),
         "count": lambda selector: page.locator(selector).count(),
         "text": lambda selector: page.locator(selector).first.inner_text(),
+        "scroll": lambda selector: page.locator(selector).first.evaluate("e => e.scrollIntoView()"),
         "screenshot": lambda path: picture(page, path),
         "problems": lambda: drained(page, problems),
     }

@@ -73,10 +73,11 @@ def take(browser: Browser, proxy: stack.Server) -> None:
     browser.screenshot(PICTURES / "converted-error.png")
     browser.click('tr:has-text("/runs/get?run_id")')
     browser.wait('.flow-detail:has-text("learning_rate")')
+    browser.scroll('.flow-detail button:has-text("Copy")')
     browser.screenshot(PICTURES / "run.png")
     run = f"experiments/{made['experiment']}/runs/{made['run']}"
     browser.open(f"{proxy.url}/mlflow/#/{run}/model-metrics")
-    browser.wait('body:has-text("(accuracy)")')
+    browser.wait(".js-plotly-plot .lines")
     browser.screenshot(PICTURES / "mlflow-ui.png")
 
 

@@ -16,6 +16,8 @@ scripts/check.sh
 scripts/setup-mlflow.sh 3 >/dev/null
 scripts/setup-mlflow.sh 2 >/dev/null
 for server in nginx haproxy; do scripts/setup-server.sh "$server" >/dev/null; done
+command -v chromium >/dev/null || scripts/setup-server.sh chromium-headless-shell >/dev/null
+scripts/setup-browser.sh >/dev/null
 
 run_tests() {
     say "Testing with $("$1" -V) and $("$1" -c 'from mitmproxy import version; print(version.MITMPROXY)')"

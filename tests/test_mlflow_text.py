@@ -63,8 +63,8 @@ def test_lists() -> None:
 def test_long_messages() -> None:
     """They take several lines."""
     body = json.dumps({"error_code": "NO", "message": "word " * 20}).encode()
-    said = ("word " * 14).strip()
-    expected = ["error_code  NO", f"message     {said}", " " * 12 + ("word " * 6).strip()]
+    said = ("word " * 13).strip()
+    expected = ["error_code  NO", f"message     {said}", " " * 12 + ("word " * 7).strip()]
     assert mlflow_text.render(body).splitlines() == expected
 
 
