@@ -75,7 +75,8 @@ def _fields(fields: dict[str, Any], depth: int) -> Iterator[str]:
     simple = {name: value for name, value in fields.items() if not _has_parts(value)}
     width = min(max(map(len, simple), default=0), _NAME)
     for name, value in simple.items():
-        first, *more = wrap(_scalar(name, value), _WRAP, break_long_words=False) or [""]
+        said = _scalar(name, value)
+        first, *more = wrap(said, _WRAP, break_long_words=False, break_on_hyphens=False) or [""]
         yield f"{pad}{bodies.capped(name, _NAME):<{width}}  {first}".rstrip()
         yield from (f"{pad}{'':<{width}}  {line}" for line in more)
     for name, value in fields.items():
