@@ -34,6 +34,7 @@ def denied(
 def refuse(flow: http.HTTPFlow, refused: RefusedError) -> None:
     """Answer with a refusal, and log it."""
     log(flow, refused.reply, str(refused))
+    flow.metadata[decision.SAID] = str(refused)
     answer(flow, refused.reply)
 
 

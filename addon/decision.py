@@ -23,6 +23,9 @@ FORWARDED = "mlflow_forwarded"
 WHY = "mlflow_why"
 """Key in `flow.metadata`: why the proxy answered with an error of its own (see `Reply.why`)."""
 
+SAID = "mlflow_said"
+"""Key in `flow.metadata`: the same for people, and of every answer of the proxy's own."""
+
 
 class Decision(TypedDict):
     """What was decided for a flow: plain values, because mitmproxy writes them to flow files."""

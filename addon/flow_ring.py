@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import on_show
+
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View
 
@@ -18,7 +20,7 @@ DEFAULT = 2000
 def trim(view: View, most: int) -> None:
     """Forget the oldest flows, down to nine tenths, when there are more than allowed.
 
-    Flows that are marked stay, and so do those in flight: to remove one of these kills it.
+    Flows that a person has marked stay, and so do those in flight: to remove one of these kills it.
 
     Args:
         view: what holds the flows.
@@ -26,6 +28,8 @@ def trim(view: View, most: int) -> None:
     """
     if not most or view.store_count() <= most:
         return
-    ended = [flow for flow in view.resolve("@all") if not (flow.live or flow.marked)]
+    ended = [
+        flow for flow in view.resolve("@all") if not (flow.live or on_show.is_marked_by_hand(flow))
+    ]
     for flow in ended[: view.store_count() - most * 9 // 10]:
         view.remove([flow])  # One by one: several at once are announced in the log.

@@ -188,7 +188,7 @@ def _switched_off(
 ) -> answering.RefusedError:
     status = settings.rules.artifacts.disabled_status
     reply = gate.refusal(status, operation, settings.allowed, answering.request_id(flow))
-    return answering.RefusedError(reply, f"artifacts: {operation} is switched off")
+    return answering.RefusedError(reply, f"artifacts disabled: {operation} is switched off")
 
 
 def _counting(limit: int, cut: Callable[[replies.Problem], None]) -> Callable[[bytes], list[bytes]]:

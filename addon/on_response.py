@@ -5,7 +5,18 @@ from __future__ import annotations
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from . import bodies, decision, errors, framing, login, request_ids, rewrite, streaming
+from . import (
+    bodies,
+    decision,
+    errors,
+    framing,
+    login,
+    on_show,
+    remarks,
+    request_ids,
+    rewrite,
+    streaming,
+)
 from .decision import FORWARDED, Decision
 from .headers import Fields, read, text
 from .http_layer.interface import AUTHORITY, DROPPED, HOLD
@@ -84,8 +95,13 @@ def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
     return errors.is_long_native(answer)
 
 
-def judge_body(flow: http.HTTPFlow, settings: Settings) -> bool:
+def judge_body(flow: http.HTTPFlow, settings: Settings, *, keep: bool = False) -> bool:
     """Convert errors and login pages.
+
+    Args:
+        flow: the flow, with its response.
+        settings: what is in force for it.
+        keep: whether somebody may want to see what the upstream had sent.
 
     Returns:
         Whether the upstream knows no such route, as far as one can tell.
@@ -112,6 +128,8 @@ def judge_body(flow: http.HTTPFlow, settings: Settings) -> bool:
         converted = errors.convert(asked, answer, rules)
     if converted is not None:
         decided["converted"] = _kind(decided, answer.content_type)
+        if keep:
+            on_show.keep_original(flow, _original(answer))
         _convert(response, converted, head=head)
     return converted is not None and answer.status in (404, 405) and not decided["file"]
 
@@ -135,6 +153,12 @@ def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.A
         body=body,
         whole=whole,
         request_id=errors.upstream_request_id(headers),
+    )
+
+
+def _original(answer: errors.Answer) -> remarks.Original:
+    return remarks.Original(
+        answer.status, answer.content_type, answer.encoding, answer.body, answer.whole
     )
 
 

@@ -27,6 +27,7 @@ from . import (
     answering,
     commands,
     connections,
+    content_view,
     decision,
     drain,
     flow_ring,
@@ -39,15 +40,17 @@ from . import (
     on_end,
     on_request,
     on_response,
+    on_show,
     open_files,
     reload,
+    remarks,
     replies,
     settings,
     time_limits,
     wide_reads,
 )
 from .answering import RefusedError
-from .decision import FAILED, WHY
+from .decision import FAILED, SAID, WHY
 from .dialect_watch import DialectWatch
 from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
@@ -92,6 +95,8 @@ class MlflowProxy:
         self._keep_flows = flow_ring.DEFAULT
         self._view: View | None = None
         """Where mitmweb and mitmproxy keep flows."""
+        self._shown = False
+        """Whether somebody may look at flows, here or in a file."""
         self._signature: reload.Signature = None
         self._watch: asyncio.Task[None] | None = None
         self._uninstall: Callable[[], None] | None = None
@@ -165,6 +170,8 @@ class MlflowProxy:
             self._open("mlflow_access_log", self._reports.write_to)
         if "mlflow_metrics" in updated:
             self._open("mlflow_metrics", self._reports.listen_on)
+        if updated & on_show.FILE_OPTIONS:
+            self._shown = self._view is not None or on_show.goes_to_a_file()
         if not updated & {"mlflow_rules", "mlflow_serve_artifacts"}:
             return
         self._signature = reload.signature(_rules_path())
@@ -256,6 +263,9 @@ class MlflowProxy:
         """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         self._view = ctx.master.addons.get("view")
+        self._shown = self._view is not None or on_show.goes_to_a_file()
+        if self._view is not None:
+            content_view.add()
         self.lean.switch(ctx.master, ctx.options.mlflow_lean)
         self._reports.start()
         self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
@@ -325,6 +335,9 @@ class MlflowProxy:
         except Exception:
             self._fail_closed(flow)
             return None
+        finally:
+            if self._shown:
+                on_show.show(flow)
 
     def request(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide for a flow that did not pass `requestheaders`; look into GraphQL bodies."""
@@ -347,6 +360,9 @@ class MlflowProxy:
         except Exception:
             self._fail_closed(flow)
             return None
+        finally:
+            if self._shown:
+                on_show.show(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Map redirects back; hold what may have to be converted, stream what is large."""
@@ -365,10 +381,12 @@ class MlflowProxy:
                 reply = answering.failure(request_id)
                 flow.response = to_response(reply, flow.request.method)
             elif (in_force := _in_force(flow)) is not None:
-                if on_response.judge_body(flow, in_force):
+                if on_response.judge_body(flow, in_force, keep=self._shown):
                     self.dialects.doubt(flow.request.host, flow.request.port)
         except Exception:
             self._fail_closed(flow)
+        if self._shown:
+            on_show.show(flow)
         if self._reports.wanted:
             self._reports.add(on_end.ended(flow))
 
@@ -427,12 +445,16 @@ class MlflowProxy:
         wide_reads.pace(connections.io(client, connection), wanted)
 
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
+        if not flow.live:
+            return None  # Read from a file: what is over is not changed.
         if self.settings is None:
             raise RuntimeError("no rules are loaded")
         setattr(flow, _IN_FORCE, self.settings)
         if decision.DECISION in flow.metadata or FAILED in flow.metadata:
-            for mark in (FAILED, WHY, BYTES_OUT, ENDED_BY):
-                flow.metadata.pop(mark, None)  # Of a flow that is sent again.
+            # Of a flow that is sent again.
+            for mark in (FAILED, WHY, SAID, BYTES_OUT, ENDED_BY):
+                flow.metadata.pop(mark, None)
+            on_show.forget(flow)
         if not on_request.concerns_us(flow, self.settings):
             return None
         if self.dialects.unasked and on_request.is_for_upstream(flow):
@@ -486,6 +508,7 @@ class MlflowProxy:
         config, draining = in_force.rules.health, self.drain.begun
         try:
             reply = await self.health.answer(path, listener, config, draining=draining)
+            flow.metadata[SAID] = remarks.HEALTH
             answering.answer(flow, reply)
         except Exception:
             self._fail_closed(flow)
@@ -505,6 +528,7 @@ class MlflowProxy:
         server = f" ({flow.request.host}:{flow.request.port})" if flow and status >= 500 else ""
         answering.log(flow, reply, problem.sentence + server)
         if flow is not None and (decided := decision.of(flow)) is not None:
+            flow.metadata[SAID] = problem.sentence
             decided["answered"] = True  # Nothing of the upstream's is left to convert.
         return reply
 

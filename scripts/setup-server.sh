@@ -2,7 +2,7 @@
 # Prints the path of a program for tests and benchmarks: the one on PATH, else one unpacked from Debian
 # packages into .run/, so that nothing is installed and no service is started.
 #
-#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool
+#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|chromium-headless-shell
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
@@ -12,38 +12,35 @@ if found=$(PATH=$PATH:/usr/sbin command -v "$name"); then
     echo "$found"
     exit
 fi
-package=$name
-if [[ $name == vgdb ]]; then package=valgrind; fi
-if [[ $name == promtool ]]; then package=prometheus; fi
-folder=$root/.run/$package
+packages=("$name") folder=$root/.run/$name
+case $name in
+    vgdb) packages=(valgrind) folder=$root/.run/valgrind ;;
+    promtool) packages=(prometheus) folder=$root/.run/prometheus ;;
+    # mitmweb's markers are emoji.
+    chromium-*) packages+=(fonts-liberation fonts-noto-color-emoji) ;;
+esac
 
-# The package and those of its libraries that this machine lacks.
-packages() {
-    echo "$package"
-    apt-cache depends --recurse --no-{recommends,suggests,conflicts,breaks,replaces,enhances} "$package" |
-        grep -E '^lib[a-z0-9.+-]+$' | sort -u |
-        while read -r library; do
-            if ! dpkg-query -W -f '${Status}' "$library" 2>/dev/null | grep -q ' installed'; then
-                # Virtual packages have no version.
-                if apt-cache show "$library" >/dev/null 2>&1; then echo "$library"; fi
-            fi
-        done
-}
+# What this machine lacks of the packages and what they depend on.
+missing() { apt-get install --simulate --no-install-recommends "${packages[@]}" | awk '/^Inst / { print $2 }'; }
 
 fetch() {
     local downloads names archive binary
     downloads=$(mktemp -d)
-    mapfile -t names < <(packages)
+    mapfile -t names < <(missing)
     (cd "$downloads" && apt-get download "${names[@]}") || return 1
     rm -rf "$folder"
     for archive in "$downloads"/*.deb; do dpkg -x "$archive" "$folder"; done
     rm -rf "$downloads"
-    for binary in "$folder"/usr/{bin,sbin}/*; do
+    libraries=$folder/usr/lib/$(uname -m)-linux-gnu
+    for binary in "$folder"/usr/{bin,sbin,lib/chromium}/*; do
         [[ -x $binary ]] || continue
         {
             echo '#!/bin/sh'
-            echo "export LD_LIBRARY_PATH='$folder/usr/lib/$(uname -m)-linux-gnu'"
+            echo "export LD_LIBRARY_PATH='$libraries:$libraries/pulseaudio'"
             echo "export VALGRIND_LIB='$folder/usr/libexec/valgrind'"
+            # Where fonts are looked for besides those of the system.
+            echo "export XDG_DATA_HOME='$folder/usr/share'"
+            [[ -e /etc/fonts ]] || echo "export FONTCONFIG_PATH='$folder/etc/fonts'"
             echo "exec '$binary' \"\$@\""
         } >"$folder/${binary##*/}"
         chmod +x "$folder/${binary##*/}"

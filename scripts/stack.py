@@ -153,7 +153,7 @@ class Server:
         self.stop()
 
 
-def _installed(script: str, name: str) -> Path:
+def installed(script: str, name: str) -> Path:
     """What a script installs at the first use: one at a time, whoever asks."""
     DATA.mkdir(exist_ok=True)
     with (DATA / ".lock").open("w") as lock:
@@ -164,12 +164,12 @@ def _installed(script: str, name: str) -> Path:
 
 def mlflow(version: int) -> Path:
     """The Python of an environment with MLflow 3 or 2."""
-    return _installed("setup-mlflow.sh", str(version)) / "bin" / "python"
+    return installed("setup-mlflow.sh", str(version)) / "bin" / "python"
 
 
 def wheel(folder: Path) -> Path:
     """Build the wheel of this project into a folder."""
-    return _installed("wheel.sh", str(folder))
+    return installed("wheel.sh", str(folder))
 
 
 def registry(
@@ -267,12 +267,12 @@ def proxy(
 
 def binary(name: str) -> Path:
     """The path of a program that setup-server.sh knows, fetched at the first use."""
-    return _installed("setup-server.sh", name)
+    return installed("setup-server.sh", name)
 
 
 def tool(name: str) -> Path:
     """The path of a program that setup-tool.sh knows, installed at the first use."""
-    return _installed("setup-tool.sh", name)
+    return installed("setup-tool.sh", name)
 
 
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:

@@ -67,7 +67,7 @@ def test_what_is_refused(read: settings.Settings) -> None:
     found, said = lines(read, "DELETE", "/mlflow/api/artifacts/x")
     assert "artifacts delete: switched off by artifacts.write" in said
     assert said[-1] == (
-        "result    answered 503 ARTIFACTS_DISABLED: artifacts: delete is switched off"
+        "result    answered 503 ARTIFACTS_DISABLED: artifacts disabled: delete is switched off"
     )
     assert (found.status, found.error_code, found.sent) == (503, "ARTIFACTS_DISABLED", None)
 

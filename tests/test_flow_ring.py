@@ -7,7 +7,7 @@ from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from addon import flow_ring
+from addon import decision, flow_ring, on_show
 
 
 def flows(count: int) -> list[http.HTTPFlow]:
@@ -33,12 +33,21 @@ def test_the_oldest_give_way(held: int, most: int, left: int) -> None:
 
 
 def test_what_stays() -> None:
-    """What somebody has marked, and what is still going on."""
+    """What a person has marked, and what is still going on; our own marks keep nothing."""
     view = View()
     with taddons.context(view):
         all_flows = flows(20)
         all_flows[0].marked = ":default:"
         all_flows[1].live = True
+        all_flows[2].metadata[decision.DECISION] = {
+            "received": "/a",
+            "sent": "/b",
+            "rule": "r",
+            "login": None,
+            "page": False,
+        }
+        on_show.show(all_flows[2])
+        assert all_flows[2].marked
         view.add(all_flows)
         flow_ring.trim(view, 10)
         assert [*view] == [*all_flows[:2], *all_flows[13:]]

@@ -1,0 +1,79 @@
+"""The content view "MLflow" of mitmweb and mitmproxy, for both of mitmproxy's interfaces.
+
+mitmproxy 12 asks `prettify` and `render_priority` with one object that says what the data belongs
+to, mitmproxy 11 calls the view itself, and tells the same by keywords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mitmproxy import contentviews, flow, http
+
+from . import bodies, decision, mlflow_text, on_show
+
+
+class MlflowView:
+    """Shows JSON of MLflow's API, and for errors that were converted what the upstream sent."""
+
+    name = "MLflow"
+    syntax_highlight = "none"
+
+    def prettify(self, data: bytes, metadata: Any) -> str:
+        """The text (mitmproxy 12)."""
+        return _text(data, metadata.flow, metadata.http_message)
+
+    def __call__(
+        self,
+        data: bytes,
+        *,
+        flow: flow.Flow | None = None,
+        http_message: http.Message | None = None,
+        **_: object,
+    ) -> tuple[str, Iterator[list[tuple[str, str]]]]:
+        """The name and the lines (mitmproxy 11)."""
+        lines = _text(data, flow, http_message).splitlines()
+        return self.name, ([("text", line)] for line in lines)
+
+    def render_priority(
+        self,
+        data: bytes,
+        metadata: Any = None,
+        *,
+        flow: flow.Flow | None = None,
+        http_message: http.Message | None = None,
+        **_: object,
+    ) -> float:
+        """More than that of mitmproxy's JSON view, for JSON of the API that is no artifact."""
+        if metadata is not None:
+            flow, http_message = metadata.flow, metadata.http_message
+        decided = decision.of(flow) if isinstance(flow, http.HTTPFlow) else None
+        if not data or decided is None or not decided["api"] or decided["file"]:
+            return -1
+        content_type = http_message.headers.get("content-type", "") if http_message else ""
+        return 2 if bodies.is_json(content_type) else -1
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.name < other.name)
+
+
+def add() -> None:
+    """Offer the view; a script that is loaded again offers its own."""
+    views: Any = contentviews
+    if not hasattr(views, "registry") and (old := views.get(MlflowView.name)):
+        views.remove(old)
+    views.add(MlflowView())
+
+
+def _text(data: bytes, flow: flow.Flow | None, message: http.Message | None) -> str:
+    text = mlflow_text.render(data)
+    original = on_show.original(flow) if flow is not None else None
+    if original is None or not isinstance(message, http.Response):
+        return text
+    decoded = bodies.decode(original.body, original.encoding)
+    body = decoded.content if decoded else original.body
+    size = f"{len(original.body)} bytes" + ("" if original.whole else ", the beginning")
+    kind = original.content_type or "without a Content-Type"
+    sent = mlflow_text.plain(body) or "(nothing)"
+    return f"{text}\n\n--- Upstream error: {original.status}, {kind}, {size} ---\n\n{sent}"

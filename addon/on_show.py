@@ -1,0 +1,68 @@
+"""A flow that somebody may look at: its marker, its comment, and what the upstream had sent."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from mitmproxy import ctx, flow, http
+
+from . import decision, remarks
+from .decision import FAILED, SAID
+
+_ORIGINAL = "mlflow_original"
+"""Key in `flow.metadata`: what `remarks.Original` holds."""
+
+_REMARK = "mlflow_remark"
+"""Key in `flow.metadata`: the marker and the comment that we have set."""
+
+FILE_OPTIONS = frozenset({"save_stream_file", "hardump"})
+"""Options of mitmproxy that write flows to a file."""
+
+
+def goes_to_a_file() -> bool:
+    """Tell whether flows are written to a file."""
+    return any(getattr(ctx.options, name) for name in FILE_OPTIONS if name in ctx.options)
+
+
+def keep_original(flow: http.HTTPFlow, original: remarks.Original) -> None:
+    """Remember what the upstream had sent."""
+    flow.metadata[_ORIGINAL] = asdict(original)
+
+
+def original(flow: flow.Flow) -> remarks.Original | None:
+    """What the upstream had sent, if that was converted."""
+    kept = flow.metadata.get(_ORIGINAL)
+    return remarks.Original(**kept) if kept else None
+
+
+def forget(flow: http.HTTPFlow) -> None:
+    """Drop what was remembered of a flow that is sent again; its remark is worded anew."""
+    flow.metadata.pop(_ORIGINAL, None)
+
+
+def show(flow: http.HTTPFlow) -> None:
+    """Mark and comment a flow. What a person has set, or taken away, stays as it is."""
+    if (decided := decision.of(flow)) is None:
+        return
+    status = flow.response.status_code if flow.response else None
+    why = remarks.FAILURE if FAILED in flow.metadata else flow.metadata.get(SAID, "")
+    before = _set_by_us(flow)
+    now = remarks.remark(decided, status, why, original(flow))
+    if now == before:
+        return
+    if flow.marked == before.marker:
+        flow.marked = now.marker
+    if flow.comment == before.comment:
+        flow.comment = now.comment
+    flow.metadata[_REMARK] = [*now]
+
+
+def is_marked_by_hand(flow: flow.Flow) -> bool:
+    """Tell whether a person has marked a flow."""
+    return bool(flow.marked) and flow.marked != _set_by_us(flow).marker
+
+
+def _set_by_us(flow: flow.Flow) -> remarks.Remark:
+    kept: Any = flow.metadata.get(_REMARK, ("", ""))
+    return remarks.Remark(*kept)

@@ -1,0 +1,152 @@
+"""What a person sees in mitmweb, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+from browser import Browser
+from mitmproxy import version
+from support.client import request
+from support.upstream import Upstream, response
+from support.waiting import eventually
+
+RUNS = "/api/2.0/mlflow/runs/get"
+RUN = (
+    b'{"run": {"info": {"run_id": "abc", "start_time": 1760000000000}, "data": {'
+    b'"metrics": [{"key": "accuracy", "value": 0.93, "step": 7}],'
+    b' "params": [{"key": "learning_rate", "value": "0.1"}]}}}'
+)
+SERVED = {
+    "/run": response("200 OK", RUN, ("Content-Type", "application/json")),
+    "/page": response("404 Not Found", b"<h1>No such thing</h1>", ("Content-Type", "text/html")),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For rules, log and flows of mitmweb."""
+    return tmp_path_factory.mktemp("web")
+
+
+@pytest.fixture(scope="module")
+def mitmweb(folder: Path) -> Iterator[str]:
+    """The URL of a mitmweb that has seen a few requests, and writes them to the file `flows`."""
+    rules = stack.write_rules(
+        folder / "rules.yaml", external=["127.0.0.1"], artifacts={"write": False}
+    )
+    settings = ("web_open_browser=false", f"web_port={stack.free_port()}")
+    options = [part for setting in settings for part in ("--set", setting)]
+    options += ["-w", str(folder / "flows")]
+    with (
+        Upstream() as upstream,
+        stack.proxy(upstream.url, rules, log=folder / "log", web=True, options=options) as proxy,
+    ):
+        proxy.wait("/livez")
+        for name, answer in SERVED.items():
+            upstream.answer = answer
+            request(proxy.url, f"{RUNS}{name}?token=hidden")
+        request(proxy.url, "/api/2.0/mlflow-artifacts/artifacts/a", method="PUT", body=b"x")
+        yield url_of(proxy)
+        assert "Traceback" not in proxy.text(), proxy.text()
+
+
+def url_of(proxy: stack.Server) -> str:
+    """Where its pages are, with the token that they ask for."""
+    found = re.search(r"(?:Web server )?listening at (http://[^/\s]+/\S*)", proxy.text())
+    assert found
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser with one page."""
+    with Browser() as browser:
+        yield browser
+
+
+def test_flows_are_marked(browser: Browser, mitmweb: str) -> None:
+    """Each kind by an emoji of its own, beside the path."""
+    browser.open(mitmweb)
+    for path, marker in (
+        (f"{RUNS}/run".replace("/api", "/ajax-api"), "➡"),
+        (f"{RUNS}/page".replace("/api", "/ajax-api"), "🔧"),
+        ("/artifacts/a", "⛔"),
+        ("/livez", "💚"),
+    ):
+        browser.wait(f'tr:has-text("{path}"):has-text("{marker}")')
+
+
+def test_the_comment_of_a_flow(browser: Browser, mitmweb: str) -> None:
+    """It says what became of the body and of the path, and nothing of the query."""
+    browser.open(mitmweb)
+    browser.click('tr:has-text("/runs/get/page")')
+    browser.click('.flow-detail nav a:has-text("Comment")')
+    said = f"html 404 -> json; rest-to-ajax: {RUNS}/page -> /ajax-api/2.0/mlflow/runs/get/page"
+    browser.wait(f'.flow-detail section:has-text("{said}")')
+    assert "hidden" not in browser.text(".flow-detail section")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        ('~comment "html 404"', "/runs/get/page"),
+        ("~comment rest-to-ajax ~c 200", "/runs/get/run"),
+        # In mitmproxy 11 the page itself filters, and knows the emoji alone.
+        (f"~marker {'no_entry' if version.VERSION >= '12' else '⛔'}", "/artifacts/a"),
+    ],
+)
+def test_flows_are_found(browser: Browser, mitmweb: str, wanted: str, path: str) -> None:
+    """By their comments and markers."""
+    browser.open(mitmweb)
+    browser.wait('tr:has-text("/livez")')
+    browser.fill('input[placeholder="Search"]', wanted)
+    browser.wait(f'table:not(:has-text("/livez")) tr:has-text("{path}")')
+    assert browser.count('.flow-table tr:has-text("http")') == 1
+
+
+def test_a_run_is_readable(browser: Browser, mitmweb: str) -> None:
+    """In the content view, which is chosen by itself."""
+    browser.open(mitmweb)
+    browser.click('tr:has-text("/runs/get/run")')
+    browser.click('.flow-detail nav a:has-text("Response")')
+    browser.wait('.flow-detail:has-text("accuracy  0.93  step 7")')
+    shown = browser.text(".flow-detail")
+    assert "start_time  1760000000000  2025-10-09 08:53:20 UTC" in shown
+    assert "learning_rate  0.1" in shown
+
+
+def test_the_error_that_was_converted(browser: Browser, mitmweb: str) -> None:
+    """What the upstream had sent stands below what the client got."""
+    browser.open(mitmweb)
+    browser.click('tr:has-text("/runs/get/page")')
+    browser.click('.flow-detail nav a:has-text("Response")')
+    browser.wait('.flow-detail:has-text("RESOURCE_NOT_FOUND")')
+    browser.wait('.flow-detail:has-text("Upstream error: 404, text/html, 22 bytes")')
+    browser.wait('.flow-detail:has-text("<h1>No such thing</h1>")')
+
+
+def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_path: Path) -> None:
+    """They keep it all, in another mitmweb with the addon."""
+    flows = folder / "flows"
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=[])
+    settings = ("web_open_browser=false", f"web_port={stack.free_port()}", f"rfile={flows}")
+    options = [part for setting in settings for part in ("--set", setting)]
+    log = tmp_path / "log"
+    with stack.proxy("http://127.0.0.1:9", rules, log=log, web=True, options=options) as proxy:
+        proxy.wait("/livez")
+        found = 'tr:has-text("/runs/get/page"):has-text("🔧")'
+
+        def is_read() -> bool:
+            # A page of mitmproxy 11 misses what is read while it opens.
+            browser.open(url_of(proxy))
+            return not browser.problems() and browser.count(found) > 0
+
+        eventually(is_read, 30)
+        browser.click(found)
+        browser.click('.flow-detail nav a:has-text("Response")')
+        browser.wait('.flow-detail:has-text("<h1>No such thing</h1>")')
+        assert "Traceback" not in proxy.text(), proxy.text()

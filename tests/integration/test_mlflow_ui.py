@@ -1,0 +1,78 @@
+"""MLflow's web UI through the proxy, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+from browser import Browser
+from support.proxies import running_proxy
+
+
+@pytest.fixture(scope="module")
+def pages(mlflow_server: stack.Server) -> dict[str, str]:
+    """Pages of the UI, and what they have to show of what a real client has made."""
+    fill: list[str | Path] = [stack.mlflow(3), stack.ROOT / "scripts" / "sample_run.py"]
+    filled = subprocess.run([*fill, mlflow_server.url], check=True, stdout=subprocess.PIPE)
+    made = json.loads(filled.stdout.splitlines()[-1])
+    run = f"#/experiments/{made['experiment']}/runs/{made['run']}"
+    return {
+        "#/experiments": made["model"],
+        run: "Parameters (3)",
+        f"{run}/model-metrics": "(loss)",
+        f"{run}/artifacts/files/readme.txt": "Trained on the events",
+        f"#/models/{made['model']}/versions/1": "Source Run",
+    }
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser with one page."""
+    with Browser() as browser:
+        yield browser
+
+
+def visit(browser: Browser, url: str, pages: dict[str, str]) -> set[str]:
+    """Look at all pages below a URL; tells what went wrong on the way, without the URL."""
+    browser.open("about:blank")
+    for page, text in pages.items():
+        browser.open(f"{url}/{page}")
+        browser.wait(f'body:has-text("{text}")')
+    return {problem.replace(url, "") for problem in browser.problems()}
+
+
+@pytest.fixture(scope="module")
+def directly(browser: Browser, mlflow_server: stack.Server, pages: dict[str, str]) -> set[str]:
+    """What goes wrong without a proxy: MLflow 3.17 asks itself who the user is, and gets 404."""
+    return visit(browser, mlflow_server.url, pages)
+
+
+@pytest.fixture(scope="module", params=["internal", "external"])
+def proxy(
+    request: pytest.FixtureRequest,
+    mlflow_server: stack.Server,
+    external_registry: stack.Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[stack.Server]:
+    """In front of a plain MLflow server, and of a registry that serves only /ajax-api/."""
+    folder, internal = tmp_path_factory.mktemp("ui"), request.param == "internal"
+    upstream = mlflow_server if internal else external_registry
+    external = () if internal else ("127.0.0.1",)
+    with running_proxy(folder, upstream.url, external=external) as server:
+        yield server
+
+
+@pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
+def test_pages(
+    browser: Browser,
+    proxy: stack.Server,
+    mount: str,
+    pages: dict[str, str],
+    directly: set[str],
+) -> None:
+    """Lists, a run, its metrics and files, and a model: shown, and no more goes wrong than so."""
+    assert visit(browser, proxy.url + mount, pages) <= directly

@@ -1,0 +1,108 @@
+"""MLflow's JSON as text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from addon import mlflow_text
+
+RUN = {
+    "run": {
+        "info": {"run_id": "abc", "status": "FINISHED", "start_time": "1760000000000"},
+        "data": {
+            "metrics": [{"key": "loss", "value": 0.5, "timestamp": 1760000000000, "step": 3}],
+            "params": [{"key": "a", "value": "1"}, {"key": "depth", "value": "6"}],
+            "tags": [],
+        },
+    }
+}
+
+
+def test_a_run() -> None:
+    """Names and values in columns, parts under their names."""
+    assert mlflow_text.render(json.dumps(RUN).encode()).splitlines() == [
+        "run",
+        "",
+        "  info",
+        "    run_id      abc",
+        "    status      FINISHED",
+        "    start_time  1760000000000  2025-10-09 08:53:20 UTC",
+        "",
+        "  data",
+        "    tags  []",
+        "",
+        "    metrics (1)",
+        "      loss  0.5  timestamp 1760000000000  2025-10-09 08:53:20 UTC  step 3",
+        "",
+        "    params (2)",
+        "      a      1",
+        "      depth  6",
+    ]
+
+
+def test_lists() -> None:
+    """One block for each item."""
+    models = {"registered_models": [{"name": "a"}, {"name": "b", "aliases": ["x", "y"]}]}
+    assert mlflow_text.render(json.dumps(models).encode()).splitlines() == [
+        "registered_models (2)",
+        "  #1",
+        "    name  a",
+        "  #2",
+        "    name  b",
+        "",
+        "    aliases (2)",
+        "      x",
+        "      y",
+    ]
+
+
+def test_long_messages() -> None:
+    """They take several lines."""
+    body = json.dumps({"error_code": "NO", "message": "word " * 20}).encode()
+    said = ("word " * 13).strip()
+    expected = ["error_code  NO", f"message     {said}", " " * 12 + ("word " * 7).strip()]
+    assert mlflow_text.render(body).splitlines() == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"{}", "{}"),
+        (b"[]", "[]"),
+        (b"", ""),
+        (b"no json", "no json"),
+        (b"\xff{", "\ufffd{"),
+        (b'{"a": "x\\n\\u001b[2Jy"}', "a  x [2Jy"),
+        (b"1" * 5000, "1" * 5000),
+        (b"[" * 100_000, "[" * 65536 + "\n… and 34464 bytes more"),
+    ],
+)
+def test_odd_bodies(body: bytes, shown: str) -> None:
+    """What is no document of MLflow's is shown all the same."""
+    assert mlflow_text.render(body) == shown
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("key"), inner),
+    )
+)
+def test_any_json(document: object) -> None:
+    """Nothing raises."""
+    mlflow_text.render(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"runs": [RUN] * 2500}, [0] * 300_000, {str(n): n for n in range(60_000)}, "x" * 10**6],
+)
+def test_large_bodies(document: object) -> None:
+    """What is shown is bounded."""
+    body = json.dumps(document).encode()
+    assert len(body) > 500_000
+    assert len(mlflow_text.render(body)) < 2_500_000

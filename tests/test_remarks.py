@@ -1,0 +1,95 @@
+"""The wording of comments, and what a flow keeps of them."""
+
+from __future__ import annotations
+
+import pytest
+from mitmproxy.test import tflow
+from mitmproxy.utils.emoji import emoji
+
+from addon import decision, on_show, remarks
+from addon.decision import Decision
+from addon.remarks import Original, remark
+
+
+def decided(**changes: object) -> Decision:
+    """A decision for a flow that is rewritten."""
+    made: dict[str, object] = {
+        "received": "/api/2.0/a",
+        "sent": "/ajax-api/2.0/a?token=hidden",
+        "rule": "rest-to-ajax",
+        "login": None,
+        "page": False,
+    }
+    return made | changes  # type: ignore[return-value]
+
+
+def sent(status: int, content_type: str, body: bytes = b"x") -> Original:
+    """What an upstream sent."""
+    return Original(status, content_type, "", body, True)
+
+
+REWRITTEN = "rest-to-ajax: /api/2.0/a -> /ajax-api/2.0/a"
+UNTOUCHED: dict[str, object] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "why", "original", "expected"),
+    [
+        ({}, 200, "", None, (":arrow_right:", REWRITTEN)),
+        (UNTOUCHED, 200, "", None, ("", "")),
+        ({}, 404, "", sent(404, "text/html"), (":wrench:", f"html 404 -> json; {REWRITTEN}")),
+        (UNTOUCHED, 501, "", sent(500, "application/json"), (":wrench:", "json 500 -> json 501")),
+        (UNTOUCHED, 403, "", sent(403, "application/xml"), (":wrench:", "xml 403 -> json")),
+        (UNTOUCHED, 502, "", sent(502, "text/html", b""), (":wrench:", "empty 502 -> json")),
+        (UNTOUCHED, 503, "", sent(503, ""), (":wrench:", "text 503 -> json")),
+        (
+            UNTOUCHED | {"page": True},
+            *(401, "", sent(200, "text/html"), (":key:", "login page 200 -> json 401")),
+        ),
+        (
+            UNTOUCHED | {"login": "https://idp"},
+            *(401, "", sent(302, ""), (":key:", "login redirect 302 -> json 401")),
+        ),
+        (UNTOUCHED, 503, "is off", None, (":no_entry:", "answered 503: is off")),
+        (UNTOUCHED, 200, remarks.HEALTH, None, (":green_heart:", "answered 200: health")),
+        (UNTOUCHED, 500, remarks.FAILURE, None, (":boom:", f"answered 500: {remarks.FAILURE}")),
+    ],
+)
+def test_wording(
+    changes: dict[str, object],
+    status: int,
+    why: str,
+    original: Original | None,
+    expected: tuple[str, str],
+) -> None:
+    """What matters most comes first, and no query is in it."""
+    said = remark(decided(**changes), status, why, original)
+    assert said == expected
+    assert said.marker in ("", *emoji)
+
+
+def test_what_a_person_has_set_stays() -> None:
+    """Marker and comment each for itself, also where ours was taken away."""
+    flow = tflow.tflow(resp=True)
+    flow.metadata[decision.DECISION] = decided()
+    flow.comment = "look at this"
+    on_show.show(flow)
+    assert (flow.marked, flow.comment) == (":arrow_right:", "look at this")
+    assert not on_show.is_marked_by_hand(flow)
+    flow.marked = ""
+    on_show.keep_original(flow, sent(404, "text/html"))
+    on_show.show(flow)
+    assert (flow.marked, flow.comment) == ("", "look at this")
+    flow.marked = ":default:"
+    assert on_show.is_marked_by_hand(flow)
+
+
+def test_ours_is_renewed() -> None:
+    """As more is known of a flow."""
+    flow = tflow.tflow(resp=True)
+    flow.metadata[decision.DECISION] = decided()
+    on_show.show(flow)
+    on_show.keep_original(flow, sent(404, "text/html"))
+    on_show.show(flow)
+    assert flow.marked == ":wrench:"
+    assert flow.comment == f"html 404 -> json 200; {REWRITTEN}"
