@@ -40,6 +40,7 @@ from . import (
     on_response,
     reload,
     replies,
+    sd_notify,
     settings,
     time_limits,
     wide_reads,
@@ -221,7 +222,7 @@ class MlflowProxy:
         self.dialects.start(upstreams, config.base_path)
 
     def running(self) -> None:
-        """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""
+        """Watch the rules and SIGTERM; tell systemd; warn if the proxy goes by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         self._view = ctx.master.addons.get("view")
         self.lean.switch(ctx.master, ctx.options.mlflow_lean)
@@ -236,6 +237,7 @@ class MlflowProxy:
                 "listening on %s without allowed_hosts in the rules: every Host is served",
                 ", ".join(sorted(set(open_to))),
             )
+        sd_notify.send("READY=1")
 
     def done(self) -> None:
         """Give mitmproxy its own answers back."""

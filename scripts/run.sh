@@ -7,6 +7,7 @@
 #
 #   --listen HOST:PORT                      default 127.0.0.1:8080
 #   --web                                   mitmweb in the place of mitmdump
+#   --workers N                             with --upstream: N processes of it behind HAProxy
 #   -- OPTIONS...                           further options of mitmdump, such as --set or --certs
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -14,12 +15,13 @@ source "$root/scripts/lib.sh"
 
 usage() { sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "${BASH_SOURCE[0]}" >&2; exit "$1"; }
 
-upstream= listen=127.0.0.1:8080 program=mitmdump demo=()
+upstream= listen=127.0.0.1:8080 program=mitmdump workers= demo=()
 while (($#)); do
     case $1 in
         --upstream) upstream=${2:?--upstream needs a URL}; shift 2 ;;
         --listen) listen=${2:?--listen needs HOST:PORT}; shift 2 ;;
         --web) program=mitmweb; shift ;;
+        --workers) workers=${2:?--workers needs a number}; shift 2 ;;
         --demo) demo=(--demo); shift ;;
         --) shift; break ;;
         -h | --help) usage 0 ;;
@@ -29,6 +31,12 @@ done
 [[ $listen =~ ^(.*):([0-9]+)$ ]] || { say "--listen: '$listen': expected HOST:PORT"; exit 2; }
 host=${BASH_REMATCH[1]} port=${BASH_REMATCH[2]}
 [[ $host == \[*\] ]] && host=${host:1:-1}
+if [[ -n $workers ]]; then
+    [[ $workers =~ ^[1-9][0-9]*$ ]] || { say "--workers: '$workers': expected 1 or more"; exit 2; }
+    [[ -n $upstream ]] || { say "--workers needs --upstream"; exit 2; }
+    # Each worker would have a web interface of its own, with its share of the requests.
+    [[ $program == mitmdump ]] || { say "--web shows one process: leave out --workers"; exit 2; }
+fi
 
 "$root/scripts/setup.sh"
 
@@ -43,6 +51,12 @@ fi
 # Lines for each flow and connection cost a third of the throughput and would show query strings;
 # warnings and errors stay.
 say "MLflow proxy on http://$listen in front of $upstream (health: /livez, /readyz, /health/mlflow)"
-exec "$root/.venv/bin/$program" --mode "reverse:$upstream" \
-    --listen-host "$host" --listen-port "$port" -s "$root/addon/main.py" \
-    $([[ $program == mitmdump ]] && echo --set flow_detail=0 --set termlog_verbosity=warn) "$@"
+command=("$root/.venv/bin/$program" --mode "reverse:$upstream" -s "$root/addon/main.py")
+if [[ $program == mitmdump ]]; then
+    command+=(--set flow_detail=0 --set termlog_verbosity=warn)
+fi
+if [[ -n $workers ]]; then
+    exec "$root/.venv/bin/python" "$root/scripts/workers.py" \
+        --workers "$workers" --listen "$listen" -- "${command[@]}" "$@"
+fi
+exec "${command[@]}" --listen-host "$host" --listen-port "$port" "$@"
