@@ -194,8 +194,9 @@ class Site:
             say("draining; a second signal ends all at once")
             # HAProxy sends nobody to a worker that is about to end; but whoever comes while all of
             # them are is still to be served.
-            for worker in self.workers:
-                await self._ask(f"disable health workers/{worker.name}")
+            with contextlib.suppress(OSError):  # A second signal ends HAProxy.
+                for worker in self.workers:
+                    await self._ask(f"disable health workers/{worker.name}")
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
