@@ -2,7 +2,7 @@
 # Prints the path of a program for tests and benchmarks: the one on PATH, else one unpacked from Debian
 # packages into .run/, so that nothing is installed and no service is started.
 #
-#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb
+#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|systemd-analyze
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
@@ -13,8 +13,12 @@ if found=$(PATH=$PATH:/usr/sbin command -v "$name"); then
     exit
 fi
 package=$name
-if [[ $name == vgdb ]]; then package=valgrind; fi
+case $name in
+    vgdb) package=valgrind ;;
+    systemd-analyze) package=systemd ;;
+esac
 folder=$root/.run/$package
+libraries=$folder/usr/lib/$(uname -m)-linux-gnu
 
 # The package and those of its libraries that this machine lacks.
 packages() {
@@ -41,7 +45,7 @@ fetch() {
         [[ -x $binary ]] || continue
         {
             echo '#!/bin/sh'
-            echo "export LD_LIBRARY_PATH='$folder/usr/lib/$(uname -m)-linux-gnu'"
+            echo "export LD_LIBRARY_PATH='$libraries:$libraries/systemd'"
             echo "export VALGRIND_LIB='$folder/usr/libexec/valgrind'"
             echo "exec '$binary' \"\$@\""
         } >"$folder/${binary##*/}"

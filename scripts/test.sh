@@ -15,7 +15,7 @@ if [[ ${1:-} == --all-pythons ]]; then all=yes; shift; fi
 scripts/check.sh
 scripts/setup-mlflow.sh 3 >/dev/null
 scripts/setup-mlflow.sh 2 >/dev/null
-for server in nginx haproxy; do scripts/setup-server.sh "$server" >/dev/null; done
+for server in nginx haproxy systemd-analyze; do scripts/setup-server.sh "$server" >/dev/null; done
 
 run_tests() {
     say "Testing with $("$1" -V) and $("$1" -c 'from mitmproxy import version; print(version.MITMPROXY)')"

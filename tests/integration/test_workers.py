@@ -68,14 +68,14 @@ def workers(
         assert mitmdumps(folder) == []
 
 
-def mitmdumps(folder: Path) -> list[int]:
-    """Process ids of the workers."""
-    mark = f"mlflow_rules={folder / 'rules.yaml'}"
+def mitmdumps(folder: Path, *options: str) -> list[int]:
+    """Process ids of the workers, or of one that has an option of its own."""
+    marks = {f"mlflow_rules={folder / 'rules.yaml'}", *options}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             line = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if mark in line and str(WORKERS) not in line:
+            if marks <= {*line} and str(WORKERS) not in line:
                 found.append(int(process.name))
     return found
 
@@ -167,6 +167,36 @@ def test_one_that_is_alone(tmp_path: Path) -> None:
         eventually(lambda: request(server.url, SEARCH).status == 502, 30)
 
 
+def test_what_is_asked_twice(tmp_path: Path) -> None:
+    """A request whose worker dies is repeated if that is safe; else HAProxy says what happened."""
+
+    def hang_once(received: Received, connection: socket.socket) -> bool:
+        if len(upstream.requests) > 1:
+            connection.sendall(OK)
+            return True
+        connection.recv(1)
+        return False
+
+    mark = "modify_headers=/~q/X-Worker/{worker}"
+    with (
+        Upstream(hang_once) as upstream,
+        workers(tmp_path, upstream.url, 2, "--set", mark) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        for method, status, times in (("GET", 200, 2), ("POST", 502, 1)):
+            upstream.requests.clear()
+            asked = pool.submit(request, server.url, SEARCH, method=method)
+            eventually(lambda: bool(upstream.requests))
+            (number,) = upstream.requests[0].header("X-Worker")
+            os.kill(mitmdumps(tmp_path, mark.format(worker=number))[0], signal.SIGKILL)
+            answer = asked.result()
+            assert (answer.status, len(upstream.requests)) == (status, times)
+            eventually(
+                lambda: len(mitmdumps(tmp_path)) == 2 and "again\n" in server.tail(1) + "\n", 30
+            )
+        assert json.loads(answer.body)["source"] == "balancer"
+
+
 def test_the_end(tmp_path: Path) -> None:
     """SIGTERM: who comes in the grace is served, and what has begun ends whole."""
     begun: list[Received] = []
@@ -228,16 +258,6 @@ def test_bad_rules(tmp_path: Path) -> None:
         assert "rules.yaml:1: mounts: 7: expected a list" in server.text()
         assert "workers: worker1 does not start" in server.text()
         assert "Traceback" not in server.text()
-
-
-def test_requests_that_haproxy_refuses(two: stack.Server) -> None:
-    """They get JSON of MLflow's kind, as all errors do."""
-    head = f"POST {SEARCH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(two.url.rpartition(":")[2]))) as client:
-        client.sendall(head.encode() + b"no size\r\n")
-        start, _, body = client.recv(65536).partition(b"\r\n\r\n")
-    assert start.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(body)["error_code"] == "BAD_REQUEST"
 
 
 def test_the_shipped_configuration() -> None:
