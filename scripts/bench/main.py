@@ -21,6 +21,7 @@ from bench import (
     machine,
     mlflow_job,
     own_share,
+    several_workers,
     small_requests,
     start_up,
     transfers,
@@ -39,6 +40,7 @@ MEASUREMENTS: dict[str, Callable[[Session], Iterator[Row] | Iterator[Table]]] = 
     "start": start_up.measure,
     "rates": fixed_rates.measure,
     "growth": growth.measure,
+    "workers": several_workers.measure,
 }
 SLOW = ("mlflow",)
 """Left out of a quick run."""
