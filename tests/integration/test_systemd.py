@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,27 +78,18 @@ def test_it_waits_as_long_as_the_rules_say() -> None:
     assert int(files) > 10 * rules.limits.flows
 
 
-@pytest.fixture(params=["path", "abstract"])
-def notify(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
-    """What systemd listens on, and how it calls that."""
-    path = str(tmp_path / "notify")
-    name = path if request.param == "path" else f"@{path}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(name.replace("@", "\0"))
-        listener.settimeout(60)
-        yield listener, name
-
-
-@pytest.mark.parametrize("tls", [False, True])
-def test_the_command(
-    notify: tuple[socket.socket, str], tls: bool, certificate: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("abstract", "tls"), [(False, True), (True, False)])
+def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Path) -> None:
     """It says when it serves and when it stops, and needs no system call that it may not make."""
-    listener, name = notify
+    # What systemd listens on: @ stands for a zero byte.
+    name = "@" * abstract + str(tmp_path / "notify")
     with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
         Upstream() as plain,
         stack.nginx(tmp_path / "nginx", TLS.replace("CERTIFICATE", str(certificate))) as secure,
     ):
+        listener.bind(name.replace("@", "\0"))
+        listener.settimeout(60)
         # The name has to be looked up.
         upstream = plain.url.replace("127.0.0.1", "localhost")
         if tls:
@@ -128,7 +118,16 @@ def confined(command: list[str]) -> list[str]:
     """A command with the unit's filter around it."""
     allowed, denied = settings()["SystemCallFilter"]
     sets = [allowed.replace(" ", ","), denied.removeprefix("~").replace(" ", ",")]
-    return [sys.executable, sandbox.__file__, str(stack.binary("systemd-analyze")), *sets, *command]
+    # WorkingDirectory=.
+    inside = ["env", "--chdir", str(stack.ROOT)]
+    return [
+        *inside,
+        sys.executable,
+        sandbox.__file__,
+        str(stack.binary("systemd-analyze")),
+        *sets,
+        *command,
+    ]
 
 
 def start_command(port: int, folder: Path, env: dict[str, str]) -> list[str]:
