@@ -89,7 +89,7 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
         stack.nginx(tmp_path / "nginx", TLS.replace("CERTIFICATE", str(certificate))) as secure,
     ):
         listener.bind(name.replace("@", "\0"))
-        listener.settimeout(60)
+        listener.settimeout(30)
         # The name has to be looked up.
         upstream = plain.url.replace("127.0.0.1", "localhost")
         if tls:
