@@ -26,7 +26,7 @@ from soak.load import FILES, SEARCH, Client, Load, WrongError
 
 CLIENTS = 6
 RULES = {
-    "drain": {"grace": 2, "timeout": 60},
+    "drain": {"grace": 3, "timeout": 60},
     "upstream": {"external_hosts": ["127.0.0.1"], "response_timeout": 4, "idle_timeout": 4},
 }
 

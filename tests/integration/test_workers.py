@@ -26,7 +26,8 @@ from support.waiting import eventually
 WORKERS = stack.ROOT / "scripts" / "workers.py"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
-DRAIN = {"grace": 1.5, "timeout": 60}
+# HAProxy notices in this time.
+DRAIN = {"grace": 3, "timeout": 60}
 
 # nginx as a registry that keeps files.
 REGISTRY = """
@@ -175,7 +176,7 @@ def test_one_that_is_alone(tmp_path: Path) -> None:
         # In the grace, when HAProxy would have noticed long ago that all workers are about to end.
         os.kill(server.process.pid, signal.SIGTERM)
         eventually(lambda: request(server.url, "/readyz/local").status == 503)
-        time.sleep(2)
+        time.sleep(3)
         assert json.loads(request(server.url, SEARCH).body)["source"] == "proxy"
 
 
@@ -226,7 +227,10 @@ def test_the_end(tmp_path: Path) -> None:
         connection.sendall(whole[-1000:])
         return True
 
-    with Upstream(answer) as upstream, workers(tmp_path, upstream.url, 1) as server:
+    with (
+        Upstream(answer) as upstream,
+        workers(tmp_path, upstream.url, 1, drain={"grace": 0}) as server,
+    ):
         with ThreadPoolExecutor(1) as pool:
             download = pool.submit(request, server.url, FILE)
             eventually(lambda: bool(begun))
