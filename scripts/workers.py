@@ -19,68 +19,22 @@ import signal
 import sys
 import tempfile
 import time
-import urllib.request
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import Process
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import haproxy_config
 import stack
+from worker import INTERVAL, Worker, run
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds until a worker that ended by itself is started again: at first, and after many times."""
 LONG = 60.0
 """Seconds after which the end of a worker has nothing to do with its start."""
-INTERVAL = 0.1
-"""Seconds between two looks at a worker that is about to serve."""
 
 
 class FailedError(Exception):
     """It cannot begin, or go on."""
-
-
-class Worker:
-    """A worker's process, and those that take its place; all listen on the same port."""
-
-    def __init__(self, number: int, command: Sequence[str]) -> None:
-        self.name = f"worker{number}"
-        self.address = f"127.0.0.1:{stack.free_port()}"
-        host, _, port = self.address.partition(":")
-        self._command = [part.replace("{worker}", str(number)) for part in command]
-        self._command += ["--listen-host", host, "--listen-port", port]
-        self.process: Process | None = None
-        self.leaving = False
-        """Whether it was told to end."""
-        self.back = asyncio.Event()
-        """Serves after a restart."""
-
-    async def start(self) -> Process:
-        """Start a process."""
-        self.leaving = False
-        self.process = await run(self._command)
-        return self.process
-
-    def terminate(self) -> None:
-        """Let it drain; at once if it is draining already."""
-        self.leaving = True
-        if self.process is not None and self.process.returncode is None:
-            self.process.terminate()
-
-    async def ready(self) -> bool:
-        """Wait until it serves; False if it ends before that."""
-        assert self.process is not None
-        while self.process.returncode is None:
-            if await asyncio.to_thread(self._answers):
-                return True
-            await asyncio.sleep(INTERVAL)
-        return False
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://{self.address}/readyz/local", timeout=5):
-                return True
-        except OSError:
-            return False
 
 
 class Site:
@@ -130,7 +84,7 @@ class Site:
             for worker in some:
                 await worker.start()
             for worker in some:
-                if not await worker.ready():
+                if not await worker.waits_for(Worker.answers):
                     raise FailedError(f"{worker.name} does not start")
 
     async def _start_haproxy(self) -> Process:
@@ -159,9 +113,7 @@ class Site:
                 await asyncio.sleep(pause)
             since = time.monotonic()
             await worker.start()
-            if await worker.ready():
-                while not await self._is_up(worker):
-                    await asyncio.sleep(INTERVAL)
+            if await worker.waits_for(Worker.answers) and await worker.waits_for(self._is_up):
                 say(f"{worker.name} serves again")
                 worker.back.set()
 
@@ -220,27 +172,15 @@ def _upon_end(call: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, call)
 
 
-async def run(command: Sequence[str]) -> Process:
-    """Start a program in a session of its own: Ctrl-C in a terminal is for us alone."""
-    return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, start_new_session=True)
-
-
 def say(text: str) -> None:
     """Log."""
     print(f"workers: {text}", file=sys.stderr, flush=True)
 
 
-def positive(text: str) -> int:
-    """A number of workers."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of 1 or more")
-    return int(text)
-
-
 def main() -> int:
     """Serve until a signal comes; 0 then, 1 if that is not possible."""
     parser = argparse.ArgumentParser(prog="scripts/run.sh", description=__doc__)
-    parser.add_argument("--workers", type=positive, required=True)
+    parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--listen", required=True)
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
