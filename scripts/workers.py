@@ -94,11 +94,17 @@ class Site:
         # Asked for beside the loop: it may have to be fetched.
         program = await asyncio.to_thread(stack.binary, "haproxy")
         self._haproxy = haproxy = await run([str(program), "-db", "-f", str(self._config)])
-        while not self._socket.exists():
+        while not await self._haproxy_runs():
             if haproxy.returncode is not None:
                 raise FailedError("HAProxy does not start")
             await asyncio.sleep(INTERVAL)
         return haproxy
+
+    async def _haproxy_runs(self) -> bool:
+        try:
+            return bool(await self._ask("show info"))
+        except OSError:
+            return False
 
     async def _keep(self, worker: Worker) -> None:
         """Start a worker again whenever it has ended."""
