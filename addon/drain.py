@@ -26,7 +26,7 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
-from . import connections, rules
+from . import connections, rules, sd_notify
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Drain:
                 ctx.master.shutdown()
             else:
                 self.begun = True
+                sd_notify.send("STOPPING=1")
                 self._task = asyncio.create_task(self._run(limits()))
 
         try:

@@ -54,10 +54,12 @@ class HealthService:
         """
         if path == "/livez":
             return json_reply(200, {"status": "alive"})
-        ready_only = path == "/readyz"
-        if ready_only and draining:
+        if path.startswith("/readyz") and draining:
             message = "this proxy is about to stop"
             return json_reply(503, {"status": "draining", "message": message, "rules": self.rules})
+        if path == "/readyz/local":
+            return json_reply(200, {"status": "ready", "rules": self.rules})
+        ready_only = path == "/readyz"
         results = await self._results(listener, config, ready_only)
         state = health.overall(results)
         status = 503 if state == "critical" else 200

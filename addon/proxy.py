@@ -45,6 +45,7 @@ from . import (
     reload,
     remarks,
     replies,
+    sd_notify,
     settings,
     time_limits,
     wide_reads,
@@ -260,7 +261,7 @@ class MlflowProxy:
         ]
 
     def running(self) -> None:
-        """Watch the rules and SIGTERM; say so when the proxy may be addressed by any name."""
+        """Watch the rules and SIGTERM; tell systemd; warn if the proxy goes by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         self._view = ctx.master.addons.get("view")
         self._shown = self._view is not None or on_show.goes_to_a_file()
@@ -279,6 +280,7 @@ class MlflowProxy:
                 "listening on %s without allowed_hosts in the rules: every Host is served",
                 ", ".join(sorted(set(open_to))),
             )
+        sd_notify.send("READY=1")
 
     def done(self) -> None:
         """Give mitmproxy its own answers back."""

@@ -345,7 +345,10 @@ class Probe(_Model):
         return value
 
 
-HEALTH_PATHS = ("/livez", "/readyz", "/health/mlflow", "/health/mlflow/detailed")
+HEALTH_PATHS = (
+    *("/livez", "/readyz", "/readyz/local"),
+    *("/health/mlflow", "/health/mlflow/detailed"),
+)
 """Paths under every mount that the proxy answers by itself."""
 
 

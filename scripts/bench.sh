@@ -6,7 +6,7 @@
 #   scripts/bench.sh --line 11|12|all   11: Python 3.11 with mitmproxy 11; 12: that of .venv (default)
 #   scripts/bench.sh --quick            less of everything, to see whether it works (3 minutes)
 #   scripts/bench.sh --only NAME...     some of: requests mlflow transfers first-byte memory own-share
-#                                       start rates growth clients; the other results stay
+#                                       start rates growth clients workers; the other results stay
 #   --pairs N                           pairs of measurements for each ratio (default: 9)
 #   --out FOLDER                        where bench.json and bench.png go
 set -euo pipefail
@@ -43,7 +43,7 @@ if [[ $line != 12 ]]; then
     [[ -x .run/python3.11/bin/mitmdump ]] || { say "No Python 3.11 was found."; exit 1; }
     pythons+=(.run/python3.11/bin/python)
 fi
-for server in nginx wrk valgrind vgdb; do scripts/setup-server.sh "$server" >/dev/null; done
+for server in nginx haproxy wrk valgrind vgdb; do scripts/setup-server.sh "$server" >/dev/null; done
 install_tool fastapi==0.165.0 httpx==0.28.1 uvicorn==0.54.0 uvloop==0.23.0 httptools==0.9.0
 install_tool py-spy==0.4.3
 install_tool matplotlib==3.11.2

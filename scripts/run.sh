@@ -7,6 +7,7 @@
 #
 #   --listen HOST:PORT                      default 127.0.0.1:8080
 #   --web                                   mitmweb in the place of mitmdump
+#   --workers N                             with --upstream: N processes of it behind HAProxy
 #   -- OPTIONS...                           further options of mitmdump, such as --set or --certs
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -14,12 +15,13 @@ source "$root/scripts/lib.sh"
 
 usage() { sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "${BASH_SOURCE[0]}" >&2; exit "$1"; }
 
-upstream= listen=127.0.0.1:8080 web=() demo=()
+upstream= listen=127.0.0.1:8080 web=() workers= demo=()
 while (($#)); do
     case $1 in
         --upstream) upstream=${2:?--upstream needs a URL}; shift 2 ;;
         --listen) listen=${2:?--listen needs HOST:PORT}; shift 2 ;;
         --web) web=(--web); shift ;;
+        --workers) workers=${2:?--workers needs a number}; shift 2 ;;
         --demo) demo=(--demo); shift ;;
         --) shift; break ;;
         -h | --help) usage 0 ;;
@@ -27,6 +29,12 @@ while (($#)); do
     esac
 done
 [[ $listen =~ ^(.*):([0-9]+)$ ]] || { say "--listen: '$listen': expected HOST:PORT"; exit 2; }
+if [[ -n $workers ]]; then
+    [[ $workers =~ ^[1-9][0-9]*$ ]] || { say "--workers: '$workers': expected 1 or more"; exit 2; }
+    [[ -n $upstream ]] || { say "--workers needs --upstream"; exit 2; }
+    # Each worker would have a web interface of its own, with its share of the requests.
+    [[ -z ${web[*]} ]] || { say "--web shows one process: leave out --workers"; exit 2; }
+fi
 
 "$root/scripts/setup.sh"
 
@@ -36,5 +44,11 @@ if [[ -z $upstream ]]; then
         --listen "$listen" "${demo[@]}" "${web[@]}" -- "$@"
 fi
 
-PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} exec "$root/.venv/bin/python" -m addon.cli run \
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+if [[ -n $workers ]]; then
+    say "MLflow proxy on http://$listen in front of $upstream (health: /livez, /readyz, /health/mlflow)"
+    exec "$root/.venv/bin/python" "$root/scripts/workers.py" \
+        --workers "$workers" --listen "$listen" --upstream "$upstream" -- "$@"
+fi
+exec "$root/.venv/bin/python" -m addon.cli run \
     --upstream "$upstream" --listen "$listen" "${web[@]}" -- "$@"

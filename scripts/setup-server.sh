@@ -2,7 +2,8 @@
 # Prints the path of a program for tests and benchmarks: the one on PATH, else one unpacked from Debian
 # packages into .run/, so that nothing is installed and no service is started.
 #
-#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|chromium-headless-shell
+#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|systemd-analyze|
+#                           chromium-headless-shell
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
@@ -16,6 +17,7 @@ packages=("$name") folder=$root/.run/$name
 case $name in
     vgdb) packages=(valgrind) folder=$root/.run/valgrind ;;
     promtool) packages=(prometheus) folder=$root/.run/prometheus ;;
+    systemd-analyze) packages=(systemd) folder=$root/.run/systemd ;;
     # mitmweb's markers are emoji.
     chromium-*) packages+=(fonts-liberation fonts-noto-color-emoji) ;;
 esac
@@ -36,7 +38,7 @@ fetch() {
         [[ -x $binary ]] || continue
         {
             echo '#!/bin/sh'
-            echo "export LD_LIBRARY_PATH='$libraries:$libraries/pulseaudio'"
+            echo "export LD_LIBRARY_PATH='$libraries:$libraries/pulseaudio:$libraries/systemd'"
             echo "export VALGRIND_LIB='$folder/usr/libexec/valgrind'"
             # Where fonts are looked for besides those of the system.
             echo "export XDG_DATA_HOME='$folder/usr/share'"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from haproxy_config import config as haproxy_config
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / ".run"
@@ -325,14 +326,11 @@ def external(folder: Path, upstream: str, *, port: int | None = None) -> Server:
 def haproxy(folder: Path, config: str) -> Server:
     """Start HAProxy with a configuration behind its time limits; PORT is replaced."""
     port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "haproxy.cfg").write_text(
+    limits = (
         "global\n  expose-experimental-directives\ndefaults\n  mode http\n"
         "  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 10s\n"
-        + config.replace("PORT", str(port))
     )
-    command: list[str | Path] = [binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
-    return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")
+    return _haproxy(folder, limits + config.replace("PORT", str(port)), port)
 
 
 def prometheus(folder: Path, config: str) -> Server:
@@ -345,20 +343,20 @@ def prometheus(folder: Path, config: str) -> Server:
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "prometheus.log")
 
 
-def balancer(folder: Path, servers: Sequence[Server], *, check: str) -> Server:
-    """Start HAProxy in front of servers, each of which it asks at /readyz.
+def balancer(folder: Path, servers: Sequence[Server]) -> Server:
+    """Start HAProxy in front of proxies, with the configuration that scripts/run.sh uses.
 
     Args:
         folder: for its configuration and log.
         servers: among which requests are shared out.
-        check: how often, and how many answers count: "inter 300 fall 2 rise 1".
     """
-    lines = [
-        f"  server s{number} {server.url.removeprefix('http://')} check {check}\n"
-        for number, server in enumerate(servers)
-    ]
-    return haproxy(
-        folder,
-        "frontend clients\n  bind 127.0.0.1:PORT\n  default_backend proxies\n"
-        "backend proxies\n  option httpchk GET /readyz\n" + "".join(lines),
-    )
+    port = free_port()
+    addresses = [server.url.removeprefix("http://") for server in servers]
+    return _haproxy(folder, haproxy_config(f"127.0.0.1:{port}", addresses), port)
+
+
+def _haproxy(folder: Path, config: str, port: int) -> Server:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "haproxy.cfg").write_text(config)
+    command: list[str | Path] = [binary("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+    return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "haproxy.log")

@@ -15,7 +15,7 @@ if [[ ${1:-} == --all-pythons ]]; then all=yes; shift; fi
 scripts/check.sh
 scripts/setup-mlflow.sh 3 >/dev/null
 scripts/setup-mlflow.sh 2 >/dev/null
-for server in nginx haproxy prometheus; do scripts/setup-server.sh "$server" >/dev/null; done
+for server in nginx haproxy prometheus systemd-analyze; do scripts/setup-server.sh "$server" >/dev/null; done
 for tool in kubectl kubernetes-validate hadolint; do scripts/setup-tool.sh "$tool" >/dev/null; done
 command -v chromium >/dev/null || scripts/setup-server.sh chromium-headless-shell >/dev/null
 scripts/setup-browser.sh >/dev/null

@@ -22,6 +22,7 @@ from bench import (
     machine,
     mlflow_job,
     own_share,
+    several_workers,
     small_requests,
     start_up,
     transfers,
@@ -41,6 +42,7 @@ MEASUREMENTS: dict[str, Callable[[Session], Iterator[Row] | Iterator[Table]]] = 
     "rates": fixed_rates.measure,
     "growth": growth.measure,
     "clients": clients.measure,
+    "workers": several_workers.measure,
 }
 SLOW = ("mlflow",)
 """Left out of a quick run."""

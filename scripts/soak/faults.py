@@ -25,9 +25,8 @@ import stack
 from soak.load import FILES, SEARCH, Client, Load, WrongError
 
 CLIENTS = 6
-CHECK = "inter 300 fall 2 rise 1"
 RULES = {
-    "drain": {"grace": 1.5, "timeout": 60},
+    "drain": {"grace": 3, "timeout": 60},
     "upstream": {"external_hosts": ["127.0.0.1"], "response_timeout": 4, "idle_timeout": 4},
 }
 
@@ -70,9 +69,7 @@ def site(folder: Path, *, short: bool) -> Iterator[Site]:
         for number in range(2):
             there.proxies.append(there.start_proxy(number))
         stop.callback(lambda: [proxy.stop() for proxy in there.proxies])
-        there.balancer = stop.enter_context(
-            stack.balancer(folder / "haproxy", there.proxies, check=CHECK)
-        )
+        there.balancer = stop.enter_context(stack.balancer(folder / "haproxy", there.proxies))
         there.balancer.wait("/livez")
         yield there
 

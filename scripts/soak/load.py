@@ -60,7 +60,7 @@ class Client:
             WrongError: an error that is no document of MLflow's.
         """
         status, got = self.ask(method, target, body)
-        if status == 200:
+        if status in (200, 201):
             return got
         with contextlib.suppress(ValueError):
             if status >= 400 and "error_code" in json.loads(got):

@@ -78,6 +78,7 @@ def test_upstream_down(start_proxy: StartProxy) -> None:
     assert get(proxy.url, "/livez")[0] == 200
     status, content = get(proxy.url, "/readyz")
     assert (status, content["status"]) == (503, "unavailable")
+    assert get(proxy.url, "/readyz/local") == (200, {"status": "ready", "rules": "current"})
     assert get(proxy.url, "/health/mlflow")[0] == 503
 
 

@@ -149,12 +149,34 @@ def test_production(tmp_path: Path) -> None:
         assert (tmp_path / "flows").stat().st_size > 0
 
 
+def test_workers(tmp_path: Path) -> None:
+    """`--workers` puts several of them behind HAProxy, each with the options that were given."""
+    port = stack.free_port()
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
+    with Upstream() as upstream:
+        command: list[str | Path] = [RUN, "--upstream", upstream.url, "--workers", "2"]
+        command += ["--listen", f"127.0.0.1:{port}", "--", "--set", f"mlflow_rules={rules}"]
+        url = f"http://127.0.0.1:{port}"
+        with stack.Server(command, url=url, log=tmp_path / "log") as server:
+            server.wait("/livez")
+            assert request(server.url, "/mlflow/api/2.0/mlflow/x?token=secret").status == 200
+            assert upstream.requests[-1].target == "/ajax-api/2.0/mlflow/x?token=secret"
+            assert len(processes(str(rules))) == 3  # With the one that watches over them.
+            os.kill(server.process.pid, signal.SIGTERM)
+            assert server.process.wait(20) == 0
+        assert processes(str(rules)) == []
+        assert "secret" not in server.text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--nope"], "unknown option: --nope"),
         (["--listen", "nonsense"], "expected HOST:PORT"),
         (["--upstream"], "--upstream needs a URL"),
+        (["--workers", "2"], "--workers needs --upstream"),
+        (["--workers", "0", "--upstream", "http://x"], "'0': expected 1 or more"),
+        (["--workers", "2", "--upstream", "http://x", "--web"], "--web shows one process"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str) -> None:

@@ -1,0 +1,82 @@
+"""Several workers behind HAProxy, as scripts/run.sh --workers N starts them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import stack
+from bench import servers, transfers
+from bench.closed_loop import load
+from bench.results import Row, ratios
+from bench.session import Session, alternate
+
+ALONE, ONE, TWO = "one without HAProxy", "one worker", "two workers"
+CONNECTIONS = 16
+
+
+def measure(session: Session) -> Iterator[Row]:
+    """Throughput of two workers against one, and of one behind HAProxy against one without.
+
+    Load, registry, HAProxy and workers share the machine: with as many cores as workers, the second
+    worker gets what the others leave.
+    """
+    folder = session.folder / "workers"
+    with servers.small_registry(folder / "registry") as registry, ExitStack() as running:
+        requests = {
+            name: partial(_rate, session, url)
+            for name, url in start(running, folder / "small", registry.url).items()
+        }
+        yield from _rows(session, f"small requests, {CONNECTIONS} connections", requests)
+    with transfers.kinds(session) as kinds:
+        for direction, upstream, transfer in kinds:
+            with ExitStack() as running:
+                moves = {
+                    name: partial(_speed, partial(transfers.together, 4, transfer), url)
+                    for name, url in start(running, folder / direction, upstream).items()
+                }
+                name = f"{direction} of {session.size_name}, 4 at once"
+                yield from _rows(session, name, moves)
+
+
+def start(running: ExitStack, folder: Path, upstream: str) -> dict[str, str]:
+    """Start what is compared; returns its URLs."""
+    started = {ALONE: servers.proxy(folder / "alone", upstream)}
+    started |= {
+        ONE: workers(folder / "one", upstream, 1),
+        TWO: workers(folder / "two", upstream, 2),
+    }
+    return {name: running.enter_context(server).url for name, server in started.items()}
+
+
+def workers(folder: Path, upstream: str, count: int) -> stack.Server:
+    """Start workers and HAProxy."""
+    rules = servers.write_rules(folder / "rules.yaml")
+    port = stack.free_port()
+    command: list[str | Path] = [sys.executable, stack.ROOT / "scripts" / "workers.py"]
+    command += ["--workers", str(count), "--listen", f"127.0.0.1:{port}"]
+    command += ["--upstream", upstream, "--", "--set", f"mlflow_rules={rules}", "-q"]
+    return stack.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log").wait("/livez")
+
+
+def _rate(session: Session, url: str) -> float:
+    return load(url + servers.API, CONNECTIONS, session.seconds).rate
+
+
+def _speed(transfer: Callable[[str], None], url: str) -> float:
+    start = time.perf_counter()
+    transfer(url)
+    return 1 / (time.perf_counter() - start)
+
+
+def _rows(session: Session, what: str, ways: Mapping[str, Callable[[], float]]) -> Iterator[Row]:
+    for warm_up in ways.values():
+        warm_up()
+    got = alternate(session.pairs, ways)
+    for way, against in ((TWO, ONE), (ONE, ALONE)):
+        name = f"{what}: {way} behind HAProxy"
+        yield Row(name, against, "x", ratios(got[way], got[against]), raw=got)

@@ -1,0 +1,64 @@
+"""One of the processes that scripts/workers.py watches over."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable, Sequence
+
+import stack
+
+INTERVAL = 0.1
+"""Seconds between two looks at a process that is about to serve."""
+
+
+class Worker:
+    """A worker's process, and those that take its place; all listen on the same port."""
+
+    def __init__(self, number: int, command: Sequence[str]) -> None:
+        self.name = f"worker{number}"
+        self.address = f"127.0.0.1:{stack.free_port()}"
+        host, _, port = self.address.partition(":")
+        self._command = [part.replace("{worker}", str(number)) for part in command]
+        self._command += ["--listen-host", host, "--listen-port", port]
+        self.process: Process | None = None
+        self.leaving = False
+        """Whether it was told to end."""
+        self.back = asyncio.Event()
+        """Serves after a restart."""
+
+    async def start(self) -> None:
+        """Start a process."""
+        self.leaving = False
+        self.process = await run(self._command)
+
+    def terminate(self) -> None:
+        """Let it drain; at once if it is draining already."""
+        self.leaving = True
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+
+    async def waits_for(self, is_there: Callable[[Worker], Awaitable[bool]]) -> bool:
+        """Wait until something is true of it; False if its process ends before that."""
+        while self.process is not None and self.process.returncode is None:
+            if await is_there(self):
+                return True
+            await asyncio.sleep(INTERVAL)
+        return False
+
+    async def answers(self) -> bool:
+        """Tell whether it serves."""
+        return await asyncio.to_thread(self._asked)
+
+    def _asked(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/readyz/local", timeout=5):
+                return True
+        except OSError:
+            return False
+
+
+async def run(command: Sequence[str]) -> Process:
+    """Start a program in a session of its own: Ctrl-C in a terminal is for us alone."""
+    return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, start_new_session=True)

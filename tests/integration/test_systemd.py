@@ -1,0 +1,167 @@
+"""The unit: what systemd says of it, and the command in it, run as systemd would run it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import stack
+from support import sandbox
+from support.client import request
+from support.upstream import Upstream
+
+from addon.rules import Rules
+
+UNIT = stack.ROOT / "scripts" / "deploy" / "systemd" / "mlflow-proxy@.service"
+PORT = "8081"
+API = "/api/2.0/mlflow/experiments/search"
+TLS = """
+  server {
+    listen 127.0.0.1:PORT ssl;
+    ssl_certificate CERTIFICATE;
+    ssl_certificate_key CERTIFICATE;
+    default_type application/json;
+    location / { return 200 '{}'; }
+  }
+"""
+
+
+def settings() -> dict[str, list[str]]:
+    """All assignments in the unit."""
+    found = defaultdict(list)
+    for name, value in re.findall(r"(?m)^(\w+)=(.*)$", UNIT.read_text()):
+        found[name].append(value)
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unit with the paths of this checkout."""
+    text = UNIT.read_text().replace("/opt/mlflow-proxy/.venv/bin", str(Path(sys.executable).parent))
+    unit = tmp_path_factory.mktemp("systemd") / f"mlflow-proxy@{PORT}.service"
+    unit.write_text(text.replace("/opt/mlflow-proxy", str(stack.ROOT)))
+    return unit
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = stack.binary("systemd-analyze")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_unit_is_right(installed: Path) -> None:
+    """systemd finds nothing to complain about."""
+    run = analyze("verify", "--man=false", installed)
+    assert (run.returncode, run.stdout + run.stderr) == (0, "")
+
+
+def test_it_may_do_little(installed: Path) -> None:
+    """Of 10 for a service without any restriction."""
+    run = analyze("security", "--offline=true", "--no-pager", installed)
+    found = re.search(r"exposure level for \S+: ([\d.]+)", run.stdout)
+    assert found is not None, run.stdout + run.stderr
+    assert float(found[1]) < 2
+
+
+def test_it_waits_as_long_as_the_rules_say() -> None:
+    """The defaults of the rules fit: time to drain, and files for requests and connections."""
+    rules = Rules()
+    (stop,), (files,) = settings()["TimeoutStopSec"], settings()["LimitNOFILE"]
+    assert int(stop) > rules.drain.grace + rules.drain.timeout
+    assert int(files) > 10 * rules.limits.flows
+
+
+@pytest.mark.parametrize(("abstract", "tls"), [(False, True), (True, False)])
+def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Path) -> None:
+    """It says when it serves and when it stops, and needs no system call that it may not make."""
+    # What systemd listens on: @ stands for a zero byte.
+    name = "@" * abstract + str(tmp_path / "notify")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
+        Upstream() as plain,
+        stack.nginx(tmp_path / "nginx", TLS.replace("CERTIFICATE", str(certificate))) as secure,
+    ):
+        listener.bind(name.replace("@", "\0"))
+        listener.settimeout(30)
+        # The name has to be looked up.
+        upstream = plain.url.replace("127.0.0.1", "localhost")
+        if tls:
+            upstream = secure.wait_for_port().url.replace("http:", "https:")
+        stack.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
+        port = stack.free_port()
+        url = f"http://127.0.0.1:{port}"
+        env = {
+            "UPSTREAM": upstream,
+            "MITMDUMP_OPTIONS": f"--set ssl_verify_upstream_trusted_ca={certificate}",
+            "NOTIFY_SOCKET": name,
+        }
+        command = confined(start_command(port, tmp_path, env))
+        with stack.Server(command, url=url, log=tmp_path / "log", env=env) as server:
+            assert listener.recv(100) == b"READY=1"
+            # It serves already.
+            assert request(url, API).body == b"{}", server.text()
+            assert (tmp_path / "mlflow-proxy" / str(port) / "mitmproxy-ca.pem").exists()
+            os.kill(server.process.pid, signal.SIGTERM)
+            assert listener.recv(100) == b"STOPPING=1"
+            assert server.process.wait(20) == 0
+            assert "Traceback" not in server.text(), server.text()
+
+
+def confined(command: list[str]) -> list[str]:
+    """A command with the unit's filter around it."""
+    allowed, denied = settings()["SystemCallFilter"]
+    sets = [allowed.replace(" ", ","), denied.removeprefix("~").replace(" ", ",")]
+    # WorkingDirectory=.
+    inside = ["env", "--chdir", str(stack.ROOT)]
+    return [
+        *inside,
+        sys.executable,
+        sandbox.__file__,
+        str(stack.binary("systemd-analyze")),
+        *sets,
+        *command,
+    ]
+
+
+def start_command(port: int, folder: Path, env: dict[str, str]) -> list[str]:
+    """ExecStart= as systemd reads it, with paths of this checkout and of a folder."""
+    defaults = dict(value.split("=", 1) for value in settings()["Environment"])
+    known = defaults | env
+    paths = {
+        "/opt/mlflow-proxy/.venv/bin": str(Path(sys.executable).parent),
+        "/opt/mlflow-proxy": str(stack.ROOT),
+        "/etc/mlflow-proxy": str(folder),
+        "%S": str(folder),
+        "%i": str(port),
+    }
+    (line,) = settings()["ExecStart"]
+    for old, new in paths.items():
+        line = line.replace(old, new)
+    words = []
+    for word in line.split():
+        if word.startswith("$") and word[1:] in known:
+            words += shlex.split(known[word[1:]])
+        else:
+            words.append(re.sub(r"\$\{(\w+)\}", lambda name: known[name[1]], word))
+    return words
+
+
+def test_the_sandbox_is_one(tmp_path: Path) -> None:
+    """What the tests run the command in refuses what systemd would refuse."""
+    attempts = (
+        "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)",
+        "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+        "import os; os.chroot('/')",
+    )
+    for attempt in attempts:
+        run = subprocess.run(
+            confined([sys.executable, "-c", attempt]), capture_output=True, text=True, check=False
+        )
+        assert "PermissionError" in run.stderr, run.stderr

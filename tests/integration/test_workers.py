@@ -1,0 +1,274 @@
+"""Several workers behind HAProxy: one address, and none of what happens to a worker shows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import stack
+from haproxy_config import SHIPPED
+from soak.load import SEARCH, Load
+from support.client import request
+from support.upstream import OK, Received, Upstream, response
+from support.waiting import eventually
+
+WORKERS = stack.ROOT / "scripts" / "workers.py"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+MIB = 2**20
+# HAProxy notices in this time.
+DRAIN = {"grace": 3, "timeout": 60}
+
+# nginx as a registry that keeps files.
+REGISTRY = """
+  server {
+    listen 127.0.0.1:PORT;
+    default_type application/json;
+    location /ajax-api/2.0/mlflow/ { return 200 '{"experiments": []}'; }
+    location /ajax-api/2.0/mlflow-artifacts/ {
+      root FOLDER;
+      dav_methods PUT;
+      create_full_put_path on;
+    }
+  }
+"""
+
+
+@contextlib.contextmanager
+def workers(
+    folder: Path, upstream: str, count: int, *options: str, **changes: object
+) -> Iterator[stack.Server]:
+    """Start them; in their logs nothing may go wrong."""
+    rules = stack.write_rules(
+        folder / "rules.yaml", external=["127.0.0.1"], **({"drain": DRAIN} | changes)
+    )
+    port = stack.free_port()
+    command: list[str | Path] = [sys.executable, WORKERS, "--workers", str(count)]
+    command += ["--listen", f"127.0.0.1:{port}", "--upstream", upstream]
+    command += ["--", "--set", f"mlflow_rules={rules}", *options]
+    url = f"http://127.0.0.1:{port}"
+    with stack.Server(command, url=url, log=folder / "log") as server:
+        yield server.wait("/livez")
+        # A second signal ends all at once.
+        for _ in range(1 if "draining" in server.text() else 2):
+            server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0, server.text()
+        assert "Traceback" not in server.text(), server.text()
+        assert mitmdumps(folder) == []
+
+
+def mitmdumps(folder: Path, *options: str) -> list[int]:
+    """Process ids of the workers, or of one that has an option of its own."""
+    marks = {f"mlflow_rules={folder / 'rules.yaml'}", *options}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if marks <= {*line} and str(WORKERS) not in line:
+                found.append(int(process.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+    folder = tmp_path_factory.mktemp("registry")
+    with stack.nginx(folder, REGISTRY.replace("FOLDER", str(folder))) as server:
+        yield server.wait()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workers")
+
+
+@pytest.fixture(scope="module")
+def two(registry: stack.Server, folder: Path) -> Iterator[stack.Server]:
+    """Two workers with an access log each, which believe HAProxy."""
+    log = f"mlflow_access_log={folder}/access-{{worker}}.log"
+    trusted = {"trusted": ["127.0.0.1/32"]}
+    with workers(folder, registry.url, 2, "--set", log, forwarded=trusted) as server:
+        yield server
+
+
+def test_each_has_its_share(two: stack.Server, folder: Path) -> None:
+    """Both serve, and their logs name the client, whatever the client says."""
+    head = f"GET {SEARCH} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"
+    address = ("127.0.0.1", int(two.url.rpartition(":")[2]))
+
+    def ask() -> bytes:
+        # All of 127.0.0.0/8 is this machine.
+        with socket.create_connection(address, source_address=("127.0.0.2", 0)) as client:
+            client.sendall(head.encode())
+            return client.recv(65536)
+
+    def clients(number: int) -> set[str]:
+        log = folder / f"access-{number}.log"
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        return {line["client"] for line in lines if line["path"] == SEARCH.partition("?")[0]}
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: ask(), range(20)))
+    assert {answer.partition(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+    for number in (1, 2):
+        eventually(lambda number=number: clients(number) == {"127.0.0.2"})  # type: ignore[misc]
+
+
+def test_a_rolling_restart(two: stack.Server, folder: Path) -> None:
+    """SIGHUP gives new processes, and of uploads, downloads and small requests none is lost."""
+    before = mitmdumps(folder)
+    with Load(two.url, 6) as load:
+        os.kill(two.process.pid, signal.SIGHUP)
+        eventually(lambda: "all workers were restarted" in two.text(), 60)
+    counts = load.take()
+    assert counts["right"] > 100
+    assert counts["right"] == counts["requests"], (counts, load.examples)
+    assert load.check_doubtful() == 0
+    after = mitmdumps(folder)
+    assert len(after) == 2
+    assert not set(after) & set(before)
+
+
+def test_a_worker_that_dies(two: stack.Server, folder: Path) -> None:
+    """It is started again; the other one serves meanwhile."""
+    before = mitmdumps(folder)
+    os.kill(before[0], signal.SIGKILL)
+    for _ in range(20):
+        assert request(two.url, SEARCH).status == 200
+    eventually(lambda: "has ended with -9, and is started again in " in two.text())
+    eventually(lambda: two.tail(1).endswith("serves again"), 30)
+    assert len(mitmdumps(folder)) == 2
+
+
+def test_one_that_is_alone(tmp_path: Path) -> None:
+    """A registry that is away is the worker's to report; that there is no worker, HAProxy's."""
+    away = f"http://127.0.0.1:{stack.free_port()}"
+    changes = {"drain": {"grace": 3600}, "artifacts": {"enabled": False}}
+    with workers(tmp_path, away, 1, **changes) as server:
+        # Also if the client is still sending.
+        answer = request(server.url, FILE, method="PUT", body=bytes(20 * MIB))
+        assert (answer.status, json.loads(answer.body)["error_code"]) == (503, "ARTIFACTS_DISABLED")
+        answer = request(server.url, SEARCH)
+        document = json.loads(answer.body)
+        assert (answer.status, document["source"]) == (502, "proxy")
+        assert "it refused the connection" in document["message"]
+        assert request(server.url, "/readyz").status == 503
+        assert request(server.url, "/readyz/local").status == 200
+
+        os.kill(mitmdumps(tmp_path)[0], signal.SIGKILL)
+        answer = request(server.url, SEARCH)
+        document = json.loads(answer.body)
+        assert (answer.status, document["source"]) == (503, "balancer")
+        assert document["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        eventually(lambda: request(server.url, SEARCH).status == 502, 30)
+
+        # In the grace, when HAProxy would have noticed long ago that all workers are about to end.
+        os.kill(server.process.pid, signal.SIGTERM)
+        eventually(lambda: request(server.url, "/readyz/local").status == 503)
+        time.sleep(3)
+        assert json.loads(request(server.url, SEARCH).body)["source"] == "proxy"
+
+
+def test_what_is_asked_twice(tmp_path: Path) -> None:
+    """A request whose worker dies is repeated if that is safe; else HAProxy says what happened."""
+
+    def hang_once(received: Received, connection: socket.socket) -> bool:
+        if len(upstream.requests) > 1:
+            connection.sendall(OK)
+            return True
+        connection.recv(1)
+        return False
+
+    mark = "modify_headers=/~q/X-Worker/{worker}"
+    with (
+        Upstream(hang_once) as upstream,
+        workers(tmp_path, upstream.url, 2, "--set", mark) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        for method, status, times in (("POST", 502, 1), ("GET", 200, 2)):
+            upstream.requests.clear()
+            lie = {"X-Forwarded-Prefix": "/elsewhere"}
+            asked = pool.submit(request, server.url, SEARCH, method=method, headers=lie)
+            eventually(lambda: bool(upstream.requests))
+            (number,) = upstream.requests[0].header("X-Worker")
+            os.kill(mitmdumps(tmp_path, mark.format(worker=number))[0], signal.SIGKILL)
+            answer = asked.result()
+            assert upstream.requests[0].header("X-Forwarded-Prefix") == []
+            assert (answer.status, len(upstream.requests)) == (status, times)
+            if method == "POST":
+                assert json.loads(answer.body)["source"] == "balancer"
+                eventually(lambda: "serves again" in server.text(), 30)
+
+
+def test_the_end(tmp_path: Path) -> None:
+    """SIGTERM: what has begun ends whole, and nothing new begins."""
+    begun: list[Received] = []
+    halves = socket.socketpair()
+
+    def answer(received: Received, connection: socket.socket) -> bool:
+        if "a.bin" not in received.target:
+            connection.sendall(OK)
+            return True
+        begun.append(received)
+        whole = response("200 OK", bytes(MIB))
+        connection.sendall(whole[:-1000])
+        halves[0].recv(1)
+        connection.sendall(whole[-1000:])
+        return True
+
+    with (
+        Upstream(answer) as upstream,
+        workers(tmp_path, upstream.url, 1, drain={"grace": 0}) as server,
+    ):
+        with ThreadPoolExecutor(1) as pool:
+            download = pool.submit(request, server.url, FILE)
+            eventually(lambda: bool(begun))
+            os.kill(server.process.pid, signal.SIGTERM)
+            eventually(lambda: request(server.url, SEARCH).status == 503)
+            assert not download.done()
+            halves[1].send(b"x")
+            assert download.result().body == bytes(MIB)
+        assert server.process.wait(30) == 0
+
+
+def test_bad_rules(tmp_path: Path) -> None:
+    """All ends with the worker's own words, and exit code 1."""
+    (tmp_path / "rules.yaml").write_text("mounts: 7\n")
+    command: list[str | Path] = [sys.executable, WORKERS, "--workers", "2"]
+    command += [
+        "--listen",
+        "127.0.0.1:1",
+        "--",
+        mitmdump,
+        "-s",
+        stack.MAIN,
+        "--set",
+        f"mlflow_rules={tmp_path / 'rules.yaml'}",
+    ]
+    with stack.Server(command, url="", log=tmp_path / "log") as server:
+        assert server.process.wait(30) == 1
+        assert "rules.yaml:1: mounts: 7: expected a list" in server.text()
+        assert "workers: worker1 does not start" in server.text()
+        assert "Traceback" not in server.text()
+
+
+def test_the_shipped_configuration() -> None:
+    """HAProxy takes it as it is, and all of its own answers are documents of MLflow's."""
+    run = subprocess.run(
+        [stack.binary("haproxy"), "-c", "-f", SHIPPED], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "WARNING" not in run.stderr
+    errors = re.findall(r"http-error status (\d+) .* string '(.*)'", SHIPPED.read_text())
+    assert [status for status, _ in errors] == ["400", "408", "500", "501", "502", "503", "504"]
+    for _, text in errors:
+        assert set(json.loads(text)) == {"error_code", "message", "source"}
