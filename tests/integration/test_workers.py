@@ -244,16 +244,8 @@ def test_bad_rules(tmp_path: Path) -> None:
     """All ends with the worker's own words, and exit code 1."""
     (tmp_path / "rules.yaml").write_text("mounts: 7\n")
     command: list[str | Path] = [sys.executable, WORKERS, "--workers", "2"]
-    command += [
-        "--listen",
-        "127.0.0.1:1",
-        "--",
-        mitmdump,
-        "-s",
-        stack.MAIN,
-        "--set",
-        f"mlflow_rules={tmp_path / 'rules.yaml'}",
-    ]
+    command += ["--listen", "127.0.0.1:1", "--upstream", "http://127.0.0.1:1"]
+    command += ["--", "--set", f"mlflow_rules={tmp_path / 'rules.yaml'}"]
     with stack.Server(command, url="", log=tmp_path / "log") as server:
         assert server.process.wait(30) == 1
         assert "rules.yaml:1: mounts: 7: expected a list" in server.text()
