@@ -2,7 +2,7 @@
 # Measures the proxy on this machine, side by side with what it is compared with. Prints a table of
 # ratios; all single values and a plot go to .run/bench/ (of a quick run: to .run/bench/quick/).
 #
-#   scripts/bench.sh                    everything (20 minutes for each line)
+#   scripts/bench.sh                    everything (30 minutes for each line)
 #   scripts/bench.sh --line 11|12|all   11: Python 3.11 with mitmproxy 11; 12: that of .venv (default)
 #   scripts/bench.sh --quick            less of everything, to see whether it works (3 minutes)
 #   scripts/bench.sh --only NAME...     some of: requests mlflow transfers first-byte memory own-share

@@ -4,16 +4,16 @@ say() { echo "$*" >&2; }
 
 # working MESSAGE COMMAND...: shows that a long command is alive; its output only if it fails.
 working() {
-    local message=$1 log seconds=0 pid
+    local message=$1 log seconds=0 pid=
     shift
     log=$(mktemp)
+    # Before the job begins, or a Ctrl-C in between is lost.
+    trap '[[ -z $pid ]] || kill -TERM -- "-$pid" 2>/dev/null; rm -f "$log"; exit 130' INT TERM HUP
     # A process group of its own: bash makes background jobs deaf to Ctrl-C, so we pass it on.
     set -m
     "$@" >"$log" 2>&1 &
     pid=$!
     set +m
-    # shellcheck disable=SC2064
-    trap "kill -TERM -- -$pid 2>/dev/null; rm -f '$log'; exit 130" INT TERM HUP
     [[ -t 2 ]] || say "$message"
     while kill -0 "$pid" 2>/dev/null; do
         [[ -t 2 ]] && printf '\r%s %ds' "$message" $((seconds / 5)) >&2

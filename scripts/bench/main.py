@@ -44,7 +44,7 @@ MEASUREMENTS: dict[str, Callable[[Session], Iterator[Row] | Iterator[Table]]] = 
     "clients": clients.measure,
     "workers": several_workers.measure,
 }
-SLOW = ("mlflow",)
+SLOW = ("mlflow", "clients", "workers")
 """Left out of a quick run."""
 
 

@@ -85,6 +85,8 @@ def test_a_pod(pod: Pod, manifests: Manifests) -> None:
         assert request(url, manifests.container[probe]["httpGet"]["path"]).status == 200
     assert request(url, "/readyz").status == 200
     assert request(url, ARTIFACT).status == 200
+    page = request(f"http://127.0.0.1:{pod.metrics_port}", "/metrics")
+    assert b'mlflow_proxy_responses_total{status="200"}' in page.body
 
     status = (pod.process() / "status").read_text()
     assert re.search(r"^Uid:\s+65532\s+65532\s+65532\s+65532$", status, re.MULTILINE)
@@ -100,7 +102,7 @@ def test_a_pod(pod: Pod, manifests: Manifests) -> None:
     eventually(lambda: request(url, ARTIFACT).status == 503)
 
     os.killpg(pod.server.process.pid, signal.Signals[pod.image.stop_signal])
-    eventually(lambda: request(url, "/readyz").status == 503)
+    eventually(lambda: request(url, "/readyz/local").status == 503)
     assert request(url, "/livez").status == 200
     assert pod.server.process.wait(30) == 0
     assert "Traceback" not in pod.server.text(), pod.server.text()

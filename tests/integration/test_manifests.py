@@ -125,17 +125,20 @@ def test_selectors(manifests: Manifests) -> None:
 
 
 def test_ports(manifests: Manifests) -> None:
-    """What listens, what is announced, what is asked and what is let in are one port."""
-    [port] = manifests.container["ports"]
+    """What listens, what is announced, what is asked and what is let in are the same ports."""
+    port, metrics = manifests.container["ports"]
     assert f"--listen-port={port['containerPort']}" in manifests.container["args"]
+    listener = f"--set=mlflow_metrics=0.0.0.0:{metrics['containerPort']}"
+    assert listener in manifests.container["args"]
     exposed = dict(image.instructions(DOCKERFILE.read_text()))["EXPOSE"]
     assert exposed == str(port["containerPort"])
     assert {manifests.container[probe]["httpGet"]["port"] for probe in PROBES} == {port["name"]}
     [served] = manifests.the("Service")["spec"]["ports"]
     assert served["targetPort"] == port["name"]
     policy = manifests.the("NetworkPolicy")["spec"]
-    [let_in] = policy["ingress"]
-    assert let_in == {"ports": [{"protocol": "TCP", "port": port["name"]}]}
+    assert policy["ingress"] == [
+        {"ports": [{"protocol": "TCP", "port": each["name"]}]} for each in (port, metrics)
+    ]
 
 
 def test_the_way_out(manifests: Manifests) -> None:

@@ -17,10 +17,13 @@ HOME = {"HOME": "/"}
 
 
 class Pod:
-    """It runs on a free port in the place of its own, in front of an upstream of the test's."""
+    """It runs on free ports in the place of its own, in front of an upstream of the test's."""
 
     def __init__(self, image: Image, manifests: Manifests, upstream: str, folder: Path) -> None:
-        self.image, self.port = image, stack.free_port()
+        self.image = image
+        declared = [each["containerPort"] for each in manifests.container["ports"]]
+        self._ports = {str(port): str(stack.free_port()) for port in declared}
+        self.port, self.metrics_port = self._ports.values()
         mounts = {each["name"]: each["mountPath"] for each in manifests.container["volumeMounts"]}
         volumes: dict[str, Path] = {}
         temporary: dict[str, int] = {}
@@ -36,8 +39,8 @@ class Pod:
                 for name, text in source["data"].items():
                     config_map.put(volumes[place], name, text)
         self.volumes = volumes
-        declared = manifests.environment["UPSTREAM"]
-        arguments = [each.replace(declared, upstream) for each in manifests.arguments]
+        registry = manifests.environment["UPSTREAM"]
+        arguments = [each.replace(registry, upstream) for each in manifests.arguments]
         self.server = stack.Server(
             image.run(
                 self.here([*image.entrypoint, *arguments]),
@@ -51,8 +54,9 @@ class Pod:
         )
 
     def here(self, command: list[str]) -> list[str]:
-        """A command with the port that this pod has."""
-        return [re.sub(rf"\b{self.image.port}\b", str(self.port), part) for part in command]
+        """A command with the ports that this pod has."""
+        declared = re.compile(rf"\b({'|'.join(self._ports)})\b")
+        return [declared.sub(lambda port: self._ports[port[0]], part) for part in command]
 
     def process(self) -> Path:
         """What the kernel says of its first process."""
