@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 import stack
+from support.client import read_all
 
 from addon import metrics_listener, reports
 from addon.measured import State
@@ -81,23 +82,13 @@ def with_listener(
     return asyncio.run(run())
 
 
-def read(connection: socket.socket) -> bytes:
-    data = b""
-    try:
-        while part := connection.recv(65536):
-            data += part
-    except ConnectionResetError:
-        pass
-    return data
-
-
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def ask(port: int, sent: bytes = GET) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(sent)
-        return read(connection)
+        return read_all(connection)
 
 
 def test_a_scrape() -> None:
@@ -132,8 +123,8 @@ def test_slow_readers(monkeypatch: pytest.MonkeyPatch) -> None:
             connection.sendall(GET)
             assert ask(port, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404 ")
             with socket.create_connection(("127.0.0.1", port), timeout=20) as later:
-                read(later)  # Ends when its time is over, and so is that of the first.
-            return read(connection)
+                read_all(later)  # Ends when its time is over, and so is that of the first.
+            return read_all(connection)
 
     assert len(with_listener(talk, lambda: b"x" * size)) < size
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import socket
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
+from support.probe import probe
 from support.upstream import OK, Received, Upstream, response, silent
 from support.waiting import eventually
 
@@ -210,14 +209,7 @@ def test_a_changed_file(auto: StartProxy, external_registry: stack.Server, tmp_p
 
 def diagnose(url: str, **environment: str) -> tuple[int, str]:
     """What the script prints, and its exit code."""
-    run = subprocess.run(
-        [stack.ROOT / "scripts" / "probe.sh", "--diagnose", url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    run = probe("--diagnose", url, **environment)
     assert not run.stderr, run.stderr
     return run.returncode, run.stdout
 

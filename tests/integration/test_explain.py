@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import stack
 from support.client import request
+from support.probe import script
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream
 
@@ -105,46 +104,33 @@ def test_the_proxy_does_what_is_said(
         assert json.loads(got.body)["error_code"] == explained.error_code
 
 
-def rules_sh(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    return subprocess.run(
-        [stack.ROOT / "scripts" / "rules.sh", *arguments],
-        env=environment | env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd="/",
-    )
-
-
 def test_check(tmp_path: Path) -> None:
     """One line for rules that can be used; all that is wrong for others."""
-    run = rules_sh("check")
+    run = script("rules.sh", "check")
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith(f"{stack.ROOT}/rules.yaml: ok (1 rewrite, 10 artifact endpoints")
     rules = tmp_path / "rules.yaml"
     rules.write_text("mounts: 5\nrewrites: [{name: a, match: (, replace: /}]\nnope: 1\n")
-    run = rules_sh("check", rules)
+    run = script("rules.sh", "check", rules)
     assert (run.returncode, run.stdout) == (1, "")
     assert [line.split(" ")[0] for line in run.stderr.splitlines()] == [
         f"{rules}:{number}:" for number in (1, 2, 3)
     ]
-    assert rules_sh("check", MLFLOW_SERVE_ARTIFACTS="maybe").returncode == 1
+    assert script("rules.sh", "check", MLFLOW_SERVE_ARTIFACTS="maybe").returncode == 1
 
 
 def test_explain() -> None:
     """Without an upstream the first external host counts; --dialect says what is not known."""
-    run = rules_sh("explain", "PUT", ARTIFACT, MLFLOW_SERVE_ARTIFACTS="false")
+    run = script("rules.sh", "explain", "PUT", ARTIFACT, MLFLOW_SERVE_ARTIFACTS="false")
     assert run.returncode == 0, run.stderr
     assert "upstream  registry.hokus.ai:443: external, serves only /ajax-api/\n" in run.stdout
     assert "artifacts write: switched off by MLFLOW_SERVE_ARTIFACTS\n" in run.stdout
 
     asked = ("explain", "GET", SEARCH, "--upstream", "http://localhost:5000")
-    run = rules_sh(*asked)
+    run = script("rules.sh", *asked)
     assert "not listed: a running proxy asks it" in run.stdout
     assert f"sent upstream: GET {SEARCH}" in run.stdout
-    run = rules_sh(*asked, "--dialect", "ajax", "--json")
+    run = script("rules.sh", *asked, "--dialect", "ajax", "--json")
     document = json.loads(run.stdout)
     assert (document["rule"], document["sent"]) == ("rest-to-ajax", "/ajax-api" + SEARCH[4:])
 
@@ -160,5 +146,5 @@ def test_explain() -> None:
 )
 def test_bad_arguments(arguments: tuple[str, ...], message: str) -> None:
     """They are named, and the exit code is that of usage."""
-    run = rules_sh(*arguments)
+    run = script("rules.sh", *arguments)
     assert (run.returncode, message in run.stderr) == (2, True), run.stderr

@@ -1,22 +1,28 @@
-"""scripts/probe.sh, as a monitoring system runs it."""
+"""Scripts as a person or a monitoring system runs them."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import stack
 
 
-def probe(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run it with these arguments, and of MLflow's variables only these."""
+def script(name: str, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with these arguments, and of MLflow's variables only these."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     return subprocess.run(
-        [stack.ROOT / "scripts" / "probe.sh", *arguments],
+        [stack.ROOT / "scripts" / name, *arguments],
         env=environment | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         cwd="/",
     )
+
+
+def probe(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run scripts/probe.sh."""
+    return script("probe.sh", *arguments, **env)
