@@ -125,9 +125,13 @@ def stalling() -> Iterator[str]:
 
 
 def test_who_is_due_while_the_server_stands_still_has_waited(stalling: str) -> None:
-    """Of 100 requests in a second, the fifty that were due meanwhile are late, not one."""
-    got = latencies(stalling, "/", rate=100, seconds=1)
-    assert len(got) == 100
-    assert max(got) > 450
-    assert 35 <= sum(latency > 100 for latency in got) <= 60
-    assert percentile(got, 90) > 300
+    """Of 200 requests in a second, the hundred that were due meanwhile are late, not one.
+
+    The 64 connections are all busy before the end, so some wait to be sent, and that counts. A slow
+    machine makes more of them late, never fewer.
+    """
+    got = latencies(stalling, "/", rate=200, seconds=1)
+    assert len(got) == 200
+    assert max(got) >= 500
+    assert sum(latency >= 100 for latency in got) >= 80
+    assert sum(latency >= 300 for latency in got) >= 40
