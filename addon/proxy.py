@@ -8,11 +8,12 @@ was decided stands in `flow.metadata` (see `decision`), and every later hook ask
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,15 +199,13 @@ class MlflowProxy:
     async def _reload(self) -> None:
         """Read the rules again; those in force stay if that fails."""
         try:
-            self._put_in_force(await asyncio.to_thread(settings.read, *_sources()))
+            with self._noting_reload():
+                self._put_in_force(await asyncio.to_thread(settings.read, *_sources()))
         except RulesError as error:
-            self._note_reload("failure", STALE)
             logger.error("the old rules stay in force: %s", error)
         except Exception:
-            self._note_reload("failure", STALE)
             logger.exception("the old rules stay in force")
         else:
-            self._note_reload("success", health_service.CURRENT)
             logger.warning("the rules were read again: %s", _rules_path())
 
     def reload_now(self) -> None:
@@ -215,16 +214,19 @@ class MlflowProxy:
         Raises:
             RulesError: the file has a mistake.
         """
-        try:
+        with self._noting_reload():
             self._put_in_force(settings.read(*_sources()))
-        except BaseException:
-            self._note_reload("failure", STALE)
-            raise
-        self._note_reload("success", health_service.CURRENT)
 
-    def _note_reload(self, result: str, rules: str) -> None:
-        self._reloads[result] += 1
-        self.health.rules = rules
+    @contextlib.contextmanager
+    def _noting_reload(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._reloads["failure"] += 1
+            self.health.rules = STALE
+            raise
+        self._reloads["success"] += 1
+        self.health.rules = health_service.CURRENT
 
     def _put_in_force(self, read: Settings) -> None:
         before, self._read, self._rules_read = self._read, read, time.time()
