@@ -86,6 +86,8 @@ def ambiguity(target: Target) -> str | None:
 
 def flaw(query: str) -> str | None:
     """Say what in a query is ambiguous (see `ambiguity`)."""
+    if query.isprintable() and "#" not in query:
+        return None  # Nearly always, and in a tenth of the time.
     found = _FLAW.search(query)
     return found and ("a fragment" if found[0] == "#" else "control characters")
 
