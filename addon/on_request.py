@@ -28,7 +28,7 @@ from .decision import FORWARDED, Decision
 from .headers import Fields, text
 from .http_layer.interface import AUTHORITY
 from .routes import Route
-from .rules import HEALTH_PATHS, OPERATIONS, Endpoint, Operation, Rules
+from .rules import HEALTH_PATHS, Endpoint, Operation, Rules
 from .settings import Settings
 
 
@@ -121,7 +121,7 @@ def send_on(
         message = "Requests from web pages of other sites are refused (see origins.allowed)."
         raise denied(flow, 403, rules.errors.code(403), message, "foreign_origin")
     length = _length(request, fields)
-    if len(settings.allowed) < len(OPERATIONS):
+    if settings.wary:
         _check_switch(flow, decided, settings, route, length)
     if route.endpoints:
         decided["file"] = any(
@@ -241,5 +241,5 @@ def _length(request: http.Request, fields: Fields) -> int | None:
         length = framing.content_length(fields[b"content-length"])
         if length is not None:
             return length
-    framed_by_message = request.http_version.startswith("HTTP/1")
+    framed_by_message = request.is_http11 or request.is_http10
     return 0 if framed_by_message and b"transfer-encoding" not in fields else None

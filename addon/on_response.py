@@ -39,12 +39,12 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     content_type = text(fields, b"content-type") or ""
     length = _length(fields)
     error = status >= 400 and errors.may_need_conversion(status, content_type)
-    if decided["api"] and rules.errors.login.enabled:
-        if b"location" in fields:
-            decided["login"] = _login_place(flow, response, fields, decided, rules)
-        # Called for pages alone: nearly all answers are JSON.
+    labelled_page = login.is_html_or_unknown(content_type)
+    if (labelled_page or b"location" in fields) and decided["api"] and rules.errors.login.enabled:
+        # Nearly all answers are JSON, and stay where they are.
+        decided["login"] = _login_place(flow, response, fields, decided, rules)
         decided["page"] = (
-            login.is_html_or_unknown(content_type)
+            labelled_page
             and flow.request.method != "HEAD"
             and login.may_be_page(
                 status=status,

@@ -475,7 +475,7 @@ class MlflowProxy:
         if route.health and on_request.is_reverse(flow):
             return self._answer_health(flow, in_force, route.decision["paths"][0])
         fields = headers.read(flow.request.headers.fields)
-        token = ""
+        is_probe = False
         if health_service.PROBE_KEY in fields:
             token = flow.request.headers.pop(health_service.PROBE_HEADER)
             if token.startswith(self.health.token):
@@ -483,9 +483,10 @@ class MlflowProxy:
             if token == self.health.token + health_service.AS_IT_IS:
                 flow.metadata[decision.DECISION]["api"] = False  # Nor is the answer changed.
                 return None
+            is_probe = token == self.health.token
         if rules.forwarded.send or rules.forwarded.trusted:
             on_request.read_forwarded(flow, fields, rules)
-        if token != self.health.token:
+        if not is_probe:
             if rules.allowed_hosts:
                 on_request.check_host(flow, in_force)
             if len(self._active) >= rules.limits.flows:

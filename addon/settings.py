@@ -25,6 +25,8 @@ class Settings:
     switch: gate.Switch
     allowed: frozenset[Operation]
     """What may be done to artifacts."""
+    wary: bool
+    """Whether that is not all."""
     filters: dict[int, flowfilter.TFilter]
     """Compiled filter expressions by the index of their rule."""
     router: Router = field(compare=False)
@@ -49,7 +51,8 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
         for index, rule in enumerate(rules.rewrites)
         if rule.filter
     }
-    return Settings(rules, switch, allowed, filters, _router(rules, allowed))
+    wary = len(allowed) < len(OPERATIONS)
+    return Settings(rules, switch, allowed, wary, filters, Router(rules, wary=wary))
 
 
 def adapted(settings: Settings, findings: Mapping[tuple[str, int], Finding]) -> Settings:
@@ -72,8 +75,4 @@ def adapted(settings: Settings, findings: Mapping[tuple[str, int], Finding]) -> 
         (found,) = findings.values()
         upstream["base_path"] = found.base_path
     rules = settings.rules.model_copy(update={"upstream": Upstream.model_validate(upstream)})
-    return replace(settings, rules=rules, router=_router(rules, settings.allowed))
-
-
-def _router(rules: Rules, allowed: frozenset[Operation]) -> Router:
-    return Router(rules, wary=len(allowed) < len(OPERATIONS))
+    return replace(settings, rules=rules, router=Router(rules, wary=settings.wary))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 
 
@@ -16,13 +17,13 @@ class Timers:
 
     def __init__(self) -> None:
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
-        """When, by the clock of the event loop, and what is called then."""
+        """When, by the monotonic clock, and what is called then."""
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
 
     def start(self, key: str, seconds: float, call: Callable[[], None]) -> None:
         """Call a function after so many seconds; takes the place of what the key stood for."""
-        when = asyncio.get_running_loop().time() + seconds
+        when = time.monotonic() + seconds
         self._due[key] = (when, call)
         if when < self._alarm_at:
             self._set_alarm(when)
@@ -34,7 +35,7 @@ class Timers:
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_at(when, self._ring)
+        self._alarm = asyncio.get_running_loop().call_later(when - time.monotonic(), self._ring)
         self._alarm_at = when
 
     def _ring(self) -> None:

@@ -83,13 +83,13 @@ def test_one_timer_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        ask = loop.call_at
+        ask = loop.call_later
 
-        def call_at(when: float, *arguments: Any) -> asyncio.TimerHandle:
-            asked.append(when)
-            return ask(when, *arguments)
+        def call_later(delay: float, *arguments: Any) -> asyncio.TimerHandle:
+            asked.append(delay)
+            return ask(delay, *arguments)
 
-        monkeypatch.setattr(loop, "call_at", call_at)
+        monkeypatch.setattr(loop, "call_later", call_later)
         timers = Timers()
         for number in range(1000):
             timers.start(str(number % 10), 60, lambda: None)
