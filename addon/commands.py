@@ -12,6 +12,7 @@ from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
 from . import explain, on_explain
+from .listeners import in_reverse_mode
 from .rewrite import Origin
 from .rules_file import RulesError
 
@@ -65,7 +66,7 @@ class Commands:
         """
         Check the registry through the proxy, as /health/mlflow does. The results follow in the log.
         """
-        listeners = [listener.url for _, listener in self._proxy.listeners()]
+        listeners = [listener.url for _, listener in in_reverse_mode()]
         if not listeners:
             raise exceptions.CommandError("no listener in reverse mode")
         for listener in listeners:
@@ -89,7 +90,7 @@ class Commands:
 
     def _question(self, method: str, url: str) -> on_explain.Question:
         authority, _ = on_explain.split(url)
-        listeners = self._proxy.listeners()
+        listeners = in_reverse_mode()
         if not listeners:
             if not authority:
                 raise ValueError(f"{url!r}: expected a whole URL: no listener is in reverse mode")

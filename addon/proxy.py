@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import time
@@ -37,6 +36,7 @@ from . import (
     health_service,
     http_layer,
     lean,
+    listeners,
     log_guard,
     on_end,
     on_request,
@@ -243,24 +243,13 @@ class MlflowProxy:
     def _watch_dialects(self, rules: Rules) -> None:
         """Find out about the upstreams of which the rules say nothing."""
         config, upstreams = rules.upstream, {}
-        for mode, listener in self.listeners() if config.dialect == "auto" else ():
+        for mode, listener in listeners.in_reverse_mode() if config.dialect == "auto" else ():
             if not config.is_listed(*mode.address):
                 try:
                     upstreams[mode.address] = self.health.ask(listener.url, rules.health)
                 except (OSError, ValueError) as error:  # Of what the environment says.
                     logger.warning("upstreams cannot be asked, the rules decide: %s", error)
         self.dialects.start(upstreams, config.base_path)
-
-    def listeners(self) -> list[tuple[ReverseMode, Origin]]:
-        """What stands behind the listeners in reverse mode, and where they can be asked."""
-        proxyserver = ctx.master.addons.get("proxyserver")
-        return [
-            (server.mode, Origin("http", *_reachable(*server.listen_addrs[0][:2])))
-            for server in (proxyserver.servers if proxyserver else ())
-            if isinstance(server.mode, ReverseMode)
-            and "http" in server.mode.scheme
-            and server.listen_addrs
-        ]
 
     def running(self) -> None:
         """Watch the rules and SIGTERM; tell systemd; warn if the proxy goes by any name."""
@@ -274,13 +263,11 @@ class MlflowProxy:
         self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
         if self._read is not None:
             self._watch_dialects(self._read.rules)
-        proxyserver = ctx.master.addons.get("proxyserver")
-        addresses = [address[0] for address in proxyserver.listen_addrs()] if proxyserver else []
-        open_to = [host for host in addresses if not _is_loopback(host)]
+        open_to = listeners.beyond_this_machine()
         if open_to and self.settings is not None and not self.settings.rules.allowed_hosts:
             logger.warning(
                 "listening on %s without allowed_hosts in the rules: every Host is served",
-                ", ".join(sorted(set(open_to))),
+                ", ".join(open_to),
             )
         sd_notify.send("READY=1")
 
@@ -582,17 +569,3 @@ def _sources() -> tuple[Path, str | None, str]:
     """What `settings.read` asks for."""
     environment = os.environ.get(gate.ENVIRONMENT)
     return _rules_path(), environment, ctx.options.mlflow_serve_artifacts
-
-
-def _reachable(host: str, port: int) -> tuple[str, int]:
-    """An address at which a listener can be reached from here."""
-    if ipaddress.ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    return host, port
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
