@@ -134,6 +134,7 @@ def test_the_error_that_was_converted(browser: Browser, mitmweb: str) -> None:
     browser.wait('.flow-detail:has-text("RESOURCE_NOT_FOUND")')
     browser.wait('.flow-detail:has-text("Upstream error: 404, text/html, 22 bytes")')
     browser.wait('.flow-detail:has-text("<h1>No such thing</h1>")')
+    assert " \n--- Upstream error" in browser.text(".flow-detail pre"), "a visible gap"
 
 
 def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_path: Path) -> None:
