@@ -101,7 +101,7 @@ def _probe(arguments: argparse.Namespace) -> int:
             "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "probes": [result.as_json() for result in results],
         }
-        print(json.dumps(document, indent=2))
+        _print_whole(json.dumps(document, indent=2))
     else:
         _print_table(client.url, state, results)
     return EXIT_CODES[state]
@@ -138,8 +138,12 @@ def _print_table(url: str, state: health.State, results: Sequence[health.Result]
             f"  {painted(result.state)} {result.name:{width}}  "
             f"{result.status_code or '-':>3}  {milliseconds:>8}  {result.message}"
         )
+    _print_whole("\n".join(lines))
+
+
+def _print_whole(text: str) -> None:
     # In one piece: a reader that has seen enough (`| head`) is no error.
-    print("\n".join([*lines, ""]), end="")
+    print(f"{text}\n", end="")
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -76,4 +76,5 @@ def _text(data: bytes, flow: flow.Flow | None, message: http.Message | None) -> 
     size = f"{len(original.body)} bytes" + ("" if original.whole else ", the beginning")
     kind = original.content_type or "without a Content-Type"
     sent = mlflow_text.plain(body) or "(nothing)"
-    return f"{text}\n\n--- Upstream error: {original.status}, {kind}, {size} ---\n\n{sent}"
+    # Blanks between them, as mitmweb gives a line of nothing no height.
+    return f"{text}\n \n--- Upstream error: {original.status}, {kind}, {size} ---\n \n{sent}"

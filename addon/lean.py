@@ -71,7 +71,7 @@ class Lean:
         self._master, self._order = master, [*manager.chain]
         for name, names in UNUSED.items():
             addon = manager.get(name)
-            if addon in manager.chain and not any(_is_set(options, option) for option in names):
+            if addon in manager.chain and not any(is_set(options, option) for option in names):
                 self._out[name] = addon
         # A new list: mitmproxy may be on its way through the old one.
         manager.chain = [addon for addon in self._order if addon not in self._out.values()]
@@ -152,6 +152,6 @@ def _names(owner: Any) -> set[str]:
     }
 
 
-def _is_set(options: Any, name: str) -> bool:
+def is_set(options: Any, name: str) -> bool:
     """Tell whether somebody has set an option, be it to its default."""
     return name in options and options._options[name].value is not optmanager.unset

@@ -7,7 +7,7 @@ from typing import Any
 
 from mitmproxy import ctx, flow, http
 
-from . import decision, remarks
+from . import decision, lean, remarks
 from .decision import FAILED, SAID
 
 _ORIGINAL = "mlflow_original"
@@ -23,6 +23,16 @@ FILE_OPTIONS = frozenset({"save_stream_file", "hardump"})
 def goes_to_a_file() -> bool:
     """Tell whether flows are written to a file."""
     return any(getattr(ctx.options, name) for name in FILE_OPTIONS if name in ctx.options)
+
+
+def show_comments() -> None:
+    """Add the comment to the columns of mitmweb's list, unless the user has chosen columns."""
+    if "web_columns" not in ctx.options or lean.is_set(ctx.options, "web_columns"):
+        return
+    columns: list[str] = ctx.options.web_columns
+    # Beside the marker, which stands at the end of the path.
+    columns.insert(columns.index("path") + 1, "comment")
+    ctx.options.web_columns = columns
 
 
 def keep_original(flow: http.HTTPFlow, original: remarks.Original) -> None:

@@ -157,6 +157,7 @@ class MlflowProxy:
             # do so after the listeners are open, and a request in between ends it with an error
             # (see the FIXME in mitmproxy/addons/tlsconfig.py, `running`).
             ctx.options.update(connection_strategy="lazy", confdir=ctx.options.confdir)
+        on_show.show_comments()
 
     def configure(self, updated: set[str]) -> None:
         """Read what has changed of our options."""

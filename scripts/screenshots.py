@@ -15,7 +15,6 @@ import stack
 from browser import Browser
 
 PICTURES = stack.ROOT / "scripts" / "screenshots"
-COLUMNS = ("icon", "path", "method", "status", "comment", "size", "time")
 FILTER = "~marked & !~u log-batch"
 """The client sends many of those."""
 API = "/api/2.0/mlflow"
@@ -37,7 +36,6 @@ def main() -> int:
             folder / "rules.yaml", external=["127.0.0.1"], artifacts={"delete": False}
         )
         settings = ["web_open_browser=false", f"web_port={stack.free_port()}"]
-        settings += [f"web_columns={column}" for column in COLUMNS]
         options = [part for setting in settings for part in ("--set", setting)]
         with (
             stack.registry(folder / "registry", ajax_only=True) as registry,

@@ -12,6 +12,7 @@ from mitmproxy import exceptions, http
 from mitmproxy import io as flow_io
 from mitmproxy.proxy import mode_specs
 from mitmproxy.test import taddons, tflow, tutils
+from mitmproxy.tools.web import webaddons
 
 from addon import decision, gate, target
 from addon.proxy import MlflowProxy
@@ -679,6 +680,29 @@ def test_our_own_exceptions_do_not_let_requests_through(
     assert flow.response.json()["error_code"] == "INTERNAL_ERROR"
     assert len([r for r in caplog.records if r.levelname == "ERROR"]) == 1
     assert "cause" in caplog.text
+
+
+OWN = ["tls", "icon", "path", "method", "status", "size", "time"]
+"""mitmweb's default."""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"),
+    [
+        (None, ["tls", "icon", "path", "comment", "method", "status", "size", "time"]),
+        (OWN, OWN),
+        (["comment", "status"], ["comment", "status"]),
+        ([], []),
+    ],
+)
+def test_columns_of_mitmweb(chosen: list[str] | None, shown: list[str]) -> None:
+    """Comments are among them, unless the user has chosen others, be it the default."""
+    with taddons.context(webaddons.WebAddon()) as context:
+        if chosen is not None:
+            context.options.web_columns = chosen
+        context.master.addons.add(addon := MlflowProxy())
+        assert context.options.web_columns == shown
+        addon.done()
 
 
 def test_bad_rules_at_start_are_logged_and_nothing_is_served(

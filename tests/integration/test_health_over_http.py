@@ -130,9 +130,11 @@ def test_probe_script_without_the_proxy(external_registry: stack.Server) -> None
     assert "404 with an HTML page" in run.stdout
 
 
-def test_probe_script_in_a_pipe() -> None:
+@pytest.mark.parametrize(("option", "first"), [("", "critical "), ("--json", "{")])
+def test_probe_script_in_a_pipe(option: str, first: str) -> None:
     """A reader that stops after the first line leaves the verdict as it is."""
-    script = f"set -o pipefail; {stack.ROOT}/scripts/probe.sh http://127.0.0.1:9 | head -n 1"
+    probe = f"{stack.ROOT}/scripts/probe.sh {option} http://127.0.0.1:9"
+    script = f"set -o pipefail; {probe} | head -n 1"
     run = subprocess.run(
         ["bash", "-c", script],
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -142,7 +144,7 @@ def test_probe_script_in_a_pipe() -> None:
         check=False,
     )
     assert (run.returncode, run.stderr) == (2, "")
-    assert run.stdout.startswith("critical ")
+    assert run.stdout.startswith(first)
 
 
 def test_probe_script_warns(external_proxy: stack.Server, tmp_path: Path) -> None:

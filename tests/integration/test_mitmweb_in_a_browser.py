@@ -68,6 +68,13 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+def test_comments_are_in_the_list(browser: Browser, mitmweb: str) -> None:
+    """Beside the marker; the other columns are mitmweb's own."""
+    browser.open(mitmweb)
+    browser.wait('.col-path:has-text("/runs/get/page"):has-text("🔧") + td:has-text("html 404")')
+    assert browser.text("thead").split() == ["Path", "Comment", "Method", "Status", "Size", "Time"]
+
+
 def test_flows_are_marked(browser: Browser, mitmweb: str) -> None:
     """Each kind by an emoji of its own, beside the path."""
     browser.open(mitmweb)
@@ -127,13 +134,15 @@ def test_the_error_that_was_converted(browser: Browser, mitmweb: str) -> None:
     browser.wait('.flow-detail:has-text("RESOURCE_NOT_FOUND")')
     browser.wait('.flow-detail:has-text("Upstream error: 404, text/html, 22 bytes")')
     browser.wait('.flow-detail:has-text("<h1>No such thing</h1>")')
+    assert " \n--- Upstream error" in browser.text(".flow-detail pre"), "a visible gap"
 
 
 def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_path: Path) -> None:
-    """They keep it all, in another mitmweb with the addon."""
+    """They keep it all, in another mitmweb with the addon, and with columns of the user's own."""
     flows = folder / "flows"
     rules = stack.write_rules(tmp_path / "rules.yaml", external=[])
-    settings = ("web_open_browser=false", f"web_port={stack.free_port()}", f"rfile={flows}")
+    settings = ["web_open_browser=false", f"web_port={stack.free_port()}", f"rfile={flows}"]
+    settings += ["web_columns=status", "web_columns=path"]
     options = [part for setting in settings for part in ("--set", setting)]
     log = tmp_path / "log"
     with stack.proxy("http://127.0.0.1:9", rules, log=log, web=True, options=options) as proxy:
@@ -146,6 +155,7 @@ def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_pat
             return not browser.problems() and browser.count(found) > 0
 
         eventually(is_read, 30)
+        assert browser.text("thead").split() == ["Status", "Path"]
         browser.click(found)
         browser.click('.flow-detail nav a:has-text("Response")')
         browser.wait('.flow-detail:has-text("<h1>No such thing</h1>")')
