@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from . import __version__, cli_completion, cli_rules, cli_run, dialect, health, 
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
+CLOSED_PIPE = 128 + signal.SIGPIPE
+"""What a shell shows for a program that SIGPIPE has ended."""
 
 _COLOURS = {"ok": "32", "disabled": "33", "warning": "33", "critical": "31"}
 
@@ -63,7 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     probe.add_argument("--timeout", type=float, metavar="SECONDS", help="for each probe")
     probe.add_argument(
-        "--rules", type=Path, default=rules_file.DEFAULT_PATH, help="file with the probes"
+        "--rules",
+        type=Path,
+        default=rules_file.DEFAULT_PATH,
+        metavar="FILE",
+        help="with the probes; default: those shipped",
     )
     probe.set_defaults(run=_probe)
 
@@ -73,11 +80,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     schema.set_defaults(run=_schema)
 
     cli_completion.add(commands, parser)
+    for listed in commands._choices_actions:
+        commands.choices[listed.dest].description = listed.help
 
     parsed, rest = parser.parse_known_args(arguments)
     if rest:
         commands.choices[parsed.command].error(f"unrecognized arguments: {' '.join(rest)}")
-    return int(parsed.run(parsed))
+    try:
+        code = int(parsed.run(parsed))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader that has seen enough, such as `head`, is no error worth a word:
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return code
 
 
 def _probe(arguments: argparse.Namespace) -> int:

@@ -21,11 +21,18 @@ BAD_ARGUMENTS = 2
 def add(commands: Any) -> None:
     """Add the two to the commands of a parser."""
     check = commands.add_parser("check", help="check a rules file, as at the start of the proxy")
-    check.add_argument("file", nargs="?", type=Path, default=DEFAULT_PATH, metavar="FILE")
+    check.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=DEFAULT_PATH,
+        metavar="FILE",
+        help="default: the rules.yaml that is shipped",
+    )
     check.set_defaults(run=_check)
 
     explain = commands.add_parser("explain", help="what happens to a request, and why")
-    explain.add_argument("method", metavar="METHOD")
+    explain.add_argument("method", metavar="METHOD", help="such as GET")
     explain.add_argument("url", metavar="URL", help="as the client asks the proxy, or its path")
     explain.add_argument(
         "--upstream",
@@ -45,7 +52,13 @@ def add(commands: Any) -> None:
         metavar="'NAME: VALUE'",
         help="a header of the request; may be repeated",
     )
-    explain.add_argument("--rules", type=Path, default=DEFAULT_PATH, metavar="FILE")
+    explain.add_argument(
+        "--rules",
+        type=Path,
+        default=DEFAULT_PATH,
+        metavar="FILE",
+        help="default: the rules.yaml that is shipped",
+    )
     explain.add_argument("--json", action="store_true", help="one JSON document on stdout")
     explain.set_defaults(run=_explain)
 

@@ -343,15 +343,15 @@ def prometheus(folder: Path, config: str) -> Server:
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "prometheus.log")
 
 
-def balancer(folder: Path, servers: Sequence[Server]) -> Server:
+def balancer(folder: Path, urls: Sequence[str]) -> Server:
     """Start HAProxy in front of proxies, with the configuration that scripts/run.sh uses.
 
     Args:
         folder: for its configuration and log.
-        servers: among which requests are shared out.
+        urls: of the proxies, among which requests are shared out.
     """
     port = free_port()
-    addresses = [server.url.removeprefix("http://") for server in servers]
+    addresses = [url.removeprefix("http://") for url in urls]
     return _haproxy(folder, haproxy_config(f"127.0.0.1:{port}", addresses), port)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from mitmproxy import certs
 from support.turns import turn
+
+# Servers run as everywhere: with this, lines of their logs come that others would wait for.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 # Quick and the same in every run; `--hypothesis-profile long` looks for something new.
 settings.register_profile(

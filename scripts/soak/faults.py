@@ -69,7 +69,8 @@ def site(folder: Path, *, short: bool) -> Iterator[Site]:
         for number in range(2):
             there.proxies.append(there.start_proxy(number))
         stop.callback(lambda: [proxy.stop() for proxy in there.proxies])
-        there.balancer = stop.enter_context(stack.balancer(folder / "haproxy", there.proxies))
+        urls = [proxy.url for proxy in there.proxies]
+        there.balancer = stop.enter_context(stack.balancer(folder / "haproxy", urls))
         there.balancer.wait("/livez")
         yield there
 

@@ -158,6 +158,24 @@ def test_completion(programs: Path, line: str, offered: list[str]) -> None:
     assert run.stdout.split() == offered, run.stderr
 
 
+@pytest.mark.parametrize("arguments", [("schema",), ("rules",), ("explain", "GET", SEARCH)])
+def test_a_reader_that_has_gone(programs: Path, arguments: tuple[str, ...]) -> None:
+    """As after `| head`: it ends without a word, as if by SIGPIPE."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(
+        [programs / "mlflow-proxy", *arguments],
+        env=ENV,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (141, "")
+
+
 def test_no_upstream(programs: Path) -> None:
     """What is missing is named."""
     run = call(programs, "run")

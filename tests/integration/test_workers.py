@@ -19,6 +19,7 @@ import pytest
 import stack
 from haproxy_config import SHIPPED
 from soak.load import SEARCH, Load
+from support import files_registry
 from support.client import request
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
@@ -28,20 +29,6 @@ FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 # HAProxy notices in this time.
 DRAIN = {"grace": 3, "timeout": 60}
-
-# nginx as a registry that keeps files.
-REGISTRY = """
-  server {
-    listen 127.0.0.1:PORT;
-    default_type application/json;
-    location /ajax-api/2.0/mlflow/ { return 200 '{"experiments": []}'; }
-    location /ajax-api/2.0/mlflow-artifacts/ {
-      root FOLDER;
-      dav_methods PUT;
-      create_full_put_path on;
-    }
-  }
-"""
 
 
 @contextlib.contextmanager
@@ -81,8 +68,7 @@ def mitmdumps(folder: Path, *options: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
-    folder = tmp_path_factory.mktemp("registry")
-    with stack.nginx(folder, REGISTRY.replace("FOLDER", str(folder))) as server:
+    with files_registry.start(tmp_path_factory.mktemp("registry")) as server:
         yield server.wait()
 
 

@@ -1,0 +1,130 @@
+"""The unit under a real systemd, by the steps of the README."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+from soak.load import SEARCH, Load
+from support import files_registry, machine
+from support.client import request
+from support.machine import Machine
+from support.waiting import eventually
+
+# HAProxy notices in this time.
+DRAIN = {"grace": 3}
+
+# As `git archive` and setup.sh leave it, with the Python and the packages of the tests: the service
+# sees no home directory, in which both may be.
+INSTALL = """
+mkdir /opt/mlflow-proxy-VERSION
+cd /opt/mlflow-proxy-VERSION
+cp -r /opt/checkout/addon /opt/checkout/rules.yaml .
+/opt/python/bin/PYTHON -m venv --without-pip .venv
+rmdir .venv/lib/PYTHON/site-packages
+ln -s /opt/venv/PACKAGES .venv/lib/PYTHON/site-packages
+sed "1s|.*|#!$PWD/.venv/bin/python|" /opt/venv/bin/mitmdump >.venv/bin/mitmdump
+chmod +x .venv/bin/mitmdump
+ln -sfn mlflow-proxy-VERSION /opt/mlflow-proxy
+"""
+
+
+def install(there: Machine, version: int) -> None:
+    """A version in a folder of its own, to which the link leads then."""
+    packages = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    script = INSTALL.replace("VERSION", str(version)).replace("PACKAGES", str(packages))
+    there.do(script.replace("PYTHON", python))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+    with files_registry.start(tmp_path_factory.mktemp("registry")) as server:
+        yield server.wait()
+
+
+@pytest.fixture(scope="module")
+def ports() -> list[int]:
+    """Of the workers."""
+    return [stack.free_port() for _ in range(2)]
+
+
+@pytest.fixture(scope="module")
+def there(
+    registry: stack.Server, ports: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """Two workers are installed and enabled in it."""
+    folder = tmp_path_factory.mktemp("machine")
+    if reason := machine.missing(folder / "tried"):
+        pytest.skip(reason)
+    rules = stack.write_rules(folder / "rules" / "rules.yaml", external=["127.0.0.1"], drain=DRAIN)
+    places = {
+        "/opt/checkout": stack.ROOT,
+        "/opt/python": Path(sys.base_prefix),
+        "/opt/venv": Path(sys.prefix),
+        "/opt/rules": rules.parent,
+    }
+    with Machine(folder / "machine", places) as there:
+        there.do("echo /opt/python/lib >/etc/ld.so.conf.d/python.conf; /sbin/ldconfig")
+        install(there, 1)
+        there.do(f"""
+            install -D -m 644 /opt/rules/rules.yaml /etc/mlflow-proxy/rules.yaml
+            (umask 077; echo UPSTREAM={registry.url} >/etc/mlflow-proxy/env)
+            cp /opt/checkout/scripts/deploy/systemd/mlflow-proxy@.service /etc/systemd/system/
+            systemctl daemon-reload
+            systemctl enable --now mlflow-proxy@{ports[0]} mlflow-proxy@{ports[1]}
+        """)
+        yield there
+
+
+def test_it_serves(there: Machine, ports: list[int]) -> None:
+    """When systemctl returns, both workers do, and systemd will start them again."""
+    for port in ports:
+        assert request(f"http://127.0.0.1:{port}", SEARCH).status == 200
+        assert there.do(f"systemctl is-enabled mlflow-proxy@{port}") == "enabled\n"
+
+
+def test_it_may_do_little(there: Machine, ports: list[int]) -> None:
+    """It has no rights, and even root could write nowhere in its view of the files, but in two."""
+    unit = f"mlflow-proxy@{ports[0]}"
+    status = there.do(f"cat /proc/$(systemctl show -P MainPID {unit})/status")
+    values = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert "0" not in values["Uid"].split()
+    assert {int(values[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert (values["NoNewPrivs"], values["Seccomp"]) == ("1", "2")
+    where_it_is = f"nsenter --target=$(systemctl show -P MainPID {unit}) --mount"
+    for place in ("/", "/etc", "/opt/mlflow-proxy/", "/usr", "/var/lib", "/etc/mlflow-proxy"):
+        done = there.run("sh", "-c", f"{where_it_is} touch {place}/x")
+        assert "Read-only file system" in done.stderr, (place, done)
+    there.do(f"{where_it_is} touch /var/log/mlflow-proxy/x")
+    assert there.do(f"{where_it_is} ls -A /home") == ""
+
+
+def test_an_upgrade(there: Machine, ports: list[int], tmp_path: Path) -> None:
+    """Behind HAProxy, a loop of `systemctl restart` loses nothing."""
+    install(there, 2)
+    workers = [f"http://127.0.0.1:{port}" for port in ports]
+    with (
+        stack.balancer(tmp_path, workers).wait("/livez") as balancer,
+        Load(balancer.url, 6) as load,
+    ):
+        for port in ports:
+            there.do(f"systemctl restart mlflow-proxy@{port}")
+    counts = load.take()
+    assert counts["right"] > 100
+    assert counts["right"] == counts["requests"], (counts, load.examples)
+    assert load.check_doubtful() == 0
+    for port in ports:
+        folder = there.do(f"readlink /proc/$(systemctl show -P MainPID mlflow-proxy@{port})/cwd")
+        assert folder == "/opt/mlflow-proxy-2\n"
+
+
+def test_the_journal(there: Machine, ports: list[int]) -> None:
+    """What a worker logs is in it at once."""
+    there.do("echo 'nope: 1' >>/etc/mlflow-proxy/rules.yaml")
+    show = f"journalctl --unit=mlflow-proxy@{ports[0]} --output=cat"
+    eventually(lambda: "the old rules stay in force" in there.do(show))

@@ -1,0 +1,152 @@
+"""A machine with a real systemd, in namespaces of Linux: needs root, and systemd to be installed.
+
+It sees the files of this machine; what it changes of them is gone when it ends. It shares the
+network. Of the services of this machine none is started but systemd's journal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import stack
+
+from .waiting import eventually
+
+SYSTEMD = Path("/lib/systemd/systemd")
+# What belongs to the whole machine, such as its clock, nobody may touch.
+_LOST_RIGHTS = "-sys_time,-sys_module,-sys_rawio,-sys_boot"
+
+# Control groups of its own, which would stay when it ends.
+_OUTSIDE = """
+mount -t tmpfs tmpfs $ROOT
+mkdir $ROOT/cgroup $ROOT/changed $ROOT/work $ROOT/top
+mount -t cgroup2 cgroup2 $ROOT/cgroup
+group=$ROOT/cgroup/mlflow-proxy-test-$$
+mkdir $group
+status=0
+sh -ec 'echo 0 >$0/cgroup.procs
+    exec unshare --cgroup --pid --fork --kill-child --mount --ipc --uts sh -ec "$INSIDE"
+' $group || status=$?
+find $group -depth -type d -exec rmdir {} +
+exit $status
+"""
+_INSIDE = """
+mount -t overlay -o lowerdir=/,upperdir=$ROOT/changed,workdir=$ROOT/work overlay $ROOT/top
+cd $ROOT/top
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t sysfs -o ro sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs tmpfs run
+mount -t tmpfs -o mode=755 tmpfs dev
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
+mount -t tmpfs tmpfs dev/shm
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+for device in null zero full random urandom tty; do
+    touch dev/$device
+    mount --bind /dev/$device dev/$device
+done
+units=${SYSTEMD%/*}/system
+units=${units#/}
+rm -rf etc/systemd/system/*.wants $units/*.target.wants ${units%/*}/system-generators
+mkdir $units/sysinit.target.wants
+ln -s ../systemd-journald.service $units/sysinit.target.wants/
+mkdir old
+pivot_root . old
+$PLACE
+umount -l old
+exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin setpriv --bounding-set=$LOST_RIGHTS \\
+    $COMMAND
+"""
+_FORBIDDEN = re.compile("not permitted|denied|unknown filesystem type|No such device")
+
+
+def _start(command: str, folder: Path, places: Mapping[str, Path]) -> stack.Server:
+    (folder / "root").mkdir(parents=True)
+    lines = [f"mkdir -p {place}; mount --bind old{path} {place}" for place, path in places.items()]
+    env = {
+        "ROOT": str(folder / "root"),
+        "SYSTEMD": str(SYSTEMD),
+        "INSIDE": _INSIDE.replace("$PLACE", "\n".join(lines))
+        .replace("$LOST_RIGHTS", _LOST_RIGHTS)
+        .replace("$COMMAND", command),
+    }
+    private = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _OUTSIDE]
+    return stack.Server(private, url="", log=folder / "log", env=env)
+
+
+def missing(folder: Path) -> str:
+    """What keeps such a machine from being here; empty if nothing does."""
+    if os.geteuid() != 0:
+        return "namespaces need root"
+    if not SYSTEMD.exists() or shutil.which("systemctl") is None:
+        return "no systemd is installed"
+    with _start("true", folder, {}) as tried:
+        works = tried.process.wait(30) == 0
+    assert works or _FORBIDDEN.search(tried.text()), tried.text()
+    return "" if works else f"no namespaces here: {tried.tail(1)}"
+
+
+class Machine:
+    """Runs while it is used as a context manager.
+
+    Args:
+        folder: for its log.
+        places: folders of this machine, by where they are seen there, too.
+    """
+
+    def __init__(self, folder: Path, places: Mapping[str, Path]) -> None:
+        self._server = _start(f"{SYSTEMD} --unit=basic.target", folder, places)
+        self._first = 0
+
+    def __enter__(self) -> Self:
+        try:
+            eventually(self._is_up, 30)
+        except AssertionError:
+            self._server.stop()
+            raise AssertionError(self._server.text()) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The kernel ends all others with its first process.
+        os.kill(self._first, signal.SIGKILL)
+        self._server.process.wait(30)
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command in it, as root."""
+        there = ["nsenter", f"--target={self._first}", "--mount", "--pid", "--cgroup", "--ipc"]
+        there += ["--uts", "--root", "--wd"]
+        return subprocess.run([*there, *command], capture_output=True, text=True, check=False)
+
+    def do(self, script: str) -> str:
+        """Run a script of the shell; what it prints.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        done = self.run("sh", "-ec", script)
+        journal = "" if done.returncode == 0 else self.run("journalctl", "--no-pager").stdout
+        assert done.returncode == 0, done.stdout + done.stderr + journal
+        return done.stdout
+
+    def _is_up(self) -> bool:
+        assert self._server.process.poll() is None
+        process = self._server.process.pid
+        # The shell, unshare, and what was forked.
+        for _ in range(2):
+            children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+            if not children:
+                return False
+            process = int(children[0])
+        self._first = process
+        return self.run("systemctl", "is-system-running").stdout in ("running\n", "degraded\n")
