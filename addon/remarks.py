@@ -60,7 +60,7 @@ def remark(decided: Decision, status: int | None, why: str, original: Original |
     marker, said = "", []
     if why:
         marker = {HEALTH: _HEALTHY, FAILURE: _FAILED}.get(why, _REFUSED)
-        said.append(f"answered {status}: {why}")
+        said.append(f"{why} (answered {status})")
     if original is not None:
         marker = marker or (_LOGIN if decided["login"] or decided["page"] else _CONVERTED)
         became = "json" if status == original.status else f"json {status}"

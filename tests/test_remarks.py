@@ -50,9 +50,9 @@ UNTOUCHED: dict[str, object] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
             UNTOUCHED | {"login": "https://idp"},
             *(401, "", sent(302, ""), (":key:", "login redirect 302 -> json 401")),
         ),
-        (UNTOUCHED, 503, "is off", None, (":no_entry:", "answered 503: is off")),
-        (UNTOUCHED, 200, remarks.HEALTH, None, (":green_heart:", "answered 200: health")),
-        (UNTOUCHED, 500, remarks.FAILURE, None, (":boom:", f"answered 500: {remarks.FAILURE}")),
+        (UNTOUCHED, 503, "is off", None, (":no_entry:", "is off (answered 503)")),
+        (UNTOUCHED, 200, remarks.HEALTH, None, (":green_heart:", "health (answered 200)")),
+        (UNTOUCHED, 500, remarks.FAILURE, None, (":boom:", f"{remarks.FAILURE} (answered 500)")),
     ],
 )
 def test_wording(

@@ -7,7 +7,6 @@ network. Of the services of this machine none is started but systemd's journal.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -68,7 +67,6 @@ umount -l old
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin setpriv --bounding-set=$LOST_RIGHTS \\
     $COMMAND
 """
-_FORBIDDEN = re.compile("not permitted|denied|unknown filesystem type|No such device")
 
 
 def _start(command: str, folder: Path, places: Mapping[str, Path]) -> stack.Server:
@@ -93,7 +91,6 @@ def missing(folder: Path) -> str:
         return "no systemd is installed"
     with _start("true", folder, {}) as tried:
         works = tried.process.wait(30) == 0
-    assert works or _FORBIDDEN.search(tried.text()), tried.text()
     return "" if works else f"no namespaces here: {tried.tail(1)}"
 
 
