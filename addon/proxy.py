@@ -43,6 +43,7 @@ from . import (
     on_response,
     on_show,
     open_files,
+    options,
     reload,
     remarks,
     replies,
@@ -60,7 +61,7 @@ from .measured import State
 from .reports import Reports
 from .rewrite import Origin
 from .rules import Drain, Rules
-from .rules_file import DEFAULT_PATH, RulesError
+from .rules_file import RulesError
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -109,42 +110,7 @@ class MlflowProxy:
         mitmproxy connects upstream as soon as a client does, by default. When that fails, the
         client gets an empty reply before any hook runs; so connections wait for a request.
         """
-        loader.add_option(
-            "mlflow_rules", str, str(DEFAULT_PATH), "Path of the rules file of the MLflow proxy."
-        )
-        loader.add_option(
-            "mlflow_serve_artifacts",
-            str,
-            "",
-            "Serve artifacts (true or false). Overrides the environment variable "
-            "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
-        )
-        loader.add_option(
-            "mlflow_keep_flows",
-            int,
-            flow_ring.DEFAULT,
-            "Flows that mitmweb keeps; the oldest that are not marked give way. 0 keeps all.",
-        )
-        loader.add_option(
-            "mlflow_lean",
-            bool,
-            True,
-            "Take addons of mitmproxy's that are not used out of the way of requests, and call the "
-            "others without a task for each; only in mitmdump.",
-        )
-        loader.add_option(
-            "mlflow_access_log",
-            str,
-            "",
-            "File to which a line of JSON is appended for each request; - is standard output.",
-        )
-        loader.add_option(
-            "mlflow_metrics",
-            str,
-            "",
-            "PORT or HOST:PORT at which Prometheus finds metrics, under /metrics; a port alone is "
-            "one of 127.0.0.1.",
-        )
+        options.add(loader)
         ctx.master.commands.collect_commands(commands.Commands(self))
         self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.

@@ -1,0 +1,52 @@
+"""What users set of the addon as options of mitmproxy, which documents them in `--options`."""
+
+from __future__ import annotations
+
+from mitmproxy.addonmanager import Loader
+
+from . import flow_ring
+from .rules_file import DEFAULT_PATH
+
+_OPTIONS: list[tuple[str, type, object, str]] = [
+    ("mlflow_rules", str, str(DEFAULT_PATH), "Path of the rules file of the MLflow proxy."),
+    (
+        "mlflow_serve_artifacts",
+        str,
+        "",
+        "Serve artifacts (true or false). Overrides the environment variable "
+        "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
+    ),
+    (
+        "mlflow_keep_flows",
+        int,
+        flow_ring.DEFAULT,
+        "Flows that mitmweb keeps; the oldest that are not marked give way. 0 keeps all.",
+    ),
+    (
+        "mlflow_lean",
+        bool,
+        True,
+        "Take addons of mitmproxy's that are not used out of the way of requests, and call the "
+        "others without a task for each; only in mitmdump.",
+    ),
+    (
+        "mlflow_access_log",
+        str,
+        "",
+        "File to which a line of JSON is appended for each request; - is standard output.",
+    ),
+    (
+        "mlflow_metrics",
+        str,
+        "",
+        "PORT or HOST:PORT at which Prometheus finds metrics, under /metrics; a port alone is "
+        "one of 127.0.0.1.",
+    ),
+]
+"""Name, type, default and help."""
+
+
+def add(loader: Loader) -> None:
+    """Make mitmproxy know them."""
+    for name, kind, default, text in _OPTIONS:
+        loader.add_option(name, kind, default, text)
