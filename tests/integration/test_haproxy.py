@@ -13,7 +13,7 @@ import pytest
 import stack
 from haproxy_config import SHIPPED, config
 from support.client import read_all, request
-from support.upstream import OK, Received, Upstream
+from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
 from addon.rules import Rules
@@ -175,6 +175,26 @@ def test_the_least_busy_one(balancer: stack.Server, workers: Workers) -> None:
             for gate in gates:
                 gate[0].send(b"x" * 8)
         assert {each.result() for each in asked} == {200}
+
+
+def test_a_worker_that_is_about_to_end(balancer: stack.Server, workers: Workers) -> None:
+    """Only its own word counts: if the registry is away, all of them stay."""
+    for upstream, path in zip(workers.upstreams, ("/readyz/local", "/readyz"), strict=True):
+
+        def answer(received: Received, client: socket.socket, path: str = path) -> bool:
+            down = received.target == path
+            client.sendall(response("503 Service Unavailable", b"") if down else OK)
+            return True
+
+        upstream.answer = answer
+
+    def shares() -> list[int]:
+        before = workers.served()
+        for _ in range(4):
+            assert request(balancer.url, API).status == 200
+        return [len(now) - len(then) for now, then in zip(workers.served(), before, strict=True)]
+
+    eventually(lambda: shares() == [0, 4], 30)
 
 
 def test_a_worker_that_is_gone(tmp_path: Path) -> None:
