@@ -57,6 +57,12 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Levels and first lines of its own; mitmproxy adds tracebacks to messages."""
+    records = (record for record in caplog.records if record.name == dialect_watch.__name__)
+    return [(each.levelname, each.getMessage().partition("\n")[0]) for each in records]
+
+
 def test_one_that_answers(watch: DialectWatch) -> None:
     """It is asked once, and once more for each doubt."""
     upstream = Upstream()
@@ -104,7 +110,7 @@ def test_one_that_is_down(watch: DialectWatch, caplog: pytest.LogCaptureFixture)
         watch.stop()
 
     run(test)
-    down, up = caplog.messages
+    (_, down), (_, up) = said(caplog)
     assert down.endswith("no connection; it does not answer; the rules decide")
     assert up.startswith("upstream here:80: it is used through /ajax-api (")
 
@@ -146,8 +152,7 @@ def test_news(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch)
 
     run(test)
     assert told == ["standard", "ajax", "standard"]
-    levels = [record.levelname for record in caplog.records if record.name.endswith("watch")]
-    assert levels == ["INFO", "WARNING", "WARNING"]
+    assert [level for level, _ in said(caplog)] == ["INFO", "WARNING", "WARNING"]
 
 
 def test_requests_wait_for_all(watch: DialectWatch) -> None:
@@ -225,8 +230,6 @@ def test_a_mistake_of_ours(watch: DialectWatch, caplog: pytest.LogCaptureFixture
         watch.stop()
 
     run(test)
-    assert caplog.messages == [
-        "dialect of here:80",
-        "upstream here:80: its dialect is not clear: an internal error; the rules decide",
-    ]
+    not_clear = "upstream here:80: its dialect is not clear: an internal error; the rules decide"
+    assert said(caplog) == [("ERROR", "dialect of here:80"), ("WARNING", not_clear)]
     assert watch.findings == {}
