@@ -91,10 +91,11 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "WAIT", 0.01)
 
 
-def test_lines_are_written_together(tmp_path: Path) -> None:
+def test_lines_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They wait for each other, but not when there are many; at the end all are there."""
     path = tmp_path / "log"
     path.write_text("old\n")
+    monkeypatch.setattr(access_log, "WAIT", 3600)
 
     async def run() -> None:
         log = AccessLog(str(path))
@@ -119,8 +120,9 @@ def test_a_quiet_proxy(tmp_path: Path) -> None:
         log = AccessLog(str(tmp_path / "log"))
         for line in ("one", "two"):
             log.add(line)
-            await asyncio.sleep(0.1)
-            assert written(tmp_path / "log")[-1] == line
+            async with asyncio.timeout(30):
+                while written(tmp_path / "log")[-1:] != [line]:
+                    await asyncio.sleep(0.01)
         log.close()
 
     asyncio.run(run())
@@ -221,7 +223,9 @@ def test_a_reader_that_pauses(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         log.add(lines[-1])
         log.flush()
         reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            while len(caplog.messages) < 4:
+                await asyncio.sleep(0.01)
         data += os.read(reader, 2**16)
         os.close(reader)
         log.close()
