@@ -4,11 +4,15 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +74,56 @@ def test_line(values: dict[str, Any], expected: dict[str, Any]) -> None:
     assert list(json.loads(access_log.line(Ended(**VALUES | values))).items()) == list(
         (LINE | expected).items()
     )
+
+
+def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the proxy runs."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        line = access_log.line(Ended(**VALUES | {"start": 1790000001.0}))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert json.loads(line)["time"] == "2026-09-21T14:13:21.000Z"
+
+
+def test_standard_output(tmp_path: Path) -> None:
+    """It stays open for others."""
+    code = (
+        "import asyncio\n"
+        "from addon.access_log import AccessLog, STDOUT\n"
+        "async def run():\n"
+        "    log = AccessLog(STDOUT)\n"
+        "    log.add('one'); log.flush(); log.add('two'); log.close()\n"
+        "asyncio.run(run()); print('three')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(stack.ROOT)},
+    )
+    assert (run.stdout, run.stderr) == ("one\ntwo\nthree\n", "")
+
+
+def test_files_are_closed(tmp_path: Path) -> None:
+    """Those that were rotated away, and the last."""
+
+    def files() -> int:
+        return len([*Path("/proc/self/fd").iterdir()])
+
+    async def run() -> None:
+        before = files()
+        log = AccessLog(str(tmp_path / "log"))
+        create(tmp_path / "log")
+        log.flush()
+        log.close()
+        assert files() == before
+
+    asyncio.run(run())
 
 
 @given(st.binary())
