@@ -140,15 +140,15 @@ def test_news(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch)
     told: list[str | None] = []
 
     async def test() -> None:
-        watch = DialectWatch(lambda: told.append(watch.findings[HERE].dialect))
-        watch.start({HERE: upstream}, "")
-        await watch.first_answers()
+        own = DialectWatch(lambda: told.append(own.findings[HERE].dialect))
+        own.start({HERE: upstream}, "")
+        await own.first_answers()
         for number, upstream.prefix in enumerate(("/api", None, "/ajax-api", "/ajax-api", "/api")):
             asked = upstream.asked
-            watch.doubt(*HERE)
+            own.doubt(*HERE)
             await until(lambda asked=asked: upstream.asked > asked)  # type: ignore[misc]
             await until(lambda number=number: len(told) == (1, 1, 2, 2, 3)[number])  # type: ignore[misc]
-        watch.stop()
+        own.stop()
 
     run(test)
     assert told == ["standard", "ajax", "standard"]

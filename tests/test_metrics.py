@@ -110,7 +110,7 @@ def test_count(values: dict[str, Any], expected: dict[str, float]) -> None:
 
 def test_several() -> None:
     """They add up."""
-    got = counted(ENDED, ENDED._replace(method="PUT", status=201), ENDED)
+    got = counted(ENDED, ENDED._replace(method="PUT"), ENDED._replace(status=201))
     assert got["response_body_bytes_total['tracking']"] == 21
     assert (got["responses_total['200']"], got["responses_total['201']"]) == (2, 1)
     assert got["request_duration_seconds_sum['tracking']"] == 6
