@@ -44,6 +44,14 @@ def test_priority(body: bytes, how: dict[str, bool], priority: float) -> None:
     assert MlflowView().render_priority(body, flow=of, http_message=of.response) == priority
 
 
+@pytest.mark.parametrize("coding", ["gzip", "unheard-of"])
+def test_a_body_that_cannot_be_decoded(coding: str) -> None:
+    """Its bytes are shown."""
+    of = flow()
+    on_show.keep_original(of, Original(500, "", coding, b"down", True))
+    assert shown(b"{}", of, of.response).endswith("\n\ndown")
+
+
 def test_what_is_none_of_ours() -> None:
     """A flow that the addon has not seen, and what is no flow of HTTP."""
     assert MlflowView().render_priority(b"{}", flow=tflow.tflow(resp=True)) == -1
