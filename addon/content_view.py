@@ -72,7 +72,8 @@ def _text(data: bytes, flow: flow.Flow | None, message: http.Message | None) -> 
     if original is None or not isinstance(message, http.Response):
         return text
     decoded = bodies.decode(original.body, original.encoding)
-    body = decoded.content if decoded else original.body
+    # Of one that cannot be decoded, its bytes.
+    body = (decoded and decoded.content) or original.body
     size = f"{len(original.body)} bytes" + ("" if original.whole else ", the beginning")
     kind = original.content_type or "without a Content-Type"
     sent = mlflow_text.plain(body) or "(nothing)"

@@ -141,11 +141,9 @@ def _verdict(answer: Answer) -> _Verdict:
 
 def _places(root: Answer) -> Iterator[str]:
     """Base paths that are worth a try, seen what the root answers."""
-    tried = {""}
     hint = urlsplit(root.location).path.rstrip("/") if root.location else ""
-    for place in (hint, *BASE_PATHS):
-        if place not in tried and _PLAIN.fullmatch(place):
-            tried.add(place)
+    for place in dict.fromkeys((hint, *BASE_PATHS)):
+        if _PLAIN.fullmatch(place):
             yield place
 
 

@@ -23,8 +23,8 @@ AT_ONCE = 5.0
 """Seconds for which requests wait for the first answers."""
 AGAIN = 5.0
 """Seconds between two questions, however many answers give reason to ask."""
-LONGEST = 60.0
-"""Seconds, at last, until an upstream is asked again that could not be reached."""
+SOON, LONGEST = 1.0, 60.0
+"""Seconds until an upstream is asked again that could not be reached: at first, and at last."""
 
 
 class DialectWatch:
@@ -81,7 +81,7 @@ class DialectWatch:
             doubt.set()
 
     async def _follow(self, address: Address, ask: Ask, base_path: str) -> None:
-        pause = 1.0
+        pause = SOON
         while True:
             asked = time.monotonic()
             try:
@@ -91,7 +91,7 @@ class DialectWatch:
                 found = Finding(None, base_path, "an internal error", reachable=True)
             self._take(address, found)
             await self._reason_to_ask(self._doubts[address], None if found.reachable else pause)
-            pause = min(2 * pause, LONGEST) if not found.reachable else 1.0
+            pause = min(2 * pause, LONGEST) if not found.reachable else SOON
             await asyncio.sleep(asked + AGAIN - time.monotonic() if found.reachable else 0)
 
     async def _reason_to_ask(self, doubt: asyncio.Event, seconds: float | None) -> None:

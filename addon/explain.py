@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import gate
+from . import bodies, gate
 from .replies import Reply
 from .routes import Route
 from .rule_types import uri_host
@@ -92,12 +92,11 @@ def _steps(case: Case) -> Iterator[tuple[str, str]]:
     if not case.concerned:
         yield "result", "passed on as it is: a forward proxy touches only external hosts"
         return
-    mounts = ", ".join(mount or "/" for mount in rules.mounts)
     if route.target is None:
-        yield "mount", f"none of {mounts} covers the path"
+        yield "mount", f"none of {', '.join(rules.mounts)} covers the path"
     else:
         yield "mount", route.target.mount or "/"
-        yield "path", f"{shown(route.target.path)} ({_family(case)})"
+        yield "path", f"{bodies.printable(shown(route.target.path))} ({_family(case)})"
         if route.problem:
             yield "path", f"ambiguous: it contains {route.problem}"
         elif not case.own:

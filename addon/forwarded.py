@@ -77,11 +77,12 @@ def read(
         client = address
         if not is_trusted(address, tuple(trusted)):
             break
+    proto = _first(fields, PROTO).lower()
     prefix = _text(fields, PREFIX).rstrip("/")
     return Forwarded(
         client=client,
         chain=", ".join([*chain, peer]),
-        scheme=_first(fields, PROTO, ("http", "https")) or scheme,
+        scheme=proto if proto in ("http", "https") else scheme,
         host=_first(fields, HOST) or host,
         prefix=prefix if prefix.startswith("/") else "",
     )
@@ -90,7 +91,7 @@ def read(
 @lru_cache(1024)
 def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
     """Tell whether an IP address is in one of some networks."""
-    found = ip_address(address.partition("%")[0])
+    found = ip_address(address)
     mapped = getattr(found, "ipv4_mapped", None)
     return any((mapped or found) in network for network in trusted)
 
@@ -104,9 +105,8 @@ def _is_address(text: str) -> bool:
 
 
 def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
-    return fields.get(name, b"").decode("latin-1").strip()
+    return fields.get(name, b"").decode("latin-1")
 
 
-def _first(fields: Mapping[bytes, bytes], name: bytes, known: Sequence[str] = ()) -> str:
-    value = _text(fields, name).partition(",")[0].strip()
-    return value if not known or value.lower() in known else ""
+def _first(fields: Mapping[bytes, bytes], name: bytes) -> str:
+    return _text(fields, name).partition(",")[0].strip()

@@ -106,7 +106,7 @@ class MetricsListener:
                 writer.write(answer(await reader.readuntil(b"\r\n\r\n"), self._page))
                 writer.close()
                 await writer.wait_closed()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # Who goes away or takes too long asks again.
         finally:
             writer.transport.abort()

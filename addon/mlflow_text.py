@@ -106,7 +106,7 @@ def _table(items: list[dict[str, Any]], depth: int) -> Iterator[str]:
     """Metrics, parameters and tags: one a line."""
     pad = "  " * depth
     names = [bodies.capped(str(item["key"]), _NAME) for item in items]
-    width = max(map(len, names), default=0)
+    width = max(map(len, names))
     for name, item in zip(names, items, strict=True):
         more = [
             f"{other} {_scalar(other, value)}"

@@ -63,7 +63,7 @@ def ask(settings: Settings, question: Question) -> Explanation:
             port=port,
             known=question.known,
             concerned=concerned,
-            own=concerned and question.reverse and route.health,
+            own=question.reverse and route.health,
             named=bool(authority),
             route=route,
             for_upstream=settings.router.applicable(host, port),
@@ -141,7 +141,7 @@ def server(text: str) -> Origin:
     scheme, found, rest = text.partition("://")
     if not found:
         scheme, rest = "https", text
-    upstream = Origin.of(scheme, rest.partition("/")[0])
+    upstream = Origin.of(scheme, rest)
     if upstream is None:
         raise ValueError(f"{text!r}: expected HOST, HOST:PORT or a URL")
     return upstream

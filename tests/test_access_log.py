@@ -4,11 +4,15 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +76,56 @@ def test_line(values: dict[str, Any], expected: dict[str, Any]) -> None:
     )
 
 
+def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the proxy runs."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        line = access_log.line(Ended(**VALUES | {"start": 1790000001.0}))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert json.loads(line)["time"] == "2026-09-21T14:13:21.000Z"
+
+
+def test_standard_output(tmp_path: Path) -> None:
+    """It stays open for others."""
+    code = (
+        "import asyncio\n"
+        "from addon.access_log import AccessLog, STDOUT\n"
+        "async def run():\n"
+        "    log = AccessLog(STDOUT)\n"
+        "    log.add('one'); log.flush(); log.add('two'); log.close()\n"
+        "asyncio.run(run()); print('three')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(stack.ROOT)},
+    )
+    assert (run.stdout, run.stderr) == ("one\ntwo\nthree\n", "")
+
+
+def test_files_are_closed(tmp_path: Path) -> None:
+    """Those that were rotated away, and the last."""
+
+    def files() -> int:
+        return len([*Path("/proc/self/fd").iterdir()])
+
+    async def run() -> None:
+        before = files()
+        log = AccessLog(str(tmp_path / "log"))
+        create(tmp_path / "log")
+        log.flush()
+        log.close()
+        assert files() == before
+
+    asyncio.run(run())
+
+
 @given(st.binary())
 def test_any_path(path: bytes) -> None:
     """Whatever bytes a path has, the line is one of ASCII, and of JSON that every reader takes."""
@@ -91,10 +145,11 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "WAIT", 0.01)
 
 
-def test_lines_are_written_together(tmp_path: Path) -> None:
+def test_lines_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They wait for each other, but not when there are many; at the end all are there."""
     path = tmp_path / "log"
     path.write_text("old\n")
+    monkeypatch.setattr(access_log, "WAIT", 3600)
 
     async def run() -> None:
         log = AccessLog(str(path))
@@ -119,8 +174,9 @@ def test_a_quiet_proxy(tmp_path: Path) -> None:
         log = AccessLog(str(tmp_path / "log"))
         for line in ("one", "two"):
             log.add(line)
-            await asyncio.sleep(0.1)
-            assert written(tmp_path / "log")[-1] == line
+            async with asyncio.timeout(30):
+                while written(tmp_path / "log")[-1:] != [line]:
+                    await asyncio.sleep(0.01)
         log.close()
 
     asyncio.run(run())
@@ -221,7 +277,9 @@ def test_a_reader_that_pauses(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         log.add(lines[-1])
         log.flush()
         reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            while len(caplog.messages) < 4:
+                await asyncio.sleep(0.01)
         data += os.read(reader, 2**16)
         os.close(reader)
         log.close()

@@ -63,6 +63,8 @@ def test_explain(context: taddons.context) -> None:
     assert "artifacts delete: allowed" in context.master.commands.execute(
         f"mlflow.explain {url} DELETE"
     )
+    said = context.master.commands.execute("mlflow.explain http://example.org/livez")
+    assert said[-1].startswith("result    passed on as it is: a forward proxy ")
 
 
 @pytest.mark.parametrize("arguments", ["nonsense", "/path-without-reverse-mode", "http://x/ G@T"])
@@ -70,6 +72,12 @@ def test_explain_nonsense(context: taddons.context, arguments: str) -> None:
     """What makes no sense is an error of the command."""
     with pytest.raises(exceptions.CommandError, match="expected a"):
         context.master.commands.execute(f"mlflow.explain {arguments}")
+
+
+def test_health_of_nothing(context: taddons.context) -> None:
+    """Without a listener there is nobody to ask."""
+    with pytest.raises(exceptions.CommandError, match="no listener in reverse mode"):
+        context.master.commands.execute("mlflow.health")
 
 
 def test_rules(context: taddons.context, rules: Path) -> None:

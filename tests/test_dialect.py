@@ -37,16 +37,26 @@ NONE = Answer(None, error="no connection: Connection refused")
         (DENIED, PAGE, "standard", "/api is served to those with credentials"),
         (PAGE, ASKS, "ajax", "/ajax-api is served to those with credentials"),
         (PAGE, DENIED, "ajax", "/ajax-api is served to those with credentials"),
+        (PAGE, Answer(403), "ajax", "/ajax-api is served to those with credentials"),
+        (PAGE, Answer(407), "ajax", "/ajax-api is served to those with credentials"),
         (DENIED, DENIED, None, "it asks for credentials"),
         (ASKS, DENIED, None, "it asks for credentials"),
         (APP, DENIED, None, "it asks for credentials"),
         (LOGIN, LOGIN, None, "it answers with web pages, perhaps to ask for a login"),
+        (
+            Answer(302, JSON, b"{}"),
+            PAGE,
+            None,
+            "it answers with web pages, perhaps to ask for a login",
+        ),
         (APP, PAGE, None, "it answers with web pages, perhaps to ask for a login"),
         (PAGE, PAGE, None, "nothing is served there"),
         (DETAIL, DETAIL, None, "nothing is served there"),
         (NONE, NONE, None, "it does not answer"),
         (DOWN, PAGE, None, "it does not answer"),
         (Answer(429, JSON, b"{}"), PAGE, None, "it does not answer"),
+        (Answer(500, JSON, b'{"error_code": "INTERNAL_ERROR"}'), PAGE, None, "it does not answer"),
+        (DENIED, DOWN, None, "it asks for credentials"),
         # One says enough, whatever is the matter with the other.
         (DOWN, LIST, "ajax", "/ajax-api is served"),
     ],
@@ -94,6 +104,11 @@ MLFLOW = ["/mlflow/api", "/mlflow/ajax-api"]
         # What the rules say is not doubted.
         (Upstream({"/api/": LIST}), "/x", None, "/x", ["/x/api", "/x/ajax-api"]),
         (Upstream({"/x/ajax-api/": LIST}), "/x", "ajax", "/x", ["/x/api", "/x/ajax-api"]),
+        # The usual place is tried once, also where the root names it.
+        (
+            Upstream({"/a": PAGE, "/mlflow": PAGE}, Answer(302, location="/mlflow")),
+            "", None, "", [*ROOT, "/", *MLFLOW],
+        ),
         # A place that fits no rule.
         (
             Upstream({"/a": PAGE, "/mlflow": PAGE}, Answer(302, location="/b;c/%2e")),

@@ -72,6 +72,18 @@ def test_what_is_refused(read: settings.Settings) -> None:
     assert (found.status, found.error_code, found.sent) == (503, "ARTIFACTS_DISABLED", None)
 
 
+def test_what_the_proxy_answers(read: settings.Settings) -> None:
+    """No rule and no switch concerns a health check, nor does the name that it asks for."""
+    found, said = lines(read, "GET", "HTTP://elsewhere/mlflow/livez")
+    assert said == [
+        "upstream  registry.example.org:443: external, serves only /ajax-api/",
+        "mount     /mlflow",
+        "path      /livez (a path of the proxy's own)",
+        "result    answered by the proxy itself",
+    ]
+    assert (found.status, found.sent) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("method", "url", "headers", "status", "step"),
     [
@@ -79,7 +91,23 @@ def test_what_is_refused(read: settings.Settings) -> None:
         ("GET", "/mlflow/a%00", (), 400, "path      ambiguous: it contains control characters"),
         ("GET", "http://evil/mlflow/x", (), 403, "path      /x (no API: answers pass as they are)"),
         ("GET", "/mlflow/x", (), None, "host      must be one of proxy"),
-        ("GET", "http://proxy/mlflow/livez", (), None, "result    answered by the proxy itself"),
+        # Neither a query is shown, however it is spelled, nor what a terminal would obey.
+        (
+            "GET",
+            "/mlflow/x%3Ftoken=%00",
+            (),
+            400,
+            "path      /x (no API: answers pass as they are)",
+        ),
+        ("GET", "/mlflow/x?a=%00", (), None, "path      /x (no API: answers pass as they are)"),
+        ("GET", "/mlflow/\x1b", (), 400, "path      /? (no API: answers pass as they are)"),
+        (
+            "GET",
+            "http://proxy/mlflow/\udcff",
+            (),
+            None,
+            "result    sent upstream: GET /deep/\ufffd",
+        ),
         (
             "POST",
             "http://proxy/mlflow/api/x",
@@ -138,11 +166,13 @@ def test_filters_see_the_request_as_it_came(tmp_path: Path) -> None:
     rules.write_text(
         "rewrites:\n"
         '  - {name: marked, match: ^/x, replace: /y, filter: "~u /api & ~hq traceparent"}\n'
+        '  - {name: both, match: ^/x, replace: /y, filter: "~hq A:.1 & ~hq A:.2"}\n'
         '  - {name: rest, match: ^/api/, replace: /ajax-api/, filter: "~u /api/"}\n'
     )
-    _, said = lines(settings.read(rules, None, ""), "GET", "/api/x")
+    _, said = lines(settings.read(rules, None, ""), "GET", "/api/x", ("A", "1"), ("A", "2"))
     assert said[3] == "rule      marked: no, its filter ~u /api & ~hq traceparent does not hold"
-    assert said[4] == "rule      rest: rewrites ^/api/ to /ajax-api/"
+    assert said[4] == "rule      both: no, the path does not begin like ^/x"
+    assert said[5] == "rule      rest: rewrites ^/api/ to /ajax-api/"
 
 
 def test_a_forward_proxy(read: settings.Settings) -> None:
@@ -153,7 +183,7 @@ def test_a_forward_proxy(read: settings.Settings) -> None:
     url = "http://example.org/mlflow/api/x"
     question = on_explain.Question("GET", url, on_explain.server(url), reverse=False)
     found = on_explain.ask(read, question)
-    assert found.sent == "/mlflow/api/x"
+    assert (found.sent, found.rule) == ("/mlflow/api/x", None)
     assert found.lines()[-1] == (
         "result    passed on as it is: a forward proxy touches only external hosts"
     )
@@ -179,4 +209,71 @@ def test_upstreams(read: settings.Settings, text: str, expected: Origin) -> None
     """As people write them."""
     assert on_explain.server(text) == expected
     question = on_explain.Question("GET", "/mlflow/x", expected)
-    assert on_explain.ask(read, question).sent == "/deep/x"
+    found = on_explain.ask(read, question)
+    assert found.sent == "/deep/x"
+    host, _, port = expected.url.rpartition("/")[2].rpartition(":")
+    assert found.lines()[0] == f"upstream  {host}:{port}: internal, serves /api/"
+
+
+def test_a_host_that_is_listed_with_its_port(tmp_path: Path) -> None:
+    """Another port of it is another upstream."""
+    (tmp_path / "rules.yaml").write_text('upstream: {external_hosts: ["r.example:5000"]}\n')
+    read = settings.read(tmp_path / "rules.yaml", None, "")
+    for port, serves in (
+        (5000, "external, serves only /ajax-api/"),
+        (443, "internal, serves /api/"),
+    ):
+        upstream = Origin("https", "r.example", port)
+        found = on_explain.ask(read, on_explain.Question("GET", "http://proxy", upstream))
+        assert found.sent == "/"
+        assert found.lines()[:2] == [f"upstream  r.example:{port}: {serves}", "mount     /"]
+
+
+def test_what_a_balancer_says(tmp_path: Path) -> None:
+    """It is believed as in the proxy, if this machine is one."""
+    (tmp_path / "rules.yaml").write_text(
+        "allowed_hosts: [public]\nforwarded: {trusted: [127.0.0.1/32]}\n"
+    )
+    read = settings.read(tmp_path / "rules.yaml", None, "")
+    for header, status in (("X-Forwarded-Host", None), ("X-Other", 403)):
+        assert lines(read, "GET", "http://proxy/x", (header, "public"))[0].status == status
+
+
+def test_summary(read: settings.Settings, tmp_path: Path) -> None:
+    """What was set, and what stands there without."""
+    assert explain.summary(read, source="here") == [
+        "rules     here",
+        "mounts    /mlflow",
+        "hosts     proxy",
+        "external  registry.example.org",
+        "others    standard",
+        "base path /deep",
+        "rewrite   inside (internal upstreams): ^/api/ -> /other/",
+        "rewrite   uploads (any upstreams if ~m PUT): ^/api/ -> /upload/",
+        "rewrite   files (any upstreams): ^/files/ -> /f/",
+        "rewrite   rest (any upstreams): ^/api/ -> /ajax-api/",
+        "rewrite   late (any upstreams): ^/api/ -> /late/",
+        "artifacts read: allowed",
+        "artifacts write: switched off by artifacts.write",
+        "artifacts delete: switched off by artifacts.write",
+    ]
+    (tmp_path / "bare.yaml").write_text(
+        "rewrites: [{name: never, match: ^/a, replace: /b, upstream: []}]\n"
+        "artifacts: {read: false, write: false}\n"
+    )
+    bare = settings.read(tmp_path / "bare.yaml", None, "")
+    assert explain.summary(bare, source="there") == [
+        "rules     there",
+        "mounts    /",
+        "hosts     all",
+        "external  none listed",
+        "others    auto",
+        "base path none",
+        "rewrite   never (no host): ^/a -> /b",
+        "artifacts read: switched off by artifacts.read",
+        "artifacts write: switched off by artifacts.write",
+        "artifacts delete: switched off by artifacts.write",
+    ]
+    assert explain.counts(bare.rules) == (
+        "1 rewrite, 0 artifact endpoints, 0 error overrides, 0 probes"
+    )

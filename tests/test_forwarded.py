@@ -54,6 +54,11 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
             {"for": " , ", "proto": "gopher", "host": "a, b", "prefix": "x"},
             Forwarded("10.0.0.1", "10.0.0.1", "http", "a", ""),
         ),
+        (
+            "fd00::1%eth0",
+            {"for": "fd00::2%1", "proto": "HTTPS, http"},
+            Forwarded("fd00::2%1", "fd00::2%1, fd00::1%eth0", "https", "proxy:8080", ""),
+        ),
     ],
 )  # fmt: skip
 def test_read(peer: str, headers: dict[str, str], expected: Forwarded) -> None:

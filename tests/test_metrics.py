@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 from itertools import product
 from typing import Any
 
 import pytest
+from mitmproxy import version
 from prometheus_client.parser import text_string_to_metric_families
 
-from addon import metrics
+from addon import __version__, metrics
 from addon.measured import Ended, State
 from addon.metrics import Metrics
 
@@ -103,8 +105,44 @@ def counted(*ended: Ended, state: State = STATE) -> dict[str, float]:
 )
 def test_count(values: dict[str, Any], expected: dict[str, float]) -> None:
     """Each request adds to some series."""
-    got = counted(ENDED._replace(**values))
-    assert {k: v for k, v in got.items() if k in expected or v > 0} == expected
+    assert counted(ENDED._replace(**values)) == expected
+
+
+def test_several() -> None:
+    """They add up."""
+    got = counted(ENDED, ENDED._replace(method="PUT"), ENDED._replace(status=201))
+    assert got["response_body_bytes_total['tracking']"] == 21
+    assert (got["responses_total['200']"], got["responses_total['201']"]) == (2, 1)
+    assert got["request_duration_seconds_sum['tracking']"] == 6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit"),
+    [(0, 0.005), (0.0050, 0.005), (0.0051, 0.01), (600, 600), (601, float("inf"))],
+)
+def test_buckets(seconds: float, limit: float) -> None:
+    """A limit belongs to its bucket, and each holds those before it."""
+    fresh = Metrics(lambda: STATE)
+    fresh.count(ENDED._replace(start=0.0, end=seconds))
+    (family,) = (
+        family
+        for family in text_string_to_metric_families(fresh.page().decode())
+        if family.name.endswith("request_duration_seconds")
+    )
+    buckets = {
+        float(sample.labels["le"]): sample.value
+        for sample in family.samples
+        if sample.labels["family"] == "tracking" and "le" in sample.labels
+    }
+    assert buckets == {each: each >= limit for each in (*metrics.SECONDS, float("inf"))}
+
+
+def test_the_process() -> None:
+    """Which versions run, and what they take of the machine."""
+    page = Metrics(lambda: STATE).page().decode()
+    labels = f'mitmproxy="{version.VERSION}",python="{platform.python_version()}"'
+    assert f'mlflow_proxy_build_info{{{labels},version="{__version__}"}} 1.0' in page
+    assert "\nprocess_resident_memory_bytes " in page
 
 
 @pytest.mark.parametrize(

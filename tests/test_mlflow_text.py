@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,60 @@ def test_long_messages() -> None:
     said = ("word " * 13).strip()
     expected = ["error_code  NO", f"message     {said}", " " * 12 + ("word " * 7).strip()]
     assert mlflow_text.render(body).splitlines() == expected
+
+
+DEEP = {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"é": "x" * 500}}}}}}}}}
+
+
+@pytest.mark.parametrize(
+    ("document", "lines"),
+    [
+        ([1, "b"], ["list (2)", "  1", "  b"]),
+        ({"a": "", "b": None}, ["a", "b  null"]),
+        # Nothing that somebody might copy is broken.
+        ({"a": "x" * 100}, ["a  " + "x" * 100]),
+        ({"a": "ab-" * 40}, ["a  " + "ab-" * 40]),
+        ({"n" * 99: 1, "b": 2}, ["n" * 59 + "…  1", "b" + " " * 61 + "2"]),
+        ({"n" * 99: {"b": 2}}, ["n" * 59 + "…", "  b  2"]),
+        ({"n" * 99: [2]}, ["n" * 59 + "… (1)", "  2"]),
+        ([{"key": 1, "value": 2, "step": None}], ["list (1)", "  1  2"]),
+        ([{"key": "n" * 99, "value": ""}], ["list (1)", "  " + "n" * 59 + "…"]),
+        ([{"key": 1}], ["list (1)", "  #1", "    key  1"]),
+        # Times are what is called so, and could be one.
+        ({"count": 1760000000000}, ["count  1760000000000"]),
+        ({"a_time": "soon", "b_time": 5}, ["a_time  soon", "b_time  5"]),
+        (
+            DEEP,
+            [*("  " * n + "abcdefgh"[n] for n in range(8)), " " * 16 + '{"é": "' + "x" * 392 + "…"],
+        ),
+    ],
+)
+def test_forms(document: object, lines: list[str]) -> None:
+    """Names, values and what is too long or too deep."""
+    said = mlflow_text.render(json.dumps(document).encode()).splitlines()
+    assert [line for line in said if line] == lines
+
+
+def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the proxy runs."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        said = mlflow_text.render(b'{"a_time": 1760000000000}')
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said == "a_time  1760000000000  2025-10-09 08:53:20 UTC"
+
+
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fits is whole."""
+    for name, limit in (("_LINES", 3), ("BODY_LIMIT", 9), ("TEXT_LIMIT", 5)):
+        monkeypatch.setattr(mlflow_text, name, limit)
+    assert mlflow_text.render(b"[1, 2]").splitlines() == ["list (2)", "  1", "  2"]
+    assert mlflow_text.render(b"[1, 2, 3]").splitlines()[2:] == ["  2", "… and more"]
+    assert mlflow_text.render(b"[1, 2, 33]") == "[1, 2\n… and 5 bytes more"
+    assert mlflow_text.plain(b"12345") == "12345"
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_lines(scene: Scene, lines: dict[str, dict[str, Any]], name: str) -> Non
     if line["status"] is None:
         assert line["ttfb_ms"] is None
     else:
-        assert 0 <= line["ttfb_ms"] <= line["duration_ms"] < 10_000
+        assert 0 <= line["ttfb_ms"] <= line["duration_ms"]
 
 
 def test_a_client_that_goes_away(lines: dict[str, dict[str, Any]]) -> None:

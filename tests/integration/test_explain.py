@@ -142,6 +142,7 @@ def test_explain() -> None:
         (("explain", "GET", "nonsense"), "expected a URL such as"),
         (("explain", "GET", "/", "--upstream", "a:b"), "expected HOST, HOST:PORT or a URL"),
         (("explain", "GET", "/", "-H", "no-colon"), "expected 'NAME: VALUE'"),
+        (("explain", "GET", "/", "-H", " : secret"), "expected 'NAME: VALUE', got ' '"),
     ],
 )
 def test_bad_arguments(arguments: tuple[str, ...], message: str) -> None:

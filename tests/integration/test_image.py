@@ -97,13 +97,15 @@ def test_a_pod(pod: Pod, manifests: Manifests) -> None:
     # A change of the ConfigMap.
     rules = yaml.safe_load((FOLDER / "base" / "rules.yaml").read_text())
     rules["artifacts"]["enabled"] = False
-    rules["drain"]["grace"] = 1
+    rules["drain"]["grace"] = 3600
     config_map.put(pod.volumes["/etc/mlflow-proxy"], "rules.yaml", yaml.safe_dump(rules))
     eventually(lambda: request(url, ARTIFACT).status == 503)
 
     os.killpg(pod.server.process.pid, signal.Signals[pod.image.stop_signal])
     eventually(lambda: request(url, "/readyz/local").status == 503)
     assert request(url, "/livez").status == 200
+    # Its time is long enough for what is asked here; a second signal ends it.
+    os.killpg(pod.server.process.pid, signal.Signals[pod.image.stop_signal])
     assert pod.server.process.wait(30) == 0
     assert "Traceback" not in pod.server.text(), pod.server.text()
     logged = [json.loads(line) for line in pod.server.text().splitlines() if line.startswith("{")]

@@ -41,6 +41,9 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
     good = rules.read_text()
     settings = ("web_open_browser=false", f"web_port={stack.free_port()}", "termlog_verbosity=info")
     options = [part for setting in settings for part in ("--set", setting)]
+    # Another listener, behind which nobody is.
+    lost, nobody = f"127.0.0.1:{stack.free_port()}", f"127.0.0.1:{stack.free_port()}"
+    options += ["--mode", f"reverse:http://{nobody}@{lost}"]
     log = tmp_path / "log"
     with stack.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
         proxy.wait(API)
@@ -62,6 +65,8 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
             said = call("mlflow.explain", proxy.url + "/mlflow" + API, "POST")["value"]
             assert said[0].endswith("internal, serves /api/ (found out: /api is served)")
             assert said[-1] == f"result    sent upstream: POST {API}"
+            said = call("mlflow.explain", f"http://{lost}{API}")["value"]
+            assert said[0] == f"upstream  {nobody}: internal, serves /api/"
             assert "others    auto" in call("mlflow.rules")["value"]
 
             rules.write_text("mounts: 5\n")
@@ -72,7 +77,17 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
             artifact = "/api/2.0/mlflow-artifacts/artifacts/a"
             assert request(proxy.url, artifact).status == 503
             said = call("mlflow.explain", artifact)["value"]
+            assert scripted.url.removeprefix("http://") in said[0]
             assert said[-2] == "artifacts read: switched off by artifacts.read"
 
             assert call("mlflow.health") == {"value": None}
-            eventually(lambda: "connectivity: reachable" in proxy.text())
+            found = {
+                ("alert", "connectivity: reachable"),
+                ("error", f"critical: http://{lost}"),
+            }
+
+            def logged() -> set[tuple[str, str]]:
+                events = web.get("/events").json()
+                return {(each["level"], each["message"].rpartition("] ")[2]) for each in events}
+
+            eventually(lambda: found <= logged())

@@ -37,7 +37,7 @@ def test_faults() -> None:
     for name in ("rolling restart of two proxies", "clients do not read", "clients send garbage"):
         _, times, requests, errors, lost, wrong, _ = by_name[name]
         assert int(times) > 1
-        assert int(requests) > 20
+        assert int(requests) > 0
         assert (errors, lost, wrong) == ("0", "0", "0")
 
 

@@ -93,10 +93,8 @@ def test_half_a_document(scripted: Upstream, hasty_proxy: stack.Server) -> None:
 def test_half_a_file(scripted: Upstream, hasty_proxy: stack.Server, framing: str) -> None:
     """A download that stops in the middle breaks, it does not end."""
     scripted.answer = first(response("200 OK", b"x" * 1_000_000, framing=framing)[:-1], 12)
-    start = time.monotonic()
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         request(hasty_proxy.url, FILE, timeout=10)
-    assert time.monotonic() - start < 11
 
 
 def test_an_upstream_that_does_not_read(start_proxy: StartProxy) -> None:

@@ -116,8 +116,7 @@ def test_a_rolling_restart(two: stack.Server, folder: Path) -> None:
         os.kill(two.process.pid, signal.SIGHUP)
         eventually(lambda: "all workers were restarted" in two.text(), 60)
     counts = load.take()
-    assert counts["right"] > 100
-    assert counts["right"] == counts["requests"], (counts, load.examples)
+    assert counts["right"] == counts["requests"] > 0, (counts, load.examples)
     assert load.check_doubtful() == 0
     after = mitmdumps(folder)
     assert len(after) == 2

@@ -1,0 +1,209 @@
+"""The shipped configuration of HAProxy, in front of scripted workers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import stack
+from haproxy_config import SHIPPED, config
+from support.client import read_all, request
+from support.upstream import OK, Received, Upstream, response
+from support.waiting import eventually
+
+from addon.rules import Rules
+
+API = "/api/2.0/mlflow/runs/get"
+RULES = Rules()
+CLIENTS = 10_000
+
+
+def directive(name: str) -> str:
+    """What stands behind a name in the file, which must be there once."""
+    (value,) = re.findall(rf"(?m)^ *{name} (.+)$", SHIPPED.read_text(encoding="utf-8"))
+    return str(value)
+
+
+def seconds(text: str) -> float:
+    """A time as HAProxy writes it."""
+    number, unit = re.fullmatch(r"(\d+)(ms|s|h)", text).groups()  # type: ignore[union-attr]
+    return int(number) * {"ms": 0.001, "s": 1, "h": 3600}[unit]
+
+
+UPSTREAM = RULES.upstream.connect_timeout + RULES.upstream.response_timeout
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("timeout server", UPSTREAM, 2 * UPSTREAM),
+        ("timeout client", UPSTREAM, 2 * UPSTREAM),
+        ("timeout http-keep-alive", RULES.upstream.idle_timeout, 2 * UPSTREAM),
+        ("timeout http-request", RULES.limits.head_timeout, UPSTREAM),
+        # Else a worker that is busy for longer than `inter` would count as ended.
+        ("timeout check", 2, RULES.drain.grace),
+        ("timeout tunnel", UPSTREAM, 24 * 3600),
+        ("hard-stop-after", 1, RULES.drain.timeout),
+    ],
+)
+def test_times(name: str, least: float, most: float) -> None:
+    """The proxy words its errors: HAProxy waits longer than the rules that are shipped."""
+    assert least < seconds(directive(name)) <= most
+
+
+def test_files() -> None:
+    """Each client is two of them."""
+    assert 2 * CLIENTS < int(directive("fd-hard-limit")) < 10 * CLIENTS
+
+
+def test_the_end_of_a_worker_is_noticed_in_time() -> None:
+    """Within its grace, with room to spare."""
+    words = directive("default-server").split()
+    checks = dict(zip(words[1::2], words[2::2], strict=True))
+    falls = int(checks["fall"])
+    noticed = seconds(checks["inter"]) + (falls - 1) * seconds(checks["fastinter"])
+    assert 2 * noticed < RULES.drain.grace
+    # A worker is busy when it starts: one that is down is asked often, and a single answer counts.
+    assert (words[0], falls, checks["rise"]) == ("check", 2, "1")
+    assert seconds(checks["downinter"]) < 1
+
+
+class Workers:
+    """Two upstreams in the place of workers."""
+
+    def __init__(self, *upstreams: Upstream) -> None:
+        self.upstreams = upstreams
+
+    @property
+    def addresses(self) -> list[str]:
+        return [each.url.removeprefix("http://") for each in self.upstreams]
+
+    def served(self) -> list[list[Received]]:
+        """The requests of clients that each of them has got."""
+        return [[r for r in each.requests if r.target == API] for each in self.upstreams]
+
+    def last(self) -> Received:
+        """The only request, which is forgotten."""
+        ((got,),) = filter(None, self.served())
+        for each in self.upstreams:
+            each.requests.clear()
+        return got
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    with Upstream(OK) as one, Upstream(OK) as other:
+        yield Workers(one, other)
+
+
+@pytest.fixture
+def balancer(workers: Workers, tmp_path: Path) -> Iterator[stack.Server]:
+    """HAProxy in front of them."""
+    with stack.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:
+        yield server.wait("/readyz/local")
+
+
+def test_who_has_asked(balancer: stack.Server, workers: Workers) -> None:
+    """What a client says of itself is replaced, whatever the name."""
+    host, _, port = balancer.url.removeprefix("http://").partition(":")
+    # All of 127.0.0.0/8 is this machine.
+    with socket.create_connection((host, int(port)), source_address=("127.0.0.2", 0)) as client:
+        lies = "".join(f"X-Forwarded-{each}: lie\r\n" for each in ("For", "PROTO", "Host", "new"))
+        head = f"GET {API} HTTP/1.1\r\nHost: x\r\n{lies}Connection: close\r\n\r\n"
+        client.sendall(head.encode())
+        assert read_all(client).startswith(b"HTTP/1.1 200 ")
+    got = workers.last()
+    assert got.header("X-Forwarded-For") == ["127.0.0.2"]
+    assert got.header("X-Forwarded-Proto") == ["http"]
+    assert b"lie" not in got.head
+
+
+def test_tls(workers: Workers, certificate: Path, tmp_path: Path) -> None:
+    """Workers learn that a client has asked by https."""
+    listen = f"127.0.0.1:PORT ssl crt {certificate}"
+    with stack.haproxy(tmp_path, config(listen, workers.addresses)) as server:
+        url = server.wait_for_port().url.replace("http:", "https:")
+        eventually(lambda: request(url, API, ca=certificate).status == 200)
+    got = workers.last()
+    assert got.header("X-Forwarded-Proto") == ["https"]
+
+
+def test_large_heads(balancer: stack.Server, workers: Workers) -> None:
+    """What the rules allow reaches a worker, and so does what is too large: it says so better."""
+    for size in (RULES.limits.request_head, 70_000):
+        assert request(balancer.url, API, headers={"X-Large": "x" * size}).status == 200
+        assert len(workers.last().head) > size
+
+
+def test_the_least_busy_one(balancer: stack.Server, workers: Workers) -> None:
+    """Whoever has fewer requests gets the next one: uploads are not of one length."""
+    gates = [socket.socketpair() for _ in workers.upstreams]
+    for upstream, gate in zip(workers.upstreams, gates, strict=True):
+
+        def wait(received: Received, client: socket.socket, gate: socket.socket = gate[1]) -> bool:
+            if received.target == API:
+                gate.recv(1)
+            client.sendall(OK)
+            return True
+
+        upstream.answer = wait
+
+    def begun() -> list[int]:
+        return [len(each) for each in workers.served()]
+
+    with ThreadPoolExecutor(8) as pool:
+
+        def ask(times: int) -> list[Future[int]]:
+            before = sum(begun())
+            asked = [pool.submit(lambda: request(balancer.url, API).status) for _ in range(times)]
+            eventually(lambda: sum(begun()) == before + times)
+            return asked
+
+        try:
+            asked = ask(6)
+            assert begun() == [3, 3]
+            gates[0][0].send(b"xxx")
+            eventually(lambda: sum(each.done() for each in asked) == 3)
+            asked += ask(2)
+            assert begun() == [5, 3]
+        finally:
+            for gate in gates:
+                gate[0].send(b"x" * 8)
+        assert {each.result() for each in asked} == {200}
+
+
+def test_a_worker_that_is_about_to_end(balancer: stack.Server, workers: Workers) -> None:
+    """Only its own word counts: if the registry is away, all of them stay."""
+    for upstream, path in zip(workers.upstreams, ("/readyz/local", "/readyz"), strict=True):
+
+        def answer(received: Received, client: socket.socket, path: str = path) -> bool:
+            down = received.target == path
+            client.sendall(response("503 Service Unavailable", b"") if down else OK)
+            return True
+
+        upstream.answer = answer
+
+    def shares() -> list[int]:
+        before = workers.served()
+        for _ in range(4):
+            assert request(balancer.url, API).status == 200
+        return [len(now) - len(then) for now, then in zip(workers.served(), before, strict=True)]
+
+    eventually(lambda: shares() == [0, 4], 30)
+
+
+def test_a_worker_that_is_gone(tmp_path: Path) -> None:
+    """Until HAProxy has noticed, the other one gets what this one does not accept."""
+    with Upstream(OK) as stays, contextlib.ExitStack() as goes:
+        workers = Workers(goes.enter_context(Upstream(OK)), stays)
+        with stack.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:
+            server.wait("/readyz/local")
+            goes.close()
+            for _ in range(10):
+                assert request(server.url, API, method="POST", body=b"{}").status == 200
+    assert [len(each) for each in workers.served()] == [0, 10]

@@ -1,0 +1,87 @@
+"""The content view: when it is offered, and what it says of an error that was converted."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+from mitmproxy import http
+from mitmproxy.test import tflow
+
+from addon import decision, on_show
+from addon.content_view import MlflowView
+from addon.remarks import Original
+
+JSON = "application/json"
+
+
+def flow(*, api: bool = True, file: bool = False, content_type: str = JSON) -> http.HTTPFlow:
+    """A flow with an answer, for which something was decided."""
+    made = tflow.tflow(resp=http.Response.make(200, b"{}", {"Content-Type": content_type}))
+    made.metadata[decision.DECISION] = {"api": api, "file": file}
+    return made
+
+
+def shown(body: bytes, of: http.HTTPFlow, message: http.Message | None) -> str:
+    """By the interface of mitmproxy 11, whose words are those of the other."""
+    _, lines = MlflowView()(body, flow=of, http_message=message)
+    return "\n".join(text for line in lines for _, text in line)
+
+
+@pytest.mark.parametrize(
+    ("body", "how", "priority"),
+    [
+        (b"{}", {}, 2),
+        (b"", {}, -1),
+        (b"{}", {"api": False}, -1),
+        (b"{}", {"file": True}, -1),
+        (b"{}", {"content_type": "text/html"}, -1),
+    ],
+)
+def test_priority(body: bytes, how: dict[str, bool], priority: float) -> None:
+    """JSON of the API alone."""
+    of = flow(**how)  # type: ignore[arg-type]
+    assert MlflowView().render_priority(body, flow=of, http_message=of.response) == priority
+
+
+@pytest.mark.parametrize("coding", ["gzip", "unheard-of"])
+def test_a_body_that_cannot_be_decoded(coding: str) -> None:
+    """Its bytes are shown."""
+    of = flow()
+    on_show.keep_original(of, Original(500, "", coding, b"down", True))
+    assert shown(b"{}", of, of.response).endswith("\n\ndown")
+
+
+def test_what_is_none_of_ours() -> None:
+    """A flow that the addon has not seen, and what is no flow of HTTP."""
+    assert MlflowView().render_priority(b"{}", flow=tflow.tflow(resp=True)) == -1
+    assert MlflowView().render_priority(b"{}", flow=tflow.ttcpflow()) == -1
+    assert MlflowView().render_priority(b"{}") == -1
+
+
+@pytest.mark.parametrize(
+    ("original", "said"),
+    [
+        (Original(404, "text/html", "", b"<h1>", True), "404, text/html, 4 bytes ---\n\n<h1>"),
+        (
+            Original(404, "text/html", "", b"<h1", False),
+            "404, text/html, 3 bytes, the beginning ---\n\n<h1",
+        ),
+        (Original(502, "", "", b"", True), "502, without a Content-Type, 0 bytes ---\n\n(nothing)"),
+        (
+            Original(500, "text/plain", "gzip", gzip.compress(b"down", mtime=0), True),
+            "500, text/plain, 24 bytes ---\n\ndown",
+        ),
+        (
+            Original(500, "text/plain", "gzip", b"down", True),
+            "500, text/plain, 4 bytes ---\n\ndown",
+        ),
+    ],
+)
+def test_an_error_that_was_converted(original: Original, said: str) -> None:
+    """Below the answer, and not below the request."""
+    of = flow()
+    on_show.keep_original(of, original)
+    text = shown(b'{"a": 1}', of, of.response)
+    assert text == f"a  1\n\n--- Upstream error: {said}"
+    assert shown(b'{"a": 1}', of, of.request) == "a  1"

@@ -1,0 +1,235 @@
+"""When upstreams are asked for their dialects, and what becomes of the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from addon import dialect_watch
+from addon.dialect_watch import DialectWatch
+from addon.health import Answer
+
+SERVED = Answer(200, "application/json", b"{}")
+ABSENT = Answer(404)
+DOWN = Answer(None, error="no connection")
+HERE, THERE = ("here", 80), ("there", 80)
+
+
+class Upstream:
+    """Answers as long as it is not held up; serves one prefix."""
+
+    def __init__(self, prefix: str | None = "/api") -> None:
+        self.prefix = prefix
+        """None if it cannot be reached."""
+        self.asked = 0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def __call__(self, path: str) -> Answer:
+        self.asked += 1
+        assert self.may_answer.wait(30)
+        if self.prefix is None:
+            return DOWN
+        return SERVED if path.startswith(f"{self.prefix}/") else ABSENT
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """Wait as long as it takes."""
+    async with asyncio.timeout(30):
+        while not check():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> DialectWatch:
+    """One that loses no time."""
+    for name, seconds in (("AT_ONCE", 3600), ("AGAIN", 0), ("SOON", 0.001), ("LONGEST", 0.01)):
+        monkeypatch.setattr(dialect_watch, name, seconds)
+    return DialectWatch(lambda: None)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Levels and first lines of its own; mitmproxy adds tracebacks to messages."""
+    records = (record for record in caplog.records if record.name == dialect_watch.__name__)
+    return [(each.levelname, each.getMessage().partition("\n")[0]) for each in records]
+
+
+def test_one_that_answers(watch: DialectWatch) -> None:
+    """It is asked once, and once more for each doubt."""
+    upstream = Upstream()
+
+    async def test() -> None:
+        watch.start({HERE: upstream}, "")
+        for times in (1, 2, 3):
+            await until(lambda times=times: upstream.asked == times)  # type: ignore[misc]
+            await asyncio.sleep(0.1)
+            assert upstream.asked == times
+            watch.doubt(*HERE)
+            watch.doubt(*THERE)  # Nobody's.
+        watch.stop()
+
+    run(test)
+
+
+def test_doubts_without_end(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number is no reason to ask without end."""
+    monkeypatch.setattr(dialect_watch, "AGAIN", 3600)
+    upstream = Upstream()
+
+    async def test() -> None:
+        watch.start({HERE: upstream}, "")
+        await watch.first_answers()
+        for _ in range(10):
+            watch.doubt(*HERE)
+            await asyncio.sleep(0.005)
+        assert upstream.asked == 1
+        watch.stop()
+
+    run(test)
+
+
+def test_one_that_is_down(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked until it is up, and that is said once."""
+    upstream = Upstream(None)
+
+    async def test() -> None:
+        watch.start({HERE: upstream}, "")
+        await watch.first_answers()
+        await until(lambda: upstream.asked > 5)
+        upstream.prefix = "/ajax-api"
+        await until(lambda: HERE in watch.findings)
+        watch.stop()
+
+    run(test)
+    (_, down), (_, up) = said(caplog)
+    assert down.endswith("no connection; it does not answer; the rules decide")
+    assert up.startswith("upstream here:80: it is used through /ajax-api (")
+
+
+def test_one_that_is_down_for_long(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time it is given twice as long."""
+    monkeypatch.setattr(dialect_watch, "LONGEST", 3600)
+    monkeypatch.setattr(dialect_watch, "SOON", 0.01)
+    upstream = Upstream(None)
+
+    async def test() -> None:
+        watch.start({HERE: upstream}, "")
+        begin = asyncio.get_running_loop().time()
+        await until(lambda: upstream.asked == 5)
+        # 1 + 2 + 4 + 8 hundredths.
+        assert asyncio.get_running_loop().time() - begin >= 0.15
+        watch.stop()
+
+    run(test)
+
+
+def test_news(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes is told, as loud as it matters."""
+    monkeypatch.setattr(dialect_watch, "AGAIN", 0)
+    caplog.set_level(logging.INFO)
+    upstream = Upstream()
+    told: list[str | None] = []
+
+    async def test() -> None:
+        own = DialectWatch(lambda: told.append(own.findings[HERE].dialect))
+        own.start({HERE: upstream}, "")
+        await own.first_answers()
+        for number, upstream.prefix in enumerate(("/api", None, "/ajax-api", "/ajax-api", "/api")):
+            asked = upstream.asked
+            own.doubt(*HERE)
+            await until(lambda asked=asked: upstream.asked > asked)  # type: ignore[misc]
+            await until(lambda number=number: len(told) == (1, 1, 2, 2, 3)[number])  # type: ignore[misc]
+        own.stop()
+
+    run(test)
+    assert told == ["standard", "ajax", "standard"]
+    assert [level for level, _ in said(caplog)] == ["INFO", "WARNING", "WARNING"]
+
+
+def test_requests_wait_for_all(watch: DialectWatch) -> None:
+    """Until the last upstream has answered."""
+    quick, slow = Upstream(), Upstream()
+    slow.may_answer.clear()
+
+    async def test() -> None:
+        watch.start({HERE: quick, THERE: slow}, "")
+        waiting = asyncio.create_task(watch.first_answers())
+        await until(lambda: HERE in watch.findings)
+        await asyncio.sleep(0.05)
+        assert watch.unasked == {THERE}
+        assert not waiting.done()
+        slow.may_answer.set()
+        await waiting
+        assert watch.findings.keys() == {HERE, THERE}
+        watch.stop()
+
+    run(test)
+
+
+@pytest.mark.parametrize("ends", ["time", "stop"])
+def test_they_do_not_wait_for_ever(
+    watch: DialectWatch, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Not for one that does not answer, nor when nobody asks any more."""
+    slow = Upstream()
+    slow.may_answer.clear()
+    if ends == "time":
+        monkeypatch.setattr(dialect_watch, "AT_ONCE", 0.01)
+
+    async def test() -> None:
+        watch.start({HERE: slow}, "")
+        waiting = asyncio.create_task(watch.first_answers())
+        await until(lambda: slow.asked == 1)
+        if ends == "stop":
+            watch.stop()
+        await asyncio.wait_for(waiting, 30)
+        assert watch.unasked == set()
+        slow.may_answer.set()
+        watch.stop()
+
+    run(test)
+
+
+def test_other_upstreams(watch: DialectWatch) -> None:
+    """What the ones before say comes too late."""
+    before, after = Upstream(), Upstream()
+    before.may_answer.clear()
+
+    async def test() -> None:
+        watch.start({HERE: before}, "")
+        await until(lambda: before.asked == 1)
+        watch.start({THERE: after}, "")
+        before.may_answer.set()
+        await watch.first_answers()
+        await asyncio.sleep(0.05)
+        assert watch.findings.keys() == {THERE}
+        watch.start({}, "")
+        assert watch.findings == {}
+
+    run(test)
+
+
+def test_a_mistake_of_ours(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the rules decide."""
+
+    def broken(path: str) -> Answer:
+        raise RuntimeError(path)
+
+    async def test() -> None:
+        watch.start({HERE: broken}, "/x")
+        await watch.first_answers()
+        watch.stop()
+
+    run(test)
+    not_clear = "upstream here:80: its dialect is not clear: an internal error; the rules decide"
+    assert said(caplog) == [("ERROR", "dialect of here:80"), ("WARNING", not_clear)]
+    assert watch.findings == {}
