@@ -49,7 +49,7 @@ def test_a_body_that_cannot_be_decoded(coding: str) -> None:
     """Its bytes are shown."""
     of = flow()
     on_show.keep_original(of, Original(500, "", coding, b"down", True))
-    assert shown(b"{}", of, of.response).endswith("\n\ndown")
+    assert shown(b"{}", of, of.response).endswith("\n \ndown")
 
 
 def test_what_is_none_of_ours() -> None:
@@ -62,19 +62,19 @@ def test_what_is_none_of_ours() -> None:
 @pytest.mark.parametrize(
     ("original", "said"),
     [
-        (Original(404, "text/html", "", b"<h1>", True), "404, text/html, 4 bytes ---\n\n<h1>"),
+        (Original(404, "text/html", "", b"<h1>", True), "404, text/html, 4 bytes ---\n \n<h1>"),
         (
             Original(404, "text/html", "", b"<h1", False),
-            "404, text/html, 3 bytes, the beginning ---\n\n<h1",
+            "404, text/html, 3 bytes, the beginning ---\n \n<h1",
         ),
-        (Original(502, "", "", b"", True), "502, without a Content-Type, 0 bytes ---\n\n(nothing)"),
+        (Original(502, "", "", b"", True), "502, without a Content-Type, 0 bytes ---\n \n(nothing)"),
         (
             Original(500, "text/plain", "gzip", gzip.compress(b"down", mtime=0), True),
-            "500, text/plain, 24 bytes ---\n\ndown",
+            "500, text/plain, 24 bytes ---\n \ndown",
         ),
         (
             Original(500, "text/plain", "gzip", b"down", True),
-            "500, text/plain, 4 bytes ---\n\ndown",
+            "500, text/plain, 4 bytes ---\n \ndown",
         ),
     ],
 )
@@ -83,5 +83,5 @@ def test_an_error_that_was_converted(original: Original, said: str) -> None:
     of = flow()
     on_show.keep_original(of, original)
     text = shown(b'{"a": 1}', of, of.response)
-    assert text == f"a  1\n\n--- Upstream error: {said}"
+    assert text == f"a  1\n \n--- Upstream error: {said}"
     assert shown(b'{"a": 1}', of, of.request) == "a  1"
