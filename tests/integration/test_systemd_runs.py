@@ -115,8 +115,7 @@ def test_an_upgrade(there: Machine, ports: list[int], tmp_path: Path) -> None:
         for port in ports:
             there.do(f"systemctl restart mlflow-proxy@{port}")
     counts = load.take()
-    assert counts["right"] > 100
-    assert counts["right"] == counts["requests"], (counts, load.examples)
+    assert counts["right"] == counts["requests"] > 0, (counts, load.examples)
     assert load.check_doubtful() == 0
     for port in ports:
         folder = there.do(f"readlink /proc/$(systemctl show -P MainPID mlflow-proxy@{port})/cwd")
