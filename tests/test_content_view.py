@@ -67,7 +67,10 @@ def test_what_is_none_of_ours() -> None:
             Original(404, "text/html", "", b"<h1", False),
             "404, text/html, 3 bytes, the beginning ---\n \n<h1",
         ),
-        (Original(502, "", "", b"", True), "502, without a Content-Type, 0 bytes ---\n \n(nothing)"),
+        (
+            Original(502, "", "", b"", True),
+            "502, without a Content-Type, 0 bytes ---\n \n(nothing)",
+        ),
         (
             Original(500, "text/plain", "gzip", gzip.compress(b"down", mtime=0), True),
             "500, text/plain, 24 bytes ---\n \ndown",
