@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh --dev
 if [[ ${1:-} == --fix ]]; then
+    .venv/bin/ruff format --quiet .
     .venv/bin/ruff check --quiet --fix --exit-zero .
     .venv/bin/ruff format --quiet .
 fi
