@@ -50,7 +50,11 @@ def start(running: ExitStack, folder: Path, upstream: str) -> dict[str, str]:
         ONE: workers(folder / "one", upstream, 1),
         TWO: workers(folder / "two", upstream, 2),
     }
-    return {name: running.enter_context(server).url for name, server in started.items()}
+    for server in started.values():
+        running.enter_context(server)
+        # Workers drain first; whoever kills them leaves HAProxy behind.
+        running.callback(server.stop, seconds=60)
+    return {name: server.url for name, server in started.items()}
 
 
 def workers(folder: Path, upstream: str, count: int) -> stack.Server:
