@@ -59,7 +59,9 @@ def start(running: ExitStack, folder: Path, upstream: str) -> dict[str, str]:
 
 def workers(folder: Path, upstream: str, count: int) -> stack.Server:
     """Start workers and HAProxy."""
-    rules = servers.write_rules(folder / "rules.yaml")
+    # Nobody is sent to them any more when they are stopped.
+    drain = {"grace": 0}
+    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"], drain=drain)
     port = stack.free_port()
     command: list[str | Path] = [sys.executable, stack.ROOT / "scripts" / "workers.py"]
     command += ["--workers", str(count), "--listen", f"127.0.0.1:{port}"]
