@@ -83,9 +83,9 @@ def start_proxy(
     return stack.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
 
 
-def write_rules(path: Path, more: int = 0) -> Path:
+def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
     """Write the rules, with others before them that a request has to pass in vain."""
-    shipped = stack.write_rules(path, external=["127.0.0.1"])
+    shipped = stack.write_rules(path, external=["127.0.0.1"], **changes)
     if not more:
         return shipped
     rewrites = [
@@ -93,7 +93,7 @@ def write_rules(path: Path, more: int = 0) -> Path:
         for number in range(more)
     ]
     rewrites += yaml.safe_load(shipped.read_text(encoding="utf-8"))["rewrites"]
-    return stack.write_rules(path, external=["127.0.0.1"], rewrites=rewrites)
+    return stack.write_rules(path, external=["127.0.0.1"], rewrites=rewrites, **changes)
 
 
 def start_bare(folder: Path, upstream: str) -> stack.Server:

@@ -51,7 +51,6 @@ def start(running: ExitStack, folder: Path, upstream: str) -> dict[str, str]:
         TWO: workers(folder / "two", upstream, 2),
     }
     for server in started.values():
-        running.enter_context(server)
         # Workers drain first; whoever kills them leaves HAProxy behind.
         running.callback(server.stop, seconds=60)
     return {name: server.url for name, server in started.items()}
@@ -60,8 +59,7 @@ def start(running: ExitStack, folder: Path, upstream: str) -> dict[str, str]:
 def workers(folder: Path, upstream: str, count: int) -> stack.Server:
     """Start workers and HAProxy."""
     # Nobody is sent to them any more when they are stopped.
-    drain = {"grace": 0}
-    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"], drain=drain)
+    rules = servers.write_rules(folder / "rules.yaml", drain={"grace": 0})
     port = stack.free_port()
     command: list[str | Path] = [sys.executable, stack.ROOT / "scripts" / "workers.py"]
     command += ["--workers", str(count), "--listen", f"127.0.0.1:{port}"]
