@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from .replies import Reply, json_reply, own_headers
 from .rules import Artifacts, Endpoint, Operation
 from .rules_file import RulesError
-from .target import fold
+from .target import last_root
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
 OPTION = "mlflow_serve_artifacts"
@@ -76,11 +77,11 @@ def artifact_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpo
     """Find what makes a request an artifact request; nothing for any other request.
 
     Each path is read as MLflow reads it, which takes repeated slashes for one (by a redirect) and
-    some routes with a final slash.
+    some routes with a final slash, and serves all of them below a prefix if it is told to.
 
     Args:
-        paths: the paths (decoded, below the mount) under which the request may arrive.
-        artifacts: the section of the rules; the first endpoint that matches counts.
+        paths: the paths (decoded) under which the request may arrive.
+        artifacts: the section of the rules.
     """
     return _matching(
         (form for path in paths for form in (path, path.rstrip("/"), _SLASHES.sub("/", path))),
@@ -88,23 +89,22 @@ def artifact_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpo
     )
 
 
-def suspected_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
+def suspected_endpoints(folded: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
     """Find what a request might be for somebody who reads paths less strictly than MLflow.
 
     Some server or middlebox between may resolve what MLflow would not: dot segments, backslashes,
-    several layers of encoding, matrix parameters, any case (see `target.fold`).
+    several layers of encoding, matrix parameters, any case.
 
     Args:
-        paths: the paths (decoded, below the mount) under which the request may arrive.
-        artifacts: the section of the rules; the first endpoint that matches counts.
+        folded: the paths under which the request may arrive, read by `target.fold`.
+        artifacts: the section of the rules.
     """
-    folded = [fold(path) for path in paths]
     return _matching((form for path in folded for form in (path, path.lower())), artifacts)
 
 
 def _matching(forms: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
-    found = map(artifacts.endpoint, dict.fromkeys(forms))
-    return [endpoint for endpoint in found if endpoint is not None]
+    found = (artifacts.matching(form, last_root(form)) for form in dict.fromkeys(forms))
+    return [*dict.fromkeys(chain.from_iterable(found))]
 
 
 def methods(method: str, overrides: Iterable[str | None]) -> list[str]:

@@ -114,8 +114,8 @@ def redirect_place(
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return None  # No URL, so no page either.
-    path = fold(unquote(parts.path))
-    asked = fold(unquote(urlsplit(url).path)).removeprefix(base_path)
+    path = fold(unquote(parts.path)).path
+    asked = fold(unquote(urlsplit(url).path)).path.removeprefix(base_path)
     if asked != "/" and path.endswith(asked):
         return None
     known = any(pattern.search(target) for pattern in rules.redirects)

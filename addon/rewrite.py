@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from .patterns import Patterns
 from .rule_types import uri_host
 from .rules import RewriteRule
 from .target import Target
@@ -16,40 +15,34 @@ _PATH_SAFE = "/:@!$&'()*+,;=~%"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class Rewrites:
-    """Rules in their order; the first that matches counts."""
-
-    def __init__(self, rules: Sequence[RewriteRule]) -> None:
-        self._rules = rules
-        self._patterns = Patterns([rule.match for rule in rules])
-
-    def rule(self, path: str) -> RewriteRule | None:
-        """The rule for a path (decoded, below the mount)."""
-        index = self._patterns.match(path)
-        return None if index is None else self._rules[index]
-
-
-def rewrite(target: Target, rules: Rewrites, base_path: str) -> tuple[str, str | None]:
+def rewrite(target: Target, rules: Sequence[RewriteRule], base_path: str) -> tuple[str, str | None]:
     """Work out what goes upstream for a target.
+
+    A rule is for the beginning of a path; where none fits, and MLflow's REST API begins behind a
+    prefix, for what follows the prefix.
 
     Args:
         target: the request target below its mount.
-        rules: those whose conditions hold.
+        rules: those whose conditions hold; the first that matches counts.
         base_path: put in front of every path; no final slash.
 
     Returns:
         The path with query to send, and the name of the rule that changed it, if any.
     """
-    rule = rules.rule(target.path)
-    match = rule.match.match(target.path) if rule else None
-    if rule is None or match is None:
-        return f"{base_path}{target.raw}{target.query}", None
-    begin = match.expand(rule.replace)
-    if target.offsets is not None:
-        # The groups were read from the decoded path.
-        begin = quote(begin, safe=_PATH_SAFE, errors="surrogateescape")
-    rest = target.raw[target.raw_index(match.end()) :]
-    return f"{base_path}{begin}{rest}{target.query}", rule.name
+    for start in dict.fromkeys((0, target.api)):
+        path = target.path[start:]
+        found = ((rule, match) for rule in rules if (match := rule.match.match(path)))
+        if (first := next(found, None)) is None:
+            continue
+        rule, match = first
+        begin = match.expand(rule.replace)
+        if target.offsets is not None:
+            # The groups were read from the decoded path.
+            begin = quote(begin, safe=_PATH_SAFE, errors="surrogateescape")
+        prefix = target.raw[: target.raw_index(start)] if start else ""
+        rest = target.raw[target.raw_index(start + match.end()) :]
+        return f"{base_path}{prefix}{begin}{rest}{target.query}", rule.name
+    return f"{base_path}{target.raw}{target.query}", None
 
 
 @dataclass(frozen=True, slots=True)

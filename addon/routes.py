@@ -54,7 +54,6 @@ class Router:
         self._rules = rules
         self._wary = wary
         self._kept = lru_cache(_KEPT)(self._work_out)
-        self._rewrites = lru_cache(16)(self._join_rewrites)
         self.applicable = lru_cache(16)(self._find_applicable)
 
     def route(self, path: str, applicable: tuple[int, ...], *, again: bool = False) -> Route:
@@ -92,31 +91,47 @@ class Router:
         )
         if target is None:
             return Route(None, path, decided)
-        sent, rule = rewrite.rewrite(target, self._rewrites(applicable), base_path)
-        decided["rule"], paths = rule, [target.path]
-        # Judge the path as it came, and as it goes where a rule has changed it.
-        if rule and (going := targets.read(sent[len(base_path) :], ("",))):
-            paths.append(going.path)
-        endpoints = gate.artifact_endpoints(paths, rules.artifacts)
-        suspected = gate.suspected_endpoints(paths, rules.artifacts) if self._wary else []
-        decided["paths"], decided["api"] = paths, any(map(rules.is_api_path, paths))
+        sent, rule = rewrite.rewrite(target, [rules.rewrites[i] for i in applicable], base_path)
+        decided["rule"] = rule
+        # The path as it came, as it goes where a rule has changed it, and with all in front of it.
+        here = target.path
+        there = _decoded(sent[len(base_path) :]) if rule else here
+        readings = [*dict.fromkeys((here, there, _decoded(sent) if base_path else there))]
+        folded = [*map(targets.fold, readings)]
+        problem = targets.ambiguity(target) or next((f.problem for f in folded if f.problem), None)
+        if problem is not None:
+            decided["api"] = rules.is_api_path(here)
+            return Route(target, path, decided, problem=problem)
+        endpoints = gate.artifact_endpoints(readings, rules.artifacts)
+        suspected = (
+            gate.suspected_endpoints([f.path for f in folded], rules.artifacts)
+            if self._wary
+            else []
+        )
+        decided["paths"] = [*dict.fromkeys(p[targets.api_index(p) :] for p in (here, there))]
+        decided["api"] = any(map(self._is_api, (here, there)))
         decided["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
-        decided["family"] = families.family(paths[-1], artifact=decided["artifact"])
+        decided["family"] = families.family(decided["paths"][-1], artifact=decided["artifact"])
         return Route(
             target=target,
             received=path,
             decision=decided,
-            problem=targets.ambiguity(target),
-            health=target.path in HEALTH_PATHS,
+            health=here in HEALTH_PATHS,
             sent=sent,
             endpoints=tuple(endpoints),
             suspected=tuple(e for e in suspected if e not in endpoints),
         )
+
+    def _is_api(self, path: str) -> bool:
+        return self._rules.is_api_below_a_prefix(path, targets.last_root(path))
 
     def _find_applicable(self, host: str, port: int) -> tuple[int, ...]:
         external = self._rules.upstream.is_external(host, port)
         rules = enumerate(self._rules.rewrites)
         return tuple(index for index, rule in rules if rule.applies_to(host, port, external))
 
-    def _join_rewrites(self, applicable: tuple[int, ...]) -> rewrite.Rewrites:
-        return rewrite.Rewrites([self._rules.rewrites[index] for index in applicable])
+
+def _decoded(path: str) -> str:
+    """A path that goes upstream as a server reads it."""
+    target = targets.read(path, ("",))
+    return target.path if target else path

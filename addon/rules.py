@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from .patterns import Patterns
+from .patterns import below_any_prefix
 from .rule_types import (
     ErrorCodeName,
     ErrorStatus,
@@ -36,6 +36,7 @@ from .rule_types import (
     matches_status,
     uri_host,
 )
+from .target import api_index
 
 Operation = Literal["read", "write", "delete"]
 """What a request does to artifacts."""
@@ -171,13 +172,24 @@ class Artifacts(_Model):
     endpoints: list[Endpoint] = Field(default=[], description="What counts as an artifact request.")
 
     @cached_property
-    def _paths(self) -> Patterns:
-        return Patterns([endpoint.path for endpoint in self.endpoints])
+    def _paths(self) -> list[tuple[Endpoint, re.Pattern[str]]]:
+        return [(endpoint, below_any_prefix(endpoint.path)) for endpoint in self.endpoints]
 
-    def endpoint(self, path: str) -> Endpoint | None:
-        """The first endpoint whose expression matches a path (decoded, below the mount)."""
-        index = self._paths.fullmatch(path)
-        return None if index is None else self.endpoints[index]
+    def matching(self, path: str, last: int) -> list[Endpoint]:
+        """The endpoints that a path (decoded, below the mount) may lead to.
+
+        MLflow may be served below a prefix that nobody has told us, so a path is read from each of
+        its slashes on; of the endpoints that match from one of them the first counts.
+
+        Args:
+            path: the path.
+            last: the index behind which no route begins (see `target.last_root`).
+        """
+        found: dict[int, Endpoint] = {}
+        for endpoint, anywhere in self._paths:
+            if (match := anywhere.search(path)) and match.start() <= last:
+                found.setdefault(match.start(), endpoint)
+        return [*found.values()]
 
 
 class Login(_Model):
@@ -407,12 +419,18 @@ class Rules(_Model):
         return tuple(sorted(self.mounts, key=len, reverse=True))
 
     @cached_property
-    def _api_paths(self) -> Patterns:
-        return Patterns(self.errors.api_paths)
+    def _api_paths(self) -> list[re.Pattern[str]]:
+        return [below_any_prefix(path) for path in self.errors.api_paths]
 
     def is_api_path(self, path: str) -> bool:
         """Tell whether errors on a path (decoded, below the mount) have to be JSON."""
-        return self._api_paths.fullmatch(path) is not None
+        forms = {path, path[api_index(path) :]}
+        return any(pattern.fullmatch(form) for pattern in self.errors.api_paths for form in forms)
+
+    def is_api_below_a_prefix(self, path: str, last: int) -> bool:
+        """The same where any prefix may stand in front (see `Artifacts.matching`)."""
+        found = (pattern.search(path) for pattern in self._api_paths)
+        return any(match is not None and match.start() <= last for match in found)
 
 
 def _refuse_duplicates(names: Iterable[str]) -> None:

@@ -21,6 +21,16 @@ _NESTED = re.compile(r"%(?:25)+")
 _QUERY = re.compile(r"(?:[?#\s\x00]|%(?:25)*(?:3[Ff]|23)).*", re.DOTALL)
 _PARAMETERS = re.compile(r"(?:;|%(?:25)*3[Bb])[^/]*")
 _NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+# Where MLflow's REST API begins; a prefix may stand in front (`mlflow server --static-prefix`).
+_API = re.compile(r"/(?:ajax-)?api/\d+(?:\.\d+)*/(?:preview/)?mlflow(?:-artifacts)?(?=/|\Z)")
+# The same for the most suspicious reader, and the folder of the UI's files.
+_ROOT = re.compile(
+    r"/(?:(?:ajax-)?api/[^/]+/(?:preview/)?mlflow(?:-artifacts)?(?=/|\Z)|static-files/)"
+)
+
+ROUNDS = 8
+"""Layers of percent-encoding that are looked through; a target with more is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,20 @@ class Target:
     def raw_index(self, index: int) -> int:
         """The index in `raw` at which the character `path[index]` begins."""
         return index if self.offsets is None else self.offsets[index]
+
+    @property
+    def api(self) -> int:
+        """The index in `path` at which MLflow's REST API begins: behind a prefix, otherwise 0."""
+        return api_index(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The most suspicious reading of a path. Made by `fold`."""
+
+    path: str
+    problem: str | None = None
+    """What no server should have to read; None if there is nothing."""
 
 
 def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
@@ -92,25 +116,55 @@ def flaw(query: str) -> str | None:
     return found and ("a fragment" if found[0] == "#" else "control characters")
 
 
-def fold(path: str) -> str:
+def api_index(path: str) -> int:
+    """The index at which MLflow's REST API begins in a decoded path; 0 if it is not there.
+
+    What stands in front of it is a prefix under which the whole of MLflow is served.
+    """
+    found = _API.search(path)
+    return found.start() if found else 0
+
+
+def last_root(path: str) -> int:
+    """The last index in a decoded path at which a route of MLflow's can begin.
+
+    What follows the beginning of the REST API, or the folder of the UI's files, is a parameter:
+    a tag or a file may have the name of a route.
+    """
+    return max((found.start() for found in _ROOT.finditer(path)), default=len(path))
+
+
+def fold(path: str) -> Folded:
     """The most suspicious reading of a path, for decisions that must not be talked around.
 
     Decoded until nothing changes, backslashes as slashes, matrix parameters dropped, slashes
     merged, dot segments resolved: what some server or middlebox upstream might make of it.
+
+    The work is linear: a layer of encoding may cost its sender a single byte, so what is still
+    encoded after `ROUNDS` layers is a problem, and is not decoded to its end.
     """
     if not _NEEDS_FOLDING.search(path):
-        return path
-    # "%252525..." would take as many rounds as it is long.
-    while (decoded := unquote(_NESTED.sub("%", path), errors="surrogateescape")) != path:
+        return Folded(path)
+    problem = None
+    for _ in range(ROUNDS):
+        # "%252525..." would take as many rounds as it is long.
+        decoded = unquote(_NESTED.sub("%", path), errors="surrogateescape")
+        if decoded == path:
+            break
         path = decoded
+    else:
+        if _ESCAPE.search(path):
+            problem = f"more than {ROUNDS} layers of percent-encoding"
     segments: list[str] = []
     for part in path.replace("\\", "/").split("/"):
         segment = part.partition(";")[0]
         if segment == "..":
+            if not segments:
+                problem = problem or "dot segments that lead above its root"
             del segments[-1:]
         elif segment not in ("", "."):
             segments.append(segment)
-    return "/" + "/".join(segments)
+    return Folded("/" + "/".join(segments), problem)
 
 
 def shown(path_and_query: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from addon import gate, rules_file
 from addon.rules import Operation
+from addon.target import fold
 
 ARTIFACTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts
 
@@ -96,6 +97,8 @@ OTHER_PATHS = [
     "/api/2.0/mlflow/model-versions/get-download-uri",
     "/api/2.0/mlflow-artifactsx/artifacts",
     "/api/2.0/mlflow/traces/mlflow-artifacts/info",
+    "/api/2.0/mlflow/logged-models/m-1/tags/get-artifact",
+    "/api/2.0/mlflow/logged-models/m-1/tags/graphql",
     "/ajax-api/2.0/mlflow/upload-artifacts",
     "/v1/traces",
 ]
@@ -103,22 +106,25 @@ OTHER_PATHS = [
 
 @pytest.mark.parametrize("path", ARTIFACT_PATHS)
 def test_artifact_endpoint(path: str) -> None:
-    """All four groups of MLflow's artifact endpoints, however spelled."""
-    assert gate.artifact_endpoints([path], ARTIFACTS)
+    """All four groups of MLflow's artifact endpoints, however spelled, and whatever is in front."""
+    for prefix in ("", "/team-a", "/a/b", "/api", "/api/mlflow", "/x/api/2.0/mlflow/y"):
+        if not prefix.endswith("y") or "api/" in path:
+            assert gate.artifact_endpoints([prefix + path], ARTIFACTS), prefix
 
 
 @pytest.mark.parametrize("path", SUSPECTED_PATHS)
 def test_suspected_endpoint(path: str) -> None:
     """What MLflow would not read as an artifact endpoint, but somebody before it might."""
     assert not gate.artifact_endpoints([path], ARTIFACTS)
-    assert gate.suspected_endpoints([path], ARTIFACTS)
+    assert gate.suspected_endpoints([fold(path).path], ARTIFACTS)
 
 
 @pytest.mark.parametrize("path", OTHER_PATHS)
 def test_other_endpoint(path: str) -> None:
     """Everything else works on while artifacts are off."""
-    assert not gate.artifact_endpoints([path], ARTIFACTS)
-    assert not gate.suspected_endpoints([path], ARTIFACTS)
+    for below in (path, f"/team-a{path}", f"/a/b{path}"):
+        assert not gate.artifact_endpoints([below], ARTIFACTS)
+        assert not gate.suspected_endpoints([fold(below).path], ARTIFACTS)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from addon import rules, rules_file, target
-from addon.rewrite import Origin, Rewrites, map_location, rewrite
+from addon.rewrite import Origin, map_location, rewrite
 
 SHIPPED = rules_file.load(rules_file.DEFAULT_PATH)
 
@@ -13,7 +13,7 @@ def sent(
 ) -> tuple[str, str | None]:
     read = target.read(received, SHIPPED.mounts_longest_first)
     assert read is not None
-    rewrites = Rewrites(SHIPPED.rewrites if some_rules is None else some_rules)
+    rewrites = SHIPPED.rewrites if some_rules is None else some_rules
     return rewrite(read, rewrites, base_path)
 
 
@@ -65,7 +65,8 @@ def test_moves_to_ajax_api(received: str, upstream: str) -> None:
         "/api/2.0mlflow/experiments/search-datasets",
         "/api/v2/mlflow/x",
         "/api/2.0/other/mlflow/x",
-        "/x/api/2.0/mlflow/runs/get",
+        "/x/api/2.0/other",
+        "/x/ajax-api/2.0/mlflow/runs/get",
         "/API/2.0/mlflow/runs/get",
     ],
 )
@@ -85,6 +86,37 @@ def test_leaves_alone(received: str) -> None:
 def test_base_path(received: str, upstream: str) -> None:
     """The base path stands in front of everything, rewritten or not."""
     assert sent(received, base_path="/base")[0] == upstream
+
+
+@pytest.mark.parametrize(
+    ("received", "upstream"),
+    [
+        ("/team-a/api/2.0/mlflow/runs/get?x", "/team-a/ajax-api/2.0/mlflow/runs/get?x"),
+        ("/a/b/api/2.0/mlflow-artifacts/mpu/a%2Fb", "/a/b/ajax-api/2.0/mlflow-artifacts/mpu/a%2Fb"),
+        ("/mlflow/team-a/api/3.0/mlflow/x", "/team-a/ajax-api/3.0/mlflow/x"),
+        ("/te%61m//%61pi/2.0/mlflow/%41", "/te%61m//ajax-api/2.0/mlflow/%41"),
+        ("/ä%2Fapi/2.0/mlflow/x", "/ä/ajax-api/2.0/mlflow/x"),
+        # The first of two is the API; the second is a name.
+        ("/x/api/2.0/mlflow/y/api/2.0/mlflow", "/x/ajax-api/2.0/mlflow/y/api/2.0/mlflow"),
+        ("/ajax-api/2.0/mlflow/y/api/2.0/mlflow", "/ajax-api/2.0/mlflow/y/api/2.0/mlflow"),
+        ("/x/api/v1/y/api/2.0/mlflow", "/x/api/v1/y/ajax-api/2.0/mlflow"),
+    ],
+)
+def test_below_a_prefix(received: str, upstream: str) -> None:
+    """MLflow may be served below a prefix, which stays as the client spelled it."""
+    assert sent(received)[0] == upstream
+
+
+def test_a_rule_for_the_whole_path_comes_first() -> None:
+    """A prefix may be what a rule is for."""
+    some = rules_file.parse(
+        "rewrites:\n"
+        "  - {name: api, match: ^/api/, replace: /ajax-api/}\n"
+        "  - {name: prefix, match: ^/team-a/, replace: /}\n",
+        "test",
+    ).rewrites
+    assert sent("/team-a/api/2.0/mlflow/x", some) == ("/api/2.0/mlflow/x", "prefix")
+    assert sent("/team-b/api/2.0/mlflow/x", some) == ("/team-b/ajax-api/2.0/mlflow/x", "api")
 
 
 def test_first_matching_rule_counts() -> None:

@@ -64,3 +64,71 @@ def test_routes_cannot_change() -> None:
     router = Router(SHIPPED, wary=False)
     with pytest.raises(dataclasses.FrozenInstanceError):
         router.route("/x", ()).sent = "/y"  # type: ignore[misc]
+
+
+BASE = "mounts: [/, /mlflow]\nupstream: {base_path: /mlops/mlflow, dialect: standard}\n"
+ENDPOINTS = (
+    "artifacts:\n  enabled: false\n  endpoints: [{path: /get-artifact}, {path: /api/2/x(/.*)?}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "found"),
+    [
+        ("", "/get-artifact", "refused"),
+        ("", "/mlflow/team-a/get-artifact", "refused"),
+        # Above the base path and back below it.
+        ("", "/../mlflow/get-artifact", "problem"),
+        ("", "/%2e%2e/mlflow/get-artifact", "problem"),
+        ("", "/..%2Fmlflow/get-artifact", "problem"),
+        ("", "/x/../../mlflow/get-artifact", "problem"),
+        ("", "/mlflow/../get-artifact", "problem"),
+        ("", "/x/../get-artifact", "refused"),
+        ("", "/static-files/../get-artifact", "suspected"),
+        ("", "/static-files/..%2Fget-artifact", "suspected"),
+        ("", "/x/../y", ""),
+        # A rule may put something in front, or take it away.
+        (
+            "rewrites: [{name: r, match: ^/f/, replace: /a/b/}]\n",
+            "/f/../../get-artifact",
+            "problem",
+        ),
+        ("rewrites: [{name: r, match: ^/f/, replace: /a/b/}]\n", "/f/x/../y", ""),
+        ("rewrites: [{name: r, match: ^/f/g/, replace: /}]\n", "/f/g/../x", "problem"),
+        ("rewrites: [{name: r, match: ^/f/, replace: /api/}]\n", "/f/2/x", "refused"),
+        ("rewrites: [{name: r, match: ^/f/, replace: /a/b/}]\n", "/f/../../f/x", "problem"),
+    ],
+)
+def test_what_goes_upstream_is_judged(more: str, path: str, found: str) -> None:
+    """A base path, a mount and a rule move a path; it is judged where it arrives."""
+    router = Router(rules_file.parse(BASE + ENDPOINTS + more, "rules.yaml"), wary=True)
+    route = router.route(path, (0,) if more else ())
+    assert bool(route.problem) is (found == "problem")
+    assert bool(route.endpoints) is (found == "refused")
+    assert bool(route.suspected) is (found == "suspected")
+
+
+def test_a_base_path_that_ends_within_the_api() -> None:
+    """Only both together make the path of an artifact."""
+    text = ENDPOINTS + "upstream: {base_path: /api/2}\n"
+    router = Router(rules_file.parse(text, "rules.yaml"), wary=True)
+    assert router.route("/x/y", ()).endpoints
+    assert router.route("/y/../x/y", ()).suspected
+
+
+@pytest.mark.parametrize(
+    ("path", "below", "family", "api"),
+    [
+        ("/team-a/api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get", "tracking", True),
+        ("/team-a/graphql", "/team-a/graphql", "other", True),
+        ("/team-a/get-artifact", "/team-a/get-artifact", "artifacts", True),
+        ("/team-a/static-files/api/x.js", "/team-a/static-files/api/x.js", "other", False),
+        ("/team-a/", "/team-a/", "other", False),
+    ],
+)
+def test_below_a_prefix(path: str, below: str, family: str, api: bool) -> None:
+    """What a path is for does not depend on a prefix in front of the API."""
+    router = Router(SHIPPED, wary=False)
+    decided = router.route(path, external(router)).decision
+    assert decided["paths"][-1] == below
+    assert (decided["family"], decided["api"]) == (family, api)

@@ -107,7 +107,7 @@ def test_ambiguity(path_and_query: str, problem: str | None) -> None:
         ("/api/2.0/x/", "/api/2.0/x/"),
         ("/api//2.0/./x", "/api/2.0/x"),
         ("/a/../api/x", "/api/x"),
-        ("/../../api/x", "/api/x"),
+        ("/a/b/../../api/x", "/api/x"),
         ("/api%2fx", "/api/x"),
         ("/api%252fx", "/api/x"),
         ("/api\\x", "/api/x"),
@@ -117,11 +117,61 @@ def test_ambiguity(path_and_query: str, problem: str | None) -> None:
         ("/%25252541", "/A"),
         ("/%252%3541", "/A"),
         ("/%" + "25" * 30_000 + "41%25", "/A%"),
+        ("/a..b/..a/b../.../%", "/a..b/..a/b../.../%"),
+        # As many layers as are looked through.
+        ("/" + "%" * 8 + "3" * 7 + "41", "/A"),
     ],
 )
 def test_fold(path: str, folded: str) -> None:
     """The suspicious reading resolves all that some server might resolve."""
-    assert target.fold(path) == folded
+    assert target.fold(path) == target.Folded(folded)
+
+
+ABOVE = "dot segments that lead above its root"
+ENCODED = "more than 8 layers of percent-encoding"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/..", ABOVE),
+        ("/../api/x", ABOVE),
+        ("/a/../../api/x", ABOVE),
+        ("/%2e%2e/api", ABOVE),
+        ("/%252e%252e/api", ABOVE),
+        ("/..%2Fapi", ABOVE),
+        ("/..\\api", ABOVE),
+        ("/..;x/api", ABOVE),
+        ("//../api", ABOVE),
+        ("/./../api", ABOVE),
+        ("/" + "%" * 9 + "3" * 8 + "41", ENCODED),
+        ("/" + "%" * 30_000 + "3" * 29_999 + "41", ENCODED),
+    ],
+)
+def test_what_cannot_be_folded(path: str, problem: str) -> None:
+    """Some paths have a problem in whichever way they are read."""
+    assert target.fold(path).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("path", "first", "last"),
+    [
+        ("/api/2.0/mlflow/runs/get", 0, 0),
+        ("/team-a/ajax-api/3.0/mlflow-artifacts/x", 7, 7),
+        ("/a/b/api/2.0/preview/mlflow", 4, 4),
+        ("/a/api/2.0/mlflow/x/api/2.0/mlflow/y", 2, 19),
+        # Versions are numbers; for a gate that is wary anything is one.
+        ("/a/api/v1/mlflow/x", 0, 2),
+        ("/static-files/get-artifact", 0, 0),
+        # Without a root a route may begin anywhere.
+        ("/team-a/get-artifact", 0, 20),
+        ("/api/2.0/mlflowx", 0, 16),
+    ],
+)
+def test_where_the_api_begins(path: str, first: int, last: int) -> None:
+    """A prefix in front of the API, and where nothing but parameters follows."""
+    assert target.api_index(path) == first
+    assert target.last_root(path) == last
 
 
 @pytest.mark.parametrize(
