@@ -101,7 +101,7 @@ def _steps(case: Case) -> Iterator[tuple[str, str]]:
             yield "path", f"ambiguous: it contains {route.problem}"
         elif not case.own:
             if rules.allowed_hosts and not case.named:
-                yield "host", f"must be one of {', '.join(rules.allowed_hosts)}"
+                yield "host", f"must be one of {', '.join(map(str, rules.allowed_hosts))}"
             for text in _rules(case):
                 yield "rule", text
             for text in _gate(case):
@@ -186,7 +186,7 @@ def summary(settings: Settings, *, source: str) -> list[str]:
     lines = [
         ("rules", source),
         ("mounts", ", ".join(mount or "/" for mount in rules.mounts)),
-        ("hosts", ", ".join(rules.allowed_hosts) or "all"),
+        ("hosts", ", ".join(map(str, rules.allowed_hosts)) or "all"),
         ("external", ", ".join(rules.upstream.external_hosts) or "none listed"),
         ("others", rules.upstream.dialect),
         ("base path", rules.upstream.base_path or "none"),

@@ -1,4 +1,4 @@
-"""The host guard: names under which the proxy may be addressed.
+"""The host guard: names and addresses under which the proxy may be addressed.
 
 In reverse mode mitmproxy replaces Host, and so switches off MLflow's own check against DNS
 rebinding: a web page whose name suddenly leads to the proxy's address would be let in, with all
@@ -7,26 +7,150 @@ that a browser behind the same firewall can reach.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from .rewrite import Origin
-from .rule_types import uri_host
+Network = IPv4Network | IPv6Network
+
+_PORT = r"(?::(?P<port>\d{1,5}))?"
+_AUTHORITY = re.compile(rf"(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\]){_PORT}")
+# An IPv6 address needs brackets only in front of a port; a port may be any, "*".
+_PATTERN = re.compile(
+    r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d{1,5}|\*))?"
+    r"|(?P<bare>[^\[\]]*:[^\[\]]*:[^\[\]]*)"
+)
+_LABELS = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
+# Browsers take such a host for an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+_NUMBER_AT_END = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
+_OLD_NETWORK = re.compile(r"((?:\d{1,3}\.){1,3})\*(?:\.\*)*")
 
 
-def is_allowed(authority: str, allowed: Iterable[str]) -> bool:
+@dataclass(frozen=True, slots=True)
+class HostPattern:
+    """Hosts of which one may be named: an entry of `allowed_hosts`. Made by `pattern`."""
+
+    text: str
+    """As it stands in the rules."""
+    name: str
+    """A whole name; ".example.org" for all names below it; "" for any host at all."""
+    network: Network | None
+    """Addresses, in place of a name."""
+    port: int | None
+    """None for all ports."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def covers(self, host: str, address: Network | None, port: int) -> bool:
+        """Tell whether it covers a host (lower-case), which may be an address, and a port."""
+        if self.port not in (None, port):
+            return False
+        if self.network is not None:
+            return (
+                address is not None
+                and address.version == self.network.version
+                and address.network_address in self.network
+            )
+        if address is not None or not self.name:
+            return not self.name
+        return host == self.name or (self.name[0] == "." and host.endswith(self.name))
+
+
+def pattern(text: str) -> HostPattern:
+    """Read an entry of `allowed_hosts`.
+
+    A star stands for whole labels in front of a name, and for nothing else: "10.0.*" as text would
+    cover the name 10.0.attacker.example.
+
+    Raises:
+        ValueError: with what is expected in its place.
+    """
+    match = _PATTERN.fullmatch(text.lower())
+    if match is None:
+        raise ValueError(
+            "expected a host name, an IP address or a network, with or without a port, such as "
+            "mlflow.example.org:8080, *.example.org, 10.0.0.0/8 or [::1]:8080"
+        )
+    port = None if match["port"] in (None, "*") else int(match["port"])
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("expected a port from 1 to 65535")
+    host = match["name"] or match["v6"] or match["bare"]
+    if host == "*":
+        return HostPattern(text, "", None, port)
+    if "/" in host or ":" in host or _NUMBER_AT_END.fullmatch(host):
+        return HostPattern(text, "", _network(host), port)
+    name = host.removeprefix("*").rstrip(".")
+    if "*" in name or not _LABELS.fullmatch(name.removeprefix(".")):
+        raise ValueError(_instead(host))
+    if host[0] == "*" and name[0] != ".":
+        raise ValueError(_instead(host))
+    return HostPattern(text, name, None, port)
+
+
+def is_allowed(authority: str, allowed: Iterable[HostPattern]) -> bool:
     """Tell whether a request may name the proxy so.
 
     Args:
         authority: the Host header or :authority, with or without a port; "" if there is none.
-        allowed: lower-case host names, "host" for all ports or "host:port", in which * stands for
-            any characters.
+        allowed: `allowed_hosts`.
     """
-    origin = Origin.of("http", authority.strip())
-    if origin is None:
+    if (found := split(authority.strip())) is None:
         return False
-    host = uri_host(origin.host.rstrip("."))
-    forms = (host, f"{host}:{origin.port}")
-    # An address in brackets is no set of characters.
-    patterns = (pattern.replace("[", "[[]") for pattern in allowed)
-    return any(fnmatchcase(form, pattern) for pattern in patterns for form in forms)
+    host, port = found
+    address, port = _address(host), port or 80
+    return any(entry.covers(host, address, port) for entry in allowed)
+
+
+def split(authority: str) -> tuple[str, int | None] | None:
+    """The host (lower-case, IPv6 without brackets) and the port of an authority.
+
+    Stricter than a URL's (RFC 3986, section 3.2): no userinfo, no escapes. None for all else.
+    """
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        return None
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 0 < port < 65536:
+        return None
+    if match["v6"]:
+        return None if _address(match["v6"]) is None else (match["v6"].lower(), port)
+    name = match["name"].lower().rstrip(".")
+    return (name, port) if name else None
+
+
+def _address(host: str) -> Network | None:
+    """An address as a network of its own; None for a name."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return ip_network(mapped or address)
+
+
+def _network(host: str) -> Network:
+    try:
+        return ip_network(host)
+    except ValueError as error:
+        if "*" in host:
+            raise ValueError(_instead(host)) from None
+        raise ValueError(
+            f"expected an IP address or a network such as 10.0.0.0/8: {error}"
+        ) from None
+
+
+def _instead(host: str) -> str:
+    if "*" not in host:
+        return "expected a host name such as mlflow.example.org"
+    if match := _OLD_NETWORK.fullmatch(host):
+        octets = match[1].rstrip(".").split(".")
+        network = ".".join([*octets, *["0"] * (4 - len(octets))])
+        return f"expected a network in place of this: {network}/{8 * len(octets)}"
+    if ":" in host or _NUMBER_AT_END.fullmatch(host):
+        return "expected a network in place of this, such as 10.0.0.0/8 or fd00::/8"
+    return (
+        "expected * for whole labels in front of a name, such as *.example.org; write other "
+        "names one by one"
+    )

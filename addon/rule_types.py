@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from . import hosts
 
 SIZE_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -41,10 +43,10 @@ def _host(value: str) -> str:
     return value.lower()
 
 
-def _host_pattern(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.*-]+(:(\d+|\*))?|\[[0-9A-Fa-f:.*]+\](:(\d+|\*))?", value):
-        raise ValueError("expected a host name or host:port, in which * stands for any characters")
-    return value.lower()
+def _host_pattern(value: object) -> hosts.HostPattern:
+    if not isinstance(value, str):
+        raise ValueError("expected a host name, an IP address or a network in a string")
+    return hosts.pattern(value)
 
 
 def _path_prefix(value: str) -> str:
@@ -121,7 +123,9 @@ Size = Annotated[
     ),
 ]
 Host = Annotated[str, AfterValidator(_host)]
-HostPattern = Annotated[str, AfterValidator(_host_pattern)]
+HostPattern = Annotated[
+    hosts.HostPattern, PlainValidator(_host_pattern), WithJsonSchema({"type": "string"})
+]
 Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(_network), WithJsonSchema({"type": "string"})
 ]

@@ -383,7 +383,8 @@ class Rules(_Model):
     )
     allowed_hosts: list[HostPattern] = Field(
         default=[],
-        description="Names under which the proxy may be addressed; none listed: all.",
+        description="Names, addresses and networks under which the proxy may be addressed; none "
+        "listed: all.",
     )
     rewrites: list[RewriteRule] = Field(default=[], description="The first that matches counts.")
     origins: Origins = Origins()

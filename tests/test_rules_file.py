@@ -134,7 +134,13 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
         (
             "allowed_hosts: ['https://a.example']",
             "f:1: allowed_hosts[0]: 'https://a.example': "
-            "expected a host name or host:port, in which * stands for any characters",
+            "expected a host name, an IP address or a network, with or without a port, such as "
+            "mlflow.example.org:8080, *.example.org, 10.0.0.0/8 or [::1]:8080",
+        ),
+        (
+            "allowed_hosts: ['10.0.*']",
+            "f:1: allowed_hosts[0]: '10.0.*': "
+            "expected a network in place of this: 10.0.0.0/16",
         ),
         ("mounts: []", "f:1: mounts: List should have at least 1 item after validation, not 0"),
         ("mounts: [/a, /a/]", "f:1: mounts: duplicate name '/a'; expected each name once"),

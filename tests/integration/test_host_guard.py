@@ -27,12 +27,16 @@ def test_with_a_real_server(mlflow_server: stack.Server, start_proxy: StartProxy
     unguarded = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     assert ask(unguarded.url, "evil.example")[0] == 200
     guarded = start_proxy(
-        mlflow_server.url, external=("registry.hokus.ai",), allowed_hosts=["proxy.example"]
+        mlflow_server.url,
+        external=("registry.hokus.ai",),
+        allowed_hosts=["proxy.example", "10.0.0.0/16"],
     )
     status, body = ask(guarded.url, "evil.example")
     assert status == 403
     assert json.loads(body)["error_code"] == "PERMISSION_DENIED"
     assert json.loads(body)["source"] == "proxy"
+    assert ask(guarded.url, "10.0.attacker.example")[0] == 403
+    assert ask(guarded.url, "10.0.0.7:8080")[0] == 200
     assert ask(guarded.url, "proxy.example")[0] == 200
     assert ask(guarded.url, "Proxy.Example:8080")[0] == 200
 
