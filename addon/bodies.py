@@ -38,6 +38,8 @@ _MARKUP = re.compile(r"html|xml", re.IGNORECASE)
 _TAG = re.compile(r"<(/?[A-Za-z][\w:.-]*|[!?])")
 _RAW_END = {tag: re.compile(rf"</{tag}\s*>", re.IGNORECASE) for tag in ("script", "style")}
 _BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_PORTION = 1024
 
 
 def is_json(content_type: str) -> bool:
@@ -94,13 +96,35 @@ def decode(body: bytes, encoding: str) -> Decoded | None:
             return Decoded(body, True)
         case "gzip" | "x-gzip" | "deflate":
             for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
-                stream = zlib.decompressobj(wbits)
                 try:
-                    content = stream.decompress(body, DECODED_LIMIT)
-                    return Decoded(content, stream.eof or not body)
+                    return _inflate(body, wbits)
                 except zlib.error:
                     continue
     return None
+
+
+def _inflate(body: bytes, wbits: int) -> Decoded:
+    """Decompress all members of a gzip file (RFC 1952, section 2.2), or the one stream of others.
+
+    Clients ignore what follows the last member. zlib copies what it has not read, so it is given
+    small portions: the work must not grow with the square of the number of members.
+    """
+    content, at, whole = bytearray(), 0, not body
+    while at < len(body):
+        begin, stream = at, zlib.decompressobj(wbits)
+        try:
+            while at < len(body) and not stream.eof and len(content) < DECODED_LIMIT:
+                part = body[at : at + _PORTION]
+                content += stream.decompress(part, DECODED_LIMIT - len(content))
+                at += len(part) - len(stream.unused_data)
+        except zlib.error:
+            if begin == 0:
+                raise
+            break
+        whole = stream.eof
+        if not whole or not _GZIP.startswith(body[at : at + 2]):
+            break
+    return Decoded(bytes(content), whole)
 
 
 @dataclass(frozen=True, slots=True)

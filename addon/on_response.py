@@ -221,7 +221,9 @@ def _convert(response: http.Response, converted: errors.Converted, *, head: bool
     if converted.body is None:
         return
     for name in errors.ENTITY_HEADERS:
-        response.headers.pop(name, None)
+        # In a 416 it tells how long the file is (RFC 9110, section 15.5.17).
+        if converted.status != 416 or name != "content-range":
+            response.headers.pop(name, None)
     response.headers["Content-Type"] = "application/json"
     response.trailers = None
     if not head:

@@ -87,6 +87,36 @@ def test_decode_tells_what_is_cut(cut: int, whole: bool) -> None:
     assert TITLE.startswith(decoded.content[:10])
 
 
+MEMBERS = gzip.compress(TITLE[:40]) + gzip.compress(b"") + gzip.compress(TITLE[40:])
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (MEMBERS, bodies.Decoded(TITLE, True)),
+        (MEMBERS + b"\0", bodies.Decoded(TITLE, True)),
+        (MEMBERS + b"padding", bodies.Decoded(TITLE, True)),
+        (MEMBERS + b"\x1f\x8b is no member", bodies.Decoded(TITLE, True)),
+        (MEMBERS[:-1], bodies.Decoded(TITLE, False)),
+        (MEMBERS + gzip.compress(b"more")[:1], bodies.Decoded(TITLE, False)),
+        (MEMBERS + gzip.compress(b"more")[:10], bodies.Decoded(TITLE, False)),
+        (gzip.compress(b"") * 10_000 + MEMBERS, bodies.Decoded(TITLE, True)),
+    ],
+)
+def test_decode_members(body: bytes, expected: bodies.Decoded) -> None:
+    """A gzip file may have several members; what follows them is ignored, as clients do."""
+    assert bodies.decode(body, "gzip") == expected
+
+
+def test_members_are_bounded_together() -> None:
+    """Many members cannot grow beyond all bounds, either."""
+    bomb = gzip.compress(bytes(bodies.DECODED_LIMIT // 2 + 1)) * 50
+    decoded = bodies.decode(bomb, "gzip")
+    assert decoded is not None
+    assert len(decoded.content) == bodies.DECODED_LIMIT
+    assert not decoded.whole
+
+
 def test_decode_is_bounded() -> None:
     """A small body cannot grow beyond all bounds."""
     bomb = gzip.compress(bytes(50 * 2**20))

@@ -385,6 +385,14 @@ def test_other_headers_stay(scripted: Upstream, scripted_proxy: stack.Server) ->
         assert value in got.headers.get_all(name, [])
 
 
+def test_a_range_outside_of_a_file(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+    """A client that resumes a download learns how long the file is."""
+    scripted.answer = error("416 No", HTML, nginx("416"), ("Content-Range", "bytes */47"))
+    got = request(scripted_proxy.url, FILE, headers={"Range": "bytes=90-"})
+    assert (got.status, got.headers["Content-Range"]) == (416, "bytes */47")
+    assert "error_code" in json.loads(got.body)
+
+
 def test_over_http2(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
     """The same rows for an HTTP/2 client."""
     proxy = start_proxy(scripted.url, options=("--set", f"confdir={tmp_path}"))
