@@ -99,7 +99,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         if config.dialect == "auto" and not config.is_listed(*address):
             if arguments.dialect:
                 found = Finding(arguments.dialect, config.base_path, "--dialect")
-                read = settings.adapted(read, {address: found})
+                read = settings.adapted(read, address, found)
                 known = "--dialect says so"
             else:
                 known = "not listed: a running proxy asks it; --dialect says what it would find"

@@ -12,6 +12,7 @@ from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
 from . import explain, on_explain
+from .dialect_watch import Address, say
 from .listeners import in_reverse_mode
 from .rewrite import Origin
 from .rules_file import RulesError
@@ -36,9 +37,12 @@ class Commands:
         Say what would happen to a request here, and why: mount, rule, artifact switch, path
         upstream. The URL is as a client asks the proxy for it, or a path alone.
         """
-        in_force = self._in_force()
+        self._in_force()
         try:
-            return on_explain.ask(in_force, self._question(method, url)).lines()
+            question = self._question(method, url)
+            address = (question.upstream.host, question.upstream.port)
+            in_force = self._in_force(address if question.reverse else None)
+            return on_explain.ask(in_force, question).lines()
         except ValueError as error:
             raise exceptions.CommandError(str(error)) from None
 
@@ -48,7 +52,10 @@ class Commands:
         Show the rules in force, in short. What was found out about the upstreams is among them.
         """
         source = f"{ctx.options.mlflow_rules} ({self._proxy.health.rules})"
-        return explain.summary(self._in_force(), source=source)
+        found = self._proxy.dialects.findings.items()
+        return explain.summary(
+            self._in_force(), source=source, found=[say(*each) for each in found]
+        )
 
     @command.command("mlflow.reload")
     def reload(self) -> Sequence[str]:
@@ -105,7 +112,9 @@ class Commands:
         upstream = Origin("http" if mode.scheme == "http" else "https", *mode.address)
         return on_explain.Question(method, url, upstream, known)
 
-    def _in_force(self) -> Settings:
-        if (in_force := self._proxy.settings) is None:
+    def _in_force(self, upstream: Address | None = None) -> Settings:
+        proxy = self._proxy
+        in_force = proxy.settings if upstream is None else proxy.in_force(upstream)
+        if in_force is None:
             raise exceptions.CommandError("no rules are loaded")
         return in_force

@@ -105,7 +105,7 @@ class DialectWatch:
         if found.dialect is None:
             # What was known may hold still; it is what clients were served by.
             if first:
-                logger.warning("%s; the rules decide", _say(address, found))
+                logger.warning("%s; the rules decide", say(address, found))
         elif before is None or (before.dialect, before.base_path) != (
             found.dialect,
             found.base_path,
@@ -114,13 +114,14 @@ class DialectWatch:
             self._changed()
             # What changes nothing is no news.
             plain = before is None and found.dialect == "standard" and not found.base_path
-            logger.log(logging.INFO if plain else logging.WARNING, "%s", _say(address, found))
+            logger.log(logging.INFO if plain else logging.WARNING, "%s", say(address, found))
         self.unasked.discard(address)
         if not self.unasked:
             self._asked.set()
 
 
-def _say(address: Address, found: Finding) -> str:
+def say(address: Address, found: Finding) -> str:
+    """What is known of an upstream's dialect, in a line."""
     host, port = address
     if found.dialect is None:
         return f"upstream {host}:{port}: its dialect is not clear: {found.why}"

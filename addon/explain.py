@@ -175,12 +175,13 @@ def _result(case: Case) -> str:
     return f"sent upstream: {case.method} {shown(case.sent)}"
 
 
-def summary(settings: Settings, *, source: str) -> list[str]:
+def summary(settings: Settings, *, source: str, found: Sequence[str] = ()) -> list[str]:
     """The rules in force, in short.
 
     Args:
         settings: what is in force.
         source: the file that they are from.
+        found: what was found out about upstreams, a line for each.
     """
     rules = settings.rules
     lines = [
@@ -190,6 +191,7 @@ def summary(settings: Settings, *, source: str) -> list[str]:
         ("external", ", ".join(rules.upstream.external_hosts) or "none listed"),
         ("others", rules.upstream.dialect),
         ("base path", rules.upstream.base_path or "none"),
+        *(("found", line) for line in found),
         *(("rewrite", _in_short(rule)) for rule in rules.rewrites),
         *(("artifacts", f"{name}: {position(settings, name)}") for name in OPERATIONS),
     ]

@@ -54,7 +54,7 @@ from . import (
 )
 from .answering import RefusedError
 from .decision import FAILED, SAID, WHY
-from .dialect_watch import DialectWatch
+from .dialect_watch import Address, DialectWatch
 from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
 from .measured import State
@@ -81,9 +81,9 @@ class MlflowProxy:
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
-        """What is in force for new flows."""
-        self._read: Settings | None = None
-        """The same without what was found out about upstreams."""
+        """What is in force for new flows, before anything is found out about their upstream."""
+        self._adapted: dict[Address, Settings] = {}
+        """The same for the upstreams about which something was found out."""
         self.dialects = DialectWatch(self._adapt)
         self.health = health_service.HealthService()
         self.drain = drain.Drain()
@@ -197,7 +197,7 @@ class MlflowProxy:
         self.health.rules = health_service.CURRENT
 
     def _put_in_force(self, read: Settings) -> None:
-        before, self._read, self._rules_read = self._read, read, time.time()
+        before, self.settings, self._rules_read = self.settings, read, time.time()
         if self._watch is not None and (
             before is None or before.rules.upstream != read.rules.upstream
         ):
@@ -205,8 +205,13 @@ class MlflowProxy:
         self._adapt()
 
     def _adapt(self) -> None:
-        if self._read is not None:
-            self.settings = settings.adapted(self._read, self.dialects.findings)
+        if (read := self.settings) is not None:
+            found = self.dialects.findings.items()
+            self._adapted = {where: settings.adapted(read, where, what) for where, what in found}
+
+    def in_force(self, address: Address) -> Settings | None:
+        """What is in force for new requests to an upstream; None if no rules are loaded."""
+        return self._adapted.get(address, self.settings)
 
     def _watch_dialects(self, rules: Rules) -> None:
         """Find out about the upstreams of which the rules say nothing."""
@@ -229,8 +234,8 @@ class MlflowProxy:
         self.lean.switch(ctx.master, ctx.options.mlflow_lean)
         self._reports.start()
         self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
-        if self._read is not None:
-            self._watch_dialects(self._read.rules)
+        if self.settings is not None:
+            self._watch_dialects(self.settings.rules)
         open_to = listeners.beyond_this_machine()
         if open_to and self.settings is not None and not self.settings.rules.allowed_hosts:
             logger.warning(
@@ -406,20 +411,23 @@ class MlflowProxy:
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         if not flow.live:
             return None  # Read from a file: what is over is not changed.
-        if self.settings is None:
+        in_force = self.settings
+        if self._adapted and on_request.is_reverse(flow):
+            in_force = self.in_force((flow.request.host, flow.request.port))
+        if in_force is None:
             raise RuntimeError("no rules are loaded")
-        setattr(flow, _IN_FORCE, self.settings)
+        setattr(flow, _IN_FORCE, in_force)
         if decision.DECISION in flow.metadata or FAILED in flow.metadata:
             # Of a flow that is sent again.
             for mark in (FAILED, WHY, SAID, BYTES_OUT, ENDED_BY):
                 flow.metadata.pop(mark, None)
             on_show.forget(flow)
-        if not on_request.concerns_us(flow, self.settings):
+        if not on_request.concerns_us(flow, in_force):
             return None
         if self.dialects.unasked and on_request.is_for_upstream(flow):
             return self._decide_later(flow)
         try:
-            return self._admit(flow, self.settings)
+            return self._admit(flow, in_force)
         except RefusedError as refused:
             answering.refuse(flow, refused)
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,24 +54,18 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
     return Settings(rules, switch, allowed, wary, filters, Router(rules, wary=wary))
 
 
-def adapted(settings: Settings, findings: Mapping[tuple[str, int], Finding]) -> Settings:
-    """Put what was found out about upstreams into settings.
+def adapted(settings: Settings, address: tuple[str, int], found: Finding) -> Settings:
+    """Put what was found out about an upstream into settings: they hold for that one alone.
 
     Args:
         settings: as they were read.
-        findings: by host and port of the upstream.
+        address: host and port of the upstream.
+        found: its dialect, and the path below which it serves.
     """
-    if not findings:
-        return settings
     upstream = settings.rules.upstream.model_dump()
-    upstream["external_hosts"] += [
-        f"{uri_host(host)}:{port}"
-        for (host, port), found in findings.items()
-        if found.dialect == "ajax"
-    ]
-    # Paths of several upstreams would need several rules.
-    if len(findings) == 1 and not upstream["base_path"]:
-        (found,) = findings.values()
-        upstream["base_path"] = found.base_path
+    if found.dialect == "ajax":
+        host, port = address
+        upstream["external_hosts"].append(f"{uri_host(host)}:{port}")
+    upstream["base_path"] = upstream["base_path"] or found.base_path
     rules = settings.rules.model_copy(update={"upstream": Upstream.model_validate(upstream)})
     return replace(settings, rules=rules, router=Router(rules, wary=settings.wary))

@@ -262,13 +262,15 @@ def test_summary(read: settings.Settings, tmp_path: Path) -> None:
         "artifacts: {read: false, write: false}\n"
     )
     bare = settings.read(tmp_path / "bare.yaml", None, "")
-    assert explain.summary(bare, source="there") == [
+    assert explain.summary(bare, source="there", found=["a:80: b", "c:80: d"]) == [
         "rules     there",
         "mounts    /",
         "hosts     all",
         "external  none listed",
         "others    auto",
         "base path none",
+        "found     a:80: b",
+        "found     c:80: d",
         "rewrite   never (no host): ^/a -> /b",
         "artifacts read: switched off by artifacts.read",
         "artifacts write: switched off by artifacts.write",

@@ -1,0 +1,80 @@
+"""Several upstreams behind one process: what is found out about one says nothing of another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import stack
+from support.client import request
+from support.proxies import running_proxy
+
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.txt"
+
+BELOW = f"""
+  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:PORT;{stack.STREAMING}
+    location = / {{ return 302 PATH/; }}
+    location / {{ return 404; }}
+    location PATH/ {{ proxy_pass http://mlflow/; }}
+    location PATH/api/ {{ return 404; }}
+    location = PATH/ajax-api/2.0/mlflow/moved {{ return 302 PATH/elsewhere; }}
+    location = PATH/ajax-api/2.0/mlflow/login {{ return 302 PATH/login; }}
+  }}
+"""
+
+
+@pytest.fixture(scope="module")
+def proxies(
+    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """URLs of the listeners of one process, by the paths below which their upstreams serve."""
+    folder = tmp_path_factory.mktemp("several")
+    registries: dict[str, stack.Server] = {}
+    with ExitStack() as started:
+        for path in ("/one", "/ml/two"):
+            config = BELOW.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
+            server = stack.nginx(folder / path[1:], config.replace("PATH", path))
+            registries[path] = started.enter_context(server).wait()
+        registries[""] = mlflow_server
+        urls = {path: f"http://127.0.0.1:{stack.free_port()}" for path in registries}
+        options = [
+            part
+            for path in ("/ml/two", "")
+            for part in ("--mode", f"reverse:{registries[path].url}@{urls[path][7:]}")
+        ]
+        proxy = running_proxy(
+            folder / "proxy",
+            registries["/one"].url,
+            external=(),
+            options=tuple(options),
+            port=int(urls["/one"].rpartition(":")[2]),
+            upstream={"dialect": "auto"},
+        )
+        started.enter_context(proxy)
+        yield urls
+
+
+@pytest.mark.parametrize("path", ["/one", "/ml/two", ""])
+def test_each_has_its_own_path(proxies: dict[str, str], path: str) -> None:
+    """It is found for each of them, and taken away from the redirects of that one alone."""
+    url = proxies[path]
+    found = request(url, SEARCH)
+    assert (found.status, "experiments" in json.loads(found.body)) == (200, True)
+    assert request(url, FILE, method="PUT", body=path.encode()).status == 200
+    assert request(url, "/mlflow" + FILE).body == path.encode()
+
+
+@pytest.mark.parametrize("path", ["/one", "/ml/two"])
+def test_redirects(proxies: dict[str, str], path: str) -> None:
+    """They come back to where the client is; a login page is told from the API by the same path."""
+    browser = {"Accept": "text/html"}
+    moved = request(proxies[path], "/mlflow/api/2.0/mlflow/moved", headers=browser)
+    assert moved.headers["Location"] == f"{proxies[path]}/mlflow/elsewhere"
+    login = request(proxies[path], "/api/2.0/mlflow/login")
+    assert login.status == 401
+    assert f"asks for a login at {proxies[path]}/login (" in json.loads(login.body)["message"]
