@@ -21,20 +21,24 @@ COUNT = int(os.environ.get("FUZZ_COUNT", "5000"))
 TELLING = Path(__file__).parent.parent / "support" / "telling_server"
 
 
+def telling(folder: Path, *options: str) -> stack.Server:
+    """An MLflow server that names the route of each answer in X-Reached."""
+    return stack.registry(
+        folder, ajax_only=False, options=options, env={"PYTHONPATH": str(TELLING)}
+    )
+
+
 @pytest.fixture(scope="module", params=["uvicorn", "gunicorn"])
 def telling_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[stack.Server]:
-    """An MLflow server that names the route of each answer in X-Reached."""
+    """One under each of MLflow's servers."""
     options = ["--app-name", "telling"]
     if request.param == "gunicorn":
         # It would close idle connections after 2 seconds, perhaps just when a POST is sent on one.
         opts = "--threads 4 --keep-alive 60"
         options = ["--app-name", "telling-flask", "--gunicorn-opts", opts]
-    folder = tmp_path_factory.mktemp(request.param)
-    with stack.registry(
-        folder, ajax_only=False, options=options, env={"PYTHONPATH": str(TELLING)}
-    ) as server:
+    with telling(tmp_path_factory.mktemp(request.param), *options) as server:
         yield server.wait("/health")
 
 
@@ -71,6 +75,57 @@ def test_no_spelling_gets_through(
         if location := answer.headers.get("location"):
             followed = through.send(method, location.removeprefix(proxy.url))
             assert not reached(followed), (method, target, location)
+
+
+def test_no_spelling_gets_through_below_a_prefix(start_proxy: StartProxy, tmp_path: Path) -> None:
+    """MLflow may have a prefix of which the rules say nothing; its API and its UI work there."""
+    with telling(tmp_path, "--app-name", "telling", "--static-prefix", "/team-a") as server:
+        server.wait("/team-a/health")
+        proxy = start_proxy(server.url, external=EXTERNAL, artifacts=OFF)
+        through, direct = hostile.Connection(proxy.url), hostile.Connection(server.url)
+        for method, target in hostile.ENDPOINTS:
+            assert reached(direct.send(method, f"/team-a{target}")), "the server does not tell"
+            assert through.send(method, f"/team-a{target}").status == 503
+        hits = 0
+        for method, target in hostile.targets(SEED + 3, COUNT // 10, "/team-a"):
+            assert not reached(through.send(method, target)), (method, target)
+            hits += bool(reached(direct.send(method, target)))
+        assert hits > COUNT // 100
+        for method, target in HARMLESS:
+            got = through.send(method, f"/team-a{target}")
+            assert "proxy-status" not in got.headers, target
+            assert got.status == direct.send(method, f"/team-a{target}").status, target
+        missing = through.send("GET", "/team-a/api/2.0/mlflow/nope")
+        assert json.loads(missing.body)["error_code"] == "RESOURCE_NOT_FOUND"
+
+
+STRIPS = """server { listen 127.0.0.1:PORT;
+  location / { return 404; }
+  location /mlops/mlflow/ { proxy_pass URL/; }
+}"""
+
+
+def test_no_spelling_gets_through_above_a_base_path(
+    telling_server: stack.Server, start_proxy: StartProxy, tmp_path: Path
+) -> None:
+    """Dot segments lead out of a base path, and back into it, where nobody looks."""
+    config = STRIPS.replace("URL", telling_server.url)
+    with stack.nginx(tmp_path / "nginx", config) as middle:
+        middle.wait("/mlops/mlflow/health")
+        upstream = {"base_path": "/mlops/mlflow"}
+        proxy = start_proxy(middle.url, external=(), artifacts=OFF, upstream=upstream)
+        through, direct = hostile.Connection(proxy.url), hostile.Connection(middle.url)
+        hits = 0
+        for method, target in hostile.climbing(SEED + 4, COUNT // 20, "mlflow"):
+            assert not reached(through.send(method, target)), (method, target)
+            hits += bool(reached(direct.send(method, f"/mlops/mlflow{target}")))
+        assert hits > COUNT // 200
+        for method, target in HARMLESS:
+            got, expected = through.send(method, target), telling_server.url
+            assert "proxy-status" not in got.headers, target
+            assert got.status == hostile.Connection(expected).send(method, target).status, target
+        for target in ("/../mlflow/get-artifact", "/x/../../mlflow/version", "/..%2Fmlflow/x"):
+            assert through.send("GET", target).status == 400, target
 
 
 # nginx with a path in proxy_pass sends on what it has decoded; HAProxy tidies up.

@@ -51,23 +51,43 @@ _ENDS = [
 _BEGINS = [
     *("/x/..", "/static-files/..", "/.", "/%2e", "/health/..", "/mlflow", "/api/mlflow", "/"),
     *("/mlflow/..", "//", "/%2F", "/version/../", "http://127.0.0.1", "HTTP://x", "//x.example"),
-    *("http://x.example:80", "/mlflow/", "/%6dlflow"),
+    *("http://x.example:80", "/mlflow/", "/%6dlflow", "/team-a", "/a/b", "/team-a//", "/api"),
+]
+_CLIMBS = [
+    *("/..", "/%2e%2e", "/.%2e", "/%252e%252e", "/x/../..", "/..;", "/..;x", "/x/%2e%2e/.."),
+    *("/./..", "//..", "/%2F..", "/..%2F", "/..%5C", "\\..", "/../..", "/static-files/../.."),
 ]
 
 
-def targets(seed: int, count: int) -> Iterator[tuple[str, str]]:
+def targets(seed: int, count: int, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Methods and request targets; the same for the same seed.
 
     Args:
         seed: of the random numbers.
         count: how many.
+        prefix: what stands in front of the endpoints.
     """
     dice = random.Random(seed)
     for _ in range(count):
         method, path = dice.choice(ENDPOINTS)
+        path = prefix + path
         for _ in range(dice.choice([1, 1, 2, 2, 3, 4])):
             path = dice.choice(_MUTATIONS)(path, dice)
         yield method, path
+
+
+def climbing(seed: int, count: int, folder: str) -> Iterator[tuple[str, str]]:
+    """The same with a way out of a folder and back into it in front.
+
+    Args:
+        seed: of the random numbers.
+        count: how many.
+        folder: the last segment of a base path.
+    """
+    dice = random.Random(seed)
+    for method, path in targets(seed, count):
+        way = dice.choice(_CLIMBS)
+        yield method, f"{way}{dice.choice(['/', '%2F', '//', ''])}{folder}{path}"
 
 
 def _encoded(char: str) -> str:
