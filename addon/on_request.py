@@ -83,11 +83,8 @@ def read_forwarded(flow: http.HTTPFlow, fields: Fields, rules: Rules) -> None:
 
 
 def _tell_upstream(flow: http.HTTPFlow, mount: str) -> None:
-    headers = flow.request.headers
-    for name in forwarded.NAMES:
-        headers.pop(name, None)
-    for shown, value in forwarded.Forwarded(**flow.metadata[FORWARDED]).headers(mount):
-        headers[shown] = value
+    told, headers = forwarded.Forwarded(**flow.metadata[FORWARDED]), flow.request.headers
+    headers.fields = told.for_upstream(headers.fields, mount)
 
 
 def send_on(

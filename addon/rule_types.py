@@ -16,6 +16,7 @@ from . import hosts
 
 SIZE_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _STATUS = r"[45]\d\d|[45]xx"
 
 
@@ -49,8 +50,19 @@ def _host_pattern(value: object) -> hosts.HostPattern:
     return hosts.pattern(value)
 
 
+def is_plain_path(path: str) -> bool:
+    """Tell whether a path, without a final slash, means the same to everybody; "" does.
+
+    No escapes, empty or dot segments: "//evil.example" is another server (RFC 3986, section 4.2).
+    """
+    segments = path.split("/")
+    return not segments[0] and all(
+        _PLAIN_SEGMENT.fullmatch(segment) and segment not in (".", "..") for segment in segments[1:]
+    )
+
+
 def _path_prefix(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value):
+    if not is_plain_path(value.removesuffix("/")):
         raise ValueError("expected a path of plain segments that starts with /")
     return value.rstrip("/")
 

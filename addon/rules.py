@@ -130,10 +130,14 @@ class Origins(_Model):
 class Forwarded(_Model):
     """X-Forwarded-For, -Proto, -Host and -Prefix."""
 
-    send: bool = Field(default=False, description="Tell the upstream whom a request came from.")
+    send: bool = Field(
+        default=False,
+        description="Tell the upstream whom a request came from, in place of what a client says.",
+    )
     trusted: list[Network] = Field(
         default=[],
-        description="Networks of proxies in front of this one, whose own X-Forwarded-* count.",
+        description="Networks of proxies in front of this one, whose own X-Forwarded-* or "
+        "Forwarded count.",
     )
 
 

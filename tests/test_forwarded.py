@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 
-from addon import forwarded
+from addon import forwarded, forwarded_field
 from addon.forwarded import Forwarded
 
 HERE = ("http", "proxy:8080", "")
@@ -43,6 +43,22 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
             {"for": "2001:db8::1, fd00::2"},
             Forwarded("2001:db8::1", "2001:db8::1, fd00::2, ::ffff:10.0.0.1", *HERE),
         ),
+        # With ports and brackets, as some balancers write addresses; IPv6 mostly has none.
+        (
+            "10.0.0.1",
+            {"for": "203.0.113.9:51234, 10.0.0.2:80"},
+            Forwarded("203.0.113.9", "203.0.113.9:51234, 10.0.0.2:80, 10.0.0.1", *HERE),
+        ),
+        (
+            "10.0.0.1",
+            {"for": "[2001:db8::1]:4711, [fd00::2]"},
+            Forwarded("2001:db8::1", "[2001:db8::1]:4711, [fd00::2], 10.0.0.1", *HERE),
+        ),
+        (
+            "10.0.0.1",
+            {"for": "[2001:db8::1, 10.0.0.2"},
+            Forwarded("10.0.0.2", "[2001:db8::1, 10.0.0.2, 10.0.0.1", *HERE),
+        ),
         # What is no address ends what can be believed.
         (
             "10.0.0.1",
@@ -52,7 +68,7 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
         (
             "10.0.0.1",
             {"for": " , ", "proto": "gopher", "host": "a, b", "prefix": "x"},
-            Forwarded("10.0.0.1", "10.0.0.1", "http", "a", ""),
+            Forwarded("10.0.0.1", "10.0.0.1", *HERE),
         ),
         (
             "fd00::1%eth0",
@@ -63,21 +79,231 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 )  # fmt: skip
 def test_read(peer: str, headers: dict[str, str], expected: Forwarded) -> None:
     """A trusted peer is believed, and as much of its chain as was written by trusted ones."""
-    fields = {f"x-forwarded-{name}".encode(): value.encode() for name, value in headers.items()}
-    how: dict[str, Any] = {"scheme": "http", "host": "proxy:8080", "trusted": BALANCERS}
-    assert forwarded.read(fields, peer=peer, **how) == expected
+    found = read(peer, **{f"x-forwarded-{name}": value for name, value in headers.items()})
+    assert found == replace(expected, trusted=peer != "192.0.2.7")
 
 
-def test_headers() -> None:
-    """What the upstream is told; nothing of what there is not."""
+def read(peer: str, host: str = "proxy:8080", **headers: str) -> Forwarded:
+    """What the headers of a request to this proxy say."""
+    fields = {name.encode(): value.encode() for name, value in headers.items()}
+    return forwarded.read(fields, peer=peer, scheme="http", host=host, trusted=BALANCERS)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "believed"),
+    [
+        ("/team", "/team"),
+        ("/team/a.b_c-d~e/", "/team/a.b_c-d~e"),
+        ("/", ""),
+        # What leads elsewhere, or is read in more than one way.
+        ("//evil.example", ""),
+        ("/team//evil.example", ""),
+        ("/\\evil.example", ""),
+        ("/team/../x", ""),
+        ("/./team", ""),
+        ("/%2Fevil.example", ""),
+        ("/team%2e%2e", ""),
+        ("/team\x01", ""),
+        ("/team\tx", ""),
+        ("/team?x", ""),
+        ("/team#x", ""),
+        ("/a, /b", ""),
+        ("/a,/b", ""),
+        ("team", ""),
+        ("http://evil.example", ""),
+        ("/t\xe9am", ""),
+    ],
+)
+def test_prefix(prefix: str, believed: str) -> None:
+    """Only plain segments of a path count; a Location begins with them."""
+    assert read("10.0.0.1", **{"x-forwarded-prefix": prefix}).prefix == believed
+
+
+@pytest.mark.parametrize(
+    ("named", "proto", "port", "scheme", "host"),
+    [
+        ("ml.example.org", "https", "", "https", "ml.example.org"),
+        ("ml.example.org:8443", "https", "443", "https", "ml.example.org:8443"),
+        ("ml.example.org", "https", "443", "https", "ml.example.org"),
+        ("ml.example.org", "https", "8443", "https", "ml.example.org:8443"),
+        ("ml.example.org", "", "80", "http", "ml.example.org"),
+        ("[2001:db8::1]", "", "8080", "http", "[2001:db8::1]:8080"),
+        # The port belongs to the host that the client has named, too.
+        ("", "https", "8443", "https", "proxy:8443"),
+        ("", "https", "0", "https", "proxy"),
+        ("", "https", "99999", "https", "proxy"),
+        ("", "https", "8443, 443", "https", "proxy"),
+        ("", "https", "\xb2", "https", "proxy"),
+        ("", "https", "9" * 5000, "https", "proxy"),
+        # Nothing but a host and a scheme is either.
+        ("user@evil.example", "https", "", "https", "proxy"),
+        ("evil.example/x", "https", "", "https", "proxy"),
+        ("evil.example?x", "https", "", "https", "proxy"),
+        ("evil.example#", "https", "", "https", "proxy"),
+        ("evil example", "https", "", "https", "proxy"),
+        ("evil.example\\x", "https", "", "https", "proxy"),
+        ("evil.example:x", "https", "", "https", "proxy"),
+        ("//evil.example", "https", "", "https", "proxy"),
+        ("[evil]", "https", "", "https", "proxy"),
+        ("a.example, b.example", "https", "", "https", "proxy"),
+        ("", "javascript", "", "http", "proxy"),
+        ("", "https://evil.example", "", "http", "proxy"),
+    ],
+)
+def test_host_and_scheme(named: str, proto: str, port: str, scheme: str, host: str) -> None:
+    """The host is a host, the scheme http or https; a port fills in where the host has none."""
+    said = {"x-forwarded-host": named, "x-forwarded-proto": proto, "x-forwarded-port": port}
+    found = read("10.0.0.1", host="proxy", **{name: said[name] for name in said if said[name]})
+    assert (found.scheme, found.host) == (scheme, host)
+
+
+@pytest.mark.parametrize(
+    ("field", "client", "chain", "scheme", "host"),
+    [
+        ("for=192.0.2.7", "192.0.2.7", "192.0.2.7", "http", "proxy:8080"),
+        (
+            'For="[2001:db8::1]:4711";Proto=HTTPS;Host="ml.example.org:8443";by=10.0.0.1',
+            *("2001:db8::1", "2001:db8::1", "https", "ml.example.org:8443"),
+        ),
+        # What the outermost trusted proxy has seen; what is left of it is the client's.
+        (
+            "for=8.8.8.8;host=evil.example, for=192.0.2.7;host=ml.example.org;proto=https, "
+            "for=10.0.0.2;host=inner",
+            *("192.0.2.7", "8.8.8.8, 192.0.2.7, 10.0.0.2", "https", "ml.example.org"),
+        ),
+        ("for=8.8.8.8, for=192.0.2.7", "192.0.2.7", "8.8.8.8, 192.0.2.7", "http", "proxy:8080"),
+        # A name that is no address is still written by the peer.
+        (
+            "for=8.8.8.8;host=evil.example, for=_hidden;host=ml.example.org;proto=https",
+            *("10.0.0.1", "8.8.8.8, unknown", "https", "ml.example.org"),
+        ),
+        ("proto=https", "10.0.0.1", "unknown", "https", "proxy:8080"),
+        ('for=192.0.2.7;host="evil.example/x"', "192.0.2.7", "192.0.2.7", "http", "proxy:8080"),
+        # What is not valid says nothing.
+        ("for=192.0.2.7;for=8.8.8.8", "10.0.0.1", "", "http", "proxy:8080"),
+        ("for=192.0.2.7:80", "10.0.0.1", "", "http", "proxy:8080"),
+        ("", "10.0.0.1", "", "http", "proxy:8080"),
+    ],
+)
+def test_forwarded(field: str, client: str, chain: str, scheme: str, host: str) -> None:
+    """RFC 7239 from a trusted peer; each hop has its own scheme and host."""
+    found = read("10.0.0.1", forwarded=field)
+    whole = f"{chain}, 10.0.0.1" if chain else "10.0.0.1"
+    assert found == Forwarded(client, whole, scheme, host, "", trusted=True)
+    assert read("192.0.2.9", forwarded=field).client == "192.0.2.9"
+
+
+def test_which_counts() -> None:
+    """Beside X-Forwarded-* of a balancer, Forwarded is likely to be the client's."""
+    client = {"forwarded": "for=8.8.8.8;host=evil.example;proto=https"}
+    for name, value in (("for", "192.0.2.7"), ("proto", "http"), ("host", "a"), ("port", "1")):
+        found = read("10.0.0.1", **client, **{f"x-forwarded-{name}": value})
+        assert (found.scheme, found.client == "8.8.8.8") == ("http", False)
+    assert read("10.0.0.1", **client, **{"x-forwarded-prefix": "/x"}).client == "8.8.8.8"
+
+
+def test_long_chains() -> None:
+    """A client behind a balancer cannot make the proxy look at thousands of addresses."""
+    chain = ", ".join(f"10.0.{n >> 8}.{n & 255}" for n in range(5000))
+    assert read("10.0.0.1", **{"x-forwarded-for": chain}).client == "10.0.19.104"
+
+
+@pytest.mark.parametrize(
+    ("value", "hops"),
+    [
+        ("for=a", [{"for": "a"}]),
+        ("FOR=a ; Proto=b,for=c", [{"for": "a", "proto": "b"}, {"for": "c"}]),
+        (' , for="a, b;c\\"d" ;, ', [{"for": 'a, b;c"d'}]),
+        ("for=a;;proto=b;", [{"for": "a", "proto": "b"}]),
+        ('for=""', [{"for": ""}]),
+        ("", []),
+        (",", []),
+        ("for", None),
+        ("for=", None),
+        ("for=a b", None),
+        ("for = a", None),
+        ('for="a', None),
+        ('for="a\\"', None),
+        ('for="a"b', None),
+        ("for=[::1]", None),
+        ("=a", None),
+        ("for=a;FOR=b", None),
+    ],
+)
+def test_field(value: str, hops: list[dict[str, str]] | None) -> None:
+    """The grammar of RFC 7239, section 4, to the letter but for spaces."""
+    assert forwarded_field.hops(value) == hops
+
+
+@pytest.mark.parametrize(
+    ("node", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7:51234", "192.0.2.7"),
+        ("192.0.2.7:_port", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("[fe80::1%eth0]:4711", "fe80::1%eth0"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
+        ("192.0.2.7:", None),
+        ("192.0.2.7:123456", None),
+        ("192.0.2.7:80:80", None),
+        ("192.0.2.07", None),
+        ("192.0.2", None),
+        ("[192.0.2.7]x", None),
+        ("[2001:db8::1", None),
+        ("fe80::1%<script>", None),
+        ("fe80::1%" + "a" * 17, None),
+        ("1" * 100_000, None),
+        ("unknown", None),
+        ("_hidden", None),
+        ("", None),
+    ],
+)
+def test_address(node: str, address: str | None) -> None:
+    """An address is found in each of its spellings, and in nothing else."""
+    assert forwarded_field.address(node) == address
+
+
+def test_for_upstream() -> None:
+    """What the upstream is told, in place of what was there; nothing of what there is not."""
     found = Forwarded("192.0.2.7", "192.0.2.7, 10.0.0.1", "https", "ml.example.org", "/team")
-    assert found.headers("/mlflow") == [
-        ("X-Forwarded-For", "192.0.2.7, 10.0.0.1"),
-        ("X-Forwarded-Proto", "https"),
-        ("X-Forwarded-Host", "ml.example.org"),
-        ("X-Forwarded-Prefix", "/team/mlflow"),
-    ]
-    assert Forwarded("::1", "::1", "http", "", "").headers("") == [
-        ("X-Forwarded-For", "::1"),
-        ("X-Forwarded-Proto", "http"),
-    ]
+    assert found.for_upstream(((b"Accept", b"*/*"), (b"X_Forwarded_For", b"x")), "/mlflow") == (
+        (b"Accept", b"*/*"),
+        (b"X-Forwarded-For", b"192.0.2.7, 10.0.0.1"),
+        (b"X-Forwarded-Proto", b"https"),
+        (b"X-Forwarded-Host", b"ml.example.org"),
+        (b"X-Forwarded-Prefix", b"/team/mlflow"),
+    )
+    assert Forwarded("::1", "::1", "http", "", "").for_upstream((), "") == (
+        (b"X-Forwarded-For", b"::1"),
+        (b"X-Forwarded-Proto", b"http"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "of_anybody", "of_trusted"),
+    [
+        ("X-Forwarded-For", True, True),
+        ("x-forwarded-port", True, True),
+        ("Forwarded", True, True),
+        ("X_Forwarded_For", True, True),
+        ("X-Forwarded_Host", True, True),
+        ("X-Forwarded-User", True, False),
+        ("X-Forwarded-Ssl", True, False),
+        ("X-Forwarded", True, False),
+        ("X-Real-IP", True, False),
+        ("X_Forwarded_User", True, True),
+        ("X_Real-IP", True, True),
+        ("X-Forward", False, False),
+        ("Forwarded-x", False, False),
+        ("Host", False, False),
+        ("My_Header", False, False),
+    ],
+)
+def test_is_claim(name: str, of_anybody: bool, of_trusted: bool) -> None:
+    """A client says nothing that a proxy would say, in no spelling that a server may fold."""
+    assert forwarded.is_claim(name.encode(), trusted=False) is of_anybody
+    assert forwarded.is_claim(name.encode(), trusted=True) is of_trusted

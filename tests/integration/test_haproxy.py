@@ -113,7 +113,9 @@ def test_who_has_asked(balancer: stack.Server, workers: Workers) -> None:
     host, _, port = balancer.url.removeprefix("http://").partition(":")
     # All of 127.0.0.0/8 is this machine.
     with socket.create_connection((host, int(port)), source_address=("127.0.0.2", 0)) as client:
-        lies = "".join(f"X-Forwarded-{each}: lie\r\n" for each in ("For", "PROTO", "Host", "new"))
+        names = [*(f"X-Forwarded-{each}" for each in ("For", "PROTO", "Host", "new"))]
+        names += ["Forwarded", "X_Forwarded_For", "X-Real-IP"]
+        lies = "".join(f"{name}: lie\r\n" for name in names)
         head = f"GET {API} HTTP/1.1\r\nHost: x\r\n{lies}Connection: close\r\n\r\n"
         client.sendall(head.encode())
         assert read_all(client).startswith(b"HTTP/1.1 200 ")

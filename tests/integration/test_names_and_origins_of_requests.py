@@ -93,6 +93,51 @@ def test_forwarded(start_proxy: StartProxy, scripted: Upstream, tmp_path: Path) 
         eventually(partial(is_last, client))
 
 
+def test_nothing_else_is_claimed(start_proxy: StartProxy, scripted: Upstream) -> None:
+    """A client's own words reach the upstream in no field and in no spelling; a balancer's do."""
+    scripted.answer = OK
+    claims = ["Forwarded", "X_Forwarded_For", "X-Forwarded_Proto", "X_Real_IP"]
+    by_balancers = ["X-Real-IP", "X-Forwarded-User", "X-Forwarded-Ssl"]
+    lies = dict.fromkeys((*claims, *by_balancers, "X-Forwarded-Port"), "lie")
+    for trusted in ([], ["127.0.0.1"]):
+        proxy = start_proxy(scripted.url, forwarded={"send": True, "trusted": trusted})
+        request(proxy.url, API, headers=lies)
+        sent = scripted.requests[-1]
+        kept = [name for name in lies if "lie" in sent.header(name)]
+        assert kept == (by_balancers if trusted else [])
+
+
+def test_redirects_stay_here(shared_proxy: StartProxy, scripted: Upstream) -> None:
+    """What a balancer passes on of a client's makes no redirect that leads elsewhere."""
+    scripted.answer = response("302 Found", b"", ("Location", "/x"))
+    proxy = shared_proxy(scripted.url, forwarded={"trusted": ["127.0.0.1"]})
+    for prefix in ("//evil.example", "/\\evil.example", "/%2fevil.example", "/..//evil.example"):
+        got = request(proxy.url, "/mlflow/y", headers={"X-Forwarded-Prefix": prefix})
+        assert got.headers["Location"] == "/mlflow/x"
+    scripted.answer = response("302 Found", b"", ("Location", f"{scripted.url}/x"))
+    for host in ("evil.example/", "user@evil.example", "evil.example, proxy", "evil.example\\"):
+        got = request(proxy.url, "/mlflow/y", headers={"X-Forwarded-Host": host})
+        assert got.headers["Location"] == f"{proxy.url}/mlflow/x"
+
+
+def test_what_balancers_write(shared_proxy: StartProxy, scripted: Upstream) -> None:
+    """Ports, and the field of RFC 7239: redirects name what the client has asked for."""
+    scripted.answer = response("302 Found", b"", ("Location", f"{scripted.url}/x"))
+    proxy = shared_proxy(scripted.url, forwarded={"trusted": ["127.0.0.1"]})
+    port = proxy.url.rpartition(":")[2]
+    for said, public in {
+        (
+            "X-Forwarded-Host: ml.example.org",
+            "X-Forwarded-Port: 8443",
+        ): "http://ml.example.org:8443",
+        ("Forwarded: for=192.0.2.7;proto=https;host=ml.example.org",): "https://ml.example.org",
+        ("Forwarded: host=ml.example.org", "X-Forwarded-Proto: https"): f"https://127.0.0.1:{port}",
+    }.items():
+        headers = [tuple(line.split(": ")) for line in said]
+        got = request(proxy.url, "/mlflow/y", headers=headers)  # type: ignore[arg-type]
+        assert got.headers["Location"] == f"{public}/mlflow/x"
+
+
 def test_guards_know_the_public_name(start_proxy: StartProxy, scripted: Upstream) -> None:
     """A page of the site that the balancer stands for is no other site; its name is allowed."""
     scripted.answer = OK
