@@ -1,7 +1,8 @@
 """The access log: a line of JSON for each request.
 
 Lines are gathered and written together, as one system call for each would cost more than all the
-rest of a line. A line stands in the file about a second after its request has ended.
+rest of a line; and by a thread of its own, as a pipe that nobody reads would stop the event loop. A
+line stands in the file about a second after its request has ended.
 
 logrotate needs no `postrotate` script: when another file stands at the path (`create`), or none at
 all (`nocreate`), that one is opened before the next lines are written; and since all writing is
@@ -18,6 +19,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
+from .line_writer import AT_THE_END, LineWriter
 from .measured import Ended
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,6 @@ WAIT = 1.0
 """Seconds that a line may wait for others."""
 MANY = 64 * 1024
 """Characters of lines that do not wait any longer."""
-MOST = 1024 * 1024
-"""Bytes that are kept while they cannot be written; lines that come after that are lost."""
 
 
 def line(ended: Ended) -> str:
@@ -86,12 +86,14 @@ class AccessLog:
         self.path = path
         self._lines: list[str] = []
         self._length = 0
-        self._unwritten = b""
-        """What could not be written before; begins where the file ends."""
-        self._lost: int | None = None
-        """Lines that were lost since writing has failed; None while all is well."""
         self._timer: asyncio.TimerHandle | None = None
         self._file = _open(path)
+        self._writer = LineWriter(
+            f"access log: {path}",
+            self._at_the_path,
+            shared=path == STDOUT,
+            ended=lambda: os.close(self._file),
+        )
 
     def add(self, line: str) -> None:
         """Write a line soon."""
@@ -103,63 +105,44 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(WAIT, self.flush)
 
     def flush(self) -> None:
-        """Write what there is; try again in a while if that fails."""
-        self._stop_timer()
-        if not self._write():
-            self._timer = asyncio.get_running_loop().call_later(WAIT, self.flush)
-
-    def close(self) -> None:
-        """Write what there is, and no more."""
-        self._stop_timer()
-        self._write()
-        os.close(self._file)
-
-    def _stop_timer(self) -> None:
+        """Let all lines be written now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _write(self) -> bool:
-        """Write what there is; tell whether that worked."""
-        self._gather()
-        try:
-            self._follow_the_path()
-            while self._unwritten:
-                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
-        except OSError as error:
-            if self._lost is None:
-                self._lost = 0
-                logger.error("access log: %s: %s", self.path, error.strerror)
-            return False
-        if self._lost is not None:
-            logger.warning("access log: written again; %d line(s) are lost", self._lost)
-            self._lost = None
-        return True
-
-    def _gather(self) -> None:
-        """Join the lines to what was not written before."""
-        if len(self._unwritten) > MOST:
-            self._lost = (self._lost or 0) + len(self._lines)
-        elif self._lines:
-            self._unwritten += "\n".join([*self._lines, ""]).encode("ascii")
+        if self._lines:
+            lines = "\n".join([*self._lines, ""]).encode("ascii")
+            self._writer.put(lines, len(self._lines))
         self._lines, self._length = [], 0
 
-    def _follow_the_path(self) -> None:
+    def close(self) -> None:
+        """Let all lines be written, and take no more."""
+        self.flush()
+        self._writer.close()
+
+    def finish(self) -> None:
+        """Close it, and wait until all lines are written, as the process is about to end."""
+        self.close()
+        if left := self._writer.wait(AT_THE_END):
+            logger.error("access log: %s: the last %d bytes are lost", self.path, left)
+
+    def _at_the_path(self) -> int:
         """Open what stands at the path now, if that is another file."""
-        if self.path == STDOUT:
-            return
-        try:
-            same = os.path.samestat(Path(self.path).stat(), os.fstat(self._file))
-        except FileNotFoundError:
-            same = False
-        if not same:
-            file = _open(self.path)
-            os.close(self._file)
-            self._file = file
+        if self.path != STDOUT:
+            try:
+                same = os.path.samestat(Path(self.path).stat(), os.fstat(self._file))
+            except FileNotFoundError:
+                same = False
+            if not same:
+                file = _open(self.path)
+                os.close(self._file)
+                self._file = file
+        return self._file
 
 
 def _open(path: str) -> int:
     if path == STDOUT:
         return os.dup(1)
-    # A pipe that nobody reads must not hold the proxy.
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640)
+    # A pipe without a reader is an error, not something to wait for.
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640)
+    os.set_blocking(file, True)
+    return file

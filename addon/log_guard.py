@@ -11,10 +11,8 @@ words is left out, not let through.
 
 from __future__ import annotations
 
-import io
 import logging
 import re
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -73,15 +71,6 @@ def install() -> None:
     """
     if not isinstance(original := logging.getLogRecordFactory(), _Guard):
         logging.setLogRecordFactory(_Guard(original))
-
-
-def write_at_once() -> None:
-    """Write each line of the log when it is made, be it to a pipe, a file or systemd's journal.
-
-    mitmproxy prints its log, and Python keeps 8 KiB of that back where no terminal is.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
 
 
 def shown(message: str) -> str:

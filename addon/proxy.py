@@ -49,6 +49,7 @@ from . import (
     replies,
     sd_notify,
     settings,
+    term_log,
     time_limits,
     wide_reads,
 )
@@ -115,7 +116,7 @@ class MlflowProxy:
         self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
-        log_guard.write_at_once()
+        term_log.install()
         wide_reads.keep_buffers()
         open_files.allow_many()
         # Before the first listener opens; a bare test context has no such option.

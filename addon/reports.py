@@ -88,8 +88,11 @@ class Reports:
     def close(self) -> None:
         """Tell nobody any more."""
         self._running = False
-        self.write_to("")
+        if self._access_log is not None:
+            self._access_log.finish()
+            self._access_log = None
         self.listen_on("")
+        self._update()
 
     def _update(self) -> None:
         self.wanted = self._access_log is not None or self._metrics is not None

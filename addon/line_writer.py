@@ -1,0 +1,151 @@
+"""Lines on their way to a file or a pipe, written by a thread of their own.
+
+A pipe that nobody reads and a disk that hangs stop the one that writes. So the event loop does not
+write: it puts lines into a queue of bounded size. Lines that do not fit are counted and reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+MOST = 1024 * 1024
+"""Bytes that wait to be written; lines that come after that are lost."""
+PAUSE = 1.0
+"""Seconds until what could not be written is tried again."""
+AT_THE_END = 1.0
+"""Seconds that the end of the process waits for lines to be written."""
+
+_turn = threading.Lock()
+"""Held by the writer that writes to a shared file, so that no line ends up inside another."""
+
+
+class LineWriter:
+    """Writes lines in their order.
+
+    Args:
+        name: of what is written, for reports.
+        file: gives the descriptor for the next portion; raises OSError if there is none.
+        shared: whether other writers of this process write to the same file.
+        at_once: whether to write in `put`, where no reader can be waited for.
+        ended: called when nothing is written any more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        file: Callable[[], int],
+        *,
+        shared: bool = False,
+        at_once: bool = False,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._name = name
+        self._file = file
+        self._ended = ended
+        self._turn = _turn if shared else contextlib.nullcontext()
+        self._at_once = at_once
+        self._changed = threading.Condition()
+        self._waiting: list[bytes] = []
+        self._size = 0
+        """Bytes that are not written yet."""
+        self._lost: int | None = None
+        """Lines that were lost since writing has failed; None while all is well."""
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, lines: bytes, count: int = 1) -> None:
+        """Write lines soon; never wait for that.
+
+        Args:
+            lines: with their ends.
+            count: how many they are.
+        """
+        if self._at_once and not self._size:
+            lines = self._try(lines)
+        if not lines:
+            return
+        with self._changed:
+            fits = self._size <= MOST
+            if fits:
+                self._waiting.append(lines)
+                self._size += len(lines)
+                self._changed.notify_all()
+        if not fits:
+            self._fails("it is not read, and lines are lost", count)
+        elif self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    def wait(self, seconds: float) -> int:
+        """Wait until all lines are written; returns the bytes that are not."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._size, seconds)
+            return self._size
+
+    def close(self) -> None:
+        """Write what there is as far as that goes without an error, and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is None:
+            self._ended()
+
+    def _run(self) -> None:
+        try:
+            self._write_all()
+        finally:
+            self._ended()
+
+    def _write_all(self) -> None:
+        while lines := self._next():
+            if not self._write(lines):
+                return
+            with self._changed:
+                self._size -= len(lines)
+                lost, self._lost = self._lost, None
+                self._changed.notify_all()
+            if lost is not None:
+                logger.warning("%s: written again; %d line(s) are lost", self._name, lost)
+
+    def _next(self) -> bytes:
+        """What is to be written next; nothing at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            lines = b"".join(self._waiting)
+            self._waiting.clear()
+            return lines
+
+    def _write(self, lines: bytes) -> bool:
+        """Write until it is done; False if it fails once there is no time left to try again."""
+        while lines := self._try(lines):
+            with self._changed:
+                if self._closed:
+                    return False
+                self._changed.wait_for(lambda: self._closed, PAUSE)
+        return True
+
+    def _try(self, lines: bytes) -> bytes:
+        """Write; returns what is left after an error."""
+        done = 0
+        try:
+            with self._turn:
+                file = self._file()
+                while done < len(lines):
+                    done += os.write(file, memoryview(lines)[done:])
+        except OSError as error:
+            self._fails(error.strerror or str(error))
+        return lines[done:]
+
+    def _fails(self, why: str, lost: int = 0) -> None:
+        """Report that, once for as long as it lasts."""
+        with self._changed:
+            first = self._lost is None
+            self._lost = (self._lost or 0) + lost
+        if first:
+            logger.error("%s: %s", self._name, why)

@@ -1,0 +1,117 @@
+"""What reads the proxy's standard output may pause or go away: requests are served as ever."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import stack
+from support.client import request
+from support.waiting import eventually
+
+from addon.cli_run import QUIET
+
+PAGE = 4096
+"""Bytes of the smallest pipe."""
+LONG = f"/livez/{'x' * 30_000}"
+
+
+class Piped:
+    """A proxy whose standard output and error are one small pipe, and its other end."""
+
+    def __init__(self, upstream: str, rules: Path, *options: str) -> None:
+        port = stack.free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = stack.proxy_command(upstream, rules, port=port, options=[*QUIET, *options])
+        self.end, write = os.pipe()
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PAGE)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=write, stderr=write
+        )
+        os.close(write)
+
+    def answers(self, target: str) -> int:
+        """The status of an answer; nobody may wait for a reader."""
+        return request(self.url, target, timeout=10).status
+
+    def is_up(self) -> bool:
+        """Tell whether it serves."""
+        try:
+            return self.answers("/livez") == 200
+        except OSError:
+            return False
+
+    def rest(self) -> bytes:
+        """What comes through the pipe until it is closed."""
+        with open(self.end, "rb", closefd=False) as file:
+            return file.read()
+
+
+@contextmanager
+def piped(folder: Path, *options: str) -> Iterator[Piped]:
+    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
+    proxy = Piped(f"http://127.0.0.1:{stack.free_port()}", rules, *options)
+    try:
+        eventually(proxy.is_up, 60)
+        yield proxy
+    finally:
+        proxy.process.kill()
+        proxy.process.wait()
+        os.close(proxy.end)
+
+
+def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+    """Requests are served, and lines that do not fit are counted; so it is at the end."""
+    with piped(tmp_path, "--set", "mlflow_access_log=-") as proxy:
+        # The registry is down: each request has a line in the log as well.
+        for _ in range(40):
+            assert proxy.answers(LONG) == 502
+        proxy.process.send_signal(signal.SIGINT)
+        assert proxy.process.wait(20) == 0
+
+
+def test_a_reader_that_comes_back(tmp_path: Path) -> None:
+    """It gets whole lines, and how many are lost."""
+    with piped(tmp_path, "--set", "mlflow_access_log=-") as proxy:
+        for _ in range(100):
+            assert proxy.answers(LONG) == 502
+        os.set_blocking(proxy.end, True)
+        got = b""
+        while b"line(s) are lost" not in got:
+            got += os.read(proxy.end, 2**16)
+        proxy.process.send_signal(signal.SIGINT)
+        got += proxy.rest()
+        assert proxy.process.wait(20) == 0
+    lines = got.decode("ascii").splitlines()
+    for line in lines:
+        assert line.startswith("[") or json.loads(line)["status"] in (200, 502)
+    assert "Traceback" not in got.decode()
+
+
+def test_a_reader_that_is_gone(tmp_path: Path) -> None:
+    """mitmproxy would end."""
+    with piped(tmp_path) as proxy:
+        reader = proxy.end
+        os.dup2(os.open(os.devnull, os.O_RDONLY), reader)
+        for _ in range(3):
+            assert proxy.answers("/api/2.0/mlflow/runs/get") == 502
+        proxy.process.send_signal(signal.SIGINT)
+        assert proxy.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--set", "mlflow_access_log=-")])
+def test_a_full_disk(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Standard output is a file that takes nothing: mitmproxy would end."""
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    away = f"http://127.0.0.1:{stack.free_port()}"
+    with stack.proxy(away, rules, log=Path("/dev/full"), options=[*QUIET, *options]) as proxy:
+        proxy.wait("/livez")
+        for _ in range(3):
+            assert request(proxy.url, "/api/2.0/mlflow/runs/get").status == 502
