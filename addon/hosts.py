@@ -120,6 +120,14 @@ def split(authority: str) -> tuple[str, int | None] | None:
     return (name, port) if name else None
 
 
+def is_fixed(host: str) -> bool:
+    """Tell whether nobody can make a host (lower-case, without brackets) lead elsewhere.
+
+    An address does not; a localhost is this machine (RFC 6761, section 6.3).
+    """
+    return _address(host) is not None or host == "localhost" or host.endswith(".localhost")
+
+
 def _address(host: str) -> Network | None:
     """An address as a network of its own; None for a name."""
     try:

@@ -27,6 +27,7 @@ from .answering import denied
 from .decision import FORWARDED, Decision
 from .headers import Fields, text
 from .http_layer.interface import AUTHORITY
+from .rewrite import Origin
 from .routes import Route
 from .rules import HEALTH_PATHS, Endpoint, Operation, Rules
 from .settings import Settings
@@ -117,6 +118,8 @@ def send_on(
     ):
         message = "Requests from web pages of other sites are refused (see origins.allowed)."
         raise denied(flow, 403, rules.errors.code(403), message, "foreign_origin")
+    if b"origin" in fields and _drops_origin(flow, fields, rules):
+        del request.headers["origin"]
     length = _length(request, fields)
     if settings.wary:
         _check_switch(flow, decided, settings, route, length)
@@ -143,6 +146,18 @@ def send_on(
         )
         if request.stream and length is None:
             request.stream = _counting(limit, partial(cut, flow))
+
+
+def _drops_origin(flow: http.HTTPFlow, fields: Fields, rules: Rules) -> bool:
+    upstream = Origin.of(flow.request.scheme, flow.request.host_header or "")
+    # With mitmproxy's option keep_host_header the upstream knows the public name.
+    return (
+        is_reverse(flow)
+        and upstream == Origin(flow.request.scheme, flow.request.host.lower(), flow.request.port)
+        and origin.is_dropped(
+            text(fields, b"origin") or "", _authority(flow), checked=bool(rules.allowed_hosts)
+        )
+    )
 
 
 def check_body(flow: http.HTTPFlow, decided: Decision, settings: Settings) -> None:

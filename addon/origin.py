@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from . import hosts
 from .rewrite import Origin
 
 # RFC 9110, section 9.2.1; browsers ask for permission with OPTIONS before they send the rest.
@@ -27,6 +28,40 @@ def is_foreign(method: str, origin: str | None, authority: str, allowed: Iterabl
     """
     if origin is None or method in SAFE_METHODS or "*" in allowed or origin in allowed:
         return False
+    return not is_own(origin, authority)
+
+
+def is_own(origin: str, authority: str) -> bool:
+    """Tell whether a page is of the proxy's own: of the host that its request asks for.
+
+    Args:
+        origin: the Origin header.
+        authority: as for `is_foreign`.
+    """
     scheme, _, rest = origin.partition("://")
     theirs, ours = Origin.of(scheme, rest), Origin.of(scheme, authority)
-    return theirs is None or ours is None or not theirs.same_place(ours)
+    return theirs is not None and ours is not None and theirs.same_place(ours)
+
+
+def is_dropped(origin: str, authority: str, *, checked: bool) -> bool:
+    """Tell whether the upstream must not see an Origin, because it is the proxy's own.
+
+    The upstream is asked under its own name, so a page under the proxy's looks foreign. MLflow's
+    check (mlflow/server/security_utils.py) compares Origin with a list in which the proxy's name,
+    the upstream's or neither may stand, and lets pass what has no Origin: in its place nothing
+    fits each list. A Referer stays as it is, because MLflow does not read it.
+
+    With DNS rebinding an attacker's page is an own page, too, and then the upstream's check is the
+    last one. So the name has to be checked here or proved by TLS, or it has to be none.
+
+    Args:
+        origin: the Origin header.
+        authority: as for `is_foreign`.
+        checked: whether the host guard has let the authority pass.
+    """
+    if not is_own(origin, authority):
+        return False
+    if checked or origin.startswith("https:"):
+        return True
+    found = hosts.split(authority)
+    return found is not None and hosts.is_fixed(found[0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from addon.origin import is_foreign
+from addon.origin import is_dropped, is_foreign
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,32 @@ def test_is_foreign(
 ) -> None:
     """Only a request that changes something for another, not allowed site is foreign."""
     assert is_foreign(method, origin, authority, allowed) is foreign
+
+
+@pytest.mark.parametrize(
+    ("origin", "authority", "checked", "dropped"),
+    [
+        ("http://proxy.example", "proxy.example", True, True),
+        ("http://proxy.example:8080", "proxy.example:8080", True, True),
+        # Whose name it is, nobody has checked.
+        ("http://proxy.example", "proxy.example", False, False),
+        ("http://localhost.evil.example", "localhost.evil.example", False, False),
+        ("http://10.0.0.evil.example", "10.0.0.evil.example", False, False),
+        # TLS has, or there is no name.
+        ("https://proxy.example", "proxy.example", False, True),
+        ("http://10.0.0.7:8080", "10.0.0.7:8080", False, True),
+        ("http://[::1]:8080", "[::1]:8080", False, True),
+        ("http://localhost:8080", "localhost:8080", False, True),
+        ("http://ml.localhost:8080", "ml.localhost:8080", False, True),
+        # Another site's.
+        ("http://evil.example", "proxy.example", True, False),
+        ("https://evil.example", "proxy.example", True, False),
+        ("http://localhost:3000", "localhost:8080", True, False),
+        ("http://127.0.0.1:8080", "localhost:8080", True, False),
+        ("null", "proxy.example", True, False),
+        ("", "", True, False),
+    ],
+)
+def test_is_dropped(origin: str, authority: str, checked: bool, dropped: bool) -> None:
+    """A page of the proxy's own needs no further check, if its name cannot be an attacker's."""
+    assert is_dropped(origin, authority, checked=checked) is dropped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import stack
@@ -10,6 +11,7 @@ from support.client import request
 from support.fixtures import StartProxy
 from support.upstream import OK, Upstream
 
+SEARCH = "/mlflow/api/2.0/mlflow/experiments/search"
 CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
 
 
@@ -54,3 +56,71 @@ def test_internal_upstreams_check_by_themselves(
     got = request(proxy.url, CREATE, method="POST", headers=headers, body=b'{"name": "x"}')
     assert got.status == 403
     assert "source" not in json.loads(got.body)
+
+
+PUBLIC = "mlflow.example.org"
+
+
+@pytest.fixture(scope="module")
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+    """MLflow that lets web pages of one other site alone change something."""
+    options = ("--cors-allowed-origins", "https://lab.example")
+    folder = tmp_path_factory.mktemp("strict")
+    with stack.registry(folder, ajax_only=False, options=options) as server:
+        yield server.wait("/health")
+
+
+@pytest.mark.parametrize(
+    ("target", "origin", "status"),
+    [
+        (target, origin, status)
+        for target in (SEARCH, SEARCH.replace("/api/", "/ajax-api/"))
+        for origin, status in {
+            f"http://{PUBLIC}": 200,
+            f"https://{PUBLIC}": 200,  # TLS ends in front of the proxy.
+            "https://lab.example": 200,
+            "https://evil.example": 403,
+            "null": 403,
+        }.items()
+    ],
+)
+def test_pages_of_the_proxy(
+    strict_server: stack.Server,
+    shared_proxy: StartProxy,
+    target: str,
+    origin: str,
+    status: int,
+) -> None:
+    """MLflow's UI works under the proxy's name, and what MLflow refuses it goes on refusing."""
+    how = {"external": ("registry.hokus.ai",), "allowed_hosts": [PUBLIC]}
+    proxy = shared_proxy(strict_server.url, **how)
+    assert search(proxy, target, origin) == status
+
+
+def test_names_that_nobody_checks(strict_server: stack.Server, shared_proxy: StartProxy) -> None:
+    """Without allowed_hosts the name may be an attacker's: MLflow's check stays what it is."""
+    proxy = shared_proxy(strict_server.url, external=("registry.hokus.ai",))
+    assert search(proxy, SEARCH, f"http://{PUBLIC}") == 403
+    assert search(proxy, SEARCH, f"https://{PUBLIC}") == 200
+    assert search(proxy, SEARCH, "http://10.0.0.7", host="10.0.0.7") == 200
+
+
+def search(proxy: stack.Server, target: str, origin: str, host: str = PUBLIC) -> int:
+    """The status of a search, as a web page sends it."""
+    headers = {"Host": host, "Origin": origin, "Content-Type": "application/json"}
+    body = b'{"max_results": 1}'
+    got = request(proxy.url, target, method="POST", headers=headers, body=body, skip_host=True)
+    return got.status
+
+
+def test_what_the_registry_sees(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """Origins of others arrive as they are; so do all if the registry knows the public name."""
+    scripted.answer = OK
+    seen = []
+    for options in ((), ("--set", "keep_host_header=true")):
+        proxy = start_proxy(scripted.url, allowed_hosts=[PUBLIC], options=options)
+        for origin in (f"http://{PUBLIC}", "https://other.example"):
+            search(proxy, "/x", origin)
+            seen += scripted.requests[-1].header("Origin") or [""]
+    others = "https://other.example"
+    assert seen == ["", others, f"http://{PUBLIC}", others]
