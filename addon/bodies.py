@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from encodings.aliases import aliases
 from functools import lru_cache
 from html import unescape
 from itertools import islice
@@ -28,6 +29,22 @@ TOKEN_LIMIT = 2000
 WORDS_LIMIT = 300
 """Characters of an upstream's own words that are passed on."""
 
+CODECS = frozenset(
+    (
+        *("ascii", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be"),
+        *("utf_32", "utf_32_le", "utf_32_be", "latin_1", "mac_roman", "koi8_r", "koi8_u"),
+        *(f"iso8859_{part}" for part in range(1, 17) if part != 12),
+        *(f"cp{page}" for page in (437, 850, 852, 855, 866, 874, *range(1250, 1259))),
+        *("big5", "big5hkscs", "cp950", "gb2312", "gbk", "gb18030", "tis_620"),
+        *("shift_jis", "cp932", "euc_jp", "iso2022_jp", "euc_kr", "cp949", "iso2022_kr"),
+    )
+)
+"""Python's names of the character sets that are decoded.
+
+Python has more, among them some that take minutes for a kilobyte (punycode), and remembers each
+name that it does not know.
+"""
+
 _JSON = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _HTML = re.compile(r"(?:text/html|application/xhtml\+xml)\s*(?:;|$)", re.IGNORECASE)
 # Formats with errors of their own, which their clients read: OTLP, gRPC, server-sent events.
@@ -40,6 +57,11 @@ _RAW_END = {tag: re.compile(rf"</{tag}\s*>", re.IGNORECASE) for tag in ("script"
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _PORTION = 1024
+_CHARSETS = {codec: codec for codec in CODECS} | {
+    name: codec for name, codec in aliases.items() if codec in CODECS
+}
+# No character has a number of so many digits.
+_LONG_REFERENCE = re.compile(r"&#[0-9]{10,};?")
 
 
 def is_json(content_type: str) -> bool:
@@ -142,13 +164,14 @@ def document(body: bytes, content_type: str) -> Document | None:
     Python's parser takes more than JSON has (NaN, and numbers too large for a float). Such a
     document could not be written back, so it counts as text.
     """
-    for plain in (True, False):
+    codec = _codec(content_type)
+    for plain in (True, False) if codec else (False,):
         try:
             # Not plain: a byte order mark, or UTF-16. JSON all the same, but no client's.
-            text = body.decode(_charset(content_type)) if plain else body
+            text = body.decode(codec) if codec and plain else body
             content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
             json.dumps([[[content]]])  # One level less may be too deep to be written back.
-        except (LookupError, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             continue
         return Document(content, plain)
     return None
@@ -161,11 +184,7 @@ def words(body: bytes, content_type: str) -> str:
         body: decoded, perhaps only its beginning.
         content_type: the Content-Type header, "" if there is none.
     """
-    try:
-        text = body.decode(_charset(content_type), "replace")
-    except (LookupError, UnicodeError):  # No such charset, or none that can replace (idna).
-        text = body.decode("utf-8", "replace")
-    text = text[:PAGE_LIMIT]
+    text = body.decode(_codec(content_type) or "utf-8", "replace")[:PAGE_LIMIT]
     if is_markup(body) or _MARKUP.search(content_type):
         text = _markup_words(text)
     return capped(text)
@@ -218,8 +237,8 @@ def _markup_words(text: str) -> str:
     if root in ("error", "errorresponse"):
         # Object stores: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
         fields = ": ".join(filter(None, (said["code"].strip(), said["message"].strip())))
-        return unescape(fields or said[""])
-    return unescape(said["title"]).strip() or unescape(said[""])
+        return _unescaped(fields or said[""])
+    return _unescaped(said["title"]).strip() or _unescaped(said[""])
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
@@ -253,9 +272,15 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
     yield tag, text[begin:]
 
 
-def _charset(content_type: str) -> str:
+def _unescaped(text: str) -> str:
+    """Text without character references; Python raises upon one with thousands of digits."""
+    return unescape(_LONG_REFERENCE.sub("\ufffd", text))
+
+
+def _codec(content_type: str) -> str | None:
+    """The codec for a Content-Type, UTF-8 if it names no charset; None for one not in `CODECS`."""
     match = _CHARSET.search(content_type)
-    return match[1] if match else "utf-8"
+    return _CHARSETS.get(re.sub("[-.:]", "_", match[1].lower())) if match else "utf-8"
 
 
 def _refuse(constant: str) -> Any:

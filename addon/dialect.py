@@ -141,7 +141,10 @@ def _verdict(answer: Answer) -> _Verdict:
 
 def _places(root: Answer) -> Iterator[str]:
     """Base paths that are worth a try, seen what the root answers."""
-    hint = urlsplit(root.location).path.rstrip("/") if root.location else ""
+    try:
+        hint = urlsplit(root.location).path.rstrip("/")
+    except ValueError:  # No URL.
+        hint = ""
     for place in dict.fromkeys((hint, *BASE_PATHS)):
         if _PLAIN.fullmatch(place):
             yield place

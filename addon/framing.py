@@ -62,16 +62,21 @@ def content_length(value: bytes) -> int | None:
 
 
 def interim_end(data: bytes, *, upgrade: bool) -> int | None:
-    """Where an interim response at the beginning of data ends (RFC 9110, section 15.2).
+    """Where the interim responses at the beginning of data end (RFC 9110, section 15.2).
 
     Args:
         data: what an upstream has sent.
         upgrade: whether it was asked for an upgrade: then a 101 is final.
+
+    Returns:
+        The end of the last one that is complete; None if there is none.
     """
-    found = _INTERIM.match(data)
-    if found is None or (upgrade and found[1] == b"01"):
-        return None
-    return head_end(data)
+    end = 0
+    while (found := _INTERIM.match(data, end)) and not (upgrade and found[1] == b"01"):
+        if (head := _HEAD_END.search(data, end)) is None:
+            break
+        end = head.end()
+    return end or None
 
 
 def request_flaw(

@@ -11,12 +11,12 @@ Fields = Mapping[bytes, bytes]
 def read(headers: Sequence[tuple[bytes, bytes]]) -> Fields:
     """Read headers as mitmproxy keeps them, in `Headers.fields`."""
     fields = {name.lower(): value for name, value in headers}
-    if len(fields) < len(headers):
-        fields.clear()
-        for name, value in headers:
-            key = name.lower()
-            fields[key] = b"%s, %s" % (fields[key], value) if key in fields else value
-    return fields
+    if len(fields) == len(headers):
+        return fields
+    repeated: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        repeated.setdefault(name.lower(), []).append(value)
+    return {name: b", ".join(values) for name, values in repeated.items()}
 
 
 def text(fields: Fields, name: bytes) -> str | None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import PurePosixPath
-from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
 from . import bodies
 from .errors import Answer, Converted
@@ -25,6 +25,7 @@ ADVICE = (
 )
 
 _PLACE_LIMIT = 200
+_ASCII = "".join(map(chr, range(128)))
 _HTML_NAMES = frozenset({"", ".html", ".htm", ".xhtml", ".shtml", ".xml", ".svg"})
 
 
@@ -108,7 +109,8 @@ def redirect_place(
         rules: how a login page is known.
     """
     try:
-        target = urljoin(url, location)
+        # As a client does: no URL has other characters, and Python takes seconds for some hosts.
+        target = urljoin(url, quote(location, safe=_ASCII, errors="surrogateescape"))
         parts = urlsplit(target)
         host = parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""

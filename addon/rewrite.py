@@ -56,6 +56,8 @@ class Origin:
     @classmethod
     def of(cls, scheme: str, authority: str) -> Origin | None:
         """Read a Host header or the authority of a URL; None where it makes no sense."""
+        if not authority.isascii():  # No URL has other characters, and Python normalizes them.
+            return None
         try:
             parts = urlsplit(f"{scheme}://{authority}")
             port = parts.port or _DEFAULT_PORTS.get(scheme, 0)

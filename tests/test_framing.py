@@ -55,6 +55,8 @@ def test_a_body_that_is_cut() -> None:
     ("data", "upgrade", "end"),
     [
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", False, 25),
+        (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 103 B\r\n\r\nHTTP/1.1 103", False, 36),
+        (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 101 B\r\n\r\n", True, 18),
         (b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n", False, None),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", False, 36),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", True, None),

@@ -154,7 +154,7 @@ def client_class(original: type[_http1.Http1Client], addon: Addon) -> type[_http
         def read_headers(self, event: Any) -> CommandGenerator[None]:
             """Drop interim answers, which mitmproxy takes for final ones."""
             upgrade = bool(self.request and "upgrade" in self.request.headers)
-            while self.request and (end := framing.interim_end(bytes(self.buf), upgrade=upgrade)):
+            if self.request and (end := framing.interim_end(bytes(self.buf), upgrade=upgrade)):
                 self.buf.maybe_extract_at_most(end)
             if self.request and self._is_too_large():
                 self.state = self.done

@@ -13,6 +13,9 @@ from .interface import Addon
 BACKLOG = 256 * 1024
 """Bytes of a stream that may be held back until nothing more is read for it."""
 
+PORTIONS = 1024
+"""Portions in which these bytes may have come: they are counted each time."""
+
 
 def paced_class(original: Any, addon: Addon) -> Any:
     """HTTP/2 that does not read on for a stream whose receiver does not.
@@ -49,7 +52,7 @@ def paced_class(original: Any, addon: Addon) -> Any:
             if self.conn.state is ConnectionState.CLOSED:
                 return False
             chunks = self.h2_conn.stream_buffers.get(stream_id, ())
-            return sum(len(chunk.data) for chunk in chunks) > BACKLOG
+            return len(chunks) > PORTIONS or sum(len(chunk.data) for chunk in chunks) > BACKLOG
 
         def _source(self, stream_id: int) -> Connection | None:
             """Where the data of a stream come from."""

@@ -137,7 +137,10 @@ def stream_class(
                 self.flow.metadata[HOLD] = HELD_LIMIT
                 if whole_buffer:
                     self.flow.metadata[DROPPED] = True
-            elif verdict or whole_buffer:
+            elif verdict is None and not whole_buffer:
+                # Not upon each byte: what is there is looked at as a whole.
+                self.flow.metadata[HOLD] = min(2 * len(begin), HELD_LIMIT)
+            else:
                 self.flow.response.stream = True
                 self.response_body_buf.clear()
                 yield from self.start_response_stream()

@@ -1,0 +1,86 @@
+"""Many small portions: what a peer sends by the byte is not gone through anew for each of them.
+
+What is measured is the time of the processor, which a busy machine does not lengthen.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h2.settings
+import pytest
+import stack
+from support.client import RawHttp2, request
+from support.fixtures import StartProxy
+from support.upstream import OK, Received, Upstream, response
+
+API = "/api/2.0/mlflow/experiments/search"
+HTML = ("Content-Type", "text/html")
+GZIP = ("Content-Encoding", "gzip")
+SECONDS = 6
+"""Several times as much as the work itself takes; all of it anew takes a minute."""
+
+
+def used(proxy: stack.Server) -> float:
+    """Seconds for which the processor has worked for it."""
+    fields = Path(f"/proc/{proxy.process.pid}/stat").read_text(encoding="ascii")
+    user, system = fields.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def little_work(proxy: stack.Server) -> Iterator[None]:
+    """What happens inside costs the proxy little."""
+    before = used(proxy)
+    yield
+    assert used(proxy) - before < SECONDS
+
+
+def chunked(body: bytes, *headers: tuple[str, str]) -> bytes:
+    """An answer in chunks of one byte."""
+    head, end, _ = response("200 OK", b"", *headers, framing="chunked").partition(b"\r\n\r\n")
+    chunks = (b"1\r\n%c\r\n" % byte for byte in body)
+    return head + end + b"".join(chunks) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_blanks(scripted: Upstream, scripted_proxy: stack.Server, encoding: str) -> None:
+    """Of a success that may be a page the beginning tells; white space leaves that open."""
+    blanks = b" " * (60_000 if not encoding else 12_000_000)
+    body = gzip.compress(blanks + b"{}") if encoding else blanks + b"{}"
+    scripted.answer = chunked(body, HTML, *([GZIP] if encoding else []))
+    with little_work(scripted_proxy):
+        got = request(scripted_proxy.url, API)
+    assert (got.status, got.body) == (200, body)
+
+
+def test_an_http2_client_that_does_not_read(tmp_path: Path, start_proxy: StartProxy) -> None:
+    """What waits for its window is counted, not added up for each byte."""
+    came = threading.Event()
+
+    def answer(received: Received, connection: socket.socket) -> None:
+        if received.target == API:
+            connection.sendall(OK)
+            return
+        connection.sendall(chunked(b"x" * 60_000, ("Content-Type", "application/octet-stream")))
+        came.set()
+
+    with Upstream(answer) as upstream:
+        proxy = start_proxy(upstream.url, options=("--set", f"confdir={tmp_path}"))
+        with RawHttp2(proxy.url, tmp_path / "mitmproxy-ca-cert.pem") as client, little_work(proxy):
+            client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            head = [
+                (":method", "GET"), (":scheme", "https"), (":authority", "localhost"),
+                (":path", "/api/2.0/mlflow-artifacts/artifacts/a.bin"),
+            ]  # fmt: skip
+            client.h2.send_headers(1, head, end_stream=True)
+            client.flush()
+            assert came.wait(30)
+            # The proxy has one thread: this answer comes behind what it has read so far.
+            assert request(proxy.url, API).status == 200
