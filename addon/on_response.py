@@ -12,6 +12,7 @@ from . import (
     framing,
     login,
     on_show,
+    places,
     remarks,
     request_ids,
     rewrite,
@@ -58,10 +59,8 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
         )
     if (names := decided["names"]) is not None:
         headers.fields = request_ids.for_client(headers.fields, fields, names)
-    if b"location" in fields or b"content-location" in fields:
-        for name in (b"location", b"content-location"):
-            if (value := text(fields, name)) is not None:
-                headers[name.decode()] = _map_location(flow, value, decided, rules)
+    if places.are_in(fields):
+        headers.fields = _places(flow, decided, rules).headers(headers.fields)
     if decided["api"] and (error or decided["login"] or decided["page"]):
         response.stream = False
         short = length is not None and length <= rules.streaming.threshold
@@ -166,19 +165,14 @@ def _upstream(request: http.Request) -> rewrite.Origin:
     return rewrite.Origin(request.scheme, request.host.lower(), request.port)
 
 
-def _map_location(flow: http.HTTPFlow, value: str, decided: Decision, rules: Rules) -> str:
-    """A URL of the upstream's as the client knows it."""
-    request = flow.request
+def _places(flow: http.HTTPFlow, decided: Decision, rules: Rules) -> places.Places:
+    """How the client knows the places of its upstream."""
     forwarded = flow.metadata.get(FORWARDED)
     scheme = forwarded["scheme"] if forwarded else "https" if flow.client_conn.tls else "http"
-    authority = flow.metadata.get(AUTHORITY, "")
-    public = rewrite.Origin.of(scheme, authority)
-    upstream = _upstream(request)
-    return rewrite.map_location(
-        value,
-        base=request.scheme,
-        ours=[upstream, public] if public else [upstream],
-        public=f"{scheme}://{authority}" if public else "",
+    return places.Places(
+        upstream=_upstream(flow.request),
+        scheme=scheme,
+        authority=flow.metadata.get(AUTHORITY, ""),
         mount=f"{forwarded['prefix'] if forwarded else ''}{decided['mount']}",
         base_path=rules.upstream.base_path,
     )
@@ -202,7 +196,7 @@ def _login_place(
         file=decided["file"],
         rules=rules.errors.login,
     )
-    return place and _map_location(flow, place, decided, rules)
+    return place and _places(flow, decided, rules).url(place)
 
 
 def _length(fields: Fields) -> int | None:

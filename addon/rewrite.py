@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -13,6 +14,8 @@ from .target import Target
 # What may stand in a path as it is (RFC 3986, pchar and "/"), and "%" of what is encoded already.
 _PATH_SAFE = "/:@!$&'()*+,;=~%"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# A scheme, if there is one, stands at the beginning: in "/artifacts/s3://bucket" there is none.
+_ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//")
 
 
 def rewrite(target: Target, rules: Sequence[RewriteRule], base_path: str) -> tuple[str, str | None]:
@@ -98,7 +101,7 @@ def map_location(
     Returns:
         The value for the client; unchanged where it names another server or a relative path.
     """
-    absolute = value.startswith("//") or "://" in value.partition("?")[0].partition("#")[0]
+    absolute = _ABSOLUTE.match(value) is not None
     if not absolute and not value.startswith("/"):
         return value
     authority = ""
@@ -117,4 +120,6 @@ def map_location(
     tail = rest[len(path) :]
     if base_path and (path == base_path or path.startswith(base_path + "/")):
         path = path[len(base_path) :]
+    if not authority and not mount and path.startswith("//"):
+        path = "/" + path.lstrip("/")  # What was a path of the upstream's must not become a host.
     return f"{authority}{mount}{path or '/'}{tail}"

@@ -166,8 +166,11 @@ PROXY = Origin("http", "proxy", 8080)
         ("ftp://10.0.0.1:5000/x", "ftp://10.0.0.1:5000/x"),
         ("http://[::bad/x", "http://[::bad/x"),
         ("mailto:a@b", "mailto:a@b"),
-        # An address within the query is no address.
+        # An address within the path or the query is no address.
         ("/x?u=http://10.0.0.1:5000/", "/mlflow/x?u=http://10.0.0.1:5000/"),
+        ("/api/2.0/mlflow/artifacts/s3://b/x", "/mlflow/api/2.0/mlflow/artifacts/s3://b/x"),
+        ("artifacts/s3://b/x", "artifacts/s3://b/x"),
+        ("http://10.0.0.1:5000/s3://b/x", "http://proxy:8080/mlflow/s3://b/x"),
     ],
 )
 def test_map_location(value: str, expected: str) -> None:
@@ -194,6 +197,9 @@ def test_map_location(value: str, expected: str) -> None:
         ("/base?x", "/?x"),
         ("/basement", "/basement"),
         ("/base/x", "/x"),
+        # What was a path there must not become a host here.
+        ("/base//evil.example/x", "/evil.example/x"),
+        ("https://registry.example/base//x", "https://proxy//x"),
     ],
 )
 def test_map_location_takes_the_base_path_off(value: str, expected: str) -> None:

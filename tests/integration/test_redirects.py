@@ -8,6 +8,7 @@ import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
+from support.upstream import Upstream, response
 
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
@@ -64,6 +65,28 @@ def test_forms(redirecting: stack.Server, shared_proxy: StartProxy, location: st
     assert got.status == 201
     for name in ("Location", "Content-Location"):
         assert got.headers[name] == expected.replace("PROXY", proxy.url)
+
+
+def test_all_that_names_a_place(scripted: Upstream, shared_proxy: StartProxy) -> None:
+    """What a browser keeps of an answer works under the mount; nothing leads around the proxy."""
+    scripted.answer = response(
+        "302 Found",
+        b"",
+        ("Location", "/api/2.0/mlflow/artifacts/s3://b/x"),
+        ("Alt-Svc", 'h3=":443"'),
+        ("Set-Cookie", "a=1; Path=/; HttpOnly"),
+        ("Set-Cookie", "b=2; Domain=127.0.0.1; Secure"),
+        ("Link", f"<{scripted.url}/static-files/x.css>; rel=preload"),
+        ("Refresh", "3; url=/y"),
+    )
+    proxy = shared_proxy(scripted.url)
+    port = proxy.url.rpartition(":")[2]
+    got = request(f"http://localhost:{port}", "/mlflow/x").headers
+    assert got["Location"] == "/mlflow/api/2.0/mlflow/artifacts/s3://b/x"
+    assert "Alt-Svc" not in got
+    assert got.get_all("Set-Cookie") == ["a=1; Path=/mlflow; HttpOnly", "b=2; Secure"]
+    assert got["Link"] == f"<http://localhost:{port}/mlflow/static-files/x.css>; rel=preload"
+    assert got["Refresh"] == "3; url=/mlflow/y"
 
 
 def test_the_public_host_is_kept(mlflow_server: stack.Server, shared_proxy: StartProxy) -> None:
