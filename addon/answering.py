@@ -32,8 +32,9 @@ def denied(
 
 
 def refuse(flow: http.HTTPFlow, refused: RefusedError) -> None:
-    """Answer with a refusal, and log it."""
-    log(flow, refused.reply, str(refused))
+    """Answer with a refusal, and log it if it is an error."""
+    if refused.reply.status >= 400:
+        log(flow, refused.reply, str(refused))
     flow.metadata[decision.SAID] = str(refused)
     answer(flow, refused.reply)
 

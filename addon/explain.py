@@ -62,7 +62,7 @@ class Explanation:
     sent: str | None
     """The path that goes upstream; None if the proxy answers."""
     status: int | None
-    """HTTP status of the proxy's own error; None if it makes none."""
+    """HTTP status of the proxy's own error or redirect; None if it makes none."""
     error_code: str | None
 
     def lines(self) -> list[str]:
@@ -79,7 +79,7 @@ def explain(case: Case) -> Explanation:
         rule=rule,
         sent=None if error or case.own else case.sent,
         status=error.status if error else None,
-        error_code=json.loads(error.body)["error_code"] if error else None,
+        error_code=_error_code(error) if error else None,
     )
 
 
@@ -169,10 +169,17 @@ def position(settings: Settings, operation: Operation) -> str:
 def _result(case: Case) -> str:
     if case.refused is not None:
         reply, why = case.refused
-        return f"answered {reply.status} {json.loads(reply.body)['error_code']}: {why}"
+        code = _error_code(reply)
+        return f"answered {reply.status}{f' {code}' if code else ''}: {why}"
     if case.own:
         return "answered by the proxy itself"
     return f"sent upstream: {case.method} {shown(case.sent)}"
+
+
+def _error_code(reply: Reply) -> str | None:
+    """What a refusal says; None for a redirect."""
+    code: str | None = json.loads(reply.body)["error_code"] if reply.body else None
+    return code
 
 
 def summary(settings: Settings, *, source: str, found: Sequence[str] = ()) -> list[str]:

@@ -17,7 +17,9 @@ from . import (
     gate,
     health_service,
     hosts,
+    login,
     origin,
+    remarks,
     replies,
     request_ids,
     streaming,
@@ -105,10 +107,12 @@ def send_on(
         cut: ends the upstream's connection in the middle of the request.
 
     Raises:
-        RefusedError: it is not allowed.
+        RefusedError: it is not allowed, or has to be sent elsewhere.
     """
     rules, request = settings.rules, flow.request
     decided = flow.metadata[decision.DECISION]
+    if route.bare and request.method in ("GET", "HEAD") and is_reverse(flow):
+        _lead_to_page(flow, route, fields)
     if (
         decided["rule"]
         and b"origin" in fields
@@ -146,6 +150,15 @@ def send_on(
         )
         if request.stream and length is None:
             request.stream = _counting(limit, partial(cut, flow))
+
+
+def _lead_to_page(flow: http.HTTPFlow, route: Route, fields: Fields) -> None:
+    """Lead a browser from /mlflow to /mlflow/; MLflow's UI names its files relative to the page."""
+    if login.asks_for_pages(text(fields, b"accept") or ""):
+        # Relative: it holds under each name and prefix that the client knows.
+        place = f"{route.received.rpartition('/')[2]}/{flow.request.path[len(route.received) :]}"
+        reply = replies.redirect(place, answering.request_id(flow))
+        raise answering.RefusedError(reply, remarks.REDIRECT)
 
 
 def _drops_origin(flow: http.HTTPFlow, fields: Fields, rules: Rules) -> bool:

@@ -15,12 +15,16 @@ HEALTH = "health"
 FAILURE = "internal error of the proxy"
 """Why the proxy has answered what an exception of ours has ended."""
 
+REDIRECT = "the page of a mount ends with a slash"
+"""Why the proxy has redirected a browser."""
+
 _REWRITTEN = ":arrow_right:"
 _CONVERTED = ":wrench:"
 _LOGIN = ":key:"
 _HEALTHY = ":green_heart:"
 _REFUSED = ":no_entry:"
 _FAILED = ":boom:"
+_MARKERS = {HEALTH: _HEALTHY, FAILURE: _FAILED, REDIRECT: _REWRITTEN}
 
 
 class Remark(NamedTuple):
@@ -59,7 +63,7 @@ def remark(decided: Decision, status: int | None, why: str, original: Original |
     """
     marker, said = "", []
     if why:
-        marker = {HEALTH: _HEALTHY, FAILURE: _FAILED}.get(why, _REFUSED)
+        marker = _MARKERS.get(why, _REFUSED)
         said.append(f"{why} (answered {status})")
     if original is not None:
         marker = marker or (_LOGIN if decided["login"] or decided["page"] else _CONVERTED)

@@ -34,6 +34,8 @@ class Route:
     """Why it can be read in more than one way, if so (see `target.ambiguity`)."""
     health: bool = False
     """Whether it is a path of the proxy's own."""
+    bare: bool = False
+    """Whether it is a mount without its final slash: relative places on a page would miss it."""
     sent: str = ""
     """The path that goes upstream."""
     endpoints: tuple[Endpoint, ...] = ()
@@ -117,6 +119,7 @@ class Router:
             received=path,
             decision=decided,
             health=here in HEALTH_PATHS,
+            bare=not again and path == (target.mount or None),
             sent=sent,
             endpoints=tuple(endpoints),
             suspected=tuple(e for e in suspected if e not in endpoints),

@@ -52,6 +52,8 @@ REQUESTS: list[tuple[str, str, dict[str, str]]] = [
     ("GET", "/a%0Ab", {}),
     ("GET", "/livez", {}),
     ("GET", "/mlflow/livez", {}),
+    ("GET", "/mlflow?a=b", {"Accept": "text/html,*/*"}),
+    ("GET", "/mlflow?a=b", {}),
     ("GET", SEARCH, {"Host": "evil.example"}),
     ("POST", SEARCH, {"Origin": "http://evil.example"}),
     ("GET", SEARCH, {"Origin": "http://evil.example"}),

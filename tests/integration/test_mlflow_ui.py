@@ -36,11 +36,11 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def visit(browser: Browser, url: str, pages: dict[str, str]) -> set[str]:
+def visit(browser: Browser, url: str, pages: dict[str, str], slash: str = "/") -> set[str]:
     """Look at all pages below a URL; tells what went wrong on the way, without the URL."""
     browser.open("about:blank")
     for page, text in pages.items():
-        browser.open(f"{url}/{page}")
+        browser.open(f"{url}{slash}{page}")
         browser.wait(f'body:has-text("{text}")')
     return {problem.replace(url, "") for problem in browser.problems()}
 
@@ -76,3 +76,12 @@ def test_pages(
 ) -> None:
     """Lists, a run, its metrics and files, and a model: shown, and no more goes wrong than so."""
     assert visit(browser, proxy.url + mount, pages) <= directly
+
+
+@pytest.mark.parametrize("mount", ["/mlflow", "/api/mlflow"])
+def test_without_the_final_slash(
+    browser: Browser, proxy: stack.Server, mount: str, pages: dict[str, str], directly: set[str]
+) -> None:
+    """An address as people type it: the page and its files are found all the same."""
+    page = next(iter(pages))
+    assert visit(browser, proxy.url + mount, {page: pages[page]}, slash="") <= directly

@@ -8,7 +8,7 @@ import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
-from support.upstream import Upstream, response
+from support.upstream import OK, Upstream, response
 
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
@@ -30,6 +30,7 @@ def test_mlflow_redirects_doubled_slashes(
     assert b"experiments" in followed.body
 
 
+PAGES = "text/html,application/xhtml+xml,*/*;q=0.8"
 FORMS = {
     "http://$host:PORT/x": "PROXY/mlflow/x",
     "//$host:PORT/x?y": "PROXY/mlflow/x?y",
@@ -102,3 +103,39 @@ def test_keep_host_header(mlflow_server: stack.Server, start_proxy: StartProxy) 
     proxy = start_proxy(mlflow_server.url, options=("--set", "keep_host_header=true"))
     got = request(proxy.url, "/mlflow/api/2.0/mlflow//experiments/search")
     assert got.headers["Location"].startswith(f"{proxy.url}/mlflow/ajax-api/2.0/mlflow/exp")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "accept", "location"),
+    [
+        ("GET", "/mlflow", PAGES, "mlflow/"),
+        ("HEAD", "/mlflow", PAGES, "mlflow/"),
+        ("GET", "/api/mlflow?a=b&c", PAGES, "mlflow/?a=b&c"),
+        ("GET", "/mlflow?", PAGES, "mlflow/?"),
+        ("GET", "/mlflow?\udcc3\udca4", PAGES, "mlflow/?%C3%A4"),
+        # No page, or the right one.
+        ("GET", "/mlflow", "*/*", None),
+        ("GET", "/mlflow", "application/json", None),
+        ("POST", "/mlflow", PAGES, None),
+        ("GET", "/mlflow/", PAGES, None),
+        ("GET", "/mlflow/x", PAGES, None),
+        ("GET", "/", PAGES, None),
+        ("GET", "/other", PAGES, None),
+        ("GET", "/mlflow/api/2.0/mlflow/experiments/search", PAGES, None),
+    ],
+)
+def test_a_mount_without_its_slash(
+    scripted: Upstream,
+    shared_proxy: StartProxy,
+    method: str,
+    target: str,
+    accept: str,
+    location: str | None,
+) -> None:
+    """A browser is led to the page of the mount, and nobody else; the upstream does not see it."""
+    scripted.answer = OK
+    before = len(scripted.requests)
+    got = request(shared_proxy(scripted.url).url, target, method=method, headers={"Accept": accept})
+    assert got.headers["Location"] == location
+    assert got.status == (308 if location else 200)
+    assert len(scripted.requests) - before == (location is None)
