@@ -17,9 +17,17 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
-from . import __version__, cli_completion, cli_rules, cli_run, dialect, health, rules_file
+from . import (
+    __version__,
+    cli_completion,
+    cli_rules,
+    cli_run,
+    diagnosis,
+    dialect,
+    health,
+    rules_file,
+)
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -126,18 +134,8 @@ def _probe(arguments: argparse.Namespace) -> int:
 
 def _diagnose(client: health.Client) -> int:
     found = dialect.find(partial(client.send, "GET"), thorough=True)
-    lines = [client.url]
-    lines += [
-        f"  {place + dialect.SMALL.partition('?')[0]}  {said}" for place, said in found.answers
-    ]
-    lines.append(f"finding: {found.reason}")
-    if rule := dialect.suggestion(found, urlsplit(client.url).netloc):
-        lines += ["", "What the proxy finds out by itself can be fixed in rules.yaml:", "", rule]
-    elif found.dialect:
-        lines.append("No rule is needed.")
-    else:
-        lines.append("The proxy goes by the rules: is it among upstream.external_hosts?")
-    print("\n".join(lines))
+    authenticated = client.authorization is not None
+    _print_whole("\n".join(diagnosis.report(found, client.url, authenticated=authenticated)))
     return 0 if found.dialect else UNKNOWN
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from .bodies import is_json
 from .health import Answer, error_code, is_html, is_json_answer
 
 Dialect = Literal["standard", "ajax"]
@@ -25,6 +26,15 @@ SMALL = "/2.0/mlflow/experiments/search?max_results=1"
 
 BASE_PATHS = ("/mlflow",)
 """Where MLflow is often found, besides the root and the place that the root redirects to."""
+
+GUARDED = "it asks for credentials"
+PAGES = "it answers with web pages, perhaps to ask for a login"
+ABSENT = "nothing is served there"
+SILENT = "it does not answer"
+"""Why a dialect is not clear."""
+
+_SEARCH = re.compile(r"/(?:ajax-)?api/\d+(?:\.\d+)*/(?:preview/)?mlflow/[a-z-]+/search(?:-[a-z]+)?")
+"""MLflow's POST requests that only read."""
 
 _PLAIN = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
@@ -102,12 +112,62 @@ def judge(answers: dict[Dialect, Answer]) -> tuple[Dialect | None, str]:
     if len(guarded) == 1 and set(verdicts.values()) <= {"guarded", "absent"}:
         return guarded[0], f"{PREFIXES[guarded[0]]} is served to those with credentials"
     if guarded:
-        return None, "it asks for credentials"
+        return None, GUARDED
     if "unknown" in verdicts.values():
-        return None, "it does not answer"
-    if "page" in verdicts.values():
-        return None, "it answers with web pages, perhaps to ask for a login"
-    return None, "nothing is served there"
+        return None, SILENT
+    return None, PAGES if "page" in verdicts.values() else ABSENT
+
+
+def may_ask_twice(method: str, path: str) -> bool:
+    """Tell whether a request may be sent a second time: it changes nothing.
+
+    Args:
+        method: its HTTP method.
+        path: its path (decoded, from the API on).
+    """
+    if method == "POST":
+        return _SEARCH.fullmatch(path) is not None
+    return method in ("GET", "HEAD", "OPTIONS")
+
+
+def is_missing(answer: Answer) -> bool:
+    """Tell whether an answer under one prefix says that the API may be under the other one.
+
+    An error of MLflow's own does not: there a thing is missing, not the API.
+    """
+    if answer.status in (404, 405):
+        return not error_code(answer)
+    return answer.status is not None and 200 <= answer.status < 300 and is_html(answer)
+
+
+def is_no_better(answer: Answer) -> bool:
+    """Tell of an answer under the other prefix that the first one says as much."""
+    refused = answer.status is not None and 300 <= answer.status < 500
+    return is_missing(answer) or (refused and not error_code(answer))
+
+
+def learned(
+    dialect: Dialect, base_path: str, first: Answer, second: Answer, *, streamed: bool = False
+) -> Finding | None:
+    """What a client's request tells that was sent under both prefixes; None if it tells nothing.
+
+    Only an answer of the API counts. A request without credentials gets none, so that nobody who
+    may not use the upstream can change how it is used.
+
+    Args:
+        dialect: the one of the second answer.
+        base_path: below which both prefixes were.
+        first: `is_missing`.
+        second: the answer under the prefix of `dialect`.
+        streamed: whether nobody has seen its body, so that its label has to do.
+    """
+    labelled = streamed and second.status == 200 and is_json(second.content_type)
+    if not labelled and _verdict(second) != "serves":
+        return None
+    other: Dialect = "standard" if dialect == "ajax" else "ajax"
+    answers = {other: first, dialect: second}
+    said = tuple((base_path + PREFIXES[each], _short(answers[each])) for each in answers)
+    return Finding(dialect, base_path, "a client's own request was answered there", said)
 
 
 def suggestion(found: Finding, host: str) -> str:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from .diagnosis import advice
 from .dialect import PREFIXES, Ask, Finding, find
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,11 @@ class DialectWatch:
     def __init__(self, changed: Callable[[], None]) -> None:
         self.findings: dict[Address, Finding] = {}
         """The last that is known of each upstream."""
+        self.unclear: set[Address] = set()
+        """Upstreams of which the last answers did not tell, or that were not asked yet."""
         self._changed = changed
+        self._complaints: dict[Address, str] = {}
+        """The last that was said of upstreams whose dialects are not known."""
         self._doubts: dict[Address, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.unasked: set[Address] = set()
@@ -61,6 +66,7 @@ class DialectWatch:
         self.stop()
         self.findings = {}
         self.unasked, self._asked = set(upstreams), asyncio.Event()
+        self.unclear, self._complaints = set(upstreams), {}
         self._doubts = {address: asyncio.Event() for address in upstreams}
         self._tasks = [
             asyncio.create_task(self._follow(address, ask, base_path))
@@ -73,7 +79,17 @@ class DialectWatch:
             task.cancel()
         self._tasks = []
         self.unasked.clear()
+        self.unclear.clear()
         self._asked.set()
+
+    def is_unknown(self, address: Address) -> bool:
+        """Tell whether requests go by the rules because nothing is known of their upstream."""
+        return address in self.unclear and address not in self.findings
+
+    def learn(self, address: Address, found: Finding) -> None:
+        """A client's request has told what the upstream does not tell us."""
+        if address in self.unclear:
+            self._accept(address, found)
 
     def doubt(self, host: str, port: int) -> None:
         """An answer does not fit what is known."""
@@ -100,24 +116,30 @@ class DialectWatch:
         doubt.clear()
 
     def _take(self, address: Address, found: Finding) -> None:
-        before = self.findings.get(address)
-        first = address in self.unasked
-        if found.dialect is None:
+        if found.dialect is not None:
+            self.unclear.discard(address)
+            self._accept(address, found)
+        else:
             # What was known may hold still; it is what clients were served by.
-            if first:
-                logger.warning("%s; the rules decide", say(address, found))
-        elif before is None or (before.dialect, before.base_path) != (
-            found.dialect,
-            found.base_path,
-        ):
-            self.findings[address] = found
-            self._changed()
-            # What changes nothing is no news.
-            plain = before is None and found.dialect == "standard" and not found.base_path
-            logger.log(logging.INFO if plain else logging.WARNING, "%s", say(address, found))
+            self.unclear.add(address)
+            if self.is_unknown(address) and self._complaints.get(address) != found.why:
+                self._complaints[address] = found.why
+                hint = f"; {advised}" if (advised := advice(found)) else ""
+                logger.warning("%s; the rules decide%s", say(address, found), hint)
         self.unasked.discard(address)
         if not self.unasked:
             self._asked.set()
+
+    def _accept(self, address: Address, found: Finding) -> None:
+        before = self.findings.get(address)
+        if before and (before.dialect, before.base_path) == (found.dialect, found.base_path):
+            return
+        self.findings[address] = found
+        self._complaints.pop(address, None)
+        self._changed()
+        # What changes nothing is no news.
+        plain = before is None and found.dialect == "standard" and not found.base_path
+        logger.log(logging.INFO if plain else logging.WARNING, "%s", say(address, found))
 
 
 def say(address: Address, found: Finding) -> str:

@@ -64,6 +64,8 @@ class Asked:
     """The paths (decoded, below the mount) that it had here and upstream."""
     file: bool = False
     """Whether it is for a file, not for a route of the API."""
+    hint: str = ""
+    """Why a route may be missing, in a sentence; "" if there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,8 @@ def _message(asked: Asked, answer: Answer, words: str, lead: str) -> str:
     if status == 404:
         missing = f"The requested resource was not found: {bodies.printable(asked.received)}"
         said = missing if _is_commonplace(words) else f"{missing}. {said}"
+    if status in (404, 405) and asked.hint and not asked.file:
+        said = f"{said.rstrip('.')}. {asked.hint}"
     if lead:
         said = f"{lead.rstrip('.')}. {said}"
     if answer.request_id:

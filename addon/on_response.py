@@ -94,13 +94,16 @@ def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
     return errors.is_long_native(answer)
 
 
-def judge_body(flow: http.HTTPFlow, settings: Settings, *, keep: bool = False) -> bool:
+def judge_body(
+    flow: http.HTTPFlow, settings: Settings, *, keep: bool = False, hint: str = ""
+) -> bool:
     """Convert errors and login pages.
 
     Args:
         flow: the flow, with its response.
         settings: what is in force for it.
         keep: whether somebody may want to see what the upstream had sent.
+        hint: why the upstream may know no such route, "" if there is nothing to say.
 
     Returns:
         Whether the upstream knows no such route, as far as one can tell.
@@ -122,7 +125,7 @@ def judge_body(flow: http.HTTPFlow, settings: Settings, *, keep: bool = False) -
         converted = None  # What it describes may be MLflow's own.
     else:
         asked = errors.Asked(
-            flow.request.method, decided["received"], decided["paths"], decided["file"]
+            flow.request.method, decided["received"], decided["paths"], decided["file"], hint
         )
         converted = errors.convert(asked, answer, rules)
     if converted is not None:

@@ -29,6 +29,7 @@ from . import (
     connections,
     content_view,
     decision,
+    diagnosis,
     drain,
     flow_ring,
     gate,
@@ -38,6 +39,7 @@ from . import (
     lean,
     listeners,
     log_guard,
+    on_dialect,
     on_end,
     on_request,
     on_response,
@@ -55,6 +57,7 @@ from . import (
 )
 from .answering import RefusedError
 from .decision import FAILED, SAID, WHY
+from .dialect import Dialect, Finding
 from .dialect_watch import Address, DialectWatch
 from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .http_layer.responses import to_response
@@ -85,6 +88,8 @@ class MlflowProxy:
         """What is in force for new flows, before anything is found out about their upstream."""
         self._adapted: dict[Address, Settings] = {}
         """The same for the upstreams about which something was found out."""
+        self._other_way: dict[tuple[Address, Dialect], Settings] = {}
+        """The same for upstreams whose dialect is not clear, if it were the other one."""
         self.dialects = DialectWatch(self._adapt)
         self.health = health_service.HealthService()
         self.drain = drain.Drain()
@@ -209,6 +214,7 @@ class MlflowProxy:
         if (read := self.settings) is not None:
             found = self.dialects.findings.items()
             self._adapted = {where: settings.adapted(read, where, what) for where, what in found}
+            self._other_way = {}
 
     def in_force(self, address: Address) -> Settings | None:
         """What is in force for new requests to an upstream; None if no rules are loaded."""
@@ -345,9 +351,12 @@ class MlflowProxy:
                 # What has arrived since has taken the place of our answer.
                 reply = answering.failure(request_id)
                 flow.response = to_response(reply, flow.request.method)
-            elif (in_force := _in_force(flow)) is not None:
-                if on_response.judge_body(flow, in_force, keep=self._shown):
-                    self.dialects.doubt(flow.request.host, flow.request.port)
+            elif (in_force := self._learn(flow)) is not None:
+                address = _upstream(flow)
+                unknown = self.dialects.is_unknown(address) and on_dialect.depends_on_it(flow)
+                hint = diagnosis.UNKNOWN if unknown else ""
+                if on_response.judge_body(flow, in_force, keep=self._shown, hint=hint):
+                    self.dialects.doubt(*address)
         except Exception:
             self._fail_closed(flow)
         if self._shown:
@@ -368,6 +377,49 @@ class MlflowProxy:
         except Exception:
             self._fail_closed(flow)
             return False
+
+    def goes_again(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether a request is sent once more (see `http_layer.interface.Addon`)."""
+        try:
+            in_force, address = _in_force(flow), _upstream(flow)
+            if in_force is None or address not in self.dialects.unclear:
+                return False
+            if not on_dialect.may_go_again(flow):
+                return False
+            other = self._if_it_were_the_other(address, in_force)
+            if not on_dialect.send_again(flow, in_force, other, self.time_limits.end):
+                return False
+            setattr(flow, _IN_FORCE, other)
+            self.time_limits.sent(flow, other.rules.upstream)
+        except Exception:
+            self._fail_closed(flow)
+            return False
+        return True
+
+    def _if_it_were_the_other(self, address: Address, in_force: Settings) -> Settings:
+        upstream = in_force.rules.upstream
+        speaks: Dialect = "standard" if upstream.is_external(*address) else "ajax"
+        key = (address, speaks)
+        if key not in self._other_way:
+            read = self.settings or in_force
+            found = Finding(speaks, upstream.base_path, "")
+            self._other_way[key] = settings.adapted(read, address, found)
+        return self._other_way[key]
+
+    def _learn(self, flow: http.HTTPFlow) -> Settings | None:
+        """What is in force for a flow at its end. It may have told what its upstream speaks."""
+        in_force, kept = _in_force(flow), on_dialect.first(flow)
+        if kept is None or in_force is None:
+            return in_force
+        if on_dialect.is_no_better(flow):
+            on_dialect.put_back(flow, kept)
+            setattr(flow, _IN_FORCE, kept.settings)
+            return kept.settings
+        address, upstream = _upstream(flow), in_force.rules.upstream
+        speaks: Dialect = "ajax" if upstream.is_external(*address) else "standard"
+        if found := on_dialect.learned(flow, kept, speaks, upstream.base_path):
+            self.dialects.learn(address, found)
+        return in_force
 
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
         """Word an answer that mitmproxy makes by itself (see `http_layer.interface.Addon`)."""
@@ -414,7 +466,7 @@ class MlflowProxy:
             return None  # Read from a file: what is over is not changed.
         in_force = self.settings
         if self._adapted and on_request.is_reverse(flow):
-            in_force = self.in_force((flow.request.host, flow.request.port))
+            in_force = self.in_force(_upstream(flow))
         if in_force is None:
             raise RuntimeError("no rules are loaded")
         setattr(flow, _IN_FORCE, in_force)
@@ -458,6 +510,8 @@ class MlflowProxy:
                 code = rules.errors.code(503)
                 raise answering.denied(flow, 503, code, message, "too_many_requests")
         self._active.add(flow.id)
+        if self.dialects.unclear and _upstream(flow) in self.dialects.unclear:
+            on_dialect.remember(flow)
         on_request.send_on(flow, in_force, route, fields, self.time_limits.end)
         if flow.request.stream:
             self.time_limits.sending(flow, rules.upstream)
@@ -536,6 +590,10 @@ class MlflowProxy:
 def _in_force(flow: http.HTTPFlow) -> Settings | None:
     settings: Settings | None = getattr(flow, _IN_FORCE, None)
     return settings
+
+
+def _upstream(flow: http.HTTPFlow) -> Address:
+    return flow.request.host, flow.request.port
 
 
 def _rules_path() -> Path:

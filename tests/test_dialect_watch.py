@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from addon import dialect_watch
+from addon.dialect import Finding
 from addon.dialect_watch import DialectWatch
 from addon.health import Answer
 
@@ -110,6 +111,7 @@ def test_one_that_is_down(watch: DialectWatch, caplog: pytest.LogCaptureFixture)
         watch.stop()
 
     run(test)
+    assert watch.unclear == set()
     (_, down), (_, up) = said(caplog)
     assert down.endswith("no connection; it does not answer; the rules decide")
     assert up.startswith("upstream here:80: it is used through /ajax-api (")
@@ -233,3 +235,63 @@ def test_a_mistake_of_ours(watch: DialectWatch, caplog: pytest.LogCaptureFixture
     not_clear = "upstream here:80: its dialect is not clear: an internal error; the rules decide"
     assert said(caplog) == [("ERROR", "dialect of here:80"), ("WARNING", not_clear)]
     assert watch.findings == {}
+
+
+GUARDED = Answer(401)
+FOUND = Finding("ajax", "", "a client's own request was answered there")
+
+
+def test_what_clients_tell(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It counts where the upstream does not answer us; and no longer than that."""
+    answers = {HERE: GUARDED, THERE: SERVED}
+
+    async def test() -> None:
+        asks = {address: lambda _, address=address: answers[address] for address in answers}
+        watch.start(asks, "")
+        await watch.first_answers()
+        assert (watch.is_unknown(HERE), watch.is_unknown(THERE)) == (True, False)
+        for address in answers:
+            watch.learn(address, FOUND)
+        assert (watch.findings[HERE], watch.findings[THERE].dialect) == (FOUND, "standard")
+        # Still nothing is known for certain, so that another client may tell otherwise.
+        assert (watch.is_unknown(HERE), watch.unclear) == (False, {HERE})
+        watch.doubt(*HERE)
+        await asyncio.sleep(0.1)
+        assert watch.findings[HERE] == FOUND
+        answers[HERE] = SERVED
+        watch.doubt(*HERE)
+        await until(lambda: not watch.unclear)
+        watch.learn(HERE, FOUND)
+        assert watch.findings[HERE].dialect == "standard"
+        watch.stop()
+        watch.learn(HERE, FOUND)
+        assert watch.findings[HERE].dialect == "standard"
+
+    run(test)
+    told = [text for _, text in said(caplog)]
+    assert len(told) == 3, told
+    assert "it asks for credentials; the rules decide; set upstream.external_hosts" in told[0]
+    assert told[1].endswith("/ajax-api (a client's own request was answered there)")
+
+
+def test_another_reason(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, until it is another one."""
+    answers = [DOWN]
+
+    async def test() -> None:
+        watch.start({HERE: lambda _: answers[0]}, "")
+        for number, answers[0] in enumerate((DOWN, GUARDED, ABSENT, GUARDED), 1):
+            watch.doubt(*HERE)
+            await until(lambda number=number: len(said(caplog)) == number)  # type: ignore[misc]
+            watch.doubt(*HERE)
+            await asyncio.sleep(0.05)
+        watch.stop()
+
+    run(test)
+    parts = [text.partition("; the rules decide")[0] for _, text in said(caplog)]
+    assert [part.rpartition("; ")[2] for part in parts] == [
+        "it does not answer",
+        "it asks for credentials",
+        "nothing is served there",
+        "it asks for credentials",
+    ]

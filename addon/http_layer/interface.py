@@ -58,6 +58,12 @@ class Addon(Protocol):
             True: it passes. False: only its beginning is needed. None: that is not clear yet.
         """
 
+    def goes_again(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether an answer that was held, and is complete, is not the last word.
+
+        If so, the request is sent once more as it is in the flow now, and the answer is gone.
+        """
+
     def is_cut(self, flow: http.HTTPFlow) -> bool:
         """Tell whether the upstream's connection has ended otherwise than by its will."""
 

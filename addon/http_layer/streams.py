@@ -118,6 +118,9 @@ def stream_class(
             if self._is_cut_short(event):
                 yield from self._cut()
                 return
+            if isinstance(event, ResponseEndOfMessage) and self._goes_again():
+                yield from self._send_again()
+                return
             metadata = self.flow.metadata
             if not (DROPPED in metadata and isinstance(event, ResponseData)):
                 yield from super().state_consume_response_body(event)
@@ -128,6 +131,33 @@ def stream_class(
                 yield from self._judge_held_body()
             if DROPPED in metadata:
                 yield from self._answer_without_the_rest()
+
+        def _goes_again(self) -> bool:
+            flow, server = self.flow, self.context.server
+            held = HOLD in flow.metadata and DROPPED not in flow.metadata
+            # A stream of HTTP/2 has one number, towards the client and towards the upstream.
+            if not held or self.client_state != self.state_done or server.alpn == b"h2":
+                return False
+            flow.response.raw_content = bytes(self.response_body_buf)
+            return addon.goes_again(flow)
+
+        def _send_again(self) -> CommandGenerator[None]:
+            self.response_body_buf.clear()
+            self.server_state = self.state_wait_for_response_headers
+            # mitmproxy calls us before it is done with the answer: this connection is not free yet.
+            unwanted = RequestProtocolError(self.stream_id, "it is sent again", CANCEL)
+            yield layers.http.SendHttp(unwanted, self.context.server)
+            if (yield from self.make_server_connection()):
+                yield from self._send_request()
+
+        def _send_request(self) -> CommandGenerator[None]:
+            """Send a request that was read whole."""
+            request, server = self.flow.request, self.context.server
+            body = request.raw_content
+            yield layers.http.SendHttp(RequestHeaders(self.stream_id, request, not body), server)
+            if body:
+                yield layers.http.SendHttp(RequestData(self.stream_id, body), server)
+            yield layers.http.SendHttp(RequestEndOfMessage(self.stream_id), server)
 
         def _judge_held_body(self) -> CommandGenerator[None]:
             begin = bytes(self.response_body_buf)
@@ -176,11 +206,7 @@ def stream_class(
             if self._may_retry(event):
                 self.flow.metadata[RETRIED] = True
                 if (yield from self.make_server_connection()):
-                    server = self.context.server
-                    yield layers.http.SendHttp(
-                        RequestHeaders(self.stream_id, self.flow.request, True), server
-                    )
-                    yield layers.http.SendHttp(RequestEndOfMessage(self.stream_id), server)
+                    yield from self._send_request()
                 return
             status = status_of(event.code)
             can_answer = (

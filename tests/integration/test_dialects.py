@@ -100,7 +100,8 @@ def test_rules_count_more(
     """Nobody asks then."""
     proxy = start_proxy(external_registry.url, external=(), upstream=upstream)
     assert experiments(proxy) == status
-    assert "dialect" not in proxy.text()
+    assert "its dialect" not in proxy.text()
+    assert "it is used through" not in proxy.text()
 
 
 def test_one_that_asks_for_credentials(
@@ -115,11 +116,20 @@ def test_one_that_asks_for_credentials(
         registry.wait()
         proxy = auto(registry.url)
         said = "its dialect is not clear: /api: 401 HTML; /ajax-api: 401 HTML; "
-        eventually(lambda: said + "it asks for credentials; the rules decide" in proxy.text())
+        said += "it asks for credentials; the rules decide; set upstream.external_hosts"
+        eventually(lambda: said in proxy.text())
         login = {"Authorization": f"Basic {base64.b64encode(b'ann:s3cret').decode()}"}
-        assert request(proxy.url, SEARCH, headers=login).status == 404
+        code, text = diagnose(registry.url)
+        assert (
+            code,
+            f"MLFLOW_TRACKING_TOKEN=... scripts/probe.sh --diagnose {registry.url}" in text,
+        ) == (3, True)
+        code, text = diagnose(registry.url, MLFLOW_TRACKING_TOKEN="wrong")
+        assert (code, "next: the credentials were refused" in text) == (3, True)
         known = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "s3cret"}
+        assert "finding: /ajax-api is served" in diagnose(registry.url, **known)[1]
         proxy = auto(registry.url, env=known)
+        assert "is not clear" not in proxy.text()
         assert request(proxy.url, SEARCH, headers=login).status == 200
         assert "s3cret" not in proxy.text()
 
@@ -234,4 +244,5 @@ def test_diagnose(mlflow_server: stack.Server, external_registry: stack.Server) 
     code, text = diagnose(nobody)
     assert code == 3
     assert "no connection: Connection refused" in text
-    assert "finding: it does not answer\nThe proxy goes by the rules" in text
+    assert "finding: it does not answer\nnext: the registry has to answer first." in text
+    assert text.endswith(f"scripts/probe.sh --diagnose {nobody}\n")

@@ -1,0 +1,106 @@
+"""What to do next about an upstream's dialect: for people, whatever the answers were."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from .dialect import ABSENT, GUARDED, PAGES, SMALL, Finding, suggestion
+
+CREDENTIALS = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+_BY_THE_RULES = "set upstream.external_hosts (it serves only /ajax-api/) or upstream.dialect"
+
+UNKNOWN = (
+    "This proxy does not know yet whether the registry serves /api/ or only /ajax-api/. Its "
+    f"operator can {_BY_THE_RULES} in the rules, or put credentials for the registry into its "
+    f"environment ({CREDENTIALS})."
+)
+"""Part of a 404 that may have this reason."""
+
+_ADVICE = {
+    GUARDED: f"{_BY_THE_RULES} in the rules, or put credentials into the environment of the proxy "
+    f"({CREDENTIALS}); otherwise the first client with credentials settles it",
+    PAGES: f"{_BY_THE_RULES} in the rules; otherwise the first client that gets through settles it",
+    ABSENT: "if it serves below a path, set upstream.base_path in the rules",
+}
+
+
+def advice(found: Finding) -> str:
+    """What an operator can do about a dialect that is not clear; "" if it is only to be waited for.
+
+    Args:
+        found: without a dialect.
+    """
+    return _ADVICE.get(found.reason, "")
+
+
+def report(found: Finding, url: str, *, authenticated: bool) -> list[str]:
+    """What was asked and answered, and what to do now.
+
+    Args:
+        found: what was found out, thoroughly.
+        url: of the registry, without credentials.
+        authenticated: whether credentials were sent.
+    """
+    lines = [url]
+    lines += [f"  {place + SMALL.partition('?')[0]}  {said}" for place, said in found.answers]
+    lines.append(f"finding: {found.reason}")
+    host = urlsplit(url).netloc
+    if found.dialect is None:
+        return [*lines, *_next(found.reason, url, host, authenticated)]
+    if rule := suggestion(found, host):
+        return [
+            *lines,
+            "",
+            "What the proxy finds out by itself can be fixed in rules.yaml:",
+            "",
+            rule,
+        ]
+    return [*lines, "No rule is needed."]
+
+
+def _next(reason: str, url: str, host: str, authenticated: bool) -> list[str]:
+    again = f"  scripts/probe.sh --diagnose {url}"
+    by_hand = [
+        "If you know that it serves only /ajax-api/, write into rules.yaml:",
+        "",
+        f"upstream:\n  external_hosts: [{host}]",
+    ]
+    match reason:
+        case _ if reason == GUARDED and authenticated:
+            return [
+                "next: the credentials were refused. Check them in the environment "
+                f"({CREDENTIALS}), and ask again:",
+                again,
+                *by_hand,
+            ]
+        case _ if reason == GUARDED:
+            return [
+                f"next: ask again with credentials of a client in the environment ({CREDENTIALS}):",
+                f"  MLFLOW_TRACKING_TOKEN=... {again.strip()}",
+                "The proxy needs none: the first client with credentials tells it what it has to "
+                "know.",
+                *by_hand,
+            ]
+        case _ if reason == PAGES:
+            what = "other credentials" if authenticated else "credentials"
+            return [
+                f"next: if the page asks for a login, ask again with {what} in the environment "
+                f"({CREDENTIALS}); if it is that of another application, with the path below which "
+                "MLflow is:",
+                f"{again}/PATH",
+                *by_hand,
+            ]
+        case _ if reason == ABSENT:
+            return [
+                "next: find the path below which MLflow is, such as that of its pages in a "
+                "browser, and ask again:",
+                f"{again}/PATH",
+                "The answer has the upstream.base_path to write into rules.yaml.",
+            ]
+    return [
+        "next: the registry has to answer first. Check its name and port, http or https, and "
+        "whether it is up; a certificate of your own authority goes into "
+        "MLFLOW_TRACKING_SERVER_CERT_PATH. Then ask again:",
+        again,
+    ]

@@ -1,0 +1,58 @@
+"""What a person is told to do about each finding."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon import rules_file
+from addon.diagnosis import advice, report
+from addon.dialect import ABSENT, GUARDED, PAGES, SILENT, Finding
+
+URL = "https://r.example:8443"
+AGAIN = f"scripts/probe.sh --diagnose {URL}"
+TOKEN = "MLFLOW_TRACKING_TOKEN"
+RULE = "upstream:\n  external_hosts: [r.example:8443]"
+
+
+@pytest.mark.parametrize(
+    ("found", "authenticated", "words"),
+    [
+        (Finding("standard", "", "x"), False, ["No rule is needed."]),
+        (Finding("ajax", "", "x"), False, [RULE]),
+        (Finding("ajax", "/x", "x"), False, [RULE + "\n  base_path: /x"]),
+        (Finding(None, "", GUARDED), False, [f"{TOKEN}=... {AGAIN}", "The proxy needs none", RULE]),
+        (Finding(None, "", GUARDED), True, ["were refused", TOKEN, AGAIN, RULE]),
+        (Finding(None, "", PAGES), False, ["with credentials", TOKEN, f"{AGAIN}/PATH", RULE]),
+        (Finding(None, "", PAGES), True, ["with other credentials", f"{AGAIN}/PATH", RULE]),
+        (Finding(None, "", ABSENT), False, [f"{AGAIN}/PATH", "upstream.base_path"]),
+        (Finding(None, "", SILENT), False, ["name and port", "_SERVER_CERT_PATH", AGAIN]),
+    ],
+)
+def test_report(found: Finding, authenticated: bool, words: list[str]) -> None:
+    """It ends with something to do, and never with a question."""
+    text = "\n".join(report(found, URL, authenticated=authenticated))
+    assert text.startswith(f"{URL}\nfinding: {found.reason}\n")
+    assert "?" not in text
+    for word in words:
+        assert word in text
+    # A rule that can be pasted.
+    if (begin := text.find("\nupstream:")) >= 0:
+        upstream = rules_file.parse(text[begin:], "pasted").upstream
+        assert upstream.is_listed("r.example", 8443)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (GUARDED, "MLFLOW_TRACKING_TOKEN"),
+        (PAGES, "upstream.dialect"),
+        (ABSENT, "upstream.base_path"),
+        (SILENT, ""),
+        ("an internal error", ""),
+    ],
+)
+def test_advice(reason: str, words: str) -> None:
+    """For the log; nothing where time will tell."""
+    said = advice(Finding(None, "", reason))
+    assert words in said
+    assert bool(said) is bool(words)
