@@ -6,6 +6,9 @@ nothing is done: a replayed flow has no client.
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
 from typing import Any
 
 from mitmproxy import ctx
@@ -32,6 +35,13 @@ def close(client: Client) -> None:
     """Close a client's connection, as mitmproxy does it in `on_timeout`."""
     if (found := io(client, client)) is not None and found.handler is not None:
         found.handler.cancel("closed by an addon")
+
+
+def reset_at_end(client: Client) -> None:
+    """Let the connection end with a reset when it is closed, which loses what is not sent yet."""
+    if (found := io(client, client)) is not None and isinstance(found.writer, asyncio.StreamWriter):
+        connection = found.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def forget(client: Client, connection: Connection) -> None:

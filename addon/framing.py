@@ -15,6 +15,8 @@ from typing import NoReturn
 import h11
 from h11._receivebuffer import ReceiveBuffer
 
+from . import hop_by_hop
+
 LINE_LIMIT = 2**14
 """Bytes of a chunk's first line, and of all trailers."""
 
@@ -25,7 +27,7 @@ _FIELD = rb"%s:%s\r\n" % (_TOKEN, _VALUE)
 _REQUEST_HEAD = re.compile(rb"%s %s+ HTTP/1\.[01]\r\n(?:%s)*\r\n" % (_TOKEN, _VISIBLE, _FIELD))
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,4000}")
-_INTERIM = re.compile(rb"HTTP/1\.\d 1(\d\d)\b")
+_INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01\b)\d\d\b")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _NAME = re.compile(_TOKEN)
 _PATH = re.compile(rb"/%s*" % _VISIBLE)
@@ -36,7 +38,6 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;%s)?\r\n" % _VALUE)
 _BREAK = re.compile(rb"[\r\n\0]")
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"HTTP/3")
-_DELIMITING = {b"content-length", b"host", b"transfer-encoding"}
 
 
 def empty_lines(data: bytes) -> int:
@@ -61,18 +62,19 @@ def content_length(value: bytes) -> int | None:
     return int(value) if _LENGTH.fullmatch(value) else None
 
 
-def interim_end(data: bytes, *, upgrade: bool) -> int | None:
+def interim_end(data: bytes) -> int | None:
     """Where the interim responses at the beginning of data end (RFC 9110, section 15.2).
+
+    A 101 is none: what follows it is another protocol.
 
     Args:
         data: what an upstream has sent.
-        upgrade: whether it was asked for an upgrade: then a 101 is final.
 
     Returns:
         The end of the last one that is complete; None if there is none.
     """
     end = 0
-    while (found := _INTERIM.match(data, end)) and not (upgrade and found[1] == b"01"):
+    while _INTERIM.match(data, end):
         if (head := _HEAD_END.search(data, end)) is None:
             break
         end = head.end()
@@ -115,9 +117,8 @@ def request_flaw(
         return "a target of another host"
     if problem := _unknown_coding(lines.get(b"transfer-encoding", [])):
         return problem
-    options = b",".join(lines.get(b"connection", [])).lower().split(b",")
-    if not _DELIMITING.isdisjoint(option.strip() for option in options):
-        return "a Connection header that takes the framing away"
+    if any(map(hop_by_hop.is_end_to_end, hop_by_hop.options(lines.get(b"connection", [])))):
+        return "a Connection header that takes away what is for the server"
     return None
 
 

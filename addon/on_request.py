@@ -16,6 +16,7 @@ from . import (
     framing,
     gate,
     health_service,
+    hop_by_hop,
     hosts,
     login,
     origin,
@@ -28,7 +29,7 @@ from . import target as targets
 from .answering import denied
 from .decision import FORWARDED, Decision
 from .headers import Fields, text
-from .http_layer.interface import AUTHORITY
+from .http_layer.interface import AUTHORITY, SWITCHES
 from .rewrite import Origin
 from .routes import Route
 from .rules import HEALTH_PATHS, Endpoint, Operation, Rules
@@ -138,6 +139,9 @@ def send_on(
         raise denied(flow, 413, rules.errors.code(413), message, "body_too_large")
     decided["names"] = names = request_ids.of(fields, flow.id)
     headers = request.headers
+    key = hop_by_hop.websocket_key(request.method, request.http_version, fields, body=length != 0)
+    flow.metadata[SWITCHES] = key.decode() if key else ""
+    headers.fields = hop_by_hop.pass_on(headers.fields, fields, switches=key is not None)
     headers.fields = request_ids.for_upstream(headers.fields, fields, names)
     if rules.forwarded.send:
         _tell_upstream(flow, decided["mount"])

@@ -10,6 +10,7 @@ from . import (
     decision,
     errors,
     framing,
+    hop_by_hop,
     login,
     on_show,
     places,
@@ -57,6 +58,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
                 accept=flow.request.headers.get("accept", ""),
             )
         )
+    headers.fields = hop_by_hop.pass_on(headers.fields, fields, switches=status == 101)
     if (names := decided["names"]) is not None:
         headers.fields = request_ids.for_client(headers.fields, fields, names)
     if places.are_in(fields):

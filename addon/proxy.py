@@ -440,6 +440,10 @@ class MlflowProxy:
         """Tell whether the upstream's connection was cut, by a time limit or a reset."""
         return self.time_limits.is_cut(flow)
 
+    def reset(self, client: Client) -> None:
+        """A client must not take what it has for a whole answer (see `http_layer.interface`)."""
+        connections.reset_at_end(client)
+
     def is_draining(self) -> bool:
         """Tell whether the proxy is about to end."""
         return self.drain.begun

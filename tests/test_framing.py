@@ -52,21 +52,20 @@ def test_a_body_that_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "upgrade", "end"),
+    ("data", "end"),
     [
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", False, 25),
-        (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 103 B\r\n\r\nHTTP/1.1 103", False, 36),
-        (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 101 B\r\n\r\n", True, 18),
-        (b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n", False, None),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", False, 36),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", True, None),
-        (b"HTTP/1.1 1000 OK\r\n\r\n", False, None),
-        (b"HTTP/1.1 200 OK\r\n\r\n", False, None),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", 25),
+        (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 103 B\r\n\r\nHTTP/1.1 103", 36),
+        (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 101 B\r\n\r\n", 18),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n", None),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", None),
+        (b"HTTP/1.1 1000 OK\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\n\r\n", None),
     ],
 )
-def test_interim_answers(data: bytes, upgrade: bool, end: int | None) -> None:
-    """Complete ones are found, and 101 is one if nobody asked for it."""
-    assert framing.interim_end(data, upgrade=upgrade) == end
+def test_interim_answers(data: bytes, end: int | None) -> None:
+    """Complete ones are found; 101 is none, as another protocol follows."""
+    assert framing.interim_end(data) == end
 
 
 @pytest.mark.parametrize(

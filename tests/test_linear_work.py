@@ -211,7 +211,7 @@ WORK: dict[str, Work] = {
     "redirect to a long port": on_text(redirect, "1", "http://a:"),
     "redirect to brackets": on_text(redirect, "[", "http://"),
     "interim answers": on_bytes(
-        lambda data: framing.interim_end(data, upgrade=False), b"HTTP/1.1 100 \r\n\r\n"
+        lambda data: framing.interim_end(data), b"HTTP/1.1 100 \r\n\r\n"
     ),
     "length": on_bytes(framing.content_length, b"1"),
     # A login page, or what may be one.

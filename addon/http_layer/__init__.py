@@ -70,7 +70,7 @@ _NEEDED = {
         "send",
         "wait",
     ),
-    "Http1Client": ("done", "read_headers"),
+    "Http1Client": ("done", "mark_done", "read_headers"),
 }
 
 

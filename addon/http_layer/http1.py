@@ -13,10 +13,14 @@ from mitmproxy.proxy.events import ConnectionClosed, Wakeup
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ResponseHeaders, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import (
+    RequestHeaders,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from .. import framing
+from .. import framing, hop_by_hop
 from .codes import UPSTREAM_ERROR
 from .interface import Addon
 from .responses import to_last_bytes
@@ -33,6 +37,8 @@ def server_class(original: type[_http1.Http1Server], addon: Addon) -> type[_http
         """Until when the head that has begun must be complete."""
         _alarm: RequestWakeup | None = None
         _half_open: RequestWakeup | None = None
+        _closes = False
+        """Whether the client expects the end of the connection after the answer."""
 
         def _handle_event(self, event: Any) -> CommandGenerator[None]:
             if not isinstance(event, Wakeup):
@@ -62,7 +68,13 @@ def server_class(original: type[_http1.Http1Server], addon: Addon) -> type[_http
                 yield from self._refuse(400)
             else:
                 self._head_ends = None
-                yield from super().read_headers(event)
+                for command in super().read_headers(event):
+                    if isinstance(command, ReceiveHttp) and isinstance(
+                        command.event, RequestHeaders
+                    ):
+                        # The addon takes away what says so.
+                        self._closes = self._is_old() or _says_close(command.event.request)
+                    yield command
 
         def _is_checked(self) -> bool:
             reverse = isinstance(self.context.client.proxy_mode, ReverseMode)
@@ -122,27 +134,47 @@ def server_class(original: type[_http1.Http1Server], addon: Addon) -> type[_http
                     if not isinstance(command, SendData):
                         yield command
                 return
-            if isinstance(event, ResponseHeaders):
-                if addon.is_draining():
+            if isinstance(event, ResponseHeaders) and event.response.status_code >= 200:
+                if self._closes or addon.is_draining():
                     event.response.headers["Connection"] = "close"
-                if self._ends_with_connection(event.response):
-                    # A copy: towards the upstream it has no chunks.
-                    response = event.response.copy()
-                    response.http_version = "HTTP/1.1"
-                    response.headers["Transfer-Encoding"] = "chunked"
-                    event = ResponseHeaders(event.stream_id, response, event.end_stream)
+                event = self._framed(event)
+            elif isinstance(event, ResponseProtocolError) and self._would_look_whole():
+                addon.reset(self.conn)
             yield from super().send(event)
+
+        def _would_look_whole(self) -> bool:
+            """Tell whether an answer that breaks now would end as it has to."""
+            response = self.response
+            return (
+                response is not None and "content-length" not in response.headers and self._is_old()
+            )
+
+        def _framed(self, event: ResponseHeaders) -> ResponseHeaders:
+            """Frame an answer for this client; in a copy, because the upstream's is another."""
+            response = event.response
+            if self._ends_with_connection(response):
+                response = response.copy()
+                response.http_version = "HTTP/1.1"
+                response.headers["Transfer-Encoding"] = "chunked"
+            elif self._is_old() and "transfer-encoding" in response.headers:
+                response = response.copy()
+                del response.headers["Transfer-Encoding"]
+            else:
+                return event
+            return ResponseHeaders(event.stream_id, response, event.end_stream)
+
+        def _is_old(self) -> bool:
+            """Tell whether a client does not know chunks."""
+            assert self.request  # noqa: S101 (its head was read)
+            return bool(self.request.http_version == "HTTP/1.0")
 
         def _ends_with_connection(self, response: http.Response) -> bool:
             """Tell whether nothing but the end of the connection would end a body.
 
             Then a client cannot tell half of it from the whole; chunks tell (RFC 9112, 8).
             """
-            assert self.request  # noqa: S101 (its head was read)
-            return (
-                self.request.http_version == "HTTP/1.1"
-                and mitmproxy_http1.expected_http_body_size(self.request, response) == -1
-            )
+            size = mitmproxy_http1.expected_http_body_size
+            return not self._is_old() and size(self.request, response) == -1
 
     return Http1Server
 
@@ -151,10 +183,12 @@ def client_class(original: type[_http1.Http1Client], addon: Addon) -> type[_http
     """A class in the place of mitmproxy's `Http1Client`: a connection to an upstream."""
 
     class Http1Client(original):  # type: ignore[misc, valid-type]
+        _closes = False
+        """Whether the upstream ends the connection after its answer."""
+
         def read_headers(self, event: Any) -> CommandGenerator[None]:
             """Drop interim answers, which mitmproxy takes for final ones."""
-            upgrade = bool(self.request and "upgrade" in self.request.headers)
-            if self.request and (end := framing.interim_end(bytes(self.buf), upgrade=upgrade)):
+            if self.request and (end := framing.interim_end(bytes(self.buf))):
                 self.buf.maybe_extract_at_most(end)
             if self.request and self._is_too_large():
                 self.state = self.done
@@ -163,7 +197,17 @@ def client_class(original: type[_http1.Http1Client], addon: Addon) -> type[_http
                 error = ResponseProtocolError(self.stream_id, message, UPSTREAM_ERROR)
                 yield ReceiveHttp(error)
                 return
-            yield from super().read_headers(event)
+            for command in super().read_headers(event):
+                if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseHeaders):
+                    # The addon takes away what says so.
+                    self._closes = _says_close(command.event.response)
+                yield command
+
+        def mark_done(self, **sides: bool) -> CommandGenerator[None]:
+            yield from super().mark_done(**sides)
+            if self._closes and self.state == self.read_headers and self.request is None:
+                self.state = self.done
+                yield CloseConnection(self.conn)
 
         def _is_too_large(self) -> bool:
             limit = addon.response_head_limit()
@@ -173,3 +217,9 @@ def client_class(original: type[_http1.Http1Client], addon: Addon) -> type[_http
             return (framing.head_end(begin) or len(begin)) > limit
 
     return Http1Client
+
+
+def _says_close(message: http.Message) -> bool:
+    data = message.data
+    lines = [value for name, value in data.headers.fields if name.lower() == b"connection"]
+    return hop_by_hop.closes(data.http_version, lines)

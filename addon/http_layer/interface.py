@@ -21,6 +21,9 @@ DROPPED = "mlflow_dropped"
 RETRIED = "mlflow_retried"
 """Key in `flow.metadata`: the request must not be sent again, because it was, or for a reason."""
 
+SWITCHES = "mlflow_switches"
+"""Key in `flow.metadata`: the key of a WebSocket's handshake; "" for what may not change the
+protocol. Where there is none, the flow is not ours."""
 
 BYTES_IN = "mlflow_bytes_in"
 """Key in `flow.metadata`: so much of a request body was streamed, or has come before it broke."""
@@ -66,6 +69,9 @@ class Addon(Protocol):
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
         """Tell whether the upstream's connection has ended otherwise than by its will."""
+
+    def reset(self, client: Client) -> None:
+        """Let the end of a client's connection, which is to come, be a reset."""
 
     def is_draining(self) -> bool:
         """Tell whether answers ask clients to close their connections."""

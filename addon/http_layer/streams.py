@@ -26,6 +26,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHeadersHook,
 )
 
+from .. import headers, hop_by_hop
 from ..bodies import HELD_LIMIT
 from .codes import CANCEL, UPSTREAM_ERROR, status_of
 from .interface import (
@@ -36,6 +37,7 @@ from .interface import (
     ENDED_BY,
     HOLD,
     RETRIED,
+    SWITCHES,
     Addon,
 )
 from .responses import to_response
@@ -88,6 +90,25 @@ def stream_class(
             metadata = self.flow.metadata
             metadata[mark] = metadata.get(mark, 0) + len(data)
 
+        def state_wait_for_response_headers(self, event: Any) -> CommandGenerator[None]:
+            if event.response.status_code == 101 and not self._may_switch(event.response):
+                # What follows would be a pipe that no rule sees into.
+                self.flow.metadata[RETRIED] = True
+                message = "unexpected switch of protocols"
+                unwanted = RequestProtocolError(self.stream_id, message, CANCEL)
+                yield layers.http.SendHttp(unwanted, self.context.server)
+                error = ResponseProtocolError(self.stream_id, message, UPSTREAM_ERROR)
+                yield from self.handle_protocol_error(error)
+                self.server_state = self.state_errored  # What has come meanwhile is dropped.
+            else:
+                yield from super().state_wait_for_response_headers(event)
+
+        def _may_switch(self, response: http.Response) -> bool:
+            key = self.flow.metadata.get(SWITCHES)
+            if key is None:
+                return "upgrade" in self.flow.request.headers
+            return hop_by_hop.is_accepted(key.encode(), headers.read(response.headers.fields))
+
         def state_stream_response_body(self, event: Any) -> CommandGenerator[None]:
             if self._is_cut_short(event):
                 yield from self._cut()
@@ -104,8 +125,8 @@ def stream_class(
             if not isinstance(event, ResponseEndOfMessage):
                 return False
             response = self.flow.response
-            headers = response.headers
-            has_end = "content-length" in headers or "transfer-encoding" in headers
+            fields = response.headers
+            has_end = "content-length" in fields or "transfer-encoding" in fields
             framed = has_end or response.is_http2 or response.is_http3
             return not framed and addon.is_cut(self.flow)
 

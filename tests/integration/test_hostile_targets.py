@@ -128,6 +128,17 @@ def test_no_spelling_gets_through_above_a_base_path(
             assert through.send("GET", target).status == 400, target
 
 
+def test_no_upgrade_gets_through(telling_server: stack.Server, off_proxy: stack.Server) -> None:
+    """Nor does one that asks for another protocol; MLflow answers those that pass over HTTP/1.1."""
+    through = hostile.Connection(off_proxy.url)
+    for i, (line, fields) in enumerate([*hostile.upgrades()][::11]):
+        method, target = hostile.ENDPOINTS[i % len(hostile.ENDPOINTS)]
+        if line == "GET HTTP/1.1":
+            extra = "".join(f"{field}\r\n" for field in fields)
+            assert through.send(method, target, extra).status == 503, (target, fields)
+            assert through.send("GET", "/version", extra).status == 200, fields
+
+
 # nginx with a path in proxy_pass sends on what it has decoded; HAProxy tidies up.
 NGINX = "server { listen 127.0.0.1:PORT; location / { proxy_pass URL/; } }"
 HAPROXY = """

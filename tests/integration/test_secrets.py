@@ -7,6 +7,7 @@ tells something to others belongs into `PUBLISHED`.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
@@ -18,7 +19,7 @@ from pathlib import Path
 import h2.events
 import pytest
 import stack
-from support import faults
+from support import faults, websocket
 from support.canaries import Canaries
 from support.client import RawHttp2, connect, read_all, request, unnamed
 from support.probe import probe
@@ -314,7 +315,7 @@ MALFORMED = {
     "HTTP/2 without TLS": ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n$preface", "answered 400"),
     "upgrade to HTTP/2": (
         f"GET {API} HTTP/1.0\r\n{HOST}Upgrade: h2c\r\nHTTP2-Settings: $settings\r\n\r\n",
-        "h2c upgrade requests",
+        "client disconnect",
     ),
     "body longer than it says": (
         f"{POST}Content-Length: 2\r\n\r\n{{}}$overlong {FILE} HTTP/1.0\r\n\r\n",
@@ -368,9 +369,10 @@ def test_unasked_data(proxy: Proxy) -> None:
 
 def test_websocket(proxy: Proxy) -> None:
     """Messages, pings and extensions of a WebSocket are not shown."""
+    accept = websocket.accept(base64.b64encode(b"0123456789abcdef").decode())
     proxy.upstream.answer = proxy.words.put(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Extensions: $extension\r\n\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: $extension\r\n\r\n"
     )
     upgrade = (
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: $(0123456789abcdef)\r\n"

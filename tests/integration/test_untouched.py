@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import socket
 import threading
 from urllib.parse import urlsplit
 
 import pytest
 import stack
+from support import websocket
 from support.client import connect, read_until
 from support.upstream import Received, Upstream
 
-GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MASK = b"\x01\x02\x03\x04"
 
 
@@ -61,10 +59,9 @@ def test_websocket(scripted: Upstream, scripted_proxy: stack.Server) -> None:
 
     def answer(received: Received, connection: socket.socket) -> None:
         (key,) = received.header("sec-websocket-key")
-        accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
         connection.sendall(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+            f"Sec-WebSocket-Accept: {websocket.accept(key)}\r\n\r\n".encode()
         )
         frame = b""
         while len(frame) < 8:

@@ -112,6 +112,11 @@ def unnamed(answers: bytes) -> bytes:
     return re.sub(rb"(X-Request-Id|traceparent): [^\r]*\r\n", b"", answers)
 
 
+def closing(answer: bytes) -> bytes:
+    """An answer with the line by which the proxy says that it closes the connection."""
+    return answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+
+
 class RawHttp2:
     """An HTTP/2 connection that also sends what is forbidden.
 

@@ -171,3 +171,42 @@ class Connection:
         if headers.get("connection") == "close":
             self._stream = None
         return Answer(status, headers, body)
+
+
+_H2C = ["h2c", "H2C", "H2c", "h2C"]
+_VALUES = [
+    *(
+        f"{a}{token}{b}"
+        for token in _H2C
+        for a in ("", " ", "\t", ",", ", ")
+        for b in ("", " ", ",")
+    ),
+    *("h2c, websocket", "websocket, h2c", "websocket,h2c", "WebSocket, H2C", "h2c/1", "h2c;q=1"),
+    *("foo, h2c", "h2c, foo", "h2c, h2c", '"h2c"', "h2c\xa0", "xh2c", "h2cx", "h2c-14"),
+]
+
+
+def upgrades() -> Iterator[tuple[str, list[str]]]:
+    """Requests to change to HTTP/2 without TLS: begins of request lines, and fields."""
+    connections = ["Upgrade, HTTP2-Settings", "upgrade", "UPGRADE,http2-settings", "close, Upgrade"]
+    connections += ["keep-alive, Upgrade", "te, upgrade"]
+    websocket = ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    for i, value in enumerate(_VALUES):
+        connection = f"Connection: {connections[i % len(connections)]}"
+        fields = [connection, f"Upgrade: {value}", "HTTP2-Settings: AAAA"]
+        yield "GET HTTP/1.1", fields
+        yield "GET HTTP/1.1", [*fields, *websocket]
+        yield "GET HTTP/1.1", [connection, "Upgrade: websocket", f"upgrade: {value}", *websocket]
+        yield "GET HTTP/1.1", [connection, f"upGRADE: {value}", "UPGRADE: websocket"]
+        for line in ("GET HTTP/1.0", "OPTIONS HTTP/1.1", "get HTTP/1.1", "CONNECT HTTP/1.1"):
+            if i % 7 == 0:
+                yield line, fields
+    yield "GET HTTP/1.1", ["Upgrade: h2c"]
+    yield "GET HTTP/1.1", ["Upgrade: h2c", "Connection: Upgrade", "Connection: HTTP2-Settings"]
+    yield "GET HTTP/1.1", ["Upgrade: websocket", "Connection: Upgrade", "Connection: h2c", "X: h2c"]
+
+
+def asking(target: str, fields: list[str], line: str) -> str:
+    """The head of such a request."""
+    method, version = line.split()
+    return "\r\n".join([f"{method} {target} {version}", "Host: x", *fields, "", ""])

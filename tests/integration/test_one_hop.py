@@ -1,0 +1,136 @@
+"""Fields that are for one connection alone, over the wire in both directions."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+
+import pytest
+import stack
+from support.client import connect, raw, read_until, request
+from support.upstream import OK, Received, Upstream, response
+
+API = "/api/2.0/mlflow/runs/get"
+
+
+def head(*lines: str, version: str = "1.1") -> bytes:
+    return "\r\n".join([f"GET {API} HTTP/{version}", "Host: x", *lines, "", ""]).encode()
+
+
+HOPS = ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "X-Hop", "X-Other")
+
+
+def test_requests(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+    """The upstream gets what is for it, and nothing that was for this connection."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    sent = [
+        *(("Connection", "keep-alive, x-hop"), ("X-Hop", "1"), ("Keep-Alive", "timeout=5")),
+        *(("connection", " X-OTHER"), ("X-Other", "1"), ("Proxy-Connection", "keep-alive")),
+        *(("Upgrade", "h2c"), ("TE", "gzip, trailers"), ("Authorization", "Bearer a"), ("X", "1")),
+    ]
+    assert request(scripted_proxy.url, API, headers=sent).status == 200
+    (received,) = scripted.requests
+    found = {name: received.header(name) for name in HOPS}
+    assert found == {name: ["trailers"] if name == "TE" else [] for name in HOPS}
+    assert (received.header("authorization"), received.header("x")) == (["Bearer a"], ["1"])
+
+
+@pytest.mark.parametrize("length", [{}, {"framing": "chunked"}])
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_responses(
+    scripted: Upstream, scripted_proxy: stack.Server, status: str, length: dict[str, str]
+) -> None:
+    """So does the client; an upstream that closes its connection does not close the client's."""
+    fields = [
+        *(
+            ("Connection", "close, X-Hop, Content-Type"),
+            ("X-Hop", "1"),
+            ("Keep-Alive", "timeout=1"),
+        ),
+        *(("Content-Type", "application/json"), ("Proxy-Connection", "close"), ("X", "1")),
+        *(("connection", "X-Other"), ("X-Other", "1"), ("Upgrade", "h2c")),
+    ]
+    seen: list[socket.socket] = []
+
+    def answer(_: Received, connection: socket.socket) -> bool:
+        seen.append(connection)
+        body = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": ""}'
+        connection.sendall(response(status, body, *fields, **length))
+        return True
+
+    scripted.answer = answer
+    client = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=10)
+    sockets = []
+    for _ in range(2):
+        client.request("GET", API)
+        got = client.getresponse()
+        assert b"error_code" in got.read()
+        assert {name: got.getheader(name) for name in HOPS} == dict.fromkeys(HOPS)
+        assert (got.getheader("X"), got.getheader("Content-Type")) == ("1", "application/json")
+        sockets.append(client.sock)
+    assert sockets[0] is sockets[1] is not None
+    assert seen[0] is not seen[1]
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("Connection: close",), ("Connection: x, Close",), ("Connection: x", "connection: CLOSE")],
+)
+def test_a_client_that_wants_to_close(
+    scripted: Upstream, scripted_proxy: stack.Server, lines: tuple[str, ...]
+) -> None:
+    """It is told so, and need not wait; the upstream is not told."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    answer = raw(scripted_proxy.url, head(*lines) + head())
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"\r\nConnection: close\r\n" in answer
+    assert scripted.requests[0].header("connection") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "X-Forwarded-For", "cookie", "Origin", "Content-Type", "Remote-User"]
+)
+def test_nobody_has_fields_taken_away(
+    scripted: Upstream, scripted_proxy: stack.Server, name: str
+) -> None:
+    """What a proxy in front has added, or what a rule reads, cannot be named in Connection."""
+    scripted.requests.clear()
+    answer = raw(scripted_proxy.url, head(f"{name}: x", f"Connection: keep-alive, {name}"))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert scripted.requests == []
+
+
+@pytest.mark.parametrize("lines", [(), ("Connection: keep-alive",)])
+@pytest.mark.parametrize("body", [b"{}", b"x" * 3_000_000, b""])
+def test_old_clients_get_no_chunks(
+    scripted: Upstream, scripted_proxy: stack.Server, lines: tuple[str, ...], body: bytes
+) -> None:
+    """An HTTP/1.0 client does not know them: the end of the connection ends the answer."""
+    scripted.answer = response(
+        "200 OK", body, ("Content-Type", "application/json"), framing="chunked"
+    )
+    answer = raw(scripted_proxy.url, head(*lines, version="1.0"))
+    fields, _, got = answer.partition(b"\r\n\r\n")
+    assert b" 200 OK\r\n" in fields
+    assert not re.search(rb"(?i)transfer-encoding", fields)
+    assert b"Connection: close" in fields
+    assert got == body
+
+
+def test_a_chunked_answer_that_breaks_for_an_old_client(
+    scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
+    """The end of the connection would pass for that of the answer, so it is reset."""
+    whole = response("200 OK", b"x" * 3_000_000, framing="chunked")
+    scripted.answer = lambda _, connection: connection.sendall(whole[:-100])
+    with connect(scripted_proxy.url) as connection:
+        connection.sendall(head(version="1.0"))
+        read_until(connection, b"\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            while connection.recv(65536):
+                pass
+            raise AssertionError("an end like any other")

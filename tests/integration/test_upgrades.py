@@ -1,0 +1,169 @@
+"""Connections that change their protocol: a WebSocket may, nothing else may."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import h2.connection
+import h2.events
+import pytest
+import stack
+from support import hostile
+from support.client import connect, read_all, read_until, request
+from support.fixtures import StartProxy
+from support.h2c import SWITCH, H2c
+from support.upstream import OK, Received, Upstream, response
+from support.websocket import KEY, accept
+
+API = "/api/2.0/mlflow/runs/log-batch"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+HANDSHAKE = (
+    f"GET {API} HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
+    f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+)
+
+
+@pytest.fixture
+def h2c(scripted: Upstream) -> H2c:
+    """What the upstream answers."""
+    scripted.requests.clear()
+    scripted.answer = server = H2c()
+    return server
+
+
+@pytest.fixture(params=[False, True], ids=["artifacts off", "artifacts on"])
+def proxy(
+    request: pytest.FixtureRequest, scripted: Upstream, shared_proxy: StartProxy
+) -> stack.Server:
+    """A proxy in front of it."""
+    return shared_proxy(scripted.url, artifacts={"enabled": request.param})
+
+
+def ask_for_tunnel(url: str, head: str) -> bytes:
+    """Ask for HTTP/2, and if that is granted for an artifact inside; returns the first line."""
+    with connect(url) as connection:
+        connection.sendall(head.encode("latin-1"))
+        line = connection.makefile("rb", buffering=0).readline()
+        if b" 101 " in line:
+            read_until(connection, b"\r\n\r\n")
+            http2 = h2.connection.H2Connection()
+            http2.initiate_upgrade_connection()
+            pseudo = {"method": "GET", "scheme": "http", "authority": "x", "path": FILE}
+            fields = [(f":{name}", value) for name, value in pseudo.items()]
+            http2.send_headers(3, fields, end_stream=True)
+            connection.sendall(http2.data_to_send())
+            while True:
+                for event in http2.receive_data(connection.recv(65536)):
+                    if isinstance(event, h2.events.StreamEnded) and event.stream_id == 3:
+                        return line
+        return line
+
+
+def test_no_spelling_gets_a_tunnel(scripted: Upstream, h2c: H2c, shared_proxy: StartProxy) -> None:
+    """Nobody changes to HTTP/2, inside of which artifacts would pass; the server would."""
+    proxy = shared_proxy(scripted.url, artifacts={"enabled": False})
+    heads = [hostile.asking(API, fields, line) for line, fields in hostile.upgrades()]
+    for head in heads:
+        line = ask_for_tunnel(proxy.url, head)
+        assert line.split(b" ")[1] in (b"200", b"400", b"502"), (head, line)
+    assert (h2c.switched, h2c.inside) == (0, [])
+    for received in scripted.requests:
+        assert not received.header("upgrade"), received.head
+        assert not received.header("http2-settings"), received.head
+        assert (
+            b"upgrade" not in b",".join(v.encode() for v in received.header("connection")).lower()
+        )
+    for head in heads[::10]:
+        ask_for_tunnel(scripted.url, head)
+    assert len(h2c.inside) > len(heads) // 20
+
+
+@pytest.mark.parametrize("body", [b"{}", b"x" * 3_000_000, None])
+def test_a_client_that_would_rather_speak_http2(
+    h2c: H2c, proxy: stack.Server, scripted: Upstream, body: bytes | None
+) -> None:
+    """The default of Java's client, whose requests are answered over HTTP/1.1."""
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAAA"}
+    sent = body if body is not None else iter([b"in ", b"chunks"])
+    got = request(proxy.url, API, method="POST", headers=headers, body=sent, timeout=10)
+    assert (got.status, got.body) == (200, b"{}")
+    assert scripted.requests[-1].body == (body or b"in chunks")
+    assert not h2c.switched
+
+
+def switching(*lines: str) -> bytes:
+    return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode()
+
+
+def websocket(key: str = KEY, protocol: str = "websocket") -> bytes:
+    return switching(
+        "Connection: Upgrade", f"Upgrade: {protocol}", f"Sec-WebSocket-Accept: {accept(key)}"
+    )
+
+
+PLAIN = f"GET {API} HTTP/1.1\r\nHost: x\r\n\r\n"
+FALSE_SWITCHES = {
+    "nobody asked": (PLAIN, SWITCH),
+    "nobody asked for a WebSocket": (PLAIN, websocket()),
+    "h2c in place of a WebSocket": (HANDSHAKE, SWITCH),
+    "both": (HANDSHAKE, websocket(protocol="websocket, h2c")),
+    "another key": (HANDSHAKE, websocket(key="another")),
+    "no key": (HANDSHAKE, switching("Connection: Upgrade", "Upgrade: websocket")),
+    "nothing": (HANDSHAKE, switching()),
+}
+
+
+@pytest.mark.parametrize("name", FALSE_SWITCHES)
+def test_false_switches(scripted: Upstream, proxy: stack.Server, name: str) -> None:
+    """A 101 that nobody may get is an error, and what follows it reaches nobody."""
+    head, first = FALSE_SWITCHES[name]
+
+    def answer(received: Received, connection: socket.socket) -> bool:
+        connection.sendall(OK if received.target.endswith("/end") else first + b"hidden")
+        return True
+
+    scripted.answer = answer
+    scripted.requests.clear()
+    end = "GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with connect(proxy.url) as connection:
+        connection.sendall((head + end).encode())
+        answers = read_all(connection)
+    head_, _, rest = answers.partition(b"\r\n\r\n")
+    assert head_.startswith(b"HTTP/1.1 502 ")
+    document, brace, following = rest.partition(b"}")
+    assert json.loads(document + brace)["error_code"] == "TEMPORARILY_UNAVAILABLE"
+    assert following.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"hidden" not in answers
+    assert len(scripted.requests) == 2
+
+
+def test_a_websocket(scripted: Upstream, proxy: stack.Server) -> None:
+    """Its handshake passes, and is the only one that names an upgrade."""
+
+    def answer(_: Received, connection: socket.socket) -> None:
+        connection.sendall(websocket() + b"\x81\x02hi")
+        connection.recv(1)
+
+    scripted.answer = answer
+    scripted.requests.clear()
+    with connect(proxy.url) as connection:
+        connection.sendall(HANDSHAKE.encode())
+        head = read_until(connection, b"\r\n\r\n").lower()
+        assert b" 101 " in head
+        assert b"connection: upgrade\r\n" in head
+        assert b"upgrade: websocket\r\n" in head
+        assert read_until(connection, b"hi") == b"\x81\x02hi"
+    (received,) = scripted.requests
+    assert received.header("connection") == ["Upgrade"]
+    assert received.header("upgrade") == ["websocket"]
+
+
+def test_a_websocket_that_is_refused(scripted: Upstream, proxy: stack.Server) -> None:
+    """A server need not change; its answer is one like any other."""
+    scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
+    with connect(proxy.url) as connection:
+        connection.sendall((HANDSHAKE + PLAIN).encode())
+        for _ in range(2):
+            assert b" 200 " in read_until(connection, b"\r\n\r\n")
+            read_until(connection, b"{}")
