@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import PurePosixPath
-from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urljoin, urlsplit
 
 from . import bodies
 from .errors import Answer, Converted
@@ -24,8 +24,24 @@ ADVICE = (
     "MLFLOW_TRACKING_PASSWORD)."
 )
 
+STORE_ADVICE = "If files are kept there, the place belongs in errors.login.stores of the proxy."
+
 _PLACE_LIMIT = 200
 _ASCII = "".join(map(chr, range(128)))
+# Parameters of URLs that object stores have signed: S3, Google, Alibaba, Tencent, Swift, Azure;
+# then older ones of S3 and Google, and CloudFront's. SAML has a parameter Signature, too.
+_SIGNATURES: tuple[frozenset[str], ...] = (
+    frozenset({"x-amz-signature"}),
+    frozenset({"x-goog-signature"}),
+    frozenset({"x-oss-signature"}),
+    frozenset({"q-signature"}),
+    frozenset({"temp_url_sig"}),
+    frozenset({"sig", "sv"}),
+    frozenset({"signature", "expires"}),
+    frozenset({"signature", "policy", "key-pair-id"}),
+)
+# The path of a file in the queries of MLflow's routes.
+_FILE_PARAMETERS = ("path", "artifact_file_path")
 _HTML_NAMES = frozenset({"", ".html", ".htm", ".xhtml", ".shtml", ".xml", ".svg"})
 
 
@@ -69,8 +85,7 @@ def may_be_page(
         return True
     if disposition or not content_type:
         return False
-    named = parse_qs(query.removeprefix("?")).get("path", [path])[0]
-    return PurePosixPath(named).suffix.lower() not in _HTML_NAMES
+    return PurePosixPath(_file(path, query)).suffix.lower() not in _HTML_NAMES
 
 
 def is_page(content_type: str, encoding: str, body: bytes) -> bool:
@@ -91,22 +106,24 @@ def redirect_place(
     *,
     url: str,
     base_path: str,
-    is_api: Callable[[str], bool],
+    stays: Callable[[str], bool],
     file: bool,
     rules: Login,
 ) -> str | None:
     """The place of the login page that an answer redirects to, None if it does not.
 
-    A redirect that stays on the API passes, to the same path elsewhere or to another route. One to
-    an object store passes where the request is for a file.
+    A redirect that stays on the API passes, to the same path elsewhere or to another route. One of
+    a file passes if it looks like an object store: the URL is signed, or ends in the file's name.
+    Whatever else came back the client would store as the file.
 
     Args:
         location: the Location header.
         url: the URL of the request as it went upstream.
         base_path: what stands in front of every path of the upstream.
-        is_api: tells whether a path (decoded, below the base path) is one of the API.
+        stays: tells whether a path (decoded, below the base path) is one of the API, or for a file
+            one of those with files.
         file: whether the request is for an artifact's bytes, which may be HTML.
-        rules: how a login page is known.
+        rules: what is a store or a login page, whatever it looks like.
     """
     try:
         # As a client does: no URL has other characters, and Python takes seconds for some hosts.
@@ -116,25 +133,32 @@ def redirect_place(
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return None  # No URL, so no page either.
-    path = fold(unquote(parts.path)).path
-    asked = fold(unquote(urlsplit(url).path)).path.removeprefix(base_path)
-    if asked != "/" and path.endswith(asked):
+    if any(pattern.search(target) for pattern in rules.stores):
         return None
-    known = any(pattern.search(target) for pattern in rules.redirects)
-    if not known and (file or is_api(path.removeprefix(base_path))):
+    sent, path = urlsplit(url), fold(unquote(parts.path)).path
+    asked = fold(unquote(sent.path)).path.removeprefix(base_path)
+    same = asked != "/" and path.endswith(asked)
+    if same and host == sent.hostname:
         return None
+    if not any(pattern.search(target) for pattern in rules.redirects):
+        if same or stays(path.removeprefix(base_path)):
+            return None
+        if file and (_is_signed(parts.query) or _ends_in(path, _file(asked, sent.query))):
+            return None
     return bodies.capped(f"{parts.scheme}://{host}{port}{shown(parts.path)}", _PLACE_LIMIT)
 
 
-def convert_redirect(status: int, place: str, rules: Login) -> Converted:
+def convert_redirect(status: int, place: str, rules: Login, *, file: bool) -> Converted:
     """What the client gets in the place of a redirect to a login page.
 
     Args:
         status: HTTP status of the redirect.
         place: as from `redirect_place`.
         rules: status and error_code.
+        file: as for `redirect_place`.
     """
-    return _error(f"The server asks for a login at {place} (it answered {status}). {ADVICE}", rules)
+    advice = f"{ADVICE} {STORE_ADVICE}" if file else ADVICE
+    return _error(f"The server asks for a login at {place} (it answered {status}). {advice}", rules)
 
 
 def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
@@ -156,6 +180,23 @@ def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
         f"for a login, at {where}. {ADVICE}",
         rules,
     )
+
+
+def _file(path: str, query: str) -> str:
+    """The path of the file that a request is for."""
+    named = parse_qs(query.removeprefix("?"))
+    return next((named[name][0] for name in _FILE_PARAMETERS if name in named), path)
+
+
+def _is_signed(query: str) -> bool:
+    names = {name.lower() for name, _ in parse_qsl(query)}
+    return any(signature <= names for signature in _SIGNATURES)
+
+
+def _ends_in(path: str, file: str) -> bool:
+    """Tell whether the last segment of a path is a file's name."""
+    name = fold(file).path.rpartition("/")[2]
+    return name != "" and path.rpartition("/")[2] == name
 
 
 def _is_markup(decoded: bodies.Decoded | None, content_type: str) -> bool:

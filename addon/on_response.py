@@ -120,7 +120,9 @@ def judge_body(
     converted: errors.Converted | None
     if decided["login"]:
         del response.headers["location"]
-        converted = login.convert_redirect(answer.status, decided["login"], rules.login)
+        converted = login.convert_redirect(
+            answer.status, decided["login"], rules.login, file=decided["file"]
+        )
     elif decided["page"]:
         converted = login.convert_page(answer, decided["received"], rules.login)
     elif head and bodies.is_json(answer.content_type):
@@ -197,7 +199,7 @@ def _login_place(
         location,
         url=_upstream(flow.request).url + decided["sent"],
         base_path=rules.upstream.base_path,
-        is_api=rules.is_api_path,
+        stays=rules.artifacts.has_files if decided["file"] else rules.is_api_path,
         file=decided["file"],
         rules=rules.errors.login,
     )

@@ -195,6 +195,11 @@ class Artifacts(_Model):
                 found.setdefault(match.start(), endpoint)
         return [*found.values()]
 
+    def has_files(self, path: str) -> bool:
+        """Tell whether a path (decoded, below the mount) is one at which files are served."""
+        forms = {path, path[api_index(path) :]}
+        return any(e.files and e.path.fullmatch(form) for e in self.endpoints for form in forms)
+
 
 class Login(_Model):
     """Login pages in the place of an API's answer."""
@@ -205,6 +210,10 @@ class Login(_Model):
     redirects: list[Regex] = Field(
         default=[],
         description="Regular expressions, searched for in the URL of a redirect: login pages.",
+    )
+    stores: list[Regex] = Field(
+        default=[],
+        description="Regular expressions, searched for in the URL of a redirect: it passes.",
     )
 
 

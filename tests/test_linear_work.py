@@ -104,7 +104,7 @@ def redirect(location: str) -> object:
             location,
             url="http://registry.example:80/api/2.0/mlflow/x",
             base_path="",
-            is_api=RULES.is_api_path,
+            stays=RULES.is_api_path,
             file=False,
             rules=RULES.errors.login,
         ),

@@ -12,6 +12,7 @@ from addon.rules import Login
 RULES = rules_file.load(rules_file.DEFAULT_PATH)
 API = "/api/2.0/mlflow/runs/get"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/model.pkl"
+LOGGED = "/api/2.0/mlflow/logged-models/m-1/artifacts/files"
 PAGE = b"\n<!DOCTYPE html><title>Sign in to Example</title>"
 
 
@@ -37,6 +38,7 @@ PAGE = b"\n<!DOCTYPE html><title>Sign in to Example</title>"
         ({"file": True, "path": "/a/model.pkl", "disposition": "attachment"}, False),
         ({"file": True, "path": "/get-artifact", "query": "?path=b%2Freport.html&x"}, False),
         ({"file": True, "path": "/get-artifact", "query": "?path=b%2Fmodel.pkl"}, True),
+        ({"file": True, "path": "/files", "query": "artifact_file_path=b%2Fmodel.pkl"}, True),
     ],
 )
 def test_may_be_page(changes: dict[str, object], expected: bool) -> None:
@@ -74,15 +76,20 @@ def test_is_page(encoding: str, body: bytes, page: bool, no_page: bool | None) -
 
 
 def redirect(
-    location: str, path: str = API, *, base_path: str = "", file: bool = False
+    location: str,
+    path: str = API,
+    *,
+    base_path: str = "",
+    file: bool = False,
+    rules: Login = RULES.errors.login,
 ) -> str | None:
     return login.redirect_place(
         location,
-        url=f"https://registry.example:443{base_path}{path}?run_id=1",
+        url=f"https://registry.example:443{base_path}{path}{'&' if '?' in path else '?'}run_id=1",
         base_path=base_path,
-        is_api=RULES.is_api_path,
+        stays=RULES.artifacts.has_files if file else RULES.is_api_path,
         file=file,
-        rules=RULES.errors.login,
+        rules=rules,
     )
 
 
@@ -135,28 +142,86 @@ def test_redirects_that_stay_on_the_api(location: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "is_login"),
+    ("location", "path", "passes"),
     [
-        ("https://bucket.s3.example/1/a/artifacts/model.pkl?X-Amz-Signature=x", False),
-        ("https://bucket.s3.example/login/model.pkl?X-Amz-Signature=x", False),
-        ("https://auth.example/", True),
-        ("https://idp.example/saml2?SAMLRequest=x", True),
-        ("/login?next=/x", True),
+        # Signed URLs of S3, Google, Azure, Alibaba, Tencent, Swift and CloudFront.
+        ("https://bucket.s3.example/login/0123?X-Amz-Date=x&X-Amz-Signature=x", FILE, True),
+        ("https://bucket.s3.example/0123?AWSAccessKeyId=x&Expires=1&Signature=x", FILE, True),
+        ("https://storage.example/0123?X-Goog-Signature=x", FILE, True),
+        ("https://storage.example/0123?GoogleAccessId=x&Expires=1&Signature=x", FILE, True),
+        ("https://a.blob.example/0123?sv=2024-01-01&se=x&sig=x%3D", FILE, True),
+        ("https://b.oss.example/0123?x-oss-signature=x", FILE, True),
+        ("https://b.cos.example/0123?q-sign-algorithm=sha1&q-signature=x", FILE, True),
+        ("https://swift.example/0123?temp_url_sig=x&temp_url_expires=1", FILE, True),
+        ("https://d1.cdn.example/0123?Policy=x&Signature=x&Key-Pair-Id=x", FILE, True),
+        ("https://cdn.example/0123?X-Amz-Signature=", FILE, False),
+        ("https://cdn.example/0123?Signature=x", FILE, False),
+        ("https://cdn.example/0123?sig=x", FILE, False),
+        ("https://idp.example/?x=X-Amz-Signature%3Dx", FILE, False),
+        # The same name.
+        ("https://cdn.example/files/model.pkl", FILE, True),
+        ("https://cdn.example/files/model%2epkl?v=1", FILE, True),
+        ("https://cdn.example/files/a.model.pkl", FILE, False),
+        ("https://portal.example/welcome?next=/model.pkl", FILE, False),
+        ("https://portal.example/#/model.pkl", FILE, False),
+        ("https://cdn.example/x/model.pkl", "/get-artifact?path=a%2Fmodel.pkl", True),
+        ("https://cdn.example/x/model", "/get-artifact?path=a%2Fmodel.pkl", False),
+        ("https://cdn.example/a.pkl", LOGGED + "?artifact_file_path=a.pkl", True),
+        ("https://cdn.example/b.pkl", LOGGED + "?artifact_file_path=a.pkl", False),
+        # The registry's own routes of files, but not all of its routes.
+        ("/ajax-api/2.0/mlflow-artifacts/artifacts/1/b/x", FILE, True),
+        ("https://new.example/mlops" + LOGGED, FILE, True),
+        ("/api/2.0/mlflow/users/current", FILE, False),
+        ("/api/session", FILE, False),
+        # Whatever else.
+        ("https://portal.example/welcome", FILE, False),
+        ("https://portal.example", FILE, False),
+        ("/", FILE, False),
+        ("/welcome", FILE, False),
+        ("https://auth.example/", FILE, False),
+        ("https://auth.example/model.pkl", FILE, False),
+        ("https://idp.example/saml2?SAMLRequest=x&SigAlg=x&Signature=x&Expires=1", FILE, False),
+        ("/login?next=/x", FILE, False),
+        ("https://registry.example/login", FILE.replace("model.pkl", "login"), False),
     ],
 )
-def test_redirects_of_files(location: str, is_login: bool) -> None:
-    """A file may be in an object store; a login page is none."""
-    assert (redirect(location, FILE, file=True) is not None) is is_login
+def test_redirects_of_files(location: str, path: str, passes: bool) -> None:
+    """What looks like an object store passes; a page would be stored under the file's name."""
+    assert (redirect(location, path, file=True) is None) is passes
+
+
+@pytest.mark.parametrize(
+    ("location", "file", "passes"),
+    [
+        ("https://store.example/0123", True, True),
+        ("https://store.example/0123", False, True),
+        # Stores count before logins.
+        ("https://store.example/login", True, True),
+        ("https://elsewhere.example/model.pkl", True, False),
+        ("https://elsewhere.example/0123?X-Amz-Signature=x", True, False),
+        (f"https://elsewhere.example{FILE}", True, False),
+        # The registry itself, under a name that looks like a login's.
+        (f"https://registry.example:8443{FILE}", True, True),
+    ],
+)
+def test_exceptions_for_redirects(location: str, file: bool, passes: bool) -> None:
+    """The rules name stores and logins that do not look like it."""
+    stores, redirects = [r"^https://store\.example/"], ["elsewhere|registry|login"]
+    rules = Login.model_validate({"stores": stores, "redirects": redirects})
+    assert (redirect(location, FILE, file=file, rules=rules) is None) is passes
 
 
 def test_what_the_client_gets() -> None:
     """One sentence says what happened, where, and what to do."""
     rules = Login(status=403, error_code="CODE")
-    redirected = login.convert_redirect(302, "https://idp.example/x", rules)
+    redirected = login.convert_redirect(302, "https://idp.example/x", rules, file=False)
     assert redirected.status == 403
     content = json.loads(redirected.body or b"")
     assert content["error_code"] == "CODE"
     assert content["message"].startswith("The server asks for a login at https://idp.example/x")
+    assert "errors.login.stores" not in content["message"]
+    of_file = login.convert_redirect(302, "https://idp.example/x", rules, file=True)
+    assert b"errors.login.stores" in (of_file.body or b"")
     page = login.convert_page(Answer(200, "text/html", "", PAGE, True), "/mlflow/api\x1b", rules)
     assert page is not None
     assert page.status == 403

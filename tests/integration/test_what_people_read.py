@@ -131,6 +131,9 @@ ROWS = [
     ("download", response("200 OK", LOGIN, HTML), "MlflowException", "INTERNAL_ERROR", CREDENTIALS),
     ("download", response("302 Found", b"", IDP),
      "MlflowException", "INTERNAL_ERROR", "asks for a login"),
+    # Without the proxy this page would be the file, and the download a success.
+    ("download", response("302 Found", b"", ("Location", "https://portal.example/welcome")),
+     "MlflowException", "INTERNAL_ERROR", "asks for a login at https://portal.example/welcome"),
     ("delete", response("405 Not Allowed", PAGE, HTML), "HTTPError", "", "ENDPOINT_NOT_FOUND"),
     # What the client repeats it reports without its message.
     ("get_run", response("503 Unavailable", PAGE, HTML), "MlflowException", "INTERNAL_ERROR",
@@ -169,6 +172,32 @@ def test_errors(
     assert "valid JSON" not in outcome.message
     assert "secret" not in outcome.message
     assert outcome.seconds < 120  # Left to itself the client would try for four minutes.
+
+
+def test_a_page_behind_a_redirect_is_not_the_file(
+    client: Client, scripted: Upstream, scripted_proxy: stack.Server
+) -> None:
+    """The client follows a redirect to an object store, but not to a page that it would keep."""
+    with Upstream(response("200 OK", b"model")) as store, Upstream() as portal:
+        portal.answer = response("200 OK", LOGIN, HTML)
+        place = f"{store.url}/bucket/0123?X-Amz-Expires=60&X-Amz-Signature=abc"
+        scripted.answer = by_path({"?path=": OK, "": moved(place)})
+        outcome = client.call("download", scripted_proxy.url)
+        assert (outcome.result, outcome.message) == ("model", "")
+        assert [request.target for request in store.requests] == [place[len(store.url) :]]
+
+        scripted.answer = by_path({"?path=": OK, "": moved(f"{portal.url}/welcome")})
+        outcome = client.call("download", scripted_proxy.url)
+        assert outcome.result == "MlflowException"
+        assert f"asks for a login at {portal.url}/welcome" in outcome.message
+        assert portal.requests == []
+        # What happens without the proxy.
+        outcome = client.call("download", scripted.url)
+        assert (outcome.result, outcome.message) == (LOGIN.decode(), "")
+
+
+def moved(location: str) -> bytes:
+    return response("302 Found", b"", ("Location", location))
 
 
 def by_path(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], None]:
