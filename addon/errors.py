@@ -29,12 +29,23 @@ ENTITY_HEADERS = (
     "content-range",
     "content-type",
     "digest",
-    "etag",
-    "last-modified",
     "repr-digest",
     "trailer",
     "transfer-encoding",
 )
+
+# What lets a cache keep an answer, ask again for it, or tells of one that was kept (RFC 9111,
+# section 5; RFC 9110, section 8.8), also in the words of some caches alone (RFC 9213, and before).
+# Vary and Set-Cookie stay: no cache keeps anything for them, and a client may need its cookie.
+_CACHE_HEADERS = frozenset(
+    (
+        *("age", "edge-control", "etag", "expires", "last-modified", "pragma"),
+        *("surrogate-control", "warning", "x-accel-expires"),
+    )
+)
+
+CHALLENGE = 'Bearer realm="mlflow"'
+"""WWW-Authenticate of a 401 without one (RFC 9110, section 15.5.2). No browser opens a dialog."""
 
 # Under which names servers, clouds and CDNs give their request ids.
 _REQUEST_IDS = (
@@ -92,6 +103,11 @@ class Converted:
     status: int
     body: bytes | None
     """None leaves the upstream's body as it is."""
+
+
+def concerns_caches(name: str) -> bool:
+    """Tell whether a header (in lower case) is for caches, such as CDN-Cache-Control."""
+    return name in _CACHE_HEADERS or name.endswith("cache-control")
 
 
 def may_need_conversion(status: int, content_type: str) -> bool:

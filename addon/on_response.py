@@ -215,18 +215,28 @@ def _length(fields: Fields) -> int | None:
 
 
 def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:
-    """Put a status and a JSON body (for HEAD only its description) in an upstream's place."""
+    """Put a status and a JSON body (for HEAD only its description) in an upstream's place.
+
+    No cache may keep it: what is said to one client is not for others, nor for later.
+    """
     if response.status_code != converted.status:
         response.status_code = converted.status
         response.reason = status_codes.RESPONSES.get(converted.status, "")
+    headers = response.headers
+    for name in {name.lower() for name in headers}:
+        if errors.concerns_caches(name):
+            del headers[name]
+    headers["Cache-Control"] = "no-store"
+    if converted.status == 401:
+        headers.setdefault("WWW-Authenticate", errors.CHALLENGE)
     if converted.body is None:
         return
     for name in errors.ENTITY_HEADERS:
         # In a 416 it tells how long the file is (RFC 9110, section 15.5.17).
         if converted.status != 416 or name != "content-range":
-            response.headers.pop(name, None)
-    response.headers["Content-Type"] = "application/json"
+            headers.pop(name, None)
+    headers["Content-Type"] = "application/json"
     response.trailers = None
     if not head:
         response.raw_content = converted.body
-        response.headers["Content-Length"] = str(len(converted.body))
+        headers["Content-Length"] = str(len(converted.body))

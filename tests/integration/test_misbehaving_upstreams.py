@@ -81,6 +81,12 @@ def redirect(status: str, location: str) -> bytes:
     return error(status, HTML, b"<a>moved</a>", ("Location", location))
 
 
+CACHED = (
+    ("Cache-Control", "public, max-age=600"),
+    *(("Age", "7"), ("ETag", '"x"'), ("Expires", "Fri, 01 Jan 2100 00:00:00 GMT")),
+    *(("Last-Modified", "Fri, 01 Jan 2021 00:00:00 GMT"), ("Pragma", "cache")),
+    *(("CDN-Cache-Control", "max-age=600"), ("Surrogate-Control", "max-age=600")),
+)
 IDP = "https://idp.example/oauth2/authorize?client_id=x&state=secret"
 PROBLEM = {
     "type": "https://example/credit",
@@ -352,6 +358,9 @@ def test_row(scripted: Upstream, scripted_proxy: stack.Server, name: str) -> Non
     assert got.headers["Content-Length"] == str(len(got.body))
     for gone in ("Content-Encoding", "ETag", "Content-Range", "Transfer-Encoding", "Location"):
         assert got.headers[gone] is None
+    assert got.headers.get_all("Cache-Control") == ["no-store"]
+    if row.status == 401:
+        assert got.headers["WWW-Authenticate"] == 'Bearer realm="mlflow"'
     assert content["error_code"] == row.code
     assert content.items() >= row.content.items()
     if row.message is not None:
@@ -381,11 +390,13 @@ def test_other_headers_stay(scripted: Upstream, scripted_proxy: stack.Server) ->
         ("Retry-After", "7"),
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
+        ("Vary", "Accept"),
         ("X-Request-Id", "r-1"),
     )
     scripted.answer = error("401 Unauthorized", HTML, nginx("401"), *kept)
     got = request(scripted_proxy.url, API)
     assert "error_code" in json.loads(got.body)
+    assert got.headers.get_all("WWW-Authenticate") == ["Basic realm=x"]
     for name, value in kept:
         # The request has an id already.
         name = name.replace("X-Request-Id", "X-Upstream-Request-Id")
@@ -398,6 +409,57 @@ def test_a_range_outside_of_a_file(scripted: Upstream, scripted_proxy: stack.Ser
     got = request(scripted_proxy.url, FILE, headers={"Range": "bytes=90-"})
     assert (got.status, got.headers["Content-Range"]) == (416, "bytes */47")
     assert "error_code" in json.loads(got.body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error("200 OK", HTML, LOGIN, *CACHED),
+        error("404 Not Found", HTML, nginx("404 Not Found"), *CACHED),
+        error("500 Oops", JSON, b'{"detail": "No such file"}', *CACHED),
+    ],
+)
+def test_caches_keep_no_error(
+    scripted: Upstream, scripted_proxy: stack.Server, answer: bytes
+) -> None:
+    """What an upstream says of its own answer does not hold for what is made of it."""
+    scripted.answer = answer
+    headers = request(scripted_proxy.url, API).headers
+    assert headers.get_all("Cache-Control") == ["no-store"]
+    for name, _ in CACHED[1:]:
+        assert headers[name] is None
+
+
+def test_a_changed_status_is_kept_by_no_cache(scripted: Upstream, shared_proxy: StartProxy) -> None:
+    """Nor what stays MLflow's but for its status: caches may keep a 404 for a while, but no 500."""
+    proxy = shared_proxy(scripted.url, errors={"overrides": [{"statuses": [500], "status": 404}]})
+    scripted.answer = error("500 Oops", JSON, NATIVE, *CACHED)
+    got = request(proxy.url, API)
+    assert (got.status, got.body) == (404, NATIVE)
+    assert got.headers.get_all("Cache-Control") == ["no-store"]
+    assert got.headers["ETag"] is None
+
+
+def test_a_shared_cache(scripted: Upstream, scripted_proxy: stack.Server, tmp_path: Path) -> None:
+    """A client that is logged in does not get the 401 of one that was not before it."""
+    servers = f"""
+      proxy_cache_path {tmp_path}/cache keys_zone=all:1m;
+      server {{
+        listen 127.0.0.1:PORT;
+        proxy_cache all;
+        location / {{ proxy_pass {scripted_proxy.url}; }}
+      }}
+    """
+    with stack.nginx(tmp_path, servers) as cache:
+        cache.wait("/livez")
+        scripted.answer = error("200 OK", HTML, LOGIN, *CACHED)
+        assert request(cache.url, API).status == 401
+        scripted.answer = error("200 OK", JSON, b'{"a": 1}', *CACHED)
+        for _ in range(2):
+            got = request(cache.url, API)
+            assert (got.status, got.body) == (200, b'{"a": 1}')
+            # It does keep what the upstream lets it.
+            scripted.answer = error("200 OK", JSON, b'{"a": 2}')
 
 
 def test_over_http2(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:

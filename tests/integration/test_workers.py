@@ -153,6 +153,7 @@ def test_one_that_is_alone(tmp_path: Path) -> None:
         answer = request(server.url, SEARCH)
         document = json.loads(answer.body)
         assert (answer.status, document["source"]) == (503, "balancer")
+        assert answer.headers["Cache-Control"] == "no-store"
         assert document["error_code"] == "TEMPORARILY_UNAVAILABLE"
         eventually(lambda: request(server.url, SEARCH).status == 502, 30)
 
