@@ -44,6 +44,7 @@ def line(ended: Ended) -> str:
         f',"upstream_status":{ended.upstream_status or "null"}'
         f',"status":{ended.status or "null"},"error_source":{_text(ended.error_source)}'
         f',"converted":{"true" if ended.converted else "false"}'
+        f',"probe":{"true" if ended.probe else "false"}'
         f',"bytes_in":{ended.bytes_in},"bytes_out":{ended.bytes_out}'
         f',"ttfb_ms":{"null" if ended.head is None else _milliseconds(ended.start, ended.head)}'
         f',"duration_ms":{_milliseconds(ended.start, ended.end)}}}'

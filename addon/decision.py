@@ -43,6 +43,8 @@ class Decision(TypedDict):
     """Whether errors have to be JSON."""
     family: Family
     """What it is for; "health" also if it is a probe of ours."""
+    probe: bool
+    """Whether the proxy itself asks: a health check, or what the upstream speaks."""
     artifact: bool
     """Whether the bodies are artifacts."""
     file: bool

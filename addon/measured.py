@@ -37,6 +37,8 @@ class Ended(NamedTuple):
     """Who made the error or broke off, "proxy", "upstream" or "client"."""
     converted: str
     """How the upstream's error was put in other words (see `Decision`); "" if it was not."""
+    probe: bool
+    """Whether the proxy itself has asked."""
     bytes_in: int
     """Bytes of the request's body."""
     bytes_out: int

@@ -95,6 +95,8 @@ class MlflowProxy:
         self.drain = drain.Drain()
         self.time_limits = time_limits.TimeLimits()
         self.lean = lean.Lean()
+        self._unanswered: dict[Address, str] = {}
+        """Why our own questions to upstreams have got no answer last."""
         self._active: set[str] = set()
         """Ids of the flows that are being served."""
         self._reports = Reports(self._state)
@@ -352,7 +354,9 @@ class MlflowProxy:
                 reply = answering.failure(request_id)
                 flow.response = to_response(reply, flow.request.method)
             elif (in_force := self._learn(flow)) is not None:
-                address = _upstream(flow)
+                address, decided = _upstream(flow), decision.of(flow)
+                if self._unanswered and decided and decided["probe"] and not decided["answered"]:
+                    self._unanswered.pop(address, None)
                 unknown = self.dialects.is_unknown(address) and on_dialect.depends_on_it(flow)
                 hint = diagnosis.UNKNOWN if unknown else ""
                 if on_response.judge_body(flow, in_force, keep=self._shown, hint=hint):
@@ -481,7 +485,12 @@ class MlflowProxy:
             on_show.forget(flow)
         if not on_request.concerns_us(flow, in_force):
             return None
-        if self.dialects.unasked and on_request.is_for_upstream(flow):
+        if (
+            self.dialects.unasked
+            and on_request.is_for_upstream(flow)
+            and len(self._active) < in_force.rules.limits.flows  # Otherwise it is refused at once.
+        ):
+            self._active.add(flow.id)
             return self._decide_later(flow)
         try:
             return self._admit(flow, in_force)
@@ -499,7 +508,7 @@ class MlflowProxy:
         if health_service.PROBE_KEY in fields:
             token = flow.request.headers.pop(health_service.PROBE_HEADER)
             if token.startswith(self.health.token):
-                flow.metadata[decision.DECISION]["family"] = "health"
+                flow.metadata[decision.DECISION].update(family="health", probe=True)
             if token == self.health.token + health_service.AS_IT_IS:
                 flow.metadata[decision.DECISION]["api"] = False  # Nor is the answer changed.
                 return None
@@ -509,7 +518,7 @@ class MlflowProxy:
         if not is_probe:
             if rules.allowed_hosts:
                 on_request.check_host(flow, in_force)
-            if len(self._active) >= rules.limits.flows:
+            if flow.id not in self._active and len(self._active) >= rules.limits.flows:
                 message = "This proxy serves as many requests at once as it may. Please try again."
                 code = rules.errors.code(503)
                 raise answering.denied(flow, 503, code, message, "too_many_requests")
@@ -553,11 +562,21 @@ class MlflowProxy:
         why = problem.refusal or problem.kind
         reply = replies.own_error(status, code, problem.sentence, problem.kind, request_id, why)
         server = f" ({flow.request.host}:{flow.request.port})" if flow and status >= 500 else ""
-        answering.log(flow, reply, problem.sentence + server)
-        if flow is not None and (decided := decision.of(flow)) is not None:
+        decided = decision.of(flow) if flow is not None else None
+        if flow is None or decided is None or self._is_news(flow, decided, problem.kind):
+            answering.log(flow, reply, problem.sentence + server)
+        if flow is not None and decided is not None:
             flow.metadata[SAID] = problem.sentence
             decided["answered"] = True  # Nothing of the upstream's is left to convert.
         return reply
+
+    def _is_news(self, flow: http.HTTPFlow, decided: decision.Decision, problem: str) -> bool:
+        """Tell whether the log is to have it: of those of our own questions only another one."""
+        if not decided["probe"]:
+            return True
+        address = _upstream(flow)
+        before, self._unanswered[address] = self._unanswered.get(address), problem
+        return before != problem
 
     def _state(self) -> State:
         return State(

@@ -81,6 +81,7 @@ class Router:
             paths=[],
             api=True,
             family="other",
+            probe=False,
             artifact=False,
             file=False,
             names=None,

@@ -36,6 +36,7 @@ VALUES: dict[str, Any] = {
     "status": 401,
     "error_source": "upstream",
     "converted": "html",
+    "probe": False,
     "bytes_in": 0,
     "bytes_out": 2**40,
     "family": "tracking",

@@ -39,6 +39,7 @@ ENDED = Ended(
     status=200,
     error_source=None,
     converted="",
+    probe=False,
     bytes_in=0,
     bytes_out=7,
     family="tracking",

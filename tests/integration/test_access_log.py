@@ -213,7 +213,16 @@ def lines(scene: Scene) -> dict[str, dict[str, Any]]:
 
 FIELDS = [
     *("time", "request_id", "client", "method", "path", "sent_path", "rule", "upstream_status"),
-    *("status", "error_source", "converted", "bytes_in", "bytes_out", "ttfb_ms", "duration_ms"),
+    *(
+        "status",
+        "error_source",
+        "converted",
+        "probe",
+        "bytes_in",
+        "bytes_out",
+        "ttfb_ms",
+        "duration_ms",
+    ),
 ]
 SENT_API, SENT_FILE = f"/ajax-{API[1:]}", f"/ajax-{FILE[1:]}"
 
@@ -222,6 +231,7 @@ PASSED = {"method": "GET", "path": API, "sent_path": SENT_API, "rule": "rest-to-
     "status": 200,
     "error_source": None,
     "converted": False,
+    "probe": False,
     "bytes_in": 0,
     "bytes_out": 2,
 }

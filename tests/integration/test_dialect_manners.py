@@ -1,0 +1,79 @@
+"""What the proxy's own questions cost its clients and its log."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import stack
+from support.client import request
+from support.fixtures import StartProxy
+from support.upstream import OK, Received, Upstream
+from support.waiting import eventually
+
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+AUTO: dict[str, Any] = {"external": (), "upstream": {"dialect": "auto"}}
+
+
+def test_requests_that_wait_are_counted(start_proxy: StartProxy) -> None:
+    """Those that wait for the first answers are served, too; one too many is refused at once."""
+    go_on = threading.Event()
+
+    def answer(_: Received, connection: socket.socket) -> bool:
+        go_on.wait(30)
+        connection.sendall(OK)
+        return True
+
+    with Upstream(answer) as upstream, ThreadPoolExecutor() as pool:
+        proxy = start_proxy(upstream.url, **AUTO, limits={"flows": 2})
+        asked = [pool.submit(request, proxy.url, SEARCH) for _ in range(3)]
+        eventually(lambda: any(each.done() for each in asked))
+        refused = next(each for each in asked if each.done()).result()
+        assert refused.status == 503
+        assert "as many requests at once as it may" in str(refused.body)
+        # The question about the dialect alone has come: the others still wait.
+        assert (sum(each.done() for each in asked), upstream.begun) == (1, 1)
+        go_on.set()
+        assert sorted(each.result().status for each in asked) == [200, 200, 503]
+        # All places are free again.
+        assert request(proxy.url, SEARCH).status == 200
+
+
+def test_own_questions_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> None:
+    """They are marked, and an upstream that is down is told of once, until it was up."""
+    port, log = stack.free_port(), tmp_path / "access.log"
+    proxy = start_proxy(
+        f"http://127.0.0.1:{port}",
+        **AUTO,
+        health={"cache": 0},
+        options=("--set", f"mlflow_access_log={log}"),
+    )
+
+    def down(times: int) -> None:
+        for _ in range(3):
+            assert request(proxy.url, "/readyz").status == 503
+        assert proxy.text().count("answered 502 to GET") == times
+
+    down(1)
+    with Upstream(port=port):
+        assert request(proxy.url, "/readyz").status == 200
+    down(2)
+    # A client's own request is told of each time.
+    assert [request(proxy.url, SEARCH).status for _ in range(2)] == [502, 502]
+    assert proxy.text().count("answered 502 to GET") == 4
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    eventually(lambda: sum(not line["probe"] and line["status"] == 502 for line in lines()) == 2)
+    # For each answer to /readyz one, and those of the search for the dialect.
+    assert sum(line["probe"] for line in lines()) > 7
+    assert {line["path"] for line in lines() if line["probe"]} >= {
+        "/health",
+        SEARCH.partition("?")[0],
+    }
+    assert not any(line["probe"] for line in lines() if line["path"] == "/readyz")
