@@ -83,27 +83,62 @@ def shown(message: str) -> str:
 def places(error: BaseException) -> str:
     """Where an exception happened, and the exceptions that led to it: all but their texts."""
     parts = []
-    current: BaseException | None = error
-    while current is not None:
-        frames = "".join(traceback.format_tb(current.__traceback__))
-        parts.append(f"Traceback (most recent call last):\n{frames}{type(current).__qualname__}")
-        current = current.__cause__ or current.__context__
+    for each in _chain(error):
+        frames = "".join(traceback.format_tb(each.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{frames}{type(each).__qualname__}")
     return "\nDuring the handling of:\n".join(parts)
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception and those that led to it, the last one first."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    # One may be its own cause.
+    while current is not None and not any(current is known for known in chain):
+        chain.append(current)
+        cause = current.__cause__
+        current = current.__context__ if cause is None else cause
+    return chain
+
+
+def _without_texts(message: str, error: BaseException) -> str:
+    """A message without what the exceptions say, in the ways in which it may stand there."""
+    texts = set()
+    for each in _chain(error):
+        for text in (str(each), *(arg for arg in each.args if isinstance(arg, str))):
+            texts |= {text, repr(text)[1:-1]}
+    for text in sorted(texts - {""}, key=len, reverse=True):
+        message = message.replace(text, CUT)
+    return message
+
+
 class _Guard:
-    """Makes the records of all loggers."""
+    """Makes the records of all loggers. It never raises: that would reach the one that logs."""
 
     def __init__(self, original: Callable[..., logging.LogRecord]) -> None:
         self._original = original
 
-    def __call__(self, *arguments: Any, **named: Any) -> logging.LogRecord:
-        record = self._original(*arguments, **named)
-        # The level debug is for developers, who want to see all.
-        if record.name == CONNECTIONS and record.levelno > logging.DEBUG:
-            record.msg, record.args = shown(record.getMessage()), ()
-        if record.exc_info and (error := record.exc_info[1]) is not None:
-            message = record.getMessage().replace(str(error) or CUT, CUT)
-            record.msg, record.args = f"{message}\n{places(error)}", ()
-            record.exc_info = None
+    def __call__(
+        self, name: str, level: int, path: str, line: int, /, *rest: Any, **named: Any
+    ) -> logging.LogRecord:
+        try:
+            record = self._original(name, level, path, line, *rest, **named)
+            _guard(record)
+        except Exception as error:
+            # An object whose __str__ fails, values that do not fit the format: neither is shown.
+            message = f"a line that cannot be shown ({path}:{line}: {type(error).__qualname__})"
+            record = self._original(name, level, path, line, message, (), None)
         return record
+
+
+def _guard(record: logging.LogRecord) -> None:
+    # Formatted here, as handlers raise as well.
+    record.msg, record.args = record.getMessage(), ()
+    # The level debug is for developers, who want to see all.
+    if record.name == CONNECTIONS and record.levelno > logging.DEBUG:
+        record.msg = shown(record.msg)
+    if record.exc_info:
+        _, error, _ = record.exc_info
+        record.exc_info = None
+        if error is not None:
+            record.msg = f"{_without_texts(record.msg, error)}\n{places(error)}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from mitmproxy.proxy import server
@@ -78,6 +80,90 @@ def test_exceptions(guarded: None, caplog: pytest.LogCaptureFixture) -> None:
     assert "ValueError\n" in text
     assert text.count('int(values["a"])') == 1
     assert "secret" not in text
+
+
+class Fails:
+    """Cannot be shown, nor asked whether it is true."""
+
+    def __str__(self) -> str:
+        raise ValueError("secret")
+
+    __repr__ = __str__
+
+    def __bool__(self) -> bool:
+        raise ValueError("secret")
+
+
+class FailsInMapping(dict[str, str]):
+    """The same, where logging itself asks."""
+
+    __bool__ = Fails.__bool__
+
+
+class FailsAsError(Exception):
+    """The same, as an exception."""
+
+    __str__ = Fails.__str__
+
+
+def failed(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as raised:
+        return raised
+
+
+def its_own_cause() -> BaseException:
+    error = failed(RuntimeError("secret"))
+    error.__cause__ = error
+    return error
+
+
+LINE = r"a line that cannot be shown \(.*test_log_guard.py:\d+: (\w+)\)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exc_info", "said"),
+    [
+        (("bad %d", "secret"), None, LINE),
+        (("bad %d", "secret"), ValueError("secret"), LINE),
+        (("bad %s %s", "secret"), None, LINE),
+        (("bad", "secret"), None, LINE),
+        (("bad %(a)s", {"b": "secret"}), None, LINE),
+        (("bad %", "secret"), None, LINE),
+        (("bad %s", Fails()), None, LINE),
+        (("%s", FailsInMapping(a="secret")), None, LINE),
+        ((Fails(),), None, LINE),
+        (("bad",), failed(FailsAsError()), LINE),
+        (("bad %s", FailsAsError()), None, LINE),
+        (("bad",), ("secret",), LINE),
+        (("bad",), (1, 2, 3), LINE),
+        (("bad",), True, "bad"),  # There is no exception.
+        (("bad",), its_own_cause(), r"bad\n.*RuntimeError"),
+        (
+            ("bad %r", ValueError("secret\n'\"")),
+            failed(ValueError("secret\n'\"")),
+            r"bad .*ValueError",
+        ),
+        (("bad %s", "secret"), failed(ValueError("secret", 1)), r"bad \[\.\.\.\]\n.*ValueError"),
+        ((100,), None, "100"),
+    ],
+)
+@pytest.mark.parametrize("name", [log_guard.CONNECTIONS, "addon"])
+def test_lines_that_cannot_be_shown(
+    guarded: None,
+    caplog: pytest.LogCaptureFixture,
+    arguments: tuple[Any, ...],
+    exc_info: Any,
+    said: str,
+    name: str,
+) -> None:
+    """Logging never raises, and shows nothing of what it was given."""
+    logging.getLogger(name).error(*arguments, exc_info=exc_info)
+    assert "secret" not in caplog.text
+    (message,) = caplog.messages
+    if name == "addon" or said is LINE:
+        assert re.fullmatch(said, message, re.DOTALL)
 
 
 def test_installed_once(guarded: None) -> None:
