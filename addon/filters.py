@@ -31,9 +31,12 @@ def parse_request_filter(expression: str) -> flowfilter.TFilter:
     """
     try:
         compiled = flowfilter.parse(expression)
+        parts = list(_parts(compiled))
     except ValueError as error:
         raise ValueError(f"not a valid mitmproxy filter: {error}") from None
-    for part in _parts(compiled):
+    except RecursionError:
+        raise ValueError("not a usable mitmproxy filter: nested too deep") from None
+    for part in parts:
         if isinstance(part, _TOO_EARLY):
             raise ValueError(
                 f"~{part.code} asks for a body or a response; "

@@ -17,4 +17,6 @@ def below_any_prefix(pattern: re.Pattern[str]) -> re.Pattern[str]:
     source = pattern.pattern
     if flags := _FLAGS.match(source):
         source = source[flags.end() :]
-    return re.compile(rf"(?=/)(?:{source})\Z", pattern.flags | re.DOTALL)
+    # A comment at the end of a verbose expression would go on.
+    end = "\n" if pattern.flags & re.VERBOSE else ""
+    return re.compile(rf"(?=/)(?:{source}{end})\Z", pattern.flags | re.DOTALL)

@@ -22,7 +22,7 @@ def signature(path: Path) -> Signature:
     """The state of a file."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # No file can have a name with a zero byte.
         return None
     return str(path), status.st_ino, status.st_size, status.st_mtime_ns
 

@@ -25,8 +25,10 @@ def _regex(value: object) -> re.Pattern[str]:
         raise ValueError("expected a regular expression in a string")
     try:
         return re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise ValueError(f"not a valid regular expression: {error}") from None
+    except RecursionError:
+        raise ValueError("not a usable regular expression: nested too deep") from None
 
 
 def _size(value: object) -> int:

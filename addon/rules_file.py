@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import stat
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +15,14 @@ from .rules import Rules
 
 DEFAULT_PATH = Path(__file__).with_name("rules.yaml").resolve()
 """The file that is shipped: in the package, which has a link in a checkout."""
+
+
+LARGEST = 1024 * 1024
+"""Bytes of a rules file."""
+LONGEST = 300
+"""Characters that are shown of a value."""
+MOST_PROBLEMS = 50
+"""Problems that are named; of others only their number is."""
 
 
 class RulesError(ValueError):
@@ -29,10 +39,32 @@ def load(path: Path) -> Rules:
         RulesError: it cannot be read or is not valid; the message lists every problem.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RulesError(f"{path}: cannot read the rules: {error}") from error
+        data = _read(path)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RulesError(f"{path}: cannot read the rules: {why}") from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = f"0x{data[error.start]:02x}"
+        raise RulesError(f"{path}:{line}: cannot read {byte}: expected text in UTF-8") from error
     return parse(text, str(path))
+
+
+def _read(path: Path) -> bytes:
+    # A pipe or a device may never come to an end, and would not even begin.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise ValueError("expected a regular file")
+        with open(file, "rb", closefd=False) as opened:
+            data = opened.read(LARGEST + 1)
+    finally:
+        os.close(file)
+    if len(data) > LARGEST:
+        raise ValueError(f"expected {LARGEST // 1024} KiB at most")
+    return data
 
 
 def parse(text: str, source: str) -> Rules:
@@ -44,10 +76,20 @@ def parse(text: str, source: str) -> Rules:
     if data is None:
         data = {}
     try:
-        return Rules.model_validate(data)
+        rules = Rules.model_validate(data)
+        # What is made of the rules at first use is to fail here, if it does.
+        rules.is_api_path("/")
+        rules.artifacts.matching("/", 0)
     except ValidationError as error:
-        problems = {_describe(e, data, lines, source) for e in error.errors()}
-        raise RulesError("\n".join(text for _, text in sorted(problems))) from None
+        errors = error.errors()
+        problems = sorted({_describe(e, data, lines, source) for e in errors[:MOST_PROBLEMS]})
+        if more := len(errors) - MOST_PROBLEMS:
+            problems += [(0, f"{source}: {more} more problem(s)")] if more > 0 else []
+        raise RulesError("\n".join(text for _, text in problems)) from None
+    except Exception as error:
+        # Of a library: a value that it did not expect.
+        raise RulesError(f"{source}: cannot be used: {type(error).__name__}") from error
+    return rules
 
 
 def schema() -> dict[str, Any]:
@@ -73,7 +115,7 @@ def _describe(
     """Turn one pydantic error into (line, "file:line: key.path: value: what was expected")."""
     path = _in_file(error["loc"], data)
     line = next(lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines)
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{_name(part)}" for part in path)
     where = f"{source}:{line}: {key.lstrip('.') or 'the file'}"
     kind, message = error["type"], _EXPECTED.get(error["type"], error["msg"])
     if kind == "extra_forbidden":
@@ -87,8 +129,21 @@ def _describe(
         message = f"expected text that matches {error['ctx']['pattern']}"
     message = message.removeprefix("Value error, ").replace("Input should be", "expected")
     if isinstance(error["input"], (str, int, float, bool, type(None))):
-        return line, f"{where}: {error['input']!r}: {message}"
+        return line, f"{where}: {_short(error['input'])}: {message}"
     return line, f"{where}: {message}"
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to show such an int.
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+
+
+def _name(key: str) -> str:
+    """A key as it stands in the file, unless that would not be one short word."""
+    return key if key.isprintable() and len(key) <= LONGEST else _short(key)
 
 
 def _in_file(loc: tuple[str | int, ...], data: Any) -> yaml_lines.KeyPath:

@@ -1,18 +1,28 @@
 """YAML with line numbers, so that an error can point at the place in the file.
 
 PyYAML keeps the line of every node while it parses and drops it when it builds Python values.
-`load` walks the nodes first. It also refuses duplicate keys, of which
-PyYAML silently keeps the last.
+`load` walks the nodes first. It also refuses duplicate keys, of which PyYAML silently keeps the
+last, and what a small text can make large: libyaml ends the process where values are nested too
+deep, and a few aliases of aliases stand for more values than fit into memory.
 """
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import yaml
+from yaml.reader import Reader
+
+DEEPEST = 50
+"""Levels of values in each other; rules need eight."""
+MOST = 100_000
+"""Values of a document, with all that aliases stand for."""
 
 # libyaml parses in a tenth of the time; nearly all installations of PyYAML have it.
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SHORT = 64 * 1024
+"""Characters up to which a text is parsed again for a better message."""
 
 KeyPath = tuple[str | int, ...]
 
@@ -35,22 +45,30 @@ def load(text: str) -> tuple[Any, dict[KeyPath, int]]:
         Its value, and the line (from 1) of each key and list item by key path.
 
     Raises:
-        YamlError: it is not valid YAML, has a duplicate key or contains itself through an alias.
+        YamlError: it is not valid YAML, is nested too deep, holds too many values, has a duplicate
+            key, a key that is no text, or contains itself through an alias.
     """
+    if found := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise YamlError(line, f"the character {found[0]!r} has no place in a text")
     try:
         return _load(text, _FAST)
     except YamlError:
+        if len(text) > _SHORT:
+            raise
         return _load(text, yaml.SafeLoader)  # Its messages are better.
 
 
 def _load(text: str, kind: Any) -> tuple[Any, dict[KeyPath, int]]:
-    loader = kind(text)
+    loader = None
     try:
+        _measure(kind(text))
+        loader = kind(text)
         root = loader.get_single_node()
         lines: dict[KeyPath, int] = {(): 1}
         if root is None:
             return None, lines
-        _walk(root, (), lines, frozenset())
+        _Walk(loader, lines).walk(root, (), frozenset())
         return loader.construct_document(root), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -58,24 +76,83 @@ def _load(text: str, kind: Any) -> tuple[Any, dict[KeyPath, int]]:
     except yaml.YAMLError as error:
         raise YamlError(1, str(error)) from error
     finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _measure(loader: Any) -> None:
+    """Refuse what is nested too deep or too long, before nodes are made of it."""
+    depth = values = 0
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.NodeEvent):
+                values += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            _refuse(event, depth, values)
+    finally:
         loader.dispose()
 
 
-def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], above: frozenset[int]) -> None:
-    if id(node) in above:
-        raise YamlError(node.start_mark.line + 1, "an alias must not contain itself")
-    above |= {id(node)}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*path, str(key.value))
-            line = key.start_mark.line + 1
-            if here in lines and key.tag != "tag:yaml.org,2002:merge":
+def _refuse(place: Any, depth: int, values: int) -> None:
+    line = place.start_mark.line + 1
+    if depth > DEEPEST:
+        raise YamlError(line, f"nested too deep; expected {DEEPEST} levels at most")
+    if values > MOST:
+        raise YamlError(line, f"too many values; expected {MOST} at most, aliases included")
+
+
+class _Walk:
+    """Goes through all values, also those that aliases stand for."""
+
+    def __init__(self, loader: Any, lines: dict[KeyPath, int]) -> None:
+        self._loader = loader
+        self._lines = lines
+        self._values = 0
+
+    def walk(self, node: yaml.Node, path: KeyPath, above: frozenset[int]) -> None:
+        """Note the lines of a value, and check it."""
+        self._values += 1
+        _refuse(node, len(path), self._values)
+        if id(node) in above:
+            raise YamlError(node.start_mark.line + 1, "an alias must not contain itself")
+        above |= {id(node)}
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                self.walk(value, self._key(key, path), above)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._lines[(*path, index)] = item.start_mark.line + 1
+                self.walk(item, (*path, index), above)
+        elif node.tag != "tag:yaml.org,2002:str":
+            self._check(node)
+
+    def _key(self, key: yaml.Node, path: KeyPath) -> KeyPath:
+        """Note the line of a key; returns the path of its value."""
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise YamlError(line, "a key must be text, not a list or a mapping")
+        here = (*path, str(key.value))
+        if key.tag != "tag:yaml.org,2002:merge":
+            if here in self._lines:
+                first = self._lines[here]
                 raise YamlError(
-                    line, f"duplicate key {key.value!r}, first used in line {lines[here]}"
+                    line, f"duplicate key {reprlib.repr(key.value)}, first used in line {first}"
                 )
-            lines[here] = line
-            _walk(value, here, lines, above)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*path, index)] = item.start_mark.line + 1
-            _walk(item, (*path, index), lines, above)
+            self._check(key)
+        self._lines[here] = line
+        return here
+
+    def _check(self, node: yaml.Node) -> None:
+        """A value that looks like a number or a date and is none makes PyYAML fail in many ways."""
+        try:
+            self._loader.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:
+            kind = node.tag.rpartition(":")[2]
+            line = node.start_mark.line + 1
+            raise YamlError(line, f"{reprlib.repr(node.value)} is no valid {kind}") from error

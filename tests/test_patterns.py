@@ -27,6 +27,7 @@ from addon.patterns import below_any_prefix
         (r"/(a)\1", "/x/aa", 2),
         ("(?i)/API", "/x/api", 2),
         ("(?x) / a", "/x/a", 2),
+        ("(?x) / a # a comment", "/x/a", 2),
     ],
 )
 def test_below_any_prefix(pattern: str, path: str, start: int | None) -> None:

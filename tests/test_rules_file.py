@@ -1,7 +1,10 @@
 """The rules file: what is shipped, and what is refused in which words."""
 
 import json
+import os
 import re
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -276,8 +279,145 @@ def test_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(rules_file.RulesError, match=r"cannot read the rules: .*No such file"):
         rules_file.load(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(rules_file.RulesError, match=r"binary\.yaml: cannot read the rules"):
+    with pytest.raises(rules_file.RulesError, match=r"binary\.yaml:1: .*: expected text in UTF-8"):
         rules_file.load(tmp_path / "binary.yaml")
+
+
+ALIASES = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGES = "a: &a {x: 1}\n" + "".join(
+    f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 10)}]}}\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+DEEP_ALIASES = "a: &a0 1\n" + "".join(f"b{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 60))
+NESTED = "nested too deep; expected 50 levels at most"
+MANY = "too many values; expected 100000 at most, aliases included"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "f:1: not valid YAML: exceeded maximum nesting depth"),
+        ("{a: " * 100_000, f"f:1: not valid YAML: {NESTED}"),
+        ("- " * 100_000, f"f:1: not valid YAML: {NESTED}"),
+        ("? " * 100_000, f"f:1: not valid YAML: {NESTED}"),
+        ("\n".join(f"{' ' * i}a:" for i in range(1000)), f"f:51: not valid YAML: {NESTED}"),
+        ("mounts: " + "[" * 200 + "]" * 200, f"f:1: not valid YAML: {NESTED}"),
+        (DEEP_ALIASES, f"f:.*: not valid YAML: {NESTED}"),
+        (ALIASES, f"f:1: not valid YAML: {MANY}"),
+        (MERGES, f"f:1: not valid YAML: {MANY}"),
+        ("- 1\n" * 200_000, f"f:100000: not valid YAML: {MANY}"),
+        ("a: 1\nb: \0", r"f:2: not valid YAML: the character '\\x00' has no place in a text"),
+        ("a: 1\nb: \x1b[2J", r"f:2: not valid YAML: the character '\\x1b' has no place in a text"),
+        ("a: *none", "f:1: not valid YAML: found undefined alias"),
+        ("<<: 1", "f:1: not valid YAML: expected a mapping or list of mappings for merging"),
+        ("<<: &a\n  b: *a", "f:.*: not valid YAML: an alias must not contain itself"),
+        ("? [a]\n: 1", "f:1: not valid YAML: a key must be text, not a list or a mapping"),
+        (f"a: {'9' * 5000}", "f:1: not valid YAML: '9999.*9' is no valid int"),
+        ("a:\n  2020-13-45", "f:2: not valid YAML: '2020-13-45' is no valid timestamp"),
+        ("2020-13-45: 1", "f:1: not valid YAML: '2020-13-45' is no valid timestamp"),
+        ("a: !!int ''", "f:1: not valid YAML: '' is no valid int"),
+        ("a: !!bool maybe", "f:1: not valid YAML: 'maybe' is no valid bool"),
+        ("a: !!binary x", "f:1: not valid YAML: .*"),
+        (
+            f"streaming: {{threshold: -0x{'f' * 9000}}}",
+            "f:1: streaming.threshold: a number of thousands of digits: expected a number of bytes",
+        ),
+        (f"mounts: {'x' * 9000}", "f:1: mounts: 'xxx.*xxx': expected a list"),
+        ('"a\\nb\\e": 1', r"f:1: 'a\\nb\\x1b': unknown key; expected one of .*"),
+        (f"{'k' * 900}: 1", "f:1: 'kkk.*kkk': unknown key; expected one of .*"),
+        (
+            f"rewrites: [{{name: a, match: {'(' * 3000}{')' * 3000}, replace: /}}]",
+            "f:1: rewrites.*not a usable regular expression: nested too deep",
+        ),
+        (
+            "rewrites: [{name: a, match: 'a{999999999999}', replace: /}]",
+            "f:1: rewrites.*not a valid regular expression: the repetition number is too large",
+        ),
+        (
+            f"rewrites: [{{name: a, match: a, replace: /, filter: '{'!' * 5000}~q'}}]",
+            "f:1: rewrites.*: not a usable mitmproxy filter: nested too deep",
+        ),
+    ],
+)  # fmt: skip
+def test_poison(text: str, message: str) -> None:
+    """What would end the process, fill its memory or fail in a library has one short message."""
+    with pytest.raises(rules_file.RulesError) as error:
+        rules_file.parse(text, "f")
+    said = str(error.value)
+    assert re.match(message, said), said[:1000]
+    assert len(said) < 1000
+    assert said.isprintable()
+
+
+def test_many_mistakes() -> None:
+    """Some are named, and the others counted."""
+    with pytest.raises(rules_file.RulesError) as error:
+        rules_file.parse("\n".join(f"a{i}: 1" for i in range(1000)), "f")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "f: 950 more problem(s)"
+
+
+def test_a_text_in_another_encoding(tmp_path: Path) -> None:
+    """Its line is named."""
+    path = tmp_path / "rules.yaml"
+    for data, message in (
+        ("mounts: []".encode("utf-16"), f"{path}:1: cannot read 0xff: expected text in UTF-8"),
+        (
+            "a: 1\nb: \u00e9".encode("latin-1"),
+            f"{path}:2: cannot read 0xe9: expected text in UTF-8",
+        ),
+        ("\ufeffx: 1".encode(), f"{path}:1: x: unknown key"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(rules_file.RulesError) as error:
+            rules_file.load(path)
+        assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "expected a regular file"),
+        (os.mkdir, "expected a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "expected a regular file"),
+        (lambda path: path.symlink_to("/dev/tty"), "(expected a regular file|No such device.*)"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: path.symlink_to("none"), "No such file or directory"),
+        (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "No such device or address"),
+        (lambda path: path.write_bytes(b"#" * 2**21), "expected 1024 KiB at most"),
+    ],
+)  # fmt: skip
+def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    """Nothing is waited for, and nothing large is read."""
+    path = tmp_path / "rules.yaml"
+    make(path)
+    with pytest.raises(rules_file.RulesError) as error:
+        rules_file.load(path)
+    assert re.fullmatch(
+        f"{re.escape(str(path))}: cannot read the rules: {message}", str(error.value)
+    )
+
+
+def test_a_name_that_no_file_has() -> None:
+    """It is refused as well."""
+    with pytest.raises(rules_file.RulesError, match="embedded null"):
+        rules_file.load(Path("a\0b"))
+
+
+def test_links_and_aliases(tmp_path: Path) -> None:
+    """A link to a file is read, as are aliases and merges in measure."""
+    (tmp_path / "data").write_text(
+        "upstream: {external_hosts: &names [a.example]}\nallowed_hosts: *names\n"
+        "artifacts: {<<: {read: false}, write: false}\n"
+    )
+    (tmp_path / "rules.yaml").symlink_to("data")
+    rules = rules_file.load(tmp_path / "rules.yaml")
+    assert rules.upstream.external_hosts == ["a.example"]
+    assert (rules.artifacts.read, rules.artifacts.write) == (False, False)
 
 
 @pytest.mark.parametrize(

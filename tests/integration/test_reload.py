@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,47 @@ def test_a_bad_change(scripted: Upstream, tmp_path: Path) -> None:
         eventually(lambda: rules_note() == "current")
         assert request(proxy.url, ARTIFACT).status == 200
         assert proxy.process.poll() is None
+
+
+POISONS: dict[str, Callable[[Path], object]] = {
+    # libyaml would end the process.
+    "nested too deep": lambda path: path.write_text(f"mounts: {'[' * 900}{']' * 900}"),
+    # It would take gigabytes.
+    "too many values": lambda path: path.write_text(ALIASES),
+    # It would hold up all that comes later.
+    "expected a regular file": os.mkfifo,
+}
+ALIASES = "a0: &a0 [1, 1]\n" + "".join(
+    f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 30)
+)
+
+
+def test_poisons(scripted: Upstream, tmp_path: Path) -> None:
+    """What is no rules file, or would fill the memory, is refused; what comes later is read."""
+    scripted.answer = response("200 OK", b"x")
+    rules = tmp_path / "rules.yaml"
+    write(rules, enabled=False)
+    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+        proxy.wait("/livez")
+        for words, put in POISONS.items():
+            rules.unlink()
+            put(rules)
+            eventually(lambda words=words: words in proxy.text())  # type: ignore[misc]
+            assert request(proxy.url, ARTIFACT).status == 503
+        rules.unlink()
+        write(rules, enabled=True)
+        eventually(lambda: request(proxy.url, ARTIFACT).status == 200)
+        assert proxy.memory() < 200 * 2**20
+        assert "Traceback" not in proxy.text()
+
+
+def test_a_start_with_a_pipe(tmp_path: Path) -> None:
+    """It ends with a message, and waits for nobody."""
+    os.mkfifo(tmp_path / "rules.yaml")
+    with stack.proxy("http://127.0.0.1:9", tmp_path / "rules.yaml", log=tmp_path / "log") as proxy:
+        assert proxy.process.wait(30) == 1
+        assert "rules.yaml: cannot read the rules: expected a regular file" in proxy.text()
+        assert "Traceback" not in proxy.text()
 
 
 def test_the_environment_stays_on_top(scripted: Upstream, tmp_path: Path) -> None:
