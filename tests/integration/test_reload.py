@@ -86,6 +86,9 @@ def test_a_bad_change(scripted: Upstream, tmp_path: Path) -> None:
         assert proxy.process.poll() is None
 
 
+ALIASES = "a0: &a0 [1, 1]\n" + "".join(
+    f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 30)
+)
 POISONS: dict[str, Callable[[Path], object]] = {
     # libyaml would end the process.
     "nested too deep": lambda path: path.write_text(f"mounts: {'[' * 900}{']' * 900}"),
@@ -94,9 +97,6 @@ POISONS: dict[str, Callable[[Path], object]] = {
     # It would hold up all that comes later.
     "expected a regular file": os.mkfifo,
 }
-ALIASES = "a0: &a0 [1, 1]\n" + "".join(
-    f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 30)
-)
 
 
 def test_poisons(scripted: Upstream, tmp_path: Path) -> None:
