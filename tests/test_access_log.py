@@ -240,6 +240,7 @@ def test_a_folder_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         eventually(lambda: bool(caplog.messages))
         path.parent.mkdir()
         log.finish()
+        eventually(lambda: len(caplog.messages) == 2)
 
     asyncio.run(run())
     assert written(path) == ["one"]
@@ -293,6 +294,7 @@ def test_a_pipe_without_a_reader(
         return data
 
     assert asyncio.run(run()) == b"one\ntwo\n"
+    eventually(lambda: len(caplog.messages) == 2)
     assert caplog.messages == [
         f"access log: {path}: Broken pipe",
         f"access log: {path}: written again; 0 line(s) are lost",
