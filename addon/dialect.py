@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from .bodies import is_json
-from .health import Answer, error_code, is_html, is_json_answer
+from .health import Answer, error_code, is_html, is_json_answer, switched_off
 
 Dialect = Literal["standard", "ajax"]
 
@@ -187,6 +187,8 @@ def suggestion(found: Finding, host: str) -> str:
 
 def _verdict(answer: Answer) -> _Verdict:
     status = answer.status
+    if switched_off(answer):
+        return "serves"  # An MLflow server with artifacts alone.
     if status is None or status >= 500 or status == 429:
         return "unknown"
     if status in (401, 403, 407):

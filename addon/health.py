@@ -32,6 +32,11 @@ BODY_READ = 256 * 1024
 USER_AGENT = "mlflow-proxy-probe"
 _CODE = re.compile(r"[\w.-]{1,63}", re.ASCII)
 _NO_HEADER = re.compile(r"[^\x20-\x7e\xa0-\xff]")
+# What MLflow says on routes that it does not serve (mlflow/server/handlers.py, artifact_router.py).
+_SWITCHED_OFF = re.compile(
+    rb"server running (?:with|in) `(--no-serve-artifacts|--artifacts-only)`"
+    rb"|Artifact serving is disabled\. Run `mlflow server` with `--serve-artifacts`"
+)
 UNREACHABLE = (502, 503, 504)
 WRITE_CONTENT = b"mlflow-proxy-probe\n"
 
@@ -221,8 +226,8 @@ def write_probe(client: Client) -> Result:
         if gone.status != 200 and not problem:
             problem = f"delete: {_what(gone)}"
         answer = back if back.status != 200 else gone
-    elif error_code(answer) == DISABLED:
-        state, problem = "disabled", "disabled"
+    elif off := switched_off(answer):
+        state, problem = "disabled", off
     else:
         problem = f"put: {_what(answer)}"
     if not problem:
@@ -241,9 +246,9 @@ def write_probe(client: Client) -> Result:
 def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, str]:
     if answer.status is None:
         return "critical", answer.error
+    if off := switched_off(answer):
+        return "disabled", off
     code = error_code(answer)
-    if code == DISABLED:
-        return "disabled", "disabled"
     if answer.status in UNREACHABLE:
         return "critical", _what(answer)
     if probe.expect == "any":
@@ -282,6 +287,16 @@ def is_html(answer: Answer) -> bool:
 def is_json_answer(answer: Answer) -> bool:
     """Tell whether an answer is JSON, and says so."""
     return is_json(answer.content_type) and answer.body.lstrip()[:1] in (b"{", b"[")
+
+
+def switched_off(answer: Answer) -> str:
+    """Say that what was asked for is off by intention, here or in the registry; "" if it is not."""
+    if answer.status is None or answer.status < 400:
+        return ""
+    if found := _SWITCHED_OFF.search(answer.body):
+        option = found[1].decode() if found[1] else "--no-serve-artifacts"
+        return f"disabled: the registry runs with {option}"
+    return "disabled" if error_code(answer) == DISABLED else ""
 
 
 def error_code(answer: Answer) -> str:

@@ -194,7 +194,8 @@ def registry(
     port = port or free_port()
     data.mkdir(parents=True, exist_ok=True)
     command: list[str | Path] = [python, "-m", "mlflow", "server"]
-    command += ["--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}"]
+    if "--artifacts-only" not in options:
+        command += ["--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}"]
     command += ["--artifacts-destination", data / "artifacts"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
     settings = {

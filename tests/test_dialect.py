@@ -28,6 +28,7 @@ ASKS = Answer(401, "text/html", b"You are not authenticated")
 APP = Answer(200, "text/html", b"<!doctype html><div id=app>")
 LOGIN = Answer(302, location="https://idp.example/login")
 DOWN = Answer(502, JSON, b'{"error_code": "TEMPORARILY_UNAVAILABLE"}')
+OFF = Answer(503, "text/html", b"the mlflow server running in `--artifacts-only` mode. To")
 NONE = Answer(None, error="no connection: Connection refused")
 
 
@@ -39,6 +40,9 @@ NONE = Answer(None, error="no connection: Connection refused")
         (PICKY, LIST, "standard", "/api is served"),
         (PAGE, LIST, "ajax", "/ajax-api is served"),
         (DETAIL, LIST, "ajax", "/ajax-api is served"),
+        # MLflow with artifacts alone.
+        (OFF, OFF, "standard", "/api is served"),
+        (PAGE, OFF, "ajax", "/ajax-api is served"),
         (Answer(405, "text/html", b"<h1>"), LIST, "ajax", "/ajax-api is served"),
         # A web application that answers any path with its page.
         (APP, LIST, "ajax", "/ajax-api is served"),

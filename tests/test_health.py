@@ -11,6 +11,17 @@ from addon.health import Answer
 from addon.rules import Probe
 
 JSON = "application/json"
+NO_ARTIFACTS = (
+    b"Endpoint: /api/2.0/mlflow-artifacts/artifacts disabled due to the mlflow server running with "
+    b"`--no-serve-artifacts`. To enable artifacts server functionality, run `mlflow server` with "
+    b"`--serve-artifacts`"
+)
+NO_ARTIFACTS_SAID = "disabled: the registry runs with --no-serve-artifacts"
+ONLY_ARTIFACTS = (
+    b"Endpoint: /api/2.0/mlflow/runs/search disabled due to the mlflow server running in "
+    b"`--artifacts-only` mode. To enable tracking server functionality, run `mlflow server` "
+    b"without `--artifacts-only`"
+)
 API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max_results=1")
 
 
@@ -29,6 +40,17 @@ API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max
         ({}, Answer(500, JSON, b"{}"), "critical", "500"),
         ({}, Answer(None, error="no answer within 5 s"), "critical", "no answer within 5 s"),
         ({}, Answer(503, JSON, b'{"error_code": "ARTIFACTS_DISABLED"}'), "disabled", "disabled"),
+        # Of MLflow itself, and of a proxy that has put it in other words.
+        ({}, Answer(503, "text/html", NO_ARTIFACTS), "disabled", NO_ARTIFACTS_SAID),
+        ({}, Answer(503, JSON, b'{"detail":"Artifact serving is disabled. Run `mlflow server` with '
+                               b'`--serve-artifacts` to enable."}'), "disabled", NO_ARTIFACTS_SAID),
+        ({}, Answer(501, JSON, b'{"error_code": "NOT_IMPLEMENTED", "message": "The server answered '
+                               b'503: ' + ONLY_ARTIFACTS + b'"}'),
+         "disabled", "disabled: the registry runs with --artifacts-only"),
+        ({"optional": True}, Answer(503, "text/html", ONLY_ARTIFACTS),
+         "disabled", "disabled: the registry runs with --artifacts-only"),
+        ({}, Answer(200, JSON, b'{"a": "server running with `--no-serve-artifacts`"}'), "ok", "ok"),
+        ({}, Answer(503, "text/html", b"disabled"), "critical", "503"),
         ({}, Answer(401, JSON, b'{"error_code": "UNAUTHENTICATED"}'),
          "warning", "401: there, but it asks for credentials"),
         ({}, Answer(401, "text/html", b"<html>"), "critical", "401 with an HTML page"),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import stack
+from support.mlflow_client import Client
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
 
@@ -27,46 +24,11 @@ MODEL = response("200 OK", b"model", ("Content-Type", "application/octet-stream"
 GONE = b'{"error_code": "INTERNAL_ERROR", "message": "[Errno 2] No such file or directory"}'
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a call of the client ended."""
-
-    result: Any
-    """What it returned, or the type of its exception."""
-    code: str
-    message: str
-    seconds: float
-
-
-class Client:
-    """A process with a real MLflow client."""
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-        worker = Path(__file__).parent.parent / "support" / "mlflow_worker.py"
-        self.process = subprocess.Popen(
-            [stack.mlflow(version), "-W", "ignore", worker],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def call(self, name: str, uri: str) -> Outcome:
-        """Let it do something, such as "get_run"."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps([uri, name]) + "\n")
-        self.process.stdin.flush()
-        return Outcome(*json.loads(self.process.stdout.readline()))
-
-
 @pytest.fixture(scope="module", params=[3, 2], ids=["3.x", "2.x"])
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """MLflow's client in two versions."""
-    client = Client(request.param)
-    yield client
-    client.process.kill()
-    client.process.communicate()
+    with Client(request.param) as client:
+        yield client
 
 
 Start = Callable[..., stack.Server]

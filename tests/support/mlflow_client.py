@@ -1,0 +1,51 @@
+"""A real MLflow client, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import stack
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of the client ended."""
+
+    result: Any
+    """What it returned, or the type of its exception."""
+    code: str
+    message: str
+    seconds: float
+
+
+class Client:
+    """A process with a real MLflow client."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        worker = Path(__file__).parent / "mlflow_worker.py"
+        self.process = subprocess.Popen(
+            [stack.mlflow(version), "-W", "ignore", worker],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def call(self, name: str, uri: str) -> Outcome:
+        """Let it do something, such as "get_run"."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps([uri, name]) + "\n")
+        self.process.stdin.flush()
+        return Outcome(*json.loads(self.process.stdout.readline()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
