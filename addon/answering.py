@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from http import HTTPMethod
 
 from mitmproxy import http
 
-from . import bodies, decision, replies, target
+from . import bodies, cors, decision, replies, target
 from .http_layer.responses import to_response
 
 logger = logging.getLogger(__name__)
@@ -31,12 +32,25 @@ def denied(
     return RefusedError(reply, message)
 
 
-def refuse(flow: http.HTTPFlow, refused: RefusedError) -> None:
-    """Answer with a refusal, and log it if it is an error."""
-    if refused.reply.status >= 400:
-        log(flow, refused.reply, str(refused))
+def refuse(flow: http.HTTPFlow, refused: RefusedError, origins: Container[str]) -> None:
+    """Answer with a refusal, and log it if it is an error.
+
+    Args:
+        flow: the flow.
+        refused: why, and the answer.
+        origins: `origins.allowed`, whose pages may read it.
+    """
+    reply = for_page(flow, refused.reply, origins)
+    if reply.status >= 400:
+        log(flow, reply, str(refused))
     flow.metadata[decision.SAID] = str(refused)
-    answer(flow, refused.reply)
+    answer(flow, reply)
+
+
+def for_page(flow: http.HTTPFlow, reply: replies.Reply, origins: Container[str]) -> replies.Reply:
+    """An answer as a page of an allowed origin may read it (see `cors.for_page`)."""
+    request = flow.request
+    return cors.for_page(reply, method=request.method, headers=request.headers, allowed=origins)
 
 
 def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:

@@ -91,7 +91,8 @@ def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> tuple[R
         if flow.request.method in origin.SAFE_METHODS and (decided := decision.of(flow)):
             on_request.check_body(flow, decided, settings)
     except answering.RefusedError as refused:
-        return refused.reply, str(refused)
+        reply = answering.for_page(flow, refused.reply, rules.origins.allowed)
+        return reply, str(refused)
     return None
 
 

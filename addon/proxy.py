@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -328,7 +328,7 @@ class MlflowProxy:
                 self.time_limits.sent(flow, in_force.rules.upstream)
             return later
         except RefusedError as refused:
-            answering.refuse(flow, refused)
+            answering.refuse(flow, refused, self._origins(flow))
             return None
         except Exception:
             self._fail_closed(flow)
@@ -352,6 +352,7 @@ class MlflowProxy:
             if request_id := flow.metadata.get(FAILED):
                 # What has arrived since has taken the place of our answer.
                 reply = answering.failure(request_id)
+                reply = answering.for_page(flow, reply, self._origins(flow))
                 flow.response = to_response(reply, flow.request.method)
             elif (in_force := self._learn(flow)) is not None:
                 address, decided = _upstream(flow), decision.of(flow)
@@ -433,6 +434,7 @@ class MlflowProxy:
             reply = answering.failure(answering.log_exception(flow))
         if flow is not None:
             answering.note(flow, reply)
+            reply = answering.for_page(flow, reply, self._origins(flow))
         return reply
 
     def refused(self, client: Client, reply: replies.Reply) -> None:
@@ -495,7 +497,7 @@ class MlflowProxy:
         try:
             return self._admit(flow, in_force)
         except RefusedError as refused:
-            answering.refuse(flow, refused)
+            answering.refuse(flow, refused, self._origins(flow))
             return None
 
     def _admit(self, flow: http.HTTPFlow, in_force: Settings) -> Coroutine[Any, Any, None] | None:
@@ -577,6 +579,11 @@ class MlflowProxy:
         address = _upstream(flow)
         before, self._unanswered[address] = self._unanswered.get(address), problem
         return before != problem
+
+    def _origins(self, flow: http.HTTPFlow) -> Sequence[str]:
+        """The origins whose pages may read an answer of the proxy's own."""
+        in_force = _in_force(flow) or self.settings
+        return in_force.rules.origins.allowed if in_force else ()
 
     def _state(self) -> State:
         return State(

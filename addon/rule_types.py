@@ -78,6 +78,8 @@ def _request_path(value: str) -> str:
 def _origin(value: str) -> str:
     if value != "*" and not re.fullmatch(r"https?://[a-z0-9_.:\[\]-]+", value):
         raise ValueError("expected an origin such as https://lab.example.org, or *")
+    if re.fullmatch(r"http:.*:80|https:.*:443", value):
+        raise ValueError("expected an origin as browsers send it, without the port of its scheme")
     return value
 
 

@@ -123,7 +123,9 @@ class Origins(_Model):
     """Sites whose pages may change something through a browser."""
 
     allowed: list[OriginName] = Field(
-        default=[], description="Origins besides the proxy's own; * allows all."
+        default=[],
+        description="Origins besides the proxy's own; * allows all. They may read the proxy's own "
+        "errors, too.",
     )
 
 

@@ -145,6 +145,11 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
             "f:1: allowed_hosts[0]: '10.0.*': "
             "expected a network in place of this: 10.0.0.0/16",
         ),
+        (
+            "origins: {allowed: ['https://lab.example:443']}",
+            "f:1: origins.allowed[0]: 'https://lab.example:443': "
+            "expected an origin as browsers send it, without the port of its scheme",
+        ),
         ("mounts: []", "f:1: mounts: List should have at least 1 item after validation, not 0"),
         ("mounts: [/a, /a/]", "f:1: mounts: duplicate name '/a'; expected each name once"),
         (

@@ -29,7 +29,9 @@ SECTIONS: dict[str, Any] = {
     ],
     "artifacts": {"write": False, "disabled_status": 501},
     "allowed_hosts": ["127.0.0.1"],
+    "origins": {"allowed": ["https://lab.example"]},
 }
+LAB = {"Origin": "https://lab.example", "Access-Control-Request-Method": "PUT"}
 REQUESTS: list[tuple[str, str, dict[str, str]]] = [
     ("GET", SEARCH, {}),
     ("GET", "/mlflow" + SEARCH + "?max_results=1", {}),
@@ -57,6 +59,8 @@ REQUESTS: list[tuple[str, str, dict[str, str]]] = [
     ("GET", SEARCH, {"Host": "evil.example"}),
     ("POST", SEARCH, {"Origin": "http://evil.example"}),
     ("GET", SEARCH, {"Origin": "http://evil.example"}),
+    ("OPTIONS", "/a%0Ab", LAB),
+    ("OPTIONS", SEARCH, LAB),
     ("GET", "/graphql", {}),
     ("GET", "/api/2.0/mlflow/caf\u00e9", {}),
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import stack
-from support.client import request
+from support.client import Response, request
 from support.fixtures import StartProxy
 from support.upstream import OK, Upstream
 
@@ -124,3 +124,53 @@ def test_what_the_registry_sees(scripted: Upstream, start_proxy: StartProxy) -> 
             seen += scripted.requests[-1].header("Origin") or [""]
     others = "https://other.example"
     assert seen == ["", others, f"http://{PUBLIC}", others]
+
+
+LAB = "https://lab.example"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/a"
+ASKS = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-a"}
+
+
+def from_page(proxy: stack.Server, method: str, target: str, origin: str = LAB) -> Response:
+    """What a page gets, for OPTIONS as a preflight."""
+    asks = ASKS if method == "OPTIONS" else {}
+    return request(proxy.url, target, method=method, headers={"Origin": origin, **asks})
+
+
+def test_pages_read_refusals(scripted: Upstream, shared_proxy: StartProxy) -> None:
+    """A preflight succeeds, so that the page may read why its request is refused all the same."""
+    scripted.requests.clear()
+    closed = {"enabled": False}
+    proxy = shared_proxy(scripted.url, origins={"allowed": [LAB]}, artifacts=closed)
+    asked = from_page(proxy, "OPTIONS", ARTIFACT)
+    assert (asked.status, asked.body) == (200, b"")
+    assert asked.headers["Access-Control-Allow-Origin"] == LAB
+    assert "PUT" in asked.headers["Access-Control-Allow-Methods"]
+    assert asked.headers["Access-Control-Allow-Headers"] == "x-a"
+    for method in ("PUT", "GET", "DELETE"):
+        got = from_page(proxy, method, ARTIFACT)
+        assert (got.status, json.loads(got.body)["error_code"]) == (503, "ARTIFACTS_DISABLED")
+        assert got.headers["Access-Control-Allow-Origin"] == LAB
+        assert got.headers["Vary"] == "Origin"
+    for method, status in {"OPTIONS": 503, "PUT": 403}.items():
+        got = from_page(proxy, method, ARTIFACT, "https://evil.example")
+        assert got.status == status
+        assert got.headers["Access-Control-Allow-Origin"] is None
+    assert scripted.requests == []
+    # What the registry serves, it answers by itself.
+    scripted.answer = OK
+    assert from_page(proxy, "OPTIONS", "/x").headers["Access-Control-Allow-Origin"] is None
+    assert [received.head.split()[0] for received in scripted.requests] == [b"OPTIONS"]
+
+
+def test_pages_read_failures(shared_proxy: StartProxy) -> None:
+    """So they do while the registry is away, and if there is nothing at a path."""
+    origins = {"allowed": ["*"]}
+    proxy = shared_proxy(f"http://127.0.0.1:{stack.free_port()}", origins=origins, mounts=["/m"])
+    for target, status in (("/m/x", 502), ("/x", 404), ("/m/a%00b", 400)):
+        assert from_page(proxy, "OPTIONS", target).status == 200
+        got = from_page(proxy, "PUT", target)
+        assert got.status == status
+        assert got.headers["Access-Control-Allow-Origin"] == "*"
+        assert got.headers["Access-Control-Allow-Credentials"] is None
+        assert json.loads(got.body)["request_id"] == got.headers["X-Request-Id"]

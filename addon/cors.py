@@ -1,0 +1,52 @@
+"""Answers of the proxy's own as web pages of other origins may read them.
+
+A browser shows them to a page only with Access-Control-Allow-Origin, and asks by a preflight
+before it sends most requests (https://fetch.spec.whatwg.org/#http-cors-protocol). The registry's
+own answers stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from dataclasses import replace
+
+from .replies import REQUEST_ID, Reply
+
+METHOD = "access-control-request-method"
+HEADERS = "access-control-request-headers"
+
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,4096}")
+
+
+def for_page(
+    reply: Reply, *, method: str, headers: Mapping[str, str], allowed: Container[str]
+) -> Reply:
+    """An error or redirect of the proxy's own with what lets a page of an allowed origin read it.
+
+    A preflight succeeds in its place: the page shall see why its request fails, and that one is
+    judged by itself. No browser keeps the answer, so the next one may be the registry's.
+
+    Args:
+        reply: the answer.
+        method: HTTP method of the request.
+        headers: of the request; names in any case.
+        allowed: `origins.allowed`. "*" allows all, but none with credentials, as for MLflow's list.
+    """
+    origin = headers.get("origin")
+    if origin is None or (origin not in allowed and "*" not in allowed):
+        return reply
+    listed = origin in allowed
+    more = {"Access-Control-Allow-Origin": origin if listed else "*"}
+    if listed:
+        more |= {"Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
+    if method == "OPTIONS" and METHOD in headers:
+        more |= {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Max-Age": "0"}
+        asked = headers.get(HEADERS, "")
+        if _NAMES.fullmatch(asked):
+            more["Access-Control-Allow-Headers"] = asked
+        kept = {REQUEST_ID: dict(reply.headers).get(REQUEST_ID, ""), "Content-Length": "0"}
+        return Reply(200, (*kept.items(), ("Cache-Control", "no-store"), *more.items()), b"")
+    more["Access-Control-Expose-Headers"] = f"{REQUEST_ID}, Proxy-Status, Retry-After"
+    return replace(reply, headers=(*reply.headers, *more.items()))
