@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +26,7 @@ from . import (
     dialect,
     health,
     rules_file,
+    to_https,
 )
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
@@ -133,7 +133,12 @@ def _probe(arguments: argparse.Namespace) -> int:
 
 
 def _diagnose(client: health.Client) -> int:
-    found = dialect.find(partial(client.send, "GET"), thorough=True)
+    def ask(path: str) -> health.Answer:
+        answer = client.send("GET", path)
+        secure = to_https.secure_url(answer.status or 0, answer.location, url=client.url + path)
+        return answer if secure is None else health.https_required(secure)
+
+    found = dialect.find(ask, thorough=True)
     authenticated = client.authorization is not None
     _print_whole("\n".join(diagnosis.report(found, client.url, authenticated=authenticated)))
     return 0 if found.dialect else UNKNOWN

@@ -8,8 +8,8 @@ from mitmproxy import http
 
 from .families import Family
 
-Conversion = Literal["login_redirect", "login_page", "html", "json", "other"]
-"""What is put in other words: a redirect to a login, a page, or an error with such a body."""
+Conversion = Literal["login_redirect", "login_page", "https_redirect", "html", "json", "other"]
+"""What is put in other words: a redirect to a login or to https, a page, an error with a body."""
 
 DECISION = "mlflow"
 """Key in `flow.metadata`."""
@@ -59,6 +59,8 @@ class Decision(TypedDict):
     """Whether the answer may be a page that nobody asked for."""
     login: str | None
     """The place of the login page that the upstream redirects to."""
+    secure: str | None
+    """The URL by which the upstream has to be used, where it redirects to https alone."""
     upstream_status: int | None
     """What the upstream answered."""
     converted: Conversion | Literal[""]

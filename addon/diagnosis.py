@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from .dialect import ABSENT, GUARDED, PAGES, SMALL, Finding, suggestion
+from .dialect import ABSENT, GUARDED, HTTPS, PAGES, SMALL, Finding, suggestion
 
 CREDENTIALS = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
@@ -21,6 +21,7 @@ _ADVICE = {
     GUARDED: f"{_BY_THE_RULES} in the rules, or put credentials into the environment of the proxy "
     f"({CREDENTIALS}); otherwise the first client with credentials settles it",
     PAGES: f"{_BY_THE_RULES} in the rules; otherwise the first client that gets through settles it",
+    HTTPS: "start the proxy with https:// in place of http:// in front of it",
     ABSENT: "if it serves below a path, set upstream.base_path in the rules",
 }
 
@@ -90,6 +91,12 @@ def _next(reason: str, url: str, host: str, authenticated: bool) -> list[str]:
                 "MLflow is:",
                 f"{again}/PATH",
                 *by_hand,
+            ]
+        case _ if reason == HTTPS:
+            secure = url.replace("http:", "https:", 1)
+            return [
+                f"next: use it by https, as the upstream of the proxy ({secure}), and ask again:",
+                again.replace(url, secure),
             ]
         case _ if reason == ABSENT:
             return [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from . import to_https
 from .bodies import is_json
 from .health import Answer, error_code, is_html, is_json_answer, switched_off
 
@@ -31,6 +32,7 @@ GUARDED = "it asks for credentials"
 PAGES = "it answers with web pages, perhaps to ask for a login"
 ABSENT = "nothing is served there"
 SILENT = "it does not answer"
+HTTPS = "it sends everything to https"
 """Why a dialect is not clear."""
 
 _SEARCH = re.compile(r"/(?:ajax-)?api/\d+(?:\.\d+)*/(?:preview/)?mlflow/[a-z-]+/search(?:-[a-z]+)?")
@@ -108,6 +110,8 @@ def judge(answers: dict[Dialect, Answer]) -> tuple[Dialect | None, str]:
     for dialect, verdict in verdicts.items():
         if verdict == "serves":
             return dialect, f"{PREFIXES[dialect]} is served"
+    if to_https.CODE in map(error_code, answers.values()):
+        return None, HTTPS
     guarded = [dialect for dialect, verdict in verdicts.items() if verdict == "guarded"]
     if len(guarded) == 1 and set(verdicts.values()) <= {"guarded", "absent"}:
         return guarded[0], f"{PREFIXES[guarded[0]]} is served to those with credentials"

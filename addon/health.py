@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from . import to_https
 from .bodies import is_json
 from .gate import DISABLED
 from .rules import Probe
@@ -159,6 +160,15 @@ def client_from_environment(
     return Client(_without_credentials(parts), timeout, authorization, tls)
 
 
+def https_required(secure: str) -> Answer:
+    """What the proxy makes of a redirect to https (see `to_https`).
+
+    Args:
+        secure: the URL that is required.
+    """
+    return Answer(to_https.STATUS, "application/json", to_https.error(secure))
+
+
 def run(client: Client, probes: Sequence[Probe], *, write: bool = False) -> list[Result]:
     """Run probes side by side and return their results in the order of the probes."""
 
@@ -249,6 +259,8 @@ def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, st
     if off := switched_off(answer):
         return "disabled", off
     code = error_code(answer)
+    if code == to_https.CODE:
+        return "critical", str(json.loads(answer.body)["message"])
     if answer.status in UNREACHABLE:
         return "critical", _what(answer)
     if probe.expect == "any":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from . import (
     bodies,
@@ -18,6 +19,7 @@ from . import (
     request_ids,
     rewrite,
     streaming,
+    to_https,
 )
 from .decision import FORWARDED, Decision
 from .headers import Fields, read, text
@@ -58,12 +60,19 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
                 accept=flow.request.headers.get("accept", ""),
             )
         )
+    if b"location" in fields and isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        decided["secure"] = to_https.secure_url(
+            status,
+            text(fields, b"location") or "",
+            url=f"{_upstream(flow.request).url}{decided['sent']}",
+            names=_names(flow),
+        )
     headers.fields = hop_by_hop.pass_on(headers.fields, fields, switches=status == 101)
     if (names := decided["names"]) is not None:
         headers.fields = request_ids.for_client(headers.fields, fields, names)
     if places.are_in(fields):
         headers.fields = _places(flow, decided, rules).headers(headers.fields)
-    if decided["api"] and (error or decided["login"] or decided["page"]):
+    if decided["secure"] or (decided["api"] and (error or decided["login"] or decided["page"])):
         response.stream = False
         short = length is not None and length <= rules.streaming.threshold
         # Of a success that would stream, the beginning has to tell.
@@ -88,7 +97,7 @@ def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
     decided, response = decision.of(flow), flow.response
     if decided is None or response is None:
         return True
-    if decided["login"]:
+    if decided["login"] or decided["secure"]:
         return False
     answer = _answer_of(response, begin, whole=False)
     if decided["page"]:
@@ -118,7 +127,10 @@ def judge_body(
     answer = _answer_of(response, response.raw_content or b"", whole=DROPPED not in flow.metadata)
     rules, head = settings.rules.errors, flow.request.method == "HEAD"
     converted: errors.Converted | None
-    if decided["login"]:
+    if decided["secure"]:
+        del response.headers["location"]
+        converted = errors.Converted(to_https.STATUS, to_https.error(decided["secure"]))
+    elif decided["login"]:
         del response.headers["location"]
         converted = login.convert_redirect(
             answer.status, decided["login"], rules.login, file=decided["file"]
@@ -141,6 +153,8 @@ def judge_body(
 
 
 def _kind(decided: Decision, content_type: str) -> decision.Conversion:
+    if decided["secure"]:
+        return "https_redirect"
     if decided["login"]:
         return "login_redirect"
     if decided["page"]:
@@ -166,6 +180,12 @@ def _original(answer: errors.Answer) -> remarks.Original:
     return remarks.Original(
         answer.status, answer.content_type, answer.encoding, answer.body, answer.whole
     )
+
+
+def _names(flow: http.HTTPFlow) -> list[str]:
+    """Hosts by which an upstream may know itself besides its address."""
+    named = rewrite.Origin.of("http", flow.request.host_header or "")
+    return [named.host] if named else []
 
 
 def _upstream(request: http.Request) -> rewrite.Origin:

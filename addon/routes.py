@@ -89,6 +89,7 @@ class Router:
             graphql_fields=[],
             page=False,
             login=None,
+            secure=None,
             upstream_status=None,
             converted="",
         )

@@ -6,7 +6,7 @@ import pytest
 
 from addon import rules_file
 from addon.diagnosis import advice, report
-from addon.dialect import ABSENT, GUARDED, PAGES, SILENT, Finding
+from addon.dialect import ABSENT, GUARDED, HTTPS, PAGES, SILENT, Finding
 
 URL = "https://r.example:8443"
 AGAIN = f"scripts/probe.sh --diagnose {URL}"
@@ -24,6 +24,11 @@ RULE = "upstream:\n  external_hosts: [r.example:8443]"
         (Finding(None, "", GUARDED), True, ["were refused", TOKEN, AGAIN, RULE]),
         (Finding(None, "", PAGES), False, ["with credentials", TOKEN, f"{AGAIN}/PATH", RULE]),
         (Finding(None, "", PAGES), True, ["with other credentials", f"{AGAIN}/PATH", RULE]),
+        (
+            Finding(None, "", HTTPS),
+            False,
+            ["(https://r.example:8443)", "--diagnose https://r.example:8443"],
+        ),
         (Finding(None, "", ABSENT), False, [f"{AGAIN}/PATH", "upstream.base_path"]),
         (Finding(None, "", SILENT), False, ["name and port", "_SERVER_CERT_PATH", AGAIN]),
     ],
@@ -47,6 +52,7 @@ def test_report(found: Finding, authenticated: bool, words: list[str]) -> None:
         (GUARDED, "MLFLOW_TRACKING_TOKEN"),
         (PAGES, "upstream.dialect"),
         (ABSENT, "upstream.base_path"),
+        (HTTPS, "https:// in place of http://"),
         (SILENT, ""),
         ("an internal error", ""),
     ],

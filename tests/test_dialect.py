@@ -29,6 +29,7 @@ APP = Answer(200, "text/html", b"<!doctype html><div id=app>")
 LOGIN = Answer(302, location="https://idp.example/login")
 DOWN = Answer(502, JSON, b'{"error_code": "TEMPORARILY_UNAVAILABLE"}')
 OFF = Answer(503, "text/html", b"the mlflow server running in `--artifacts-only` mode. To")
+SECURE = Answer(501, JSON, b'{"error_code": "HTTPS_REQUIRED", "message": "x"}')
 NONE = Answer(None, error="no connection: Connection refused")
 
 
@@ -71,6 +72,7 @@ NONE = Answer(None, error="no connection: Connection refused")
         (Answer(429, JSON, b"{}"), PAGE, None, "it does not answer"),
         (Answer(500, JSON, b'{"error_code": "INTERNAL_ERROR"}'), PAGE, None, "it does not answer"),
         (DENIED, DOWN, None, "it asks for credentials"),
+        (SECURE, SECURE, None, "it sends everything to https"),
         # One says enough, whatever is the matter with the other.
         (DOWN, LIST, "ajax", "/ajax-api is served"),
     ],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 
 import pytest
 import stack
 from support.client import request
 from support.fixtures import StartProxy
-from support.upstream import OK, Upstream, response
+from support.probe import probe
+from support.upstream import OK, Received, Upstream, response
+from support.waiting import eventually
 
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
@@ -139,3 +143,34 @@ def test_a_mount_without_its_slash(
     assert got.headers["Location"] == location
     assert got.status == (308 if location else 200)
     assert len(scripted.requests) - before == (location is None)
+
+
+def test_a_registry_that_wants_https(start_proxy: StartProxy) -> None:
+    """Its redirect would lead back to the proxy for ever: clients, /readyz and the log say why."""
+
+    def answer(received: Received, connection: socket.socket) -> bool:
+        target = f"https://127.0.0.1:8443{received.target}"
+        connection.sendall(response("301 Moved Permanently", b"<html>", ("Location", target)))
+        return True
+
+    with Upstream(answer) as upstream:
+        proxy = start_proxy(upstream.url, external=(), upstream={"dialect": "auto"})
+        api = "/api/2.0/mlflow/runs/get?run_id=secret"
+        for target, method in ((api, "GET"), (api, "POST"), ("/?token=secret", "GET")):
+            refused = request(proxy.url, target, method=method)
+            assert (refused.status, refused.headers["Location"]) == (501, None)
+            error = json.loads(refused.body)
+            assert error["error_code"] == "HTTPS_REQUIRED"
+            assert "started with https://127.0.0.1:8443 as its upstream" in error["message"]
+            assert "secret" not in str(refused.body)
+        ready = request(proxy.url, "/readyz")
+        assert (ready.status, "https://127.0.0.1:8443" in str(ready.body)) == (503, True)
+        text = "it sends everything to https; the rules decide; start the proxy with https:// in"
+        eventually(lambda: text in proxy.text())
+        run = probe("--diagnose", upstream.url)
+        assert run.returncode == 3, run.stderr
+        assert "finding: it sends everything to https\nnext: use it by https" in run.stdout
+        # Another place is a redirect as any.
+        upstream.answer = response("302 Found", b"", ("Location", "https://127.0.0.1:8443/other"))
+        moved = request(proxy.url, "/somewhere")
+        assert (moved.status, moved.headers["Location"]) == (302, "https://127.0.0.1:8443/other")

@@ -1,0 +1,58 @@
+"""An upstream that answers http by a redirect to its own https, and nothing else.
+
+Such a redirect leads back to the proxy, which asks by http again, and so the client would follow it
+for ever. What has to change is the upstream that the proxy was started with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+CODE = "HTTPS_REQUIRED"
+"""The error_code."""
+
+STATUS = 501
+"""Of the answer in its place: MLflow's client shows its message at once."""
+
+
+def secure_url(status: int, location: str, *, url: str, names: Collection[str] = ()) -> str | None:
+    """The URL, without a path, that an upstream has to be used by; None if it may stay as it is.
+
+    Args:
+        status: HTTP status of the answer.
+        location: its Location header, "" if there is none.
+        url: as the upstream was asked.
+        names: other hosts by which it may know itself, in lower case.
+    """
+    if status not in REDIRECTS or not location or not url.startswith("http:"):
+        return None
+    try:
+        asked, target = urlsplit(url), urlsplit(location)
+        host, port = target.hostname, target.port
+    except ValueError:
+        return None
+    if target.scheme.lower() != "https" or (target.path or "/") != (asked.path or "/"):
+        return None
+    own = host == asked.hostname
+    if not own and host not in names:
+        return None
+    shown = asked.hostname or ""
+    shown = f"[{shown}]" if ":" in shown else shown
+    return f"https://{shown}{f':{port}' if own and port not in (None, 443) else ''}"
+
+
+def error(secure: str) -> bytes:
+    """The document that says so, in MLflow's form.
+
+    Args:
+        secure: as from `secure_url`.
+    """
+    message = (
+        "The registry answers http only by a redirect to https, which would lead back here. "
+        f"This proxy has to be started with {secure} as its upstream."
+    )
+    return json.dumps({"error_code": CODE, "message": message}).encode("ascii")
