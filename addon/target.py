@@ -20,6 +20,8 @@ _FLAW = re.compile(r"[#\x00-\x1f\x7f]")
 _NESTED = re.compile(r"%(?:25)+")
 _QUERY = re.compile(r"(?:[?#\s\x00]|%(?:25)*(?:3[Ff]|23)).*", re.DOTALL)
 _PARAMETERS = re.compile(r"(?:;|%(?:25)*3[Bb])[^/]*")
+_SLASH = r"(?:[/\\]|%(?:25)*(?:2[Ff]|5[Cc]))"
+_USER = re.compile(rf"(^|{_SLASH}{{2}})(?:(?!{_SLASH}).)*(?:@|%(?:25)*40)", re.DOTALL)
 _NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 # Where MLflow's REST API begins; a prefix may stand in front (`mlflow server --static-prefix`).
@@ -171,9 +173,13 @@ def shown(path_and_query: str) -> str:
     """A target as logs and messages may show it: without query, fragment and path parameters.
 
     All three may hold a token, also where somebody has encoded their marks by mistake; so may what
-    follows white space, which HTTP/2 carries and no target has.
+    follows white space, which HTTP/2 carries and no target has. User and password of a URL that
+    stands in the place of a path, or in one, are left out as well.
     """
-    return _PARAMETERS.sub("", _QUERY.sub("", path_and_query))
+    path = _QUERY.sub("", path_and_query)
+    if "@" in path or "40" in path:
+        path = _USER.sub(r"\1", path)
+    return _PARAMETERS.sub("", path)
 
 
 def _decode(raw: str) -> tuple[str, tuple[int, ...] | None]:

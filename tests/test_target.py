@@ -184,6 +184,19 @@ def test_where_the_api_begins(path: str, first: int, last: int) -> None:
         ("/x%252523secret", "/x"),
         ("/x%3btoken=secret/y", "/x/y"),
         ("/a%20b/%C3%A4/c=d&e", "/a%20b/%C3%A4/c=d&e"),
+        # User and password, wherever a URL stands.
+        ("http://user:secret@x/a@b", "http://x/a@b"),
+        ("//user:secret@x/", "//x/"),
+        ("///user:secret@x", "///x"),
+        ("//user:s@secret@x/", "//x/"),
+        ("//user:s;secret@x/", "//x/"),
+        ("user:secret@x/y", "x/y"),
+        ("%2f%2Fuser:secret%40x%2fy", "%2f%2Fx%2fy"),
+        ("%252f%25252Fuser:secret%2540x", "%252f%25252Fx"),
+        ("/mlflow/http:%2F/user:secret@x/y", "/mlflow/http:%2F/x/y"),
+        ("\\\\user:secret@x/y", "\\\\x/y"),
+        ("/skills/@org/name/a@b/versions", "/skills/@org/name/a@b/versions"),
+        ("/a%40b/user@x", "/a%40b/user@x"),
     ],
 )
 def test_shown(received: str, shown: str) -> None:

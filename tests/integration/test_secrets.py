@@ -202,6 +202,12 @@ LOGIN = "Location: https://u:$idp_user@idp.example/auth;s=$idp_parameter?code=$c
 OUTCOMES = {
     "passes": Outcome(200),
     "streams": Outcome(200, FILE, headers=HOST),
+    "user info of slashes": Outcome(
+        404, "//u:$slashes_user@x/a.txt", answer=answer("404 Not Found", "")
+    ),
+    "user info, encoded": Outcome(
+        404, "/%2Fu:$encoded_user%40x" + API, answer=answer("404 Not Found", "")
+    ),
     "is posted": Outcome(200, method="POST", body=sized('{"token": "$json"}')),
     "is queried": Outcome(200, "/graphql", "POST", body=sized('{"query": "{a(b: \\"$field\\")}"}')),
     "not found": Outcome(404, answer=answer("404 Not Found", ""), says="not found"),
@@ -405,6 +411,8 @@ HTTP2 = {
     "value": ({"x": "a\n$bad_value"}, ""),
     "connection": ({"connection": "$connection"}, "HTTP/2 protocol error [...]"),
     "path": ({":path": "/a b$bad_path"}, ""),
+    "user of a path": ({":path": "http://u:$path_user@x" + API}, ""),
+    "user of slashes": ({":path": "//u:$slashes@x" + API}, ""),
     "scheme": ({":scheme": "$scheme"}, "answered 400 to GET /mlflow/api"),
     "authority": ({":authority": "u:$other_user@x"}, "Invalid HTTP/2 request headers"),
     "length": ({"content-length": "$other_length"}, "HTTP/2 protocol error [...]"),
