@@ -16,7 +16,7 @@ HEAD_LIMIT = 16 * 1024
 SECONDS = 10.0
 """How long a connection may last, from its beginning until its answer is read."""
 MOST = 16
-"""Connections at the same time; more are closed."""
+"""Connections at the same time; with one more the oldest is closed."""
 
 _HEAD = (
     "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n"
@@ -78,7 +78,8 @@ class MetricsListener:
         family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         self._socket = socket.create_server(target[:2], family=family)
         self._page = page
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.StreamWriter, None] = {}
+        """The oldest first."""
         self._task: asyncio.Task[asyncio.Server] | None = None
 
     def start(self) -> None:
@@ -97,10 +98,12 @@ class MetricsListener:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The oldest one asks for nothing, or does not read: a scrape is over in no time.
         if len(self._open) >= MOST:
-            writer.transport.abort()
-            return
-        self._open.add(writer)
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = None
         try:
             async with asyncio.timeout(SECONDS):
                 writer.write(answer(await reader.readuntil(b"\r\n\r\n"), self._page))
@@ -110,4 +113,4 @@ class MetricsListener:
             pass  # Who goes away or takes too long asks again.
         finally:
             writer.transport.abort()
-            self._open.discard(writer)
+            self._open.pop(writer, None)
