@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from . import addresses, banner
 from .rules_file import DEFAULT_PATH
 
 SCRIPT = Path(__file__).with_name("main.py").resolve()
@@ -23,10 +23,12 @@ warnings and errors stay."""
 def add(commands: Any) -> None:
     """Add the three to the commands of a parser."""
     run = commands.add_parser("run", help="start the proxy in front of a registry")
-    run.add_argument("--upstream", required=True, metavar="URL", help="the registry")
+    run.add_argument(
+        "--upstream", type=addresses.upstream, required=True, metavar="URL", help="the registry"
+    )
     run.add_argument(
         "--listen",
-        type=_address,
+        type=addresses.listen,
         default="127.0.0.1:8080",
         metavar="HOST:PORT",
         help="default: %(default)s",
@@ -45,13 +47,6 @@ def add(commands: Any) -> None:
     rules.set_defaults(run=_rules)
 
 
-def _address(text: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.*):(\d+)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected HOST:PORT")
-    return match[1].removeprefix("[").removesuffix("]"), match[2]
-
-
 def command(upstream: str, *, web: bool = False) -> list[str]:
     """The command line of a proxy, without the address on which it listens."""
     name = "mitmweb" if web else "mitmdump"
@@ -64,14 +59,14 @@ def command(upstream: str, *, web: bool = False) -> list[str]:
 def _run(arguments: argparse.Namespace) -> NoReturn:
     started = command(arguments.upstream, web=arguments.web)
     host, port = arguments.listen
-    shown = f"[{host}]" if ":" in host else host
-    print(
-        f"MLflow proxy on http://{shown}:{port} in front of {arguments.upstream} "
-        "(health: /livez, /readyz, /health/mlflow)",
-        file=sys.stderr,
-        flush=True,
+    # mitmproxy listens for HTTP/3 as well then.
+    if problem := addresses.problem(host, port, udp=not arguments.upstream.startswith("http://")):
+        sys.exit(f"run: {problem}")
+    banner.leave(
+        f"MLflow proxy on http://{addresses.shown(host, port)} in front of {arguments.upstream} "
+        "(health: /livez, /readyz, /health/mlflow)"
     )
-    started += ["--listen-host", host, "--listen-port", port]
+    started += ["--listen-host", host, "--listen-port", str(port)]
     if arguments.rules is not None:
         started += ["--set", f"mlflow_rules={arguments.rules}"]
     # In the place of this process: signals and the exit code are mitmproxy's own.

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from mitmproxy.addonmanager import Loader
 
 from . import flow_ring
 from .rules_file import DEFAULT_PATH
+
+PREFIX = "mlflow_"
+"""How all of them begin."""
 
 _OPTIONS: list[tuple[str, type, object, str]] = [
     ("mlflow_rules", str, str(DEFAULT_PATH), "Path of the rules file of the MLflow proxy."),
@@ -50,3 +56,22 @@ def add(loader: Loader) -> None:
     """Make mitmproxy know them."""
     for name, kind, default, text in _OPTIONS:
         loader.add_option(name, kind, default, text)
+
+
+def misspelled(unknown: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Say what is wrong with names of options that look like ours and are none.
+
+    mitmproxy keeps what it does not know, in case that a script brings such an option.
+
+    Args:
+        unknown: names that mitmproxy keeps; those of our own may be among them.
+        known: names of all options that exist.
+    """
+    ours = [name for name in known if name.startswith(PREFIX)]
+    problems = []
+    for name in unknown:
+        if name.lower().replace("-", "_").startswith(PREFIX) and name not in ours:
+            close = difflib.get_close_matches(name.lower().replace("-", "_"), ours, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(ours)}"
+            problems.append(f"{name}: no such option; {hint}")
+    return problems

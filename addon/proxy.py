@@ -25,6 +25,7 @@ from mitmproxy.tls import TlsData
 
 from . import (
     answering,
+    banner,
     commands,
     connections,
     content_view,
@@ -110,6 +111,7 @@ class MlflowProxy:
         """Whether somebody may look at flows, here or in a file."""
         self._signature: reload.Signature = None
         self._watch: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self._uninstall: Callable[[], None] | None = None
 
     def load(self, loader: Loader) -> None:
@@ -119,6 +121,8 @@ class MlflowProxy:
         client gets an empty reply before any hook runs; so connections wait for a request.
         """
         options.add(loader)
+        for problem in options.misspelled(ctx.options.deferred, ctx.options.keys()):
+            logger.error("%s", problem)  # At start that ends mitmproxy with exit code 1.
         ctx.master.commands.collect_commands(commands.Commands(self))
         self._uninstall = http_layer.install(self)
         # Behind what may refuse this mitmproxy, which is told in full.
@@ -171,6 +175,9 @@ class MlflowProxy:
             if self._watch is not None:
                 raise exceptions.OptionsError(message) from None  # The old one stays.
             logger.error("%s", message)  # As for rules.
+
+    def _reload_soon(self) -> None:
+        self._reloading = asyncio.create_task(self._reload())
 
     async def _reload(self) -> None:
         """Read the rules again; those in force stay if that fails."""
@@ -236,6 +243,7 @@ class MlflowProxy:
     def running(self) -> None:
         """Watch the rules and SIGTERM; tell systemd; warn if the proxy goes by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
+        reload.upon_sighup(self._reload_soon)
         self._view = ctx.master.addons.get("view")
         self._shown = self._view is not None or on_show.goes_to_a_file()
         if self._view is not None:
@@ -252,6 +260,7 @@ class MlflowProxy:
                 ", ".join(open_to),
             )
         sd_notify.send("READY=1")
+        banner.show()
 
     def done(self) -> None:
         """Give mitmproxy its own answers back."""

@@ -1,15 +1,21 @@
-"""Watching the rules file.
+"""When the rules are read again: the file has changed, or somebody says so with SIGHUP.
 
-It is looked at twice a second, by its path: that finds a file that was written in place, one that
-was renamed over it, and one behind a symbolic link that was turned to another folder, which is how
-Kubernetes updates a ConfigMap. Notifications of the kernel miss the third and do not cross mounts.
+The file is looked at twice a second, by its path: that finds a file that was written in place, one
+that was renamed over it, and one behind a symbolic link that was turned to another folder, which is
+how Kubernetes updates a ConfigMap. Notifications of the kernel miss the third, and do not cross
+mounts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two looks."""
@@ -45,3 +51,16 @@ async def watch(
             seen = now
             await changed()
         pending = now
+
+
+def upon_sighup(call: Callable[[], None]) -> None:
+    """Take the place of the end that SIGHUP means otherwise.
+
+    A proxy that a person runs in a terminal ends with the terminal, as ever.
+    """
+    if os.isatty(0):
+        return
+    try:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, call)
+    except (NotImplementedError, RuntimeError):
+        logger.debug("no signals here: SIGHUP reads no rules")  # As for SIGTERM, see `drain`.

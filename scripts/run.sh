@@ -46,7 +46,6 @@ fi
 
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 if [[ -n $workers ]]; then
-    say "MLflow proxy on http://$listen in front of $upstream (health: /livez, /readyz, /health/mlflow)"
     exec "$root/.venv/bin/python" "$root/scripts/workers.py" \
         --workers "$workers" --listen "$listen" --upstream "$upstream" -- "$@"
 fi

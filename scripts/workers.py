@@ -29,7 +29,7 @@ import haproxy_config
 import stack
 from worker import INTERVAL, Worker, run
 
-from addon import cli_run
+from addon import addresses, cli_run
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds until a worker that ended by itself is started again: at first, and after many times."""
@@ -191,16 +191,19 @@ def main() -> int:
     """Serve until a signal comes; 0 then, 1 if that is not possible."""
     parser = argparse.ArgumentParser(prog="scripts/run.sh", description=__doc__)
     parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--listen", required=True)
-    parser.add_argument("--upstream", required=True)
+    parser.add_argument("--listen", type=addresses.listen, required=True)
+    parser.add_argument("--upstream", type=addresses.upstream, required=True)
     parser.add_argument("options", nargs="*")
     arguments = parser.parse_args()
+    if problem := addresses.problem(*arguments.listen):
+        say(problem)
+        return 1
     code = 0
     with tempfile.TemporaryDirectory(prefix="mlflow-proxy-") as folder:
         command = [*cli_run.command(arguments.upstream), *arguments.options]
         workers = [Worker(number + 1, command) for number in range(arguments.workers)]
         try:
-            asyncio.run(Site(arguments.listen, workers, Path(folder)).serve())
+            asyncio.run(Site(addresses.shown(*arguments.listen), workers, Path(folder)).serve())
         except* FailedError as errors:
             code = 1
             for error in errors.exceptions:

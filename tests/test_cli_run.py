@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from addon import cli, cli_run
+from addon import addresses, banner, cli, cli_run
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,8 @@ def test_run(
     """It becomes mitmdump or mitmweb, the one beside this Python, with all that was said."""
     commands: list[list[str]] = []
     monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
+    monkeypatch.setattr(addresses, "problem", lambda *_, **__: None)
+    monkeypatch.setenv("MLFLOW_PROXY_BANNER", "")
     with pytest.raises(TypeError):  # There is no way back from `execv`.
         cli.main(["run", "--upstream", "https://r.example", *(["--web"] if web else []), *words])
     ((program, *arguments),) = commands
@@ -47,10 +50,55 @@ def test_run(
     quiet = [] if web else list(cli_run.QUIET)
     shared = ["--mode", "reverse:https://r.example", "-s", str(cli_run.SCRIPT)]
     assert arguments == [*shared, *quiet, *started]
+    # The proxy says that, when it serves.
+    assert capsys.readouterr().err == ""
+    banner.show()
     assert said in capsys.readouterr().err
+    banner.show()
+    assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("listen", ["8080", "host", "host:", "host:http"])
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_an_address_that_is_taken(kind: socket.SocketKind) -> None:
+    """It is said by the name of our option; mitmproxy needs the port for HTTP/3, too."""
+    with socket.socket(type=kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        message = f"run: --listen: 127.0.0.1:{port}: something else listens there"
+        with pytest.raises(SystemExit, match=message):
+            cli.main(["run", "--upstream", "https://r.example", "--listen", f"127.0.0.1:{port}"])
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        ("127.0.0.1", None),
+        ("", None),
+        ("localhost", None),
+        ("192.0.2.1", "--listen: 192.0.2.1:0: this machine has no such address"),
+        ("2001:db8::1", "--listen: [2001:db8::1]:0: "),
+        ("no.such.host.invalid", "--listen: no.such.host.invalid:0: "),
+    ],
+)
+def test_addresses(host: str, problem: str | None) -> None:
+    """Where nobody can listen, the reason is said."""
+    assert (addresses.problem(host, 0, udp=True) or "").startswith(problem or "")
+    assert (addresses.problem(host, 0) is None) == (problem is None)
+
+
+@pytest.mark.parametrize("upstream", ["https://user:secret@r.example", "user:secret@r.example"])
+def test_an_upstream_with_credentials(upstream: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused, and not shown."""
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--upstream", upstream])
+    said = capsys.readouterr().err
+    assert "--upstream: expected a URL without user and password" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("listen", ["8080", "host", "host:", "host:http", "host:65536"])
 def test_no_address(listen: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What is wrong with it is said."""
     with pytest.raises(SystemExit):

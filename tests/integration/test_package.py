@@ -131,6 +131,17 @@ def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
         assert SEARCH in (tmp_path / "access").read_text()
 
 
+def test_a_proxy_that_does_not_start(programs: Path, tmp_path: Path) -> None:
+    """It says why, and not that it serves; the exit code is 1."""
+    (tmp_path / "rules.yaml").write_text("mounts: 7\n")
+    command: list[str | Path] = [programs / "mlflow-proxy", "run", "--upstream", "http://x.example"]
+    command += ["--listen", f"127.0.0.1:{stack.free_port()}", "--rules", tmp_path / "rules.yaml"]
+    with stack.Server(command, url="", log=tmp_path / "log") as server:
+        assert server.process.wait(30) == 1
+        assert "rules.yaml:1: mounts: 7: expected a list" in server.text()
+        assert "MLflow proxy on" not in server.text()
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,19 @@ def test_poisons(scripted: Upstream, tmp_path: Path) -> None:
         eventually(lambda: request(proxy.url, ARTIFACT).status == 200)
         assert proxy.memory() < 200 * 2**20
         assert "Traceback" not in proxy.text()
+
+
+def test_sighup(scripted: Upstream, tmp_path: Path) -> None:
+    """It makes the proxy read the file, as other servers do, and does not end it."""
+    scripted.answer = response("200 OK", b"x")
+    rules = tmp_path / "rules.yaml"
+    write(rules, enabled=True)
+    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+        proxy.wait("/livez")
+        for times in (1, 2):
+            proxy.process.send_signal(signal.SIGHUP)
+            eventually(lambda times=times: proxy.text().count("read again") == times)  # type: ignore[misc]
+        assert request(proxy.url, ARTIFACT).status == 200
 
 
 def test_a_start_with_a_pipe(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The addresses that `run` is given: where to listen, and the registry's."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import re
+import socket
+
+_HINTS = {
+    errno.EADDRINUSE: "something else listens there: stop it, or choose another port",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "this user may not listen there: choose a port from 1024 on",
+}
+
+
+def upstream(text: str) -> str:
+    """Read the registry's URL.
+
+    Raises:
+        ArgumentTypeError: it has credentials in it, which are not repeated.
+    """
+    if "@" in text:
+        raise argparse.ArgumentTypeError(
+            "expected a URL without user and password: clients send their own, and health checks "
+            "take those of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    return text
+
+
+def listen(text: str) -> tuple[str, int]:
+    """Read HOST:PORT; no host stands for all addresses.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    match = re.fullmatch(r"(.*):(\d{1,5})", text, re.ASCII)
+    if match is None or int(match[2]) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected HOST:PORT")
+    return match[1].removeprefix("[").removesuffix("]"), int(match[2])
+
+
+def shown(host: str, port: int) -> str:
+    """An address as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def problem(host: str, port: int, *, udp: bool = False) -> str | None:
+    """Say why nobody can listen at an address; None if that is possible.
+
+    Args:
+        host: a name or an IP address; "" for all.
+        port: 0 for any.
+        udp: whether mitmproxy needs the port for UDP as well.
+    """
+    try:
+        # What asyncio asks for.
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, _, _, _, address in found:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)[: 2 if udp else 1]:
+                _bind(family, kind, address)
+    except OSError as error:
+        why = _HINTS.get(error.errno or 0) or error.strerror
+        return f"--listen: {shown(host, port)}: {why}"
+    return None
+
+
+def _bind(family: int, kind: int, address: tuple[object, ...]) -> None:
+    if family == socket.AF_INET6 and not socket.has_ipv6:
+        return
+    with socket.socket(family, kind) as tried:
+        if kind == socket.SOCK_STREAM:
+            # As a server does that may follow upon another.
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        tried.bind(address)

@@ -1,0 +1,22 @@
+"""What `run` says of itself, once the proxy serves.
+
+`run` is mitmdump by then: it leaves the text to the addon, in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_VARIABLE = "MLFLOW_PROXY_BANNER"
+
+
+def leave(text: str) -> None:
+    """Let it be shown by the program that takes the place of this one."""
+    os.environ[_VARIABLE] = text
+
+
+def show() -> None:
+    """Show it, if there is one."""
+    if text := os.environ.pop(_VARIABLE, ""):
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,30 @@
+"""Names of options that look like ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon import options
+
+KNOWN = ["mode", "mlflow_rules", "mlflow_access_log", "mlflow_metrics"]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("mlflow_acces_log", "did you mean 'mlflow_access_log'?"),
+        ("MLFLOW_METRICS", "did you mean 'mlflow_metrics'?"),
+        ("mlflow-rules", "did you mean 'mlflow_rules'?"),
+        (
+            "mlflow_xxxxxxxxxxxxxxxx",
+            "expected one of mlflow_rules, mlflow_access_log, mlflow_metrics",
+        ),
+        ("mlflow_rules", None),
+        # It may belong to a script of the user's.
+        ("my_rules", None),
+    ],
+)
+def test_misspelled(name: str, problem: str | None) -> None:
+    """What was probably meant is said."""
+    found = options.misspelled([name], KNOWN)
+    assert found == ([f"{name}: no such option; {problem}"] if problem else [])
