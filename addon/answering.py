@@ -9,6 +9,7 @@ from http import HTTPMethod
 from mitmproxy import http
 
 from . import bodies, cors, decision, replies, target
+from .http_layer.interface import ANSWERED
 from .http_layer.responses import to_response
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,12 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
     # Else mitmproxy tells the client to go on with a body that nobody wants.
     flow.request.headers.pop("expect", None)
     flow.response = to_response(reply, flow.request.method)
+
+
+def is_by_addon(flow: http.HTTPFlow) -> bool:
+    """Tell whether the response of a flow is an addon's, ours or another, and not an upstream's."""
+    # mitmproxy gives the flow its connection when that is made.
+    return ANSWERED in flow.metadata or flow.server_conn.timestamp_tcp_setup is None
 
 
 def note(flow: http.HTTPFlow, reply: replies.Reply) -> None:

@@ -27,7 +27,7 @@ def ended(flow: http.HTTPFlow) -> Ended:
             response = None
     elif response is None or response.status_code < 400:
         source = None
-    elif FAILED in marks or (decided is not None and decided["answered"]):
+    elif FAILED in marks or answering.is_by_addon(flow) or (decided and decided["answered"]):
         source = "proxy"
     else:
         source = "upstream"

@@ -7,6 +7,7 @@ from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from . import (
+    answering,
     bodies,
     decision,
     errors,
@@ -32,6 +33,9 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     """Map redirects back; hold what may have to be converted, stream what is large."""
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or response is None:
+        return
+    if answering.is_by_addon(flow):
+        decided["answered"] = True
         return
     decided["upstream_status"] = status = response.status_code
     if HOLD in flow.metadata:  # Of a flow that is sent again.

@@ -312,6 +312,8 @@ class MlflowProxy:
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
         self.time_limits.stop(flow.client_conn.id)
+        if flow.response is not None or flow.error is not None:
+            return None  # Another addon has answered or killed it.
         try:
             return self._decide(flow)
         except Exception:
@@ -323,8 +325,8 @@ class MlflowProxy:
 
     def request(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide for a flow that did not pass `requestheaders`; look into GraphQL bodies."""
-        if flow.response is not None:
-            return None  # Somebody has answered already.
+        if flow.response is not None or flow.error is not None:
+            return None  # Answered or killed already.
         try:
             decided, later = decision.of(flow), None
             moved = decided is not None and decided["sent"] != flow.request.path

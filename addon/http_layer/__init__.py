@@ -50,6 +50,7 @@ _NEEDED = {
         "handle_protocol_error",
         "make_server_connection",
         "send_response",
+        "start_request_stream",
         "start_response_stream",
         "state_consume_request_body",
         "state_consume_response_body",

@@ -25,6 +25,9 @@ SWITCHES = "mlflow_switches"
 """Key in `flow.metadata`: the key of a WebSocket's handshake; "" for what may not change the
 protocol. Where there is none, the flow is not ours."""
 
+ANSWERED = "mlflow_answered"
+"""Key in `flow.metadata`: an addon has answered a request that was on its way upstream already."""
+
 BYTES_IN = "mlflow_bytes_in"
 """Key in `flow.metadata`: so much of a request body was streamed, or has come before it broke."""
 

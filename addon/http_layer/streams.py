@@ -30,6 +30,7 @@ from .. import headers, hop_by_hop
 from ..bodies import HELD_LIMIT
 from .codes import CANCEL, UPSTREAM_ERROR, status_of
 from .interface import (
+    ANSWERED,
     AUTHORITY,
     BYTES_IN,
     BYTES_OUT,
@@ -49,6 +50,9 @@ def stream_class(
     """A class in the place of mitmproxy's `HttpStream`."""
 
     class HttpStream(original):  # type: ignore[misc, valid-type]
+        client_state: Any
+        server_state: Any
+
         def state_wait_for_request_headers(self, event: Any) -> CommandGenerator[None]:
             yield from super().state_wait_for_request_headers(event)
             decided_early = (
@@ -79,12 +83,37 @@ def stream_class(
                 # send_response leaves this to the end of the request, which nobody waits for.
                 self.client_state = self.state_errored
                 yield from self.flow_done()
+            # What has come meanwhile is dropped.
+            self.client_state = self.server_state = self.state_errored
+
+        def start_request_stream(self) -> CommandGenerator[None]:
+            if self.flow.response is None:
+                yield from super().start_request_stream()
+            else:
+                # Answered by an addon behind ours; mitmproxy would raise an error.
+                self.flow.request.stream = False
+                self.client_state = self.state_consume_request_body
 
         def state_stream_request_body(self, event: Any) -> CommandGenerator[None]:
-            if not _is_empty(event):
-                if isinstance(event, RequestData):
-                    self._count(BYTES_IN, event.data)
-                yield from super().state_stream_request_body(event)
+            if _is_empty(event):
+                return
+            if isinstance(event, RequestData):
+                self._count(BYTES_IN, event.data)
+            waiting = self.flow.response is None
+            yield from super().state_stream_request_body(event)
+            at_end = isinstance(event, RequestEndOfMessage)
+            if waiting and at_end and self.flow.response is not None:
+                yield from self._answer_in_place_of_the_upstream()
+
+        def _answer_in_place_of_the_upstream(self) -> CommandGenerator[None]:
+            """An addon has answered when the body had passed; mitmproxy would wait for another."""
+            self.flow.metadata[ANSWERED] = True
+            unwanted = RequestProtocolError(self.stream_id, "answered by an addon", CANCEL)
+            yield layers.http.SendHttp(unwanted, self.context.server)
+            self.flow.response.timestamp_start = time.time()
+            yield HttpResponseHeadersHook(self.flow)
+            if not (yield from self.check_killed(True)):
+                yield from self._send_and_finish()
 
         def _count(self, mark: str, data: bytes) -> None:
             metadata = self.flow.metadata
@@ -99,7 +128,6 @@ def stream_class(
                 yield layers.http.SendHttp(unwanted, self.context.server)
                 error = ResponseProtocolError(self.stream_id, message, UPSTREAM_ERROR)
                 yield from self.handle_protocol_error(error)
-                self.server_state = self.state_errored  # What has come meanwhile is dropped.
             else:
                 yield from super().state_wait_for_response_headers(event)
 
@@ -204,7 +232,6 @@ def stream_class(
             unwanted = RequestProtocolError(self.stream_id, "the rest is not needed", CANCEL)
             yield layers.http.SendHttp(unwanted, self.context.server)
             yield from self._send_and_finish()
-            self.server_state = self.state_errored  # What has come meanwhile is dropped.
 
         def _may_retry(self, event: Any) -> bool:
             """Tell whether a request met a connection that the upstream had given up.

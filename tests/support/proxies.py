@@ -17,6 +17,7 @@ def running_proxy(
     url: str,
     *,
     external: tuple[str, ...] = ("127.0.0.1",),
+    before: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
     env: Mapping[str, str] = {},
     port: int | None = None,
@@ -28,14 +29,16 @@ def running_proxy(
         folder: for its rules and its log.
         url: of the upstream.
         external: hosts that count as external.
-        options: further options of mitmdump.
+        before: options of mitmdump that stand before the addon, such as scripts.
+        options: further ones.
         env: environment variables to set.
         port: 127.0.0.1 port; a free one by default.
         changes: sections of the rules to change.
     """
     rules = stack.write_rules(folder / "rules.yaml", external=external, **changes)
-    log = folder / "log"
-    with stack.proxy(url, rules, log=log, options=options, env=env, port=port) as server:
+    with stack.proxy(
+        url, rules, log=folder / "log", before=before, options=options, env=env, port=port
+    ) as server:
         yield server.wait("/livez")
         # Read before the end: Python 3.11 reports connections that a shutdown cuts as errors.
         text = server.text()

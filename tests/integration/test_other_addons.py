@@ -1,0 +1,131 @@
+"""Answers of other addons are theirs: whenever they come, and whatever the request is."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import stack
+from support import somebody_else
+from support.client import request
+from support.proxies import running_proxy
+from support.upstream import OK, Upstream
+from support.waiting import eventually
+
+API = "/api/2.0/mlflow/runs/log-batch"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+BODIES = {
+    "none": (API, None),
+    "held": (API, b"{}"),
+    "streamed": (API, b"x" * 3_000_000),
+    "artifact": (FILE, b"x" * 3_000_000),
+    "chunks": (FILE, "chunks"),
+}
+SCRIPT = ("-s", somebody_else.__file__)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(order, lean) for order in ("before", "after") for lean in ("true", "false")],
+    ids=lambda param: "-".join(param),
+)
+def proxy(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[stack.Server, Path]]:
+    """A proxy with a script before or behind the addon, lean or not; and its access log."""
+    order, lean = request.param
+    folder: Path = tmp_path_factory.mktemp(f"{order}-{lean}")
+    log = folder / "access"
+    options = ("--set", f"mlflow_lean={lean}", "--set", f"mlflow_access_log={log}")
+    before, after = (SCRIPT, ()) if order == "before" else ((), SCRIPT)
+    with running_proxy(folder, scripted.url, before=before, options=options + after) as server:
+        yield server, log
+
+
+def records(log: Path, names: set[str]) -> list[dict[str, object]]:
+    """The lines of some requests, as soon as there is one for each."""
+
+    def found() -> list[dict[str, object]]:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        return [line for line in lines if line["request_id"] in names]
+
+    eventually(lambda: len(found()) == len(names))
+    return found()
+
+
+def ask(
+    proxy: stack.Server,
+    target: str,
+    body: bytes | str | None,
+    name: str,
+    headers: Mapping[str, str] = {},
+) -> tuple[int, bytes, str | None]:
+    """Status, body and maker of the answer to a request of a name."""
+    sent = iter([b"x" * 100_000] * 3) if isinstance(body, str) else body
+    fields = {"X-Request-Id": name, **headers}
+    method = "PUT" if body else "GET"
+    got = request(proxy.url, target, method=method, headers=fields, body=sent, timeout=10)
+    return got.status, got.body, got.headers["X-Made-By"]
+
+
+@pytest.mark.parametrize("hook", ["requestheaders", "request"])
+def test_an_answer_stands(scripted: Upstream, proxy: tuple[stack.Server, Path], hook: str) -> None:
+    """It is sent as it is and at once, and has its line in the access log."""
+    scripted.answer = OK
+    server, log = proxy
+    for kind, (target, body) in BODIES.items():
+        scripted.requests.clear()
+        got = ask(server, f"{target}?answer={hook}", body, f"{hook}-{kind}")
+        assert got == (401, somebody_else.BODY, "somebody else"), kind
+        # What streams has passed before `request`.
+        assert not scripted.requests or (hook == "request" and kind not in ("none", "held"))
+    lines = records(log, {f"{hook}-{kind}" for kind in BODIES})
+    assert {(line["status"], line["error_source"]) for line in lines} == {(401, "proxy")}
+    assert ask(server, API, None, f"then-{hook}")[0] == 200
+
+
+@pytest.mark.parametrize("hook", ["requestheaders", "request"])
+def test_a_request_that_is_killed(
+    scripted: Upstream, proxy: tuple[stack.Server, Path], hook: str
+) -> None:
+    """Its connection ends without an answer, and it has its line."""
+    scripted.answer = OK
+    server, log = proxy
+    kinds = ["none", "held"]
+    if hook == "request" or "mlflow_lean=true" in server.command:
+        # A bare mitmdump lets a client wait that has sent more than it has read.
+        kinds += ["streamed", "artifact", "chunks"]
+    for kind in kinds:
+        target, body = BODIES[kind]
+        with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+            ask(server, f"{target}?kill={hook}", body, f"kill-{hook}-{kind}")
+    lines = records(log, {f"kill-{hook}-{kind}" for kind in kinds})
+    assert {(line["status"], line["error_source"]) for line in lines} == {(None, "proxy")}
+    assert ask(server, API, None, f"then-kill-{hook}")[0] == 200
+
+
+@pytest.fixture(scope="module", params=["true", "false"])
+def guarded(
+    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[stack.Server]:
+    """A proxy that asks for a password, which is an addon of mitmproxy's own."""
+    folder: Path = tmp_path_factory.mktemp("guarded")
+    options = ("--set", "proxyauth=user:pw", "--set", f"mlflow_lean={request.param}")
+    with running_proxy(folder, scripted.url, options=options) as server:
+        yield server
+
+
+def test_a_password(scripted: Upstream, guarded: stack.Server) -> None:
+    """Without it there is an answer at once; with it the request passes, the password does not."""
+    scripted.answer = OK
+    headers = {"Authorization": "Basic " + base64.b64encode(b"user:pw").decode()}
+    for target, body in BODIES.values():
+        scripted.requests.clear()
+        assert ask(guarded, target, body, "x")[0] == 401
+        assert scripted.requests == []
+        assert ask(guarded, target, body, "x", headers)[0] == 200
+        assert scripted.requests[-1].header("authorization") == []
