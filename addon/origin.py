@@ -47,9 +47,9 @@ def is_dropped(origin: str, authority: str, *, checked: bool) -> bool:
     """Tell whether the upstream must not see an Origin, because it is the proxy's own.
 
     The upstream is asked under its own name, so a page under the proxy's looks foreign. MLflow's
-    check (mlflow/server/security_utils.py) compares Origin with a list in which the proxy's name,
-    the upstream's or neither may stand, and lets pass what has no Origin: in its place nothing
-    fits each list. A Referer stays as it is, because MLflow does not read it.
+    check (mlflow/server/security_utils.py) compares Origin with a list, in which the proxy's name
+    may stand, the upstream's, or neither. A request without Origin passes in all three cases; one
+    with the upstream's name does not. A Referer stays as it is, because MLflow does not read it.
 
     With DNS rebinding an attacker's page is an own page, too, and then the upstream's check is the
     last one. So the name has to be checked here or proved by TLS, or it has to be none.
