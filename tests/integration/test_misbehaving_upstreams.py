@@ -26,12 +26,21 @@ LIST = "/api/2.0/mlflow-artifacts/artifacts?path=a"
 CREATE = "/api/2.0/mlflow-artifacts/mpu/create/1/a/artifacts"
 PRESIGNED = "/api/2.0/mlflow-artifacts/presigned/1/a/artifacts/model.pkl"
 
+TRACES = "/mlflow/v1/traces"
+CHAT = "/gateway/mlflow/v1/chat/completions"
+
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 NGINX = (
     b"<html>\r\n<head><title>%s</title></head>\r\n<body><center><h1>%s</h1></center></body></html>"
 )
 NATIVE = b'{"error_code":"INVALID_PARAMETER_VALUE",  "message":"Bad name \xc3\xbc"}\n'
+# Of a server that moves files by presigned URLs alone (MLflow 3.18).
+PRESIGNED_ONLY = (
+    b'{"error_code": "PERMISSION_DENIED", "message": "This server requires artifacts to be '
+    b"uploaded directly to storage. Upgrade your MLflow client to match this server (MLflow "
+    b'3.18.0) or a newer version.", "artifacts_presigned_only": true}'
+)
 LONG_NATIVE = b'{"error_code": "INTERNAL_ERROR", "message": "' + b"x" * 700_000 + b'"}'
 LOGIN = b"<!doctype html><html><head><title>Sign in to Example</title></head><form></form></html>"
 GZIP = ("Content-Encoding", "gzip")
@@ -210,6 +219,11 @@ ROWS = {
         403, DENIED, said("403 Forbidden", "Invalid Host header")),
     # JSON: MLflow's own passes, other shapes keep their content.
     "MLflow": Row(error("400 Bad Request", JSON, NATIVE), 400),
+    "MLflow, presigned alone": Row(error("403 Forbidden", JSON, PRESIGNED_ONLY), 403, target=FILE),
+    "MLflow, presigned alone, upload": Row(error("403 Forbidden", JSON, PRESIGNED_ONLY),
+        403, target=FILE, method="PUT"),
+    "MLflow, presigned alone, multipart": Row(error("403 Forbidden", JSON, PRESIGNED_ONLY),
+        403, target=CREATE, method="POST"),
     "MLflow chunked": Row(error("400 Bad Request", JSON, NATIVE, framing="chunked"), 400),
     "MLflow gzip": Row(error("400 Bad Request", JSON, gzip.compress(NATIVE), GZIP), 400),
     "MLflow under a false label": Row(error("400 Bad Request", HTML, NATIVE), 400),
@@ -309,8 +323,40 @@ ROWS = {
         501, "NOT_IMPLEMENTED", "Presigned download is not supported…", target=PRESIGNED),
     # Not ours to change.
     "traces": Row(error("400 Bad Request", "application/x-protobuf", b"\x08\x03"), 400,
-        target="/v1/traces", method="POST"),
-    "traces, HTML": Row(error("404 Not Found", HTML, nginx("404")), 404, target="/v1/traces"),
+        target=TRACES, method="POST"),
+    "traces, HTML": Row(error("404 Not Found", HTML, nginx("404")),
+        404, "RESOURCE_NOT_FOUND", "The requested resource was not found: /mlflow/v1/traces…",
+        target=TRACES, method="POST"),
+    "traces, taken": Row(error("200 OK", "application/x-protobuf", b"\x0a\x00"), 200,
+        target=TRACES, method="POST"),
+    "traces, taken, no label": Row(response("200 OK", b""), 200, target=TRACES, method="POST"),
+    "traces, JSON": Row(error("400 Bad Request", JSON, b'{"code": 3, "message": "No span"}'),
+        400, "BAD_REQUEST", "No span", {"code": 3}, target=TRACES, method="POST"),
+    "traces, later": Row(error("503 Service Unavailable", HTML, nginx("Back at noon"),
+        ("Retry-After", "9")), 503, UNAVAILABLE,
+        said("503 Service Unavailable", "Back at noon"), target=TRACES, method="POST"),
+    "traces, login page": Row(error("200 OK", HTML, LOGIN),
+        401, "UNAUTHENTICATED", IS_PAGE, target=TRACES, method="POST"),
+    "traces, redirect": Row(redirect("302 Found", IDP),
+        401, "UNAUTHENTICATED", IS_LOGIN, target=TRACES, method="POST"),
+    "metrics, login page": Row(error("200 OK", HTML, LOGIN),
+        401, "UNAUTHENTICATED", IS_PAGE, target="/v1/metrics", method="POST"),
+    "logs, redirect": Row(redirect("303 See Other", IDP),
+        401, "UNAUTHENTICATED", IS_LOGIN, target="/v1/logs", method="POST"),
+    # The AI gateway, and the version of MLflow.
+    "gateway": Row(error("200 OK", JSON, b'{"choices": []}'), 200, target=CHAT, method="POST"),
+    "gateway, events": Row(error("200 OK", "text/event-stream", b"data: {}\n\n",
+        framing="chunked"), 200, target=CHAT, method="POST"),
+    "gateway, login page": Row(error("200 OK", HTML, LOGIN),
+        401, "UNAUTHENTICATED", IS_PAGE, target=CHAT, method="POST"),
+    "gateway, a provider's error": Row(error("429 Too Many", JSON, b'{"error": {"message": "Q"}}'),
+        429, "REQUEST_LIMIT_EXCEEDED", said("429 Too Many Requests", "Q"),
+        {"error": {"message": "Q"}}, target=CHAT, method="POST"),
+    "version": Row(error("200 OK", HTML, b"3.17.2"), 200, target="/mlflow/version"),
+    "version, login page": Row(error("200 OK", HTML, LOGIN),
+        401, "UNAUTHENTICATED", IS_PAGE, target="/version"),
+    "version, redirect": Row(redirect("302 Found", IDP),
+        401, "UNAUTHENTICATED", IS_LOGIN, target="/version"),
     "gRPC": Row(error("503 Unavailable", "application/grpc+proto", b"\x00\x00"), 503),
     "protobuf": Row(error("500 Oops", "application/protobuf", b"\x08"), 500),
     "events": Row(error("500 Oops", "text/event-stream", b"data: x\n\n", framing="chunked"), 500),
@@ -370,7 +416,7 @@ def test_row(scripted: Upstream, scripted_proxy: stack.Server, name: str) -> Non
     assert len(content["message"]) < 700
     assert content["message"].isprintable()
     assert "secret" not in got.body.decode()
-    assert got.headers.get("Retry-After") == ("9" if row.status == 429 and name == "429" else None)
+    assert got.headers.get("Retry-After") == ("9" if b"Retry-After: 9" in row.answer else None)
 
 
 def dechunked(body: bytes) -> bytes:

@@ -15,6 +15,7 @@ from support.upstream import OK, Received, Upstream, response
 
 HTML = ("Content-Type", "text/html")
 JSON = ("Content-Type", "application/json")
+PROTOBUF = ("Content-Type", "application/x-protobuf")
 PAGE = b"<!doctype html><title>404 Not Found</title>"
 LOGIN = b"<!doctype html><title>Sign in to Example</title>"
 IDP = ("Location", "https://idp.example/oauth2/authorize?client_id=x&state=secret")
@@ -206,6 +207,35 @@ def test_presigned_downloads_fall_back(
     )
     outcome = client.call("presigned_download", scripted_proxy.url)
     assert (outcome.result, outcome.message) == ("model", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "words"),
+    [
+        # The client would take the first two for a success, and the spans would be lost.
+        ("/v1/traces", response("200 OK", LOGIN, HTML), CREDENTIALS),
+        ("/v1/traces", response("302 Found", b"", IDP), "asks for a login at https://idp"),
+        ("/v1/traces", response("403 Forbidden", PAGE, HTML), "PERMISSION_DENIED: The server"),
+        ("", b"", ""),
+    ],
+)
+def test_spans(
+    client: Client,
+    scripted: Upstream,
+    scripted_proxy: stack.Server,
+    asked: str,
+    answer: bytes,
+    words: str,
+) -> None:
+    """Spans that are not taken are an error (3.x only)."""
+    if client.version == 2:
+        pytest.skip("MLflow 2 exports no spans by OTLP")
+    version = response("200 OK", b"3.17.2", HTML)
+    answers = {"/version": version, "/v1/traces": response("200 OK", b"", PROTOBUF)}
+    scripted.answer = by_path(answers | {asked or "/none": answer} | {"": OK})
+    outcome = client.call("log_span", scripted_proxy.url)
+    assert words in outcome.message
+    assert (outcome.result == "logged") is (words == ""), outcome
 
 
 def test_vocabulary_of_mlflow(

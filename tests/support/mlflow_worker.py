@@ -40,6 +40,18 @@ def upload(name: str, content: str) -> None:
     artifacts().log_artifact(str(file))
 
 
+def log_span() -> str:
+    """Export a span (MLflow 3): the client asks for the version, then sends OTLP."""
+    from mlflow.entities.span import create_mlflow_span
+    from mlflow.tracking._tracking_service.utils import _get_store
+    from opentelemetry.sdk.trace import TracerProvider
+
+    span = TracerProvider().get_tracer("t").start_span("s")
+    span.end()
+    _get_store().log_spans("0", [create_mlflow_span(span, "tr-1")])
+    return "logged"
+
+
 def with_setting(name: str, call: Callable[[], Any]) -> Any:
     os.environ[name] = "true"
     try:
@@ -63,6 +75,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "presigned_download": lambda: with_setting(
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", CALLS["download"]
     ),
+    "log_span": log_span,
     "delete": lambda: artifacts().delete_artifacts("model.pkl"),
 }
 
