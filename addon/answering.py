@@ -61,6 +61,7 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
     note(flow, reply)
     # Else mitmproxy tells the client to go on with a body that nobody wants.
     flow.request.headers.pop("expect", None)
+    flow.request.stream = False  # mitmproxy's own options may have decided otherwise.
     flow.response = to_response(reply, flow.request.method)
 
 

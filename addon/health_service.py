@@ -8,12 +8,13 @@ one check at a time per listener, so that no caller can turn one request into ma
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from . import health
 from .replies import Reply, json_reply
@@ -26,6 +27,9 @@ AS_IT_IS = " as it is"
 
 CURRENT = "current"
 """What /readyz says of rules that are those of the file."""
+
+Sender = Literal["client", "probe", "finder"]
+"""Who sends a request: a probe is served as a client is, what finds dialects asks the upstream."""
 
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 
@@ -42,6 +46,22 @@ class HealthService:
         """When the upstream was last asked for /readyz, in seconds since 1970, and the verdict."""
         self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
         self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
+
+    def sender(self, mark: str | None) -> Sender:
+        """Tell whether a request is ours.
+
+        Args:
+            mark: what it has in `PROBE_HEADER`, None if nothing.
+        """
+        if mark is None:
+            return "client"
+        senders: dict[str, Sender] = {self.token: "probe", self.token + AS_IT_IS: "finder"}
+        given = mark.encode("utf-8", "surrogateescape")
+        # In a time that tells nothing about the token.
+        equal = [
+            who for token, who in senders.items() if hmac.compare_digest(given, token.encode())
+        ]
+        return equal[0] if equal else "client"
 
     async def answer(self, path: str, listener: str, config: Health, *, draining: bool) -> Reply:
         """Answer a health request.

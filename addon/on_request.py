@@ -15,7 +15,6 @@ from . import (
     forwarded,
     framing,
     gate,
-    health_service,
     hop_by_hop,
     hosts,
     login,
@@ -29,7 +28,7 @@ from . import target as targets
 from .answering import denied
 from .decision import FORWARDED, Decision
 from .headers import Fields, text
-from .http_layer.interface import AUTHORITY, SWITCHES
+from .http_layer.interface import AUTHORITY, SWITCHES, WHOLE
 from .rewrite import Origin
 from .routes import Route
 from .rules import HEALTH_PATHS, Endpoint, Operation, Rules
@@ -148,7 +147,10 @@ def send_on(
     if route.sent != route.received:
         # With the query, if there is one.
         request.path = decided["sent"] = route.sent + decided["sent"][len(route.received) :]
-    if length != 0 and not decided["graphql_fields"] and flow.is_replay is None:
+    if decided["graphql_fields"]:
+        flow.metadata[WHOLE] = True
+        request.stream = False  # mitmproxy's own options may have decided otherwise.
+    elif length != 0 and flow.is_replay is None:
         request.stream = streaming.stream_request(
             length=length, artifact=decided["artifact"], threshold=rules.streaming.threshold
         )
@@ -184,6 +186,25 @@ def check_body(flow: http.HTTPFlow, decided: Decision, settings: Settings) -> No
     body = flow.request.raw_content or b""
     if any(gate.names_field(body, field) for field in decided["graphql_fields"]):
         raise _switched_off(flow, settings, "read")
+
+
+def check_sent(flow: http.HTTPFlow, settings: Settings) -> None:
+    """Judge what goes upstream, whatever other addons have made of the request.
+
+    Raises:
+        RefusedError: it is for artifacts that are switched off.
+    """
+    # A request that is sent again may have been recorded in any mode.
+    if not settings.wary or not (flow.is_replay or concerns_us(flow, settings)):
+        return
+    request = flow.request
+    route = settings.router.route(request.path.partition("?")[0], (), again=True)
+    if not route.endpoints and not route.suspected:
+        return
+    decided = route.decision.copy()
+    length = None if request.stream else len(request.raw_content or b"")
+    _check_switch(flow, decided, settings, route, length)
+    check_body(flow, decided, settings)
 
 
 def _check_switch(
@@ -251,12 +272,8 @@ def is_reverse(flow: http.HTTPFlow) -> bool:
 
 
 def is_for_upstream(flow: http.HTTPFlow) -> bool:
-    """Tell whether a request in reverse mode is a client's, as far as one look can tell."""
-    return (
-        is_reverse(flow)
-        and health_service.PROBE_HEADER not in flow.request.headers
-        and not flow.request.path.partition("?")[0].endswith(HEALTH_PATHS)
-    )
+    """Tell whether a request in reverse mode asks for nothing of the proxy's own."""
+    return is_reverse(flow) and not flow.request.path.partition("?")[0].endswith(HEALTH_PATHS)
 
 
 def _authority(flow: http.HTTPFlow) -> str:

@@ -26,6 +26,7 @@ from mitmproxy.tls import TlsData
 from . import (
     answering,
     banner,
+    bypasses,
     commands,
     connections,
     content_view,
@@ -155,6 +156,8 @@ class MlflowProxy:
         if updated & on_show.FILE_OPTIONS:
             self._shown = self._view is not None or on_show.goes_to_a_file()
         if not updated & {"mlflow_rules", "mlflow_serve_artifacts"}:
+            if updated & bypasses.OPTIONS and self.settings is not None:
+                self._check_options(self.settings)
             return
         self._signature = reload.signature(_rules_path())
         try:
@@ -163,8 +166,14 @@ class MlflowProxy:
             if self.settings is not None:
                 raise exceptions.OptionsError(str(error)) from None  # The old rules stay.
             # At start a logged error ends mitmproxy with exit code 1, without a traceback.
-            # Should it live on, `_decide` refuses every request.
+            # Until then nobody is served, see `client_connected`.
             logger.error("%s", error)
+
+    def _check_options(self, in_force: Settings) -> None:
+        try:
+            bypasses.check(in_force, _options())
+        except RulesError as error:
+            raise exceptions.OptionsError(str(error)) from None  # The old values stay.
 
     def _open(self, option: str, begin: Callable[[str], None]) -> None:
         value = getattr(ctx.options, option)
@@ -212,6 +221,7 @@ class MlflowProxy:
         self.health.rules = health_service.CURRENT
 
     def _put_in_force(self, read: Settings) -> None:
+        bypasses.check(read, _options())
         before, self.settings, self._rules_read = self.settings, read, time.time()
         if self._watch is not None and (
             before is None or before.rules.upstream != read.rules.upstream
@@ -276,11 +286,15 @@ class MlflowProxy:
 
     def client_connected(self, client: Client) -> None:
         """Read from the client in large portions; limit the time until it asks for something."""
+        if self.settings is None:
+            # It must not even be passed on unread, for the moment until mitmproxy ends.
+            client.error = "no rules are loaded"
+            return
         self.lean.connected(connections.handler(client))
         wide_reads.widen(connections.io(client, client))
         self.drain.connected(client)
         mode = client.proxy_mode
-        if self.settings is not None and isinstance(mode, ReverseMode) and "http" in mode.scheme:
+        if isinstance(mode, ReverseMode) and "http" in mode.scheme:
             self.time_limits.connected(client, self.settings.rules.limits.head_timeout)
 
     def client_disconnected(self, client: Client) -> None:
@@ -329,7 +343,8 @@ class MlflowProxy:
             return None  # Answered or killed already.
         try:
             decided, later = decision.of(flow), None
-            moved = decided is not None and decided["sent"] != flow.request.path
+            gone = bool(flow.request.stream)  # Whoever changes it now is too late.
+            moved = not gone and decided is not None and decided["sent"] != flow.request.path
             in_force = _in_force(flow)
             if decided is None or moved or flow.is_replay or in_force is None:
                 later = self._decide(flow)
@@ -385,6 +400,20 @@ class MlflowProxy:
         self._ended(flow)
         if self._reports.wanted:
             self._reports.add(on_end.ended(flow))
+
+    def may_go(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether a request may go upstream (see `http_layer.interface.Addon`)."""
+        try:
+            if (in_force := _in_force(flow) or self.settings) is None:
+                raise RuntimeError("no rules are loaded")
+            on_request.check_sent(flow, in_force)
+        except RefusedError as refused:
+            answering.refuse(flow, refused, self._origins(flow))
+            return False
+        except Exception:
+            self._fail_closed(flow)
+            return False
+        return True
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
         """Tell whether a held body passes after all (see `http_layer.interface.Addon`)."""
@@ -501,6 +530,7 @@ class MlflowProxy:
         if (
             self.dialects.unasked
             and on_request.is_for_upstream(flow)
+            and self._sender(flow) == "client"
             and len(self._active) < in_force.rules.limits.flows  # Otherwise it is refused at once.
         ):
             self._active.add(flow.id)
@@ -517,18 +547,19 @@ class MlflowProxy:
         if route.health and on_request.is_reverse(flow):
             return self._answer_health(flow, in_force, route.decision["paths"][0])
         fields = headers.read(flow.request.headers.fields)
-        is_probe = False
+        sender: health_service.Sender = "client"
         if health_service.PROBE_KEY in fields:
-            token = flow.request.headers.pop(health_service.PROBE_HEADER)
-            if token.startswith(self.health.token):
+            sender = self._sender(flow)
+            del flow.request.headers[health_service.PROBE_HEADER]
+            if sender != "client":
                 flow.metadata[decision.DECISION].update(family="health", probe=True)
-            if token == self.health.token + health_service.AS_IT_IS:
+            if sender == "finder":
                 flow.metadata[decision.DECISION]["api"] = False  # Nor is the answer changed.
+                on_request.check_sent(flow, in_force)
                 return None
-            is_probe = token == self.health.token
         if rules.forwarded.send or rules.forwarded.trusted:
             on_request.read_forwarded(flow, fields, rules)
-        if not is_probe:
+        if sender == "client":
             if rules.allowed_hosts:
                 on_request.check_host(flow, in_force)
             if flow.id not in self._active and len(self._active) >= rules.limits.flows:
@@ -542,6 +573,9 @@ class MlflowProxy:
         if flow.request.stream:
             self.time_limits.sending(flow, rules.upstream)
         return None
+
+    def _sender(self, flow: http.HTTPFlow) -> health_service.Sender:
+        return self.health.sender(flow.request.headers.get(health_service.PROBE_HEADER))
 
     async def _decide_later(self, flow: http.HTTPFlow) -> None:
         """Decide when it is known what the upstreams serve."""
@@ -635,6 +669,11 @@ def _in_force(flow: http.HTTPFlow) -> Settings | None:
 
 def _upstream(flow: http.HTTPFlow) -> Address:
     return flow.request.host, flow.request.port
+
+
+def _options() -> dict[str, Any]:
+    """What `bypasses.check` asks for."""
+    return {name: getattr(ctx.options, name) for name in bypasses.OPTIONS if name in ctx.options}
 
 
 def _rules_path() -> Path:

@@ -26,7 +26,9 @@ def rules(tmp_path: Path) -> Path:
 def context(rules: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.context]:
     """A mitmproxy with the addon and these rules in it."""
     monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
-    with taddons.context(MlflowProxy()) as context:
+    with taddons.context() as context:
+        context.options.update(mode=["reverse:http://upstream"])
+        context.master.addons.add(MlflowProxy())
         addon = proxy_of(context)
         context.configure(addon, mlflow_rules=str(rules))
         yield context

@@ -14,7 +14,7 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.test import taddons, tflow, tutils
 from mitmproxy.tools.web import webaddons
 
-from addon import decision, gate, target
+from addon import decision, gate, health_service, target
 from addon.proxy import MlflowProxy
 from addon.rules_file import DEFAULT_PATH as RULES
 
@@ -23,7 +23,9 @@ from addon.rules_file import DEFAULT_PATH as RULES
 def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.context]:
     """A mitmproxy with the addon in it, not configured yet."""
     monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
-    with taddons.context(MlflowProxy()) as context:
+    with taddons.context() as context:
+        context.options.update(mode=["reverse:http://upstream"])
+        context.master.addons.add(MlflowProxy())
         yield context
         context.master.addons.chain[-1].done()
 
@@ -738,3 +740,46 @@ def test_bad_rules_later_keep_the_old_ones(
     with pytest.raises(exceptions.OptionsError, match="mlflow_serve_artifacts: 'perhaps'"):
         context.configure(addon, mlflow_serve_artifacts="perhaps")
     assert addon.settings == before
+
+
+@pytest.mark.parametrize("suffix", ["", health_service.AS_IT_IS])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_the_switch_holds_for_our_own_requests(
+    use_rules: UseRules, context: taddons.context, suffix: str, method: str
+) -> None:
+    """What opens everything else of the proxy does not open that."""
+    use_rules(RULES.read_text().replace("\n  enabled: true", "\n  enabled: false", 1))
+    addon = context.master.addons.chain[-1]
+    assert isinstance(addon, MlflowProxy)
+    headers = {health_service.PROBE_HEADER: addon.health.token + suffix}
+    flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method=method, headers=headers)
+    addon.requestheaders(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 503
+    flow = make_flow("/api/2.0/mlflow/x", headers=headers)
+    addon.requestheaders(flow)
+    assert (flow.response, addon.may_go(flow)) == (None, True)
+    flow.request.path = "/ajax-api/2.0/mlflow-artifacts/artifacts/x"
+    assert not addon.may_go(flow)
+
+
+@pytest.mark.parametrize("difference", ["", "x", " as it is?", "\udcff"])
+def test_senders(addon: MlflowProxy, difference: str) -> None:
+    """Only the whole token makes a request one of ours."""
+    health = addon.health
+    assert health.sender(None) == "client"
+    assert health.sender(health.token + difference) == ("client" if difference else "probe")
+    assert health.sender(health.token[:-1]) == "client"
+    assert health.sender(health.token + health_service.AS_IT_IS) == "finder"
+
+
+def test_a_request_without_rules_goes_nowhere(context: taddons.context) -> None:
+    """Nor does a connection, be it for the moment until the proxy ends."""
+    addon = context.master.addons.chain[-1]
+    assert isinstance(addon, MlflowProxy)
+    flow = make_flow("/api/2.0/mlflow/x")
+    assert not addon.may_go(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 500
+    addon.client_connected(flow.client_conn)
+    assert flow.client_conn.error == "no rules are loaded"

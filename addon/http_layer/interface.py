@@ -15,6 +15,9 @@ AUTHORITY = "mlflow_authority"
 HOLD = "mlflow_hold"
 """Key in `flow.metadata`: so many bytes of the response body are held before `let_go` is asked."""
 
+WHOLE = "mlflow_whole"
+"""Key in `flow.metadata`: the request body has to be read before any of it goes upstream."""
+
 DROPPED = "mlflow_dropped"
 """Key in `flow.metadata`: of the response body only what is held so far is needed."""
 
@@ -52,6 +55,9 @@ class Addon(Protocol):
 
     def refused(self, client: Client, reply: Reply) -> None:
         """What a client has sent does not even become a flow; this is the answer."""
+
+    def may_go(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether a request may go upstream, as it stands now; if not, it has an answer."""
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
         """Tell whether a held body passes after all.

@@ -39,6 +39,7 @@ from .interface import (
     HOLD,
     RETRIED,
     SWITCHES,
+    WHOLE,
     Addon,
 )
 from .responses import to_response
@@ -283,9 +284,15 @@ def stream_class(
         def make_server_connection(self) -> CommandGenerator[bool]:
             _forget_ended(self.context.layers)
             connected: bool = yield from super().make_server_connection()
-            if connected:
-                self._frame_for_http1()
-            return connected
+            if not connected:
+                return False
+            # No hook comes between this and the request's way upstream.
+            if not addon.may_go(self.flow):
+                self.flow.response.timestamp_start = time.time()
+                yield from self._send_and_finish()
+                return False
+            self._frame_for_http1()
+            return True
 
         def _frame_for_http1(self) -> None:
             """HTTP/2 delimits a body by frames, HTTP/1 needs a length or chunks (RFC 9112, 6.3).
@@ -320,6 +327,8 @@ def stream_class(
 
         def check_body_size(self, request: bool) -> CommandGenerator[bool]:
             if not self.context.options.body_size_limit:
+                if request and WHOLE in self.flow.metadata:
+                    return False  # mitmproxy would stream what is longer than its own options say.
                 too_large: bool = yield from super().check_body_size(request)
                 return too_large
             return (yield from self._answered_by_us(super().check_body_size(request)))

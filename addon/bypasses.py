@@ -1,0 +1,92 @@
+"""Options of mitmproxy under which requests would get past the artifact switch.
+
+The switch judges requests, also what other addons have made of them. It cannot judge what mitmproxy
+passes on without reading it, so such an option and the switch exclude each other. mitmproxy decides
+what it reads in mitmproxy/addons/next_layer.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mitmproxy.proxy.mode_specs import (
+    DnsMode,
+    ProxyMode,
+    RegularMode,
+    ReverseMode,
+    Socks5Mode,
+    TransparentMode,
+    UpstreamMode,
+)
+
+from .rules_file import RulesError
+from .settings import Settings
+
+_UNREAD = {
+    "ignore_hosts": "connections to these hosts pass unread",
+    "allow_hosts": "connections to all other hosts pass unread",
+    "server_replay": "recorded answers take the place of refusals",
+}
+OPTIONS = frozenset({*_UNREAD, "mode", "rawtcp", "tcp_hosts", "validate_inbound_headers"})
+"""The names of all that are looked at."""
+
+
+def check(settings: Settings, options: Mapping[str, Any]) -> None:
+    """Refuse options that do not go with settings.
+
+    Args:
+        settings: what is to be in force.
+        options: the values of `OPTIONS`, as far as this mitmproxy has them.
+
+    Raises:
+        RulesError: something is switched off, and an option leads around that.
+    """
+    if settings.wary and (found := find(options)) is not None:
+        name, value, why = found
+        raise RulesError(
+            f"{name}: {value}: {why}, and artifacts are switched off ({_switched_off(settings)}): "
+            "requests for them would get through"
+        )
+
+
+def find(options: Mapping[str, Any]) -> tuple[str, Any, str] | None:
+    """Find an option that leads around the switch: its name, its value, and how it does that.
+
+    A forward proxy is there for the hosts that the rules list, and reads what looks like HTTP. With
+    `rawtcp` a connection that begins with less than three bytes does not. UDP is passed on as it is
+    wherever mitmproxy takes it for something else than QUIC.
+    """
+    for name, why in _UNREAD.items():
+        if value := options.get(name):
+            return name, value, why
+    if not options.get("validate_inbound_headers", True):
+        return "validate_inbound_headers", False, "a request may hide in the body of another one"
+    modes = [ProxyMode.parse(spec) for spec in options.get("mode", ())]
+    reverse = [mode for mode in modes if isinstance(mode, ReverseMode) and "http" in mode.scheme]
+    others = [mode for mode in modes if mode not in reverse and not _is_dns(mode)]
+    for mode in others:
+        if not isinstance(mode, RegularMode | UpstreamMode | Socks5Mode | TransparentMode):
+            return "mode", mode.full_spec, "not all that passes there is read as HTTP"
+        if reverse:
+            why = f"beside {reverse[0].full_spec} it leads to the same registry by any other name"
+            return "mode", mode.full_spec, why
+    if others and options.get("rawtcp"):
+        why = f"in mode {others[0].full_spec} what does not look like HTTP passes unread"
+        return "rawtcp", True, why
+    if others and (value := options.get("tcp_hosts")):
+        return "tcp_hosts", value, "connections to these hosts pass unread"
+    return None
+
+
+def _is_dns(mode: ProxyMode) -> bool:
+    return isinstance(mode, DnsMode) or (isinstance(mode, ReverseMode) and mode.scheme == "dns")
+
+
+def _switched_off(settings: Settings) -> str:
+    """What has switched artifacts off."""
+    if not settings.switch.on:
+        return settings.switch.source
+    artifacts = settings.rules.artifacts
+    positions = {"read": artifacts.read, "write": artifacts.write, "delete": artifacts.delete}
+    return next(f"artifacts.{name}" for name, on in positions.items() if not on)

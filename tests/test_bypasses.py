@@ -1,0 +1,103 @@
+"""Options that lead around the artifact switch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from addon import bypasses, settings
+from addon.rules_file import DEFAULT_PATH, RulesError
+
+REVERSE = ["reverse:https://registry.example"]
+DEFAULTS: dict[str, Any] = {
+    "allow_hosts": [],
+    "ignore_hosts": [],
+    "mode": REVERSE,
+    "rawtcp": True,
+    "server_replay": [],
+    "tcp_hosts": [],
+    "validate_inbound_headers": True,
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mode": ["reverse:http://a", "reverse:https://b:8443/@9000", "reverse:http3://c@9001"]},
+        {"mode": [*REVERSE, "dns", "reverse:dns://9.9.9.9@5353"]},
+        # UDP reaches no registry in these modes, and TCP is always read as HTTP.
+        {"tcp_hosts": ["registry"], "rawtcp": True},
+        {"mode": ["regular"], "rawtcp": False},
+        {"mode": ["upstream:http://proxy:3128", "socks5@1080"], "rawtcp": False},
+        {"mode": ["transparent"], "rawtcp": False},
+    ],
+)
+def test_harmless(options: dict[str, Any]) -> None:
+    """All that comes in is read as HTTP."""
+    assert set(DEFAULTS) == bypasses.OPTIONS
+    assert bypasses.find(DEFAULTS | options) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value"),
+    [
+        ({"ignore_hosts": ["a"]}, "ignore_hosts", ["a"]),
+        ({"allow_hosts": ["a"]}, "allow_hosts", ["a"]),
+        ({"server_replay": ["flows"]}, "server_replay", ["flows"]),
+        ({"validate_inbound_headers": False}, "validate_inbound_headers", False),
+        ({"mode": [*REVERSE, "regular@8081"]}, "mode", "regular@8081"),
+        ({"mode": ["regular@8081"]}, "rawtcp", True),
+        ({"mode": ["socks5"], "rawtcp": False, "tcp_hosts": ["a"]}, "tcp_hosts", ["a"]),
+        *(
+            ({"mode": [*REVERSE, mode], "rawtcp": False}, "mode", mode)
+            for mode in (
+                *("reverse:tcp://registry.example:80@8081", "reverse:tls://a:443@8081"),
+                *("reverse:udp://a:443@8081", "reverse:quic://a@8081", "reverse:dtls://a:443@8081"),
+                *("wireguard", "local:curl", "tun", "socks5@1080", "upstream:http://a@8081"),
+            )
+        ),
+        ({"mode": ["local"], "rawtcp": False}, "mode", "local"),
+    ],
+)
+def test_bypasses(options: dict[str, Any], name: str, value: object) -> None:
+    """Something passes that nobody has judged."""
+    found = bypasses.find(DEFAULTS | options)
+    assert found is not None
+    assert found[:2] == (name, value)
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "option", "said"),
+    [
+        ({"enabled": False}, "", "artifacts.enabled"),
+        ({"read": False}, "", "artifacts.read"),
+        ({"write": False}, "", "artifacts.write"),
+        ({"delete": False}, "", "artifacts.delete"),
+        ({}, "off", "mlflow_serve_artifacts"),
+        ({}, "", None),
+        ({"enabled": False}, "on", None),
+    ],
+)
+def test_while_something_is_switched_off(
+    tmp_path: Path, artifacts: dict[str, bool], option: str, said: str | None
+) -> None:
+    """The message names what has switched it off; while all is on, everything goes."""
+    rules = yaml.safe_load(DEFAULT_PATH.read_text())
+    rules["artifacts"].update(artifacts)
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(rules))
+    in_force = settings.read(file, None, option)
+    if said is None:
+        bypasses.check(in_force, {"ignore_hosts": ["a"]})
+        return
+    bypasses.check(in_force, {"ignore_hosts": []})
+    with pytest.raises(RulesError) as refused:
+        bypasses.check(in_force, {"ignore_hosts": ["a"]})
+    assert str(refused.value) == (
+        "ignore_hosts: ['a']: connections to these hosts pass unread, and artifacts are "
+        f"switched off ({said}): requests for them would get through"
+    )
