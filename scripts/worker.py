@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import urllib.request
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Sequence
-
-import stack
 
 INTERVAL = 0.1
 """Seconds between two looks at a process that is about to serve."""
@@ -18,10 +17,11 @@ class Worker:
 
     def __init__(self, number: int, command: Sequence[str]) -> None:
         self.name = f"worker{number}"
-        self.address = f"127.0.0.1:{stack.free_port()}"
-        host, _, port = self.address.partition(":")
+        self._port = kept_port()
+        host, port = self._port.getsockname()
+        self.address = f"{host}:{port}"
         self._command = [part.replace("{worker}", str(number)) for part in command]
-        self._command += ["--listen-host", host, "--listen-port", port]
+        self._command += ["--listen-host", host, "--listen-port", str(port)]
         self.process: Process | None = None
         self.leaving = False
         """Whether it was told to end."""
@@ -57,6 +57,18 @@ class Worker:
                 return True
         except OSError:
             return False
+
+
+def kept_port() -> socket.socket:
+    """A free port of 127.0.0.1, for as long as the socket is open.
+
+    `worker_main.py` can listen there, again and again. Another user never can: a program in the
+    place of a worker would get requests with their credentials.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    kept.bind(("127.0.0.1", 0))
+    return kept
 
 
 async def run(command: Sequence[str]) -> Process:

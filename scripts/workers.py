@@ -31,6 +31,9 @@ from worker import INTERVAL, Worker, run
 
 from addon import addresses, cli_run
 
+MAIN = Path(__file__).with_name("worker_main.py")
+"""What a worker runs in the place of mitmdump's own script."""
+
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds until a worker that ended by itself is started again: at first, and after many times."""
 LONG = 60.0
@@ -200,7 +203,8 @@ def main() -> int:
         return 1
     code = 0
     with tempfile.TemporaryDirectory(prefix="mlflow-proxy-") as folder:
-        command = [*cli_run.command(arguments.upstream), *arguments.options]
+        command = [sys.executable, "-P", str(MAIN), *cli_run.command(arguments.upstream)[1:]]
+        command += arguments.options
         workers = [Worker(number + 1, command) for number in range(arguments.workers)]
         try:
             asyncio.run(Site(addresses.shown(*arguments.listen), workers, Path(folder)).serve())

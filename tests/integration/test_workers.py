@@ -109,6 +109,20 @@ def test_each_has_its_share(two: stack.Server, folder: Path) -> None:
         eventually(lambda number=number: clients(number) == {"127.0.0.2"})  # type: ignore[misc]
 
 
+def takes(port: str, *options: str, user: int | None = None) -> int:
+    """Try to listen on a port as another program, or another user; 0 if that works."""
+    code = (
+        "import socket, sys\ns = socket.socket()\n"
+        "for name in sys.argv[2:]: s.setsockopt(socket.SOL_SOCKET, getattr(socket, name), 1)\n"
+        "try: s.bind(('127.0.0.1', int(sys.argv[1])))\n"
+        "except OSError: sys.exit(1)\n"
+    )
+    # Another user may not be allowed to read the environment of the tests.
+    python = sys.executable if user is None else "/usr/bin/python3"
+    command = [python, "-c", code, port, *options]
+    return subprocess.run(command, check=False, user=user, cwd="/").returncode
+
+
 def test_a_rolling_restart(two: stack.Server, folder: Path) -> None:
     """SIGHUP gives new processes, and of uploads, downloads and small requests none is lost."""
     before = mitmdumps(folder)
@@ -126,7 +140,16 @@ def test_a_rolling_restart(two: stack.Server, folder: Path) -> None:
 def test_a_worker_that_dies(two: stack.Server, folder: Path) -> None:
     """It is started again; the other one serves meanwhile."""
     before = mitmdumps(folder)
+    line = Path(f"/proc/{before[0]}/cmdline").read_text().split("\0")
+    port = line[line.index("--listen-port") + 1]
+    assert takes(port) == 1
     os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: before[0] not in mitmdumps(folder))
+    # Requests would go there, with their credentials.
+    assert takes(port, "SO_REUSEADDR") == 1
+    if os.geteuid() == 0:
+        assert takes(port, "SO_REUSEADDR", "SO_REUSEPORT", user=65534) == 1
+    assert takes(port, "SO_REUSEPORT") == 0  # It can be taken, by another worker.
     for _ in range(20):
         assert request(two.url, SEARCH).status == 200
     eventually(lambda: "has ended with -9, and is started again in " in two.text())
