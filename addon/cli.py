@@ -12,10 +12,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from . import (
     __version__,
@@ -133,12 +135,15 @@ def _probe(arguments: argparse.Namespace) -> int:
 
 
 def _diagnose(client: health.Client) -> int:
+    parts = urlsplit(client.url)
+    at_root = replace(client, url=f"{parts.scheme}://{parts.netloc}")
+
     def ask(path: str) -> health.Answer:
-        answer = client.send("GET", path)
-        secure = to_https.secure_url(answer.status or 0, answer.location, url=client.url + path)
+        answer = at_root.send("GET", path)
+        secure = to_https.secure_url(answer.status or 0, answer.location, url=at_root.url + path)
         return answer if secure is None else health.https_required(secure)
 
-    found = dialect.find(ask, thorough=True)
+    found = dialect.find(ask, parts.path.rstrip("/"), thorough=True)
     authenticated = client.authorization is not None
     _print_whole("\n".join(diagnosis.report(found, client.url, authenticated=authenticated)))
     return 0 if found.dialect else UNKNOWN

@@ -32,7 +32,13 @@ def advice(found: Finding) -> str:
     Args:
         found: without a dialect.
     """
-    return _ADVICE.get(found.reason, "")
+    said = [_ADVICE[found.reason]] if found.reason in _ADVICE else []
+    if found.prefixes:
+        places = " or ".join(found.prefixes)
+        said.append(
+            f"clients ask below {places}: where MLflow is there, set upstream.base_path to it"
+        )
+    return "; ".join(said)
 
 
 def report(found: Finding, url: str, *, authenticated: bool) -> list[str]:
@@ -102,7 +108,7 @@ def _next(reason: str, url: str, host: str, authenticated: bool) -> list[str]:
             return [
                 "next: find the path below which MLflow is, such as that of its pages in a "
                 "browser, and ask again:",
-                f"{again}/PATH",
+                f"{again.removesuffix(urlsplit(url).path)}/PATH",
                 "The answer has the upstream.base_path to write into rules.yaml.",
             ]
     return [

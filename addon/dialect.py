@@ -8,8 +8,8 @@ page and status 200; so the two answers are judged side by side.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -60,6 +60,8 @@ class Finding:
     """What was asked for, without the end that all have in common, and the answers in short."""
     reachable: bool = True
     """Whether it answered at all."""
+    prefixes: tuple[str, ...] = ()
+    """Of those below which clients ask: the ones that serve, or may do."""
 
     @property
     def why(self) -> str:
@@ -67,12 +69,16 @@ class Finding:
         return "; ".join([*(f"{place}: {said}" for place, said in self.answers), self.reason])
 
 
-def find(ask: Ask, base_path: str = "", *, thorough: bool = False) -> Finding:
+def find(
+    ask: Ask, base_path: str = "", *, prefixes: Sequence[str] = (), thorough: bool = False
+) -> Finding:
     """Ask an upstream until its dialect is clear.
 
     Args:
         ask: sends a request to the upstream, as it is.
         base_path: where the rules say that it is; other places are tried only without one.
+        prefixes: below which clients ask, tried at last. A single one that serves is the base path;
+            of several each client has to name its own.
         thorough: ask for all prefixes, also where the first answer tells enough.
     """
     first = _at(ask, base_path, thorough)
@@ -82,7 +88,23 @@ def find(ask: Ask, base_path: str = "", *, thorough: bool = False) -> Finding:
         found = _at(ask, place, thorough)
         if found.dialect:
             return found
-    return first
+    there = [_at(ask, prefix, thorough) for prefix in prefixes]
+    serving = [found for found in there if found.dialect]
+    if not serving:
+        maybe = tuple(found.base_path for found in there if found.reason in (GUARDED, PAGES))
+        return replace(first, prefixes=maybe)
+    names = tuple(found.base_path for found in serving)
+    if len(serving) == 1:
+        return replace(serving[0], prefixes=names)
+    dialect: Dialect = "ajax" if any(f.dialect == "ajax" for f in serving) else "standard"
+    reason = f"it is served below {' and '.join(names)}"
+    answers = tuple(answer for found in serving for answer in found.answers)
+    return Finding(dialect, "", reason, answers, prefixes=names)
+
+
+def is_place(path: str) -> bool:
+    """Tell whether a path is fit to be a base path: plain segments, and few."""
+    return len(path) <= 64 and path.count("/") <= 4 and _PLAIN.fullmatch(path) is not None
 
 
 def _at(ask: Ask, base_path: str, thorough: bool) -> Finding:

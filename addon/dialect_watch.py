@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from .diagnosis import advice
-from .dialect import PREFIXES, Ask, Finding, find
+from .dialect import PREFIXES, Ask, Finding, find, is_place
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ AT_ONCE = 5.0
 """Seconds for which requests wait for the first answers."""
 AGAIN = 5.0
 """Seconds between two questions, however many answers give reason to ask."""
+PREFIXES_AT_ONCE = 4
+"""Of those below which clients ask, so many are tried; what serves nothing makes room again."""
 SOON, LONGEST = 1.0, 60.0
 """Seconds until an upstream is asked again that could not be reached: at first, and at last."""
 
@@ -43,6 +45,8 @@ class DialectWatch:
         self._changed = changed
         self._complaints: dict[Address, str] = {}
         """The last that was said of upstreams whose dialects are not known."""
+        self._prefixes: dict[Address, list[str]] = {}
+        """Below which clients ask, where the place of the API is not known from elsewhere."""
         self._doubts: dict[Address, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.unasked: set[Address] = set()
@@ -67,6 +71,8 @@ class DialectWatch:
         self.findings = {}
         self.unasked, self._asked = set(upstreams), asyncio.Event()
         self.unclear, self._complaints = set(upstreams), {}
+        # What the rules say is not doubted.
+        self._prefixes = {} if base_path else {address: [] for address in upstreams}
         self._doubts = {address: asyncio.Event() for address in upstreams}
         self._tasks = [
             asyncio.create_task(self._follow(address, ask, base_path))
@@ -91,6 +97,15 @@ class DialectWatch:
         if address in self.unclear:
             self._accept(address, found)
 
+    def hint(self, address: Address, prefix: str) -> None:
+        """A client asks for the API below a prefix."""
+        known, found = self._prefixes.get(address), self.findings.get(address)
+        if known is None or prefix in known or len(known) >= PREFIXES_AT_ONCE:
+            return
+        if (address in self.unclear or (found and found.prefixes)) and is_place(prefix):
+            known.append(prefix)
+            self.doubt(*address)
+
     def doubt(self, host: str, port: int) -> None:
         """An answer does not fit what is known."""
         if (doubt := self._doubts.get((host, port))) is not None:
@@ -101,7 +116,9 @@ class DialectWatch:
         while True:
             asked = time.monotonic()
             try:
-                found = await asyncio.to_thread(find, ask, base_path)
+                asked_below = (*self._prefixes.get(address, ()),)
+                found = await asyncio.to_thread(find, ask, base_path, prefixes=asked_below)
+                self._forget_prefixes(address, {*asked_below} - {*found.prefixes})
             except Exception:
                 logger.exception("dialect of %s:%d", *address)
                 found = Finding(None, base_path, "an internal error", reachable=True)
@@ -109,6 +126,11 @@ class DialectWatch:
             await self._reason_to_ask(self._doubts[address], None if found.reachable else pause)
             pause = min(2 * pause, LONGEST) if not found.reachable else SOON
             await asyncio.sleep(asked + AGAIN - time.monotonic() if found.reachable else 0)
+
+    def _forget_prefixes(self, address: Address, absent: set[str]) -> None:
+        if address in self._prefixes:
+            kept = [prefix for prefix in self._prefixes[address] if prefix not in absent]
+            self._prefixes[address] = kept
 
     async def _reason_to_ask(self, doubt: asyncio.Event, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
@@ -122,8 +144,10 @@ class DialectWatch:
         else:
             # What was known may hold still; it is what clients were served by.
             self.unclear.add(address)
-            if self.is_unknown(address) and self._complaints.get(address) != found.why:
-                self._complaints[address] = found.why
+            complaint = " ".join((found.why, *found.prefixes))
+            known = self.findings.get(address)
+            if (known is None or found.prefixes) and self._complaints.get(address) != complaint:
+                self._complaints[address] = complaint
                 hint = f"; {advised}" if (advised := advice(found)) else ""
                 logger.warning("%s; the rules decide%s", say(address, found), hint)
         self.unasked.discard(address)

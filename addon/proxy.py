@@ -567,6 +567,8 @@ class MlflowProxy:
                 code = rules.errors.code(503)
                 raise answering.denied(flow, 503, code, message, "too_many_requests")
         self._active.add(flow.id)
+        if route.prefix:
+            self.dialects.hint(_upstream(flow), route.prefix)
         if self.dialects.unclear and _upstream(flow) in self.dialects.unclear:
             on_dialect.remember(flow)
         on_request.send_on(flow, in_force, route, fields, self.time_limits.end)

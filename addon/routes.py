@@ -38,6 +38,8 @@ class Route:
     """Whether it is a mount without its final slash: relative places on a page would miss it."""
     sent: str = ""
     """The path that goes upstream."""
+    prefix: str = ""
+    """What stands between the mount and MLflow's API."""
     endpoints: tuple[Endpoint, ...] = ()
     """What makes it an artifact request (see `gate.artifact_endpoints`)."""
     suspected: tuple[Endpoint, ...] = ()
@@ -123,6 +125,7 @@ class Router:
             health=here in HEALTH_PATHS,
             bare=not again and path == (target.mount or None),
             sent=sent,
+            prefix=here[: target.api],
             endpoints=tuple(endpoints),
             suspected=tuple(e for e in suspected if e not in endpoints),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mitmproxy import flowfilter
 
@@ -66,6 +67,13 @@ def adapted(settings: Settings, address: tuple[str, int], found: Finding) -> Set
     if found.dialect == "ajax":
         host, port = address
         upstream["external_hosts"].append(f"{uri_host(host)}:{port}")
-    upstream["base_path"] = upstream["base_path"] or found.base_path
-    rules = settings.rules.model_copy(update={"upstream": Upstream.model_validate(upstream)})
+    changes: dict[str, Any] = {}
+    if found.base_path and not upstream["base_path"]:
+        upstream["base_path"] = found.base_path
+        # Clients that know the path ask below it, and those that do not get there, too.
+        mounts = [*dict.fromkeys((*settings.rules.mounts, found.base_path))]
+        longest_first = tuple(sorted(mounts, key=len, reverse=True))
+        changes = {"mounts": mounts, "mounts_longest_first": longest_first}
+    changes["upstream"] = Upstream.model_validate(upstream)
+    rules = settings.rules.model_copy(update=changes)
     return replace(settings, rules=rules, router=Router(rules, wary=settings.wary))

@@ -46,6 +46,20 @@ def test_report(found: Finding, authenticated: bool, words: list[str]) -> None:
         assert upstream.is_listed("r.example", 8443)
 
 
+def test_report_below_a_path() -> None:
+    """Where nothing is below it, another path is worth a try."""
+    text = "\n".join(report(Finding(None, "/a", ABSENT), f"{URL}/a", authenticated=False))
+    assert f"{AGAIN}/PATH" in text
+
+
+def test_advice_about_prefixes() -> None:
+    """The log says which base path may be missing."""
+    said = advice(Finding(None, "", GUARDED, prefixes=("/team-a",)))
+    assert said.endswith(
+        "clients ask below /team-a: where MLflow is there, set upstream.base_path to it"
+    )
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [

@@ -11,6 +11,7 @@ from addon.dialect import (
     find,
     is_missing,
     is_no_better,
+    is_place,
     judge,
     learned,
     may_ask_twice,
@@ -140,6 +141,65 @@ def test_find(
     found = find(upstream, base_path)
     assert (found.dialect, found.base_path, upstream.asked) == (dialect, place, asked)
     assert found.reachable is (upstream.otherwise is not NONE)
+
+
+def place(prefix: str, dialect: str, answer: Answer = LIST) -> dict[str, Answer]:
+    return {f"{prefix}/{dialect}/": answer}
+
+
+@pytest.mark.parametrize(
+    ("answers", "prefixes", "dialect", "base_path", "serving"),
+    [
+        (place("/a", "ajax-api"), ["/a"], "ajax", "/a", ("/a",)),
+        (place("/a", "api"), ["/x", "/a"], "standard", "/a", ("/a",)),
+        (place("/a", "api"), ["/x"], None, "", ()),
+        # Of several each client has to name its own.
+        (place("/a", "api") | place("/b/c", "api"), ["/a", "/b/c"], "standard", "", ("/a", "/b/c")),
+        (place("/a", "api") | place("/b", "ajax-api"), ["/a", "/b"], "ajax", "", ("/a", "/b")),
+        # What is found without them counts more.
+        (place("", "api") | place("/a", "api"), ["/a"], "standard", "", ()),
+        (place("/mlflow", "api") | place("/a", "api"), ["/a"], "standard", "/mlflow", ()),
+        # One that may serve.
+        (
+            place("/a", "api", DENIED) | place("/a", "ajax-api", DENIED),
+            ["/a", "/b"],
+            None,
+            "",
+            ("/a",),
+        ),
+    ],
+)
+def test_prefixes_of_clients(
+    answers: dict[str, Answer],
+    prefixes: list[str],
+    dialect: Dialect | None,
+    base_path: str,
+    serving: tuple[str, ...],
+) -> None:
+    """They are tried where nothing else is found."""
+    found = find(Upstream(answers), prefixes=prefixes)
+    assert (found.dialect, found.base_path, found.prefixes) == (dialect, base_path, serving)
+
+
+@pytest.mark.parametrize(
+    ("path", "fit"),
+    [
+        ("/team-a", True),
+        ("/a/b/c/d", True),
+        ("/a/b/c/d/e", False),
+        ("/" + "a" * 64, False),
+        ("/a/", False),
+        ("a", False),
+        ("", False),
+        ("/a%20b", False),
+        ("/a b", False),
+        ("/a;b", False),
+        ("/a\n", False),
+    ],
+)
+def test_is_place(path: str, fit: bool) -> None:
+    """Only a short and plain path is asked for."""
+    assert is_place(path) is fit
 
 
 def test_thorough() -> None:

@@ -295,3 +295,58 @@ def test_another_reason(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -
         "nothing is served there",
         "it asks for credentials",
     ]
+
+
+def test_hints(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A few prefixes are tried at once, and what serves nothing makes room for others."""
+    asked: list[str] = []
+    may_answer = threading.Event()
+
+    def ask(path: str) -> Answer:
+        asked.append(path.partition("/2.0/")[0])
+        assert may_answer.wait(30)
+        return SERVED if path.startswith(("/team-a/ajax-api/", "/team-b/api/")) else ABSENT
+
+    async def test() -> None:
+        watch.start({HERE: ask}, "")
+        await until(lambda: len(asked) == 1)
+        watch.hint(THERE, "/nobody")
+        for prefix in ("/not plain", "/x1", "/x1", "/x2", "/x3", "/x4", "/x5"):
+            watch.hint(HERE, prefix)
+        may_answer.set()
+        await until(lambda: "/x4/ajax-api" in asked)
+        await asyncio.sleep(0.05)
+        assert (len(asked), {*asked} & {"/not plain/api", "/x5/api"}) == (18, set())
+        watch.hint(HERE, "/team-a")
+        await until(lambda: HERE in watch.findings)
+        assert watch.findings[HERE].base_path == "/team-a"
+        watch.hint(HERE, "/team-b")
+        await until(lambda: watch.findings[HERE].base_path == "")
+        assert watch.findings[HERE].prefixes == ("/team-a", "/team-b")
+        # What the rules say is not doubted.
+        watch.start({HERE: ask}, "/x")
+        await watch.first_answers()
+        asked.clear()
+        watch.hint(HERE, "/team-a")
+        await asyncio.sleep(0.05)
+        assert asked == []
+        watch.stop()
+
+    run(test)
+    assert any("it is used through /team-a/ajax-api" in text for _, text in said(caplog))
+    assert any("it is served below /team-a and /team-b" in text for _, text in said(caplog))
+
+
+def test_the_root_needs_no_hints(watch: DialectWatch) -> None:
+    """Where it serves, nobody is asked below prefixes."""
+    upstream = Upstream()
+
+    async def test() -> None:
+        watch.start({HERE: upstream}, "")
+        await watch.first_answers()
+        watch.hint(HERE, "/team-a")
+        await asyncio.sleep(0.05)
+        assert upstream.asked == 1
+        watch.stop()
+
+    run(test)

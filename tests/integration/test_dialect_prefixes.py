@@ -1,0 +1,106 @@
+"""Registries of which nothing is at the root: clients name the path, or need not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import stack
+from support.client import request
+from support.fixtures import StartProxy
+from support.probe import probe
+from support.upstream import Upstream, response
+from support.waiting import eventually
+
+AUTO: dict[str, Any] = {"external": (), "upstream": {"dialect": "auto"}}
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+CREATE = "/api/2.0/mlflow/experiments/create"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/prefixed.txt"
+JSON = {"Content-Type": "application/json"}
+
+BELOW = f"""
+  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:PORT;{stack.STREAMING}
+    location / {{ return 404; }}
+    location /team-a/ajax-api/ {{ proxy_pass http://mlflow/ajax-api/; }}
+    location = /team-a/moved {{ return 302 /team-a/elsewhere; }}
+    location TEAM-B/ajax-api/ {{ proxy_pass http://mlflow/ajax-api/; }}
+  }}
+"""
+
+
+def nginx(folder: Path, mlflow: stack.Server, team_b: str = "/nobody") -> stack.Server:
+    """It serves /team-a/ajax-api/, and the same for another team."""
+    config = BELOW.replace("UPSTREAM", mlflow.url.removeprefix("http://"))
+    return stack.nginx(folder, config.replace("TEAM-B", team_b))
+
+
+def statuses(proxy: stack.Server, *prefixes: str) -> list[int]:
+    """Of a search for experiments below each prefix."""
+    return [request(proxy.url, prefix + SEARCH).status for prefix in prefixes]
+
+
+def test_a_prefix(mlflow_server: stack.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
+    """It is found when a client names it; then those who do not name it are led there, too."""
+    with nginx(tmp_path / "nginx", mlflow_server) as registry:
+        proxy = start_proxy(registry.wait().url, **AUTO)
+        assert statuses(proxy, "") == [404]
+        body = json.dumps({"name": f"prefixed-{proxy.url}"}).encode()
+        # It must not be sent a second time, and so fails.
+        refused = request(proxy.url, "/team-a" + CREATE, method="POST", body=body, headers=JSON)
+        assert refused.status == 404
+        eventually(lambda: "it is used through /team-a/ajax-api (" in proxy.text(), 30)
+        for prefix in ("/team-a", "", "/mlflow"):
+            assert statuses(proxy, prefix) == [200]
+            assert request(proxy.url, prefix + FILE, method="PUT", body=b"x").status == 200
+            assert request(proxy.url, prefix + FILE).body == b"x"
+            moved = request(proxy.url, f"{prefix}/moved")
+            assert moved.headers["Location"] == f"{proxy.url}{prefix}/elsewhere"
+        # Another one that serves nothing changes nothing.
+        assert statuses(proxy, "/team-b", "/team-a", "") == [404, 200, 200]
+
+        run = probe("--diagnose", f"{registry.url}/team-a")
+        assert run.returncode == 0, run.stderr
+        host = registry.url.removeprefix("http://")
+        rule = f"upstream:\n  external_hosts: [{host}]\n  base_path: /team-a\n"
+        assert run.stdout.endswith(rule)
+
+
+def test_several_prefixes(
+    mlflow_server: stack.Server, start_proxy: StartProxy, tmp_path: Path
+) -> None:
+    """Each client gets what is below its own."""
+    with nginx(tmp_path / "nginx", mlflow_server, "/team-b") as registry:
+        proxy = start_proxy(registry.wait().url, **AUTO)
+        # The first request tells what is served there.
+        assert statuses(proxy, "/team-a") == [200]
+        eventually(lambda: "it is used through /team-a/ajax-api (" in proxy.text(), 30)
+        statuses(proxy, "/team-b")
+        eventually(lambda: "it is served below /team-a and /team-b" in proxy.text(), 30)
+        assert statuses(proxy, "/team-a", "/team-b", "") == [200, 200, 404]
+
+
+def test_static_prefix_of_mlflow(start_proxy: StartProxy, tmp_path: Path) -> None:
+    """MLflow's own option: nothing is at the root, and nothing leads away from there."""
+    options = ("--static-prefix", "/team-a")
+    with stack.registry(tmp_path / "mlflow", ajax_only=False, options=options) as registry:
+        registry.wait("/team-a/health")
+        proxy = start_proxy(registry.url, **AUTO)
+        assert statuses(proxy, "/team-a") == [200]
+        eventually(lambda: "it is used through /team-a/api (" in proxy.text(), 30)
+        assert statuses(proxy, "/team-a", "") == [200, 200]
+
+
+def test_what_cannot_be_found_out(start_proxy: StartProxy) -> None:
+    """Behind a login the log names the path that the rules may need."""
+    denied = response("401 Unauthorized", b"<html>", ("Content-Type", "text/html"))
+    with Upstream(denied) as upstream:
+        proxy = start_proxy(upstream.url, **AUTO)
+        eventually(lambda: "its dialect is not clear" in proxy.text())
+        for _ in range(3):
+            assert statuses(proxy, "/team-a") == [401]
+        text = "clients ask below /team-a: where MLflow is there, set upstream.base_path to it"
+        eventually(lambda: text in proxy.text(), 30)
+        assert proxy.text().count(text) == 1
