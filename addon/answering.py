@@ -94,13 +94,20 @@ def shown_method(request: http.Request) -> str:
 
 def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
     """Log an error of the proxy's own under the id that the client sees."""
-    what = "a malformed request"
-    if flow is not None:
-        decided = decision.of(flow)
-        path = decided["received"] if decided else target.shown(flow.request.path)
-        what = bodies.printable(f"{shown_method(flow.request)} {path}")
+    what = "a malformed request" if flow is None else _named(flow)
     shown = dict(reply.headers)[replies.REQUEST_ID]
     logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, shown)
+
+
+def log_cut(flow: http.HTTPFlow, why: str) -> None:
+    """Log that a time limit has cut a transfer that had begun, of which no answer tells."""
+    logger.warning("cut %s: %s (request id %s)", _named(flow), why, request_id(flow))
+
+
+def _named(flow: http.HTTPFlow) -> str:
+    decided = decision.of(flow)
+    path = decided["received"] if decided else target.shown(flow.request.path)
+    return bodies.printable(f"{shown_method(flow.request)} {path}")
 
 
 def log_exception(flow: http.HTTPFlow | None) -> str:

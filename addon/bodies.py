@@ -80,6 +80,11 @@ def has_own_errors(content_type: str) -> bool:
     return _NOT_OURS.match(content_type) is not None
 
 
+def is_event_stream(content_type: str) -> bool:
+    """Tell whether a Content-Type is that of server-sent events, which may be silent for long."""
+    return content_type.lower().startswith("text/event-stream")
+
+
 def is_markup(body: bytes) -> bool:
     """Tell whether a decoded body is HTML or XML. MLflow labels plain text as HTML, too."""
     return body.removeprefix(_BOM).lstrip().startswith(b"<")

@@ -9,10 +9,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from typing import Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection, Server
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy.layers.http import HttpLayer
+from mitmproxy.proxy.layers.http._http1 import Http1Server
+
+_NEVER = 100 * 365 * 86400
+"""Seconds."""
 
 
 def handlers() -> list[Any]:
@@ -35,6 +42,59 @@ def close(client: Client) -> None:
     """Close a client's connection, as mitmproxy does it in `on_timeout`."""
     if (found := io(client, client)) is not None and found.handler is not None:
         found.handler.cancel("closed by an addon")
+
+
+def put_watchdog_off(client: Client) -> bool:
+    """Let mitmproxy's own limit for silence never be reached; tells whether there is one.
+
+    What the watchdog counts is described at `silence`.
+    """
+    watchdog = _watchdog(client)
+    if watchdog is None:
+        return False
+    watchdog.timeout = _NEVER
+    return True
+
+
+def silence(client: Client) -> float | None:
+    """Seconds for which nothing was read from a client or its upstreams; None if it has gone.
+
+    While an addon is asked about something, nobody is silent.
+    """
+    watchdog = _watchdog(client)
+    if watchdog is None:
+        return None
+    return 0.0 if watchdog.blocker else time.time() - watchdog.last_activity
+
+
+def is_busy(client: Client) -> bool:
+    """Tell whether a client has begun a request that is not over."""
+    for layer in _http_layers(client):
+        protocol = layer.connections.get(client)
+        at_work = isinstance(protocol, Http1Server) and (
+            protocol.request is not None or bool(protocol.buf)
+        )
+        return bool(layer.streams) or at_work
+    return False
+
+
+def flows(client: Client) -> list[HTTPFlow]:
+    """What a client has in flight."""
+    streams = (stream for layer in _http_layers(client) for stream in layer.streams.values())
+    return [stream.flow for stream in streams if hasattr(stream, "flow")]
+
+
+def _http_layers(client: Client) -> list[HttpLayer]:
+    record = handler(client)
+    layers = record.layer.context.layers if record else []
+    return [layer for layer in layers if isinstance(layer, HttpLayer)]
+
+
+def _watchdog(client: Client) -> Any | None:
+    """A client's `TimeoutWatchdog` of mitmproxy/proxy/server.py, as far as it is known here."""
+    watchdog = getattr(handler(client), "timeout_watchdog", None)
+    known = all(hasattr(watchdog, name) for name in ("timeout", "last_activity", "blocker"))
+    return watchdog if known else None
 
 
 def reset_at_end(client: Client) -> None:

@@ -23,8 +23,6 @@ from weakref import WeakSet
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
-from mitmproxy.proxy.layers.http import HttpLayer
-from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from . import connections, rules, sd_notify
 
@@ -112,11 +110,4 @@ def _in_use(handler: Any) -> bool:
     """Tell whether a client has begun a request, or may just be about to."""
     if time.time() - handler.timeout_watchdog.last_activity < QUIET:
         return True
-    for layer in handler.layer.context.layers:
-        if isinstance(layer, HttpLayer):
-            protocol = layer.connections.get(handler.client)
-            at_work = isinstance(protocol, Http1Server) and (
-                protocol.request is not None or bool(protocol.buf)
-            )
-            return bool(layer.streams) or at_work
-    return False
+    return connections.is_busy(handler.client)

@@ -53,6 +53,7 @@ from . import (
     replies,
     sd_notify,
     settings,
+    silent_clients,
     term_log,
     time_limits,
     wide_reads,
@@ -96,6 +97,7 @@ class MlflowProxy:
         self.health = health_service.HealthService()
         self.drain = drain.Drain()
         self.time_limits = time_limits.TimeLimits()
+        self.silent_clients = silent_clients.SilentClients()
         self.lean = lean.Lean()
         self._unanswered: dict[Address, str] = {}
         """Why our own questions to upstreams have got no answer last."""
@@ -223,6 +225,10 @@ class MlflowProxy:
     def _put_in_force(self, read: Settings) -> None:
         bypasses.check(read, _options())
         before, self.settings, self._rules_read = self.settings, read, time.time()
+        if (seconds := silent_clients.set_by_user()) is not None:
+            limits, upstream = read.rules.limits, read.rules.upstream
+            if warning := silent_clients.warning(seconds, limits, upstream):
+                logger.warning("%s", warning)
         if self._watch is not None and (
             before is None or before.rules.upstream != read.rules.upstream
         ):
@@ -296,10 +302,15 @@ class MlflowProxy:
         mode = client.proxy_mode
         if isinstance(mode, ReverseMode) and "http" in mode.scheme:
             self.time_limits.connected(client, self.settings.rules.limits.head_timeout)
+            self.silent_clients.connected(client, self._rules)
+
+    def _rules(self) -> Rules | None:
+        return self.settings.rules if self.settings else None
 
     def client_disconnected(self, client: Client) -> None:
         """Nobody will ask any more."""
         self.time_limits.forget(client.id)
+        self.silent_clients.forget(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Limit the time for a connection attempt."""

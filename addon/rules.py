@@ -72,6 +72,11 @@ class Upstream(_Model):
     idle_timeout: Seconds = Field(
         default=120, description="Seconds without any byte of a body, in either direction."
     )
+    event_idle_timeout: Annotated[float, Field(ge=0, le=86400)] = Field(
+        default=0,
+        description="The same for a response that is a stream of events (text/event-stream); "
+        "0: no limit.",
+    )
 
     @cached_property
     def _external(self) -> frozenset[str]:
@@ -328,6 +333,9 @@ class Limits(_Model):
     )
     head_timeout: Seconds = Field(
         default=60, description="Seconds from the first byte of a request line to its last header."
+    )
+    client_idle_timeout: Annotated[float, Field(gt=0, le=86400)] = Field(
+        default=3900, description="Seconds for which a client's connection may wait for a request."
     )
     flows: Annotated[int, Field(ge=1)] = Field(
         default=1000, description="Requests that are being served at once."

@@ -1,7 +1,7 @@
 """Time limits, mostly towards the upstream, which mitmproxy does not have.
 
-It waits for a connection as long as the kernel does, and for an answer for `tcp_timeout` (ten
-minutes), in which it holds the client. Here a timer per flow cuts the upstream's connection, and
+It waits for a connection as long as the kernel does, and for an answer as long as the client (see
+`silent_clients`). Here a timer per flow cuts the upstream's connection, and
 the flow takes the way of a broken one.
 
 Time in which we do not read, because the client does not take what was read before, is the
@@ -19,7 +19,7 @@ from functools import partial
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
-from . import connections
+from . import answering, bodies, connections
 from .http_layer.interface import RETRIED
 from .replies import Problem
 from .rules import Upstream
@@ -32,6 +32,13 @@ NO_CONNECTION = Problem("it did not answer in time", "connection_timeout")
 NO_RESPONSE = Problem("it did not answer in time", "http_response_timeout")
 NO_DATA = Problem("it stopped sending in the middle of an answer", "connection_read_timeout")
 NOT_READING = Problem("it stopped reading in the middle of a request", "connection_write_timeout")
+
+
+def idle_limit(limits: Upstream, content_type: str) -> float | None:
+    """For how many seconds the body of an answer may stop; None for ever."""
+    if bodies.is_event_stream(content_type):
+        return limits.event_idle_timeout or None
+    return limits.idle_timeout
 
 
 class TimeLimits:
@@ -138,9 +145,14 @@ class TimeLimits:
         server = connections.io(flow.client_conn, flow.server_conn)
         if server is None or not isinstance(server.reader, WideReader):
             return
-        left = limits.idle_timeout - server.reader.waited()
-        if flow.response is not None and flow.response.stream is False:
-            took = time.time() - flow.response.timestamp_start
+        response = flow.response
+        held = response is not None and response.stream is False
+        content_type = response.headers.get("content-type", "") if response else ""
+        if (limit := idle_limit(limits, "" if held else content_type)) is None:
+            return
+        left = limit - server.reader.waited()
+        if response is not None and held:
+            took = time.time() - response.timestamp_start
             left = min(left, limits.response_timeout - took)
         if left <= 0:
             self.end(flow, NO_DATA)
@@ -153,6 +165,8 @@ class TimeLimits:
         server = connections.io(flow.client_conn, flow.server_conn)
         if server is not None:
             self._expired[flow.id] = problem
+            if flow.response is not None and flow.response.stream:
+                answering.log_cut(flow, problem.sentence)
             flow.metadata[RETRIED] = True  # Who was too slow once is not asked again.
             # Not closed: what is left to be written would keep the client waiting.
             server.writer.transport.abort()

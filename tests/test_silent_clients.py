@@ -1,0 +1,63 @@
+"""How long a connection may be silent, and which limits the option of mitmproxy makes void."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon import silent_clients, time_limits
+from addon.rules import Limits, Upstream
+
+LIMITS = Limits(client_idle_timeout=700)
+
+
+@pytest.mark.parametrize(
+    ("busy", "events", "upstream", "expected"),
+    [
+        (False, False, {}, 700),
+        (False, False, {"response_timeout": 3600}, 700),
+        # A client that stalls.
+        (True, False, {}, 600),
+        # The limit for the upstream comes first.
+        (True, False, {"response_timeout": 900}, 910),
+        (True, False, {"idle_timeout": 900}, 910),
+        (True, False, {"response_timeout": 900, "event_idle_timeout": 5000}, 910),
+        (True, True, {}, None),
+        (True, True, {"event_idle_timeout": 1}, 600),
+        (True, True, {"event_idle_timeout": 5000}, 5010),
+    ],
+)
+def test_allowed(
+    busy: bool, events: bool, upstream: dict[str, float], expected: float | None
+) -> None:
+    """It depends on what is waited for."""
+    allowed = silent_clients.allowed(
+        busy=busy,
+        events=events,
+        stalled=600,
+        limits=LIMITS,
+        upstream=Upstream.model_validate(upstream),
+    )
+    assert allowed == expected
+
+
+def test_limits_without_effect() -> None:
+    """Somebody who sets the option is told; who sets it high is not."""
+    assert silent_clients.warning(4000, LIMITS, Upstream()) is None
+    assert silent_clients.warning(300, LIMITS, Upstream()) == (
+        "tcp_timeout=300 closes silent connections before upstream.response_timeout (300), "
+        "limits.client_idle_timeout (700)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "events", "expected"),
+    [
+        ("application/json", 0, 120),
+        ("", 5, 120),
+        ("text/event-stream", 0, None),
+        ("Text/Event-Stream; charset=utf-8", 5, 5),
+    ],
+)
+def test_idle_limit(content_type: str, events: float, expected: float | None) -> None:
+    """Events have a limit of their own, or none."""
+    assert time_limits.idle_limit(Upstream(event_idle_timeout=events), content_type) == expected
