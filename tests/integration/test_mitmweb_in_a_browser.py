@@ -152,7 +152,13 @@ def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_pat
         def is_read() -> bool:
             # A page of mitmproxy 11 misses what is read while it opens.
             browser.open(url_of(proxy))
-            return not browser.problems() and browser.count(found) > 0
+            # The page of 12.3.1 names a style sheet, src/css/vendor.less, that is not shipped with it.
+            problems = [
+                problem
+                for problem in browser.problems()
+                if "vendor.less" not in problem and "Failed to load resource" not in problem
+            ]
+            return not problems and browser.count(found) > 0
 
         eventually(is_read, 30)
         assert browser.text("thead").split() == ["Status", "Path"]
