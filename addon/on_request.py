@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import partial
 
 from mitmproxy import http
+from mitmproxy.addons import proxyauth
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from . import (
@@ -39,6 +40,17 @@ def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
     """A forward proxy sees the whole web; only listed hosts are MLflow."""
     upstream = settings.rules.upstream
     return is_reverse(flow) or upstream.is_listed(flow.request.host, flow.request.port)
+
+
+def asks_for_login(flow: http.HTTPFlow) -> bool:
+    """Tell whether mitmproxy's option `proxyauth` has refused a request for want of credentials."""
+    response = flow.response
+    asked = f'Basic realm="{proxyauth.REALM}"'
+    return (
+        response is not None
+        and response.status_code == 401
+        and response.headers.get("www-authenticate") == asked
+    )
 
 
 def read(flow: http.HTTPFlow, settings: Settings) -> Route:

@@ -337,6 +337,8 @@ class MlflowProxy:
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
         self.time_limits.stop(flow.client_conn.id)
+        if on_request.asks_for_login(flow) and self._sender(flow) != "client":
+            flow.response = None  # Our own probes have no credentials for ourselves.
         if flow.response is not None or flow.error is not None:
             return None  # Another addon has answered or killed it.
         try:

@@ -152,7 +152,7 @@ def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_pat
         def is_read() -> bool:
             # A page of mitmproxy 11 misses what is read while it opens.
             browser.open(url_of(proxy))
-            # The page of 12.3.1 names a style sheet, src/css/vendor.less, that is not shipped with it.
+            # The page of 12.3.1 names a style sheet that is not shipped with it.
             problems = [
                 problem
                 for problem in browser.problems()
