@@ -85,3 +85,13 @@ def test_without_the_final_slash(
     """An address as people type it: the page and its files are found all the same."""
     page = next(iter(pages))
     assert visit(browser, proxy.url + mount, {page: pages[page]}, slash="") <= directly
+
+
+def test_under_a_name(
+    browser: Browser, proxy: stack.Server, pages: dict[str, str], directly: set[str]
+) -> None:
+    """MLflow does not know the name, and takes its own pages for no foreign ones all the same."""
+    # Browsers take each name below localhost for this machine.
+    url = proxy.url.replace("127.0.0.1", "mlflow.localhost")
+    lists_and_a_run = dict([*pages.items()][:2])
+    assert visit(browser, url, lists_and_a_run) <= directly
