@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from .line_writer import LineWriter, is_file
+
+_STANDARD_ERROR = 2
 _VARIABLE = "MLFLOW_PROXY_BANNER"
 
 
@@ -19,4 +21,6 @@ def leave(text: str) -> None:
 def show() -> None:
     """Show it, if there is one."""
     if text := os.environ.pop(_VARIABLE, ""):
-        print(text, file=sys.stderr, flush=True)
+        out = LineWriter("run", lambda: _STANDARD_ERROR, at_once=is_file(_STANDARD_ERROR))
+        out.put(f"{text}\n".encode())
+        out.close()

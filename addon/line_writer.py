@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable
 
@@ -25,6 +26,14 @@ _turn = threading.Lock()
 """Held by the writer that writes to a shared file, so that no line ends up inside another."""
 
 
+def is_file(descriptor: int) -> bool:
+    """Tell whether what is written there needs no reader."""
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:  # It is closed.
+        return False
+
+
 class LineWriter:
     """Writes lines in their order.
 
@@ -32,7 +41,7 @@ class LineWriter:
         name: of what is written, for reports.
         file: gives the descriptor for the next portion; raises OSError if there is none.
         shared: whether other writers of this process write to the same file.
-        at_once: whether to write in `put`, where no reader can be waited for.
+        at_once: whether to write in `put`, for what needs no reader.
         ended: called when nothing is written any more.
     """
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 import atexit
 import io
 import logging
-import os
-import stat
 
 from mitmproxy.addons.termlog import TermLogHandler
 
-from .line_writer import AT_THE_END, LineWriter
+from .line_writer import AT_THE_END, LineWriter, is_file
 
 
 def install() -> None:
@@ -36,7 +34,7 @@ class _Emit:
         self._handler = handler
         self._encoding = file.encoding
         # A file takes what it gets; a crash of the process loses no line then.
-        at_once = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        at_once = is_file(file.fileno())
         self._writer = LineWriter("log", file.fileno, shared=True, at_once=at_once)
         atexit.register(self._writer.wait, AT_THE_END)
 

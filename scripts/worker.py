@@ -71,6 +71,10 @@ def kept_port() -> socket.socket:
     return kept
 
 
-async def run(command: Sequence[str]) -> Process:
+async def run(
+    command: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
+) -> Process:
     """Start a program in a session of its own: Ctrl-C in a terminal is for us alone."""
-    return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, start_new_session=True)
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+    )

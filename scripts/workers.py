@@ -15,11 +15,12 @@ import argparse
 import asyncio
 import contextlib
 import csv
+import logging
 import signal
 import sys
 import tempfile
 import time
-from asyncio.subprocess import Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ import stack
 from worker import INTERVAL, Worker, run
 
 from addon import addresses, cli_run
+from addon.line_writer import AT_THE_END, LineWriter, is_file
 
 MAIN = Path(__file__).with_name("worker_main.py")
 """What a worker runs in the place of mitmdump's own script."""
@@ -51,6 +53,7 @@ class Site:
         self.listen = listen
         self.workers = workers
         self._haproxy: Process | None = None
+        self._passing_on: asyncio.Task[None] | None = None
         self._config = folder / "haproxy.cfg"
         self._socket = folder / "haproxy.sock"
 
@@ -100,7 +103,10 @@ class Site:
         self._config.write_text(text, encoding="utf-8")
         # Asked for beside the loop: it may have to be fetched.
         program = await asyncio.to_thread(stack.binary, "haproxy")
-        self._haproxy = haproxy = await run([str(program), "-db", "-f", str(self._config)])
+        self._haproxy = haproxy = await run(
+            [str(program), "-db", "-f", str(self._config)], stdout=PIPE, stderr=STDOUT
+        )
+        self._passing_on = asyncio.create_task(pass_on(haproxy))
         while not await self._haproxy_runs():
             if haproxy.returncode is not None:
                 raise FailedError("HAProxy does not start")
@@ -172,6 +178,8 @@ class Site:
             with contextlib.suppress(ProcessLookupError):
                 haproxy.send_signal(signal.SIGUSR1)
             await haproxy.wait()
+        if self._passing_on is not None:
+            await self._passing_on
 
     def _end_at_once(self) -> None:
         for worker in self.workers:
@@ -185,9 +193,21 @@ def _upon_end(call: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, call)
 
 
+# A pipe that nobody reads must not keep workers from being started again, nor from draining.
+_log = LineWriter("workers", lambda: 2, at_once=is_file(2))
+logging.getLogger("addon").addHandler(logging.NullHandler())
+
+
 def say(text: str) -> None:
     """Log."""
-    print(f"workers: {text}", file=sys.stderr, flush=True)
+    _log.put(f"workers: {text}\n".encode())
+
+
+async def pass_on(haproxy: Process) -> None:
+    """Log what HAProxy says: it would wait for the reader of its own output."""
+    assert haproxy.stdout is not None
+    while text := await haproxy.stdout.read(65536):
+        _log.put(text)
 
 
 def main() -> int:
@@ -199,8 +219,7 @@ def main() -> int:
     parser.add_argument("options", nargs="*")
     arguments = parser.parse_args()
     if problem := addresses.problem(*arguments.listen):
-        say(problem)
-        return 1
+        sys.exit(f"workers: {problem}")
     code = 0
     with tempfile.TemporaryDirectory(prefix="mlflow-proxy-") as folder:
         command = [sys.executable, "-P", str(MAIN), *cli_run.command(arguments.upstream)[1:]]
@@ -212,6 +231,7 @@ def main() -> int:
             code = 1
             for error in errors.exceptions:
                 say(str(error))
+    _log.wait(AT_THE_END)
     return code
 
 

@@ -36,7 +36,7 @@ def test_run(
     said: str,
     web: bool,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """It becomes mitmdump or mitmweb, the one beside this Python, with all that was said."""
     commands: list[list[str]] = []
@@ -51,11 +51,11 @@ def test_run(
     shared = ["--mode", "reverse:https://r.example", "-s", str(cli_run.SCRIPT)]
     assert arguments == [*shared, *quiet, *started]
     # The proxy says that, when it serves.
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
     banner.show()
-    assert said in capsys.readouterr().err
+    assert said in capfd.readouterr().err
     banner.show()
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])

@@ -249,6 +249,43 @@ def test_the_end(tmp_path: Path) -> None:
         assert server.process.wait(30) == 0
 
 
+def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+    """Where all log lines go: a worker is started again, and all drain, as ever."""
+    rules = stack.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
+    port = stack.free_port()
+    url = f"http://127.0.0.1:{port}"
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    command: list[str | Path] = [sys.executable, WORKERS, "--workers", "1", "--listen"]
+    command += [f"127.0.0.1:{port}", "--upstream", "http://127.0.0.1:9"]
+    command += ["--", "--set", f"mlflow_rules={rules}"]
+
+    def serves() -> bool:
+        with contextlib.suppress(OSError):
+            return request(url, "/livez").status == 200
+        return False
+
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, stderr=write)
+    try:
+        eventually(serves, 60)
+        (worker,) = mitmdumps(tmp_path)
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: mitmdumps(tmp_path) not in ([], [worker]), 30)
+        eventually(serves, 60)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        for number in mitmdumps(tmp_path):
+            os.kill(number, signal.SIGKILL)
+        os.close(read)
+        os.close(write)
+
+
 def test_bad_rules(tmp_path: Path) -> None:
     """All ends with the worker's own words, and exit code 1."""
     (tmp_path / "rules.yaml").write_text("mounts: 7\n")
