@@ -20,8 +20,10 @@ Header = tuple[bytes, bytes]
 _COOKIE = b"set-cookie"
 _LINK = re.compile(r"(?<![^,])(\s*<)([^<>]*)(?=>)")
 # https://html.spec.whatwg.org/#shared-declarative-refresh-steps
+# Possessive: white space fits into several parts, and trying all ways takes squared time.
 _REFRESH = re.compile(
-    r"""(\s*[\d.]*\s*[;,\s]\s*(?:url\s*=\s*)?["']?)([^\s"'][^"']*)""", re.IGNORECASE
+    r"""(\s*+[\d.]*+(?:\s++[;,]?+|[;,])\s*+(?:url\s*+=\s*+)?+["']?+)([^\s"'][^"']*)""",
+    re.IGNORECASE,
 )
 _DROPPED = frozenset(
     {

@@ -26,21 +26,27 @@ from addon import (
     gate,
     headers,
     health,
+    hop_by_hop,
     hosts,
     log_guard,
     login,
     mlflow_text,
     origin,
+    places,
     replies,
     request_ids,
     rewrite,
+    routes,
     rules_file,
+    target,
+    to_https,
 )
 
 RULES = rules_file.load(rules_file.DEFAULT_PATH)
 ASKED = errors.Asked("GET", "/api/2.0/mlflow/x", ["/api/2.0/mlflow/x"])
 HOSTS = [hosts.pattern("*.example.org"), hosts.pattern("10.0.0.0/8")]
 NETWORK = ipaddress.ip_network("10.0.0.0/8")
+ROUTER = routes.Router(RULES, wary=True)
 OURS = [rewrite.Origin("http", "registry.example", 80)]
 # Each is to be put in order (Unicode normalization form KC), which Python does in squared time.
 MARKS = "\u0315\u0300"
@@ -143,6 +149,17 @@ def of_path(query: str) -> object:
     )
 
 
+def on_header(name: bytes) -> Callable[[bytes], object]:
+    """What a client is told in an answer's header."""
+    known = places.Places(OURS[0], "http", "proxy.example", "/mlflow", "/base")
+    return lambda value: known.headers(((name, value),))
+
+
+def target_of(path: str) -> object:
+    """All that is worked out for a path, and what is shown of it."""
+    return ROUTER.route(path, (0,)), target.shown(path)
+
+
 def same_header(size: int) -> Callable[[], object]:
     fields = [(b"X-A", b"b")] * size
     return lambda: headers.read(fields)
@@ -210,6 +227,20 @@ WORK: dict[str, Work] = {
     "redirect to many ports": on_text(redirect, ":1", "http://a"),
     "redirect to a long port": on_text(redirect, "1", "http://a:"),
     "redirect to brackets": on_text(redirect, "[", "http://"),
+    "refresh": on_bytes(on_header(b"Refresh"), b" ", b"0"),
+    "refresh of blanks alone": on_bytes(on_header(b"Refresh"), b"\xc2\xa0"),
+    "refresh of digits": on_bytes(on_header(b"Refresh"), b"1."),
+    "refresh of a URL": on_bytes(on_header(b"Refresh"), b" ", b"0;url"),
+    "links": on_bytes(on_header(b"Link"), b"</a>,"),
+    "links of brackets": on_bytes(on_header(b"Link"), b",<"),
+    "links of blanks": on_bytes(on_header(b"Link"), b", "),
+    "cookie": on_bytes(on_header(b"Set-Cookie"), b";Path=/a", b"a=b"),
+    "cookie of domains": on_bytes(on_header(b"Set-Cookie"), b";Domain=a.b", b"a=b"),
+    "options": on_bytes(lambda value: hop_by_hop.options([value]), b"a,"),
+    "field of a connection": on_bytes(hop_by_hop.is_end_to_end, b"x-forwarded-"),
+    "redirect to https": on_text(
+        lambda location: to_https.secure_url(308, location, url="http://a/x"), "a/", "https://a/"
+    ),
     "interim answers": on_bytes(
         lambda data: framing.interim_end(data), b"HTTP/1.1 100 \r\n\r\n"
     ),
@@ -220,6 +251,18 @@ WORK: dict[str, Work] = {
     "queries": on_text(of_path, "a&"),
     "names in queries": on_text(of_path, "path=%41&"),
     # Of a client.
+    "target": on_text(target_of, "/a"),
+    "target of escapes": on_text(target_of, "%25"),
+    "target of one escape": on_text(target_of, "25", "/%"),
+    "target of layers": on_text(target_of, "%2%35"),
+    "target of slashes": on_text(target_of, "/"),
+    "target of escaped slashes": on_text(target_of, "%2F"),
+    "target of dots": on_text(target_of, "/.."),
+    "target of parameters": on_text(target_of, ";a"),
+    "target of users": on_text(target_of, "//a@"),
+    "target of roots": on_text(target_of, "/api/2.0/mlflow"),
+    "target of versions": on_text(target_of, ".1", "/api/2"),
+    "target of artifacts": on_text(target_of, "/api/2.0/mlflow-artifacts/artifacts/a"),
     "head": on_bytes(framing.is_request_head, b"A: b\r\n", b"GET / HTTP/1.1\r\n"),
     "long line of a head": on_bytes(framing.is_request_head, b" ", b"GET / HTTP/1.1\r\nA:"),
     "line feeds in a head": on_bytes(framing.head_end, b"\n\r"),
