@@ -21,6 +21,12 @@ from .timers import Timers
 MARGIN = 10
 """Seconds by which a limit for the upstream comes first: then there is an answer that says so."""
 
+OPTION = "tcp_timeout"
+"""mitmproxy 11.0 has no such option, but the same limit."""
+
+STALLED_SECONDS = 600
+"""Its default."""
+
 STALLED = "nothing has come or gone for too long"
 
 
@@ -90,7 +96,7 @@ class SilentClients:
                 and bodies.is_event_stream(flow.response.headers.get("content-type", ""))
                 for flow in flows
             ),
-            stalled=ctx.options.tcp_timeout,
+            stalled=ctx.options.tcp_timeout if OPTION in ctx.options else STALLED_SECONDS,
             limits=in_force.limits,
             upstream=in_force.upstream,
         )
@@ -108,4 +114,4 @@ class SilentClients:
 
 def set_by_user() -> float | None:
     """`tcp_timeout`, if somebody has set it."""
-    return ctx.options.tcp_timeout if lean.is_set(ctx.options, "tcp_timeout") else None
+    return ctx.options.tcp_timeout if lean.is_set(ctx.options, OPTION) else None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import stack
+from mitmproxy.options import Options
 from support import hasty_default
 from support.client import connect, read_all, read_until, request
 from support.fixtures import StartProxy
@@ -102,6 +103,9 @@ def test_clients_that_wait_for_too_long(scripted: Upstream, start_proxy: StartPr
         assert read_all(connection) == b"{}"
 
 
+@pytest.mark.skipif(
+    not hasattr(Options(), "tcp_timeout"), reason="this mitmproxy has no such option"
+)
 def test_the_option_counts(scripted: Upstream, start_proxy: StartProxy) -> None:
     """mitmproxy closes connections for somebody who has asked it to, and the log says so."""
     proxy = start_proxy(scripted.url, options=("--set", "tcp_timeout=2"))
