@@ -113,7 +113,7 @@ def _family(case: Case) -> str:
     route = case.route
     if case.own:
         return "a path of the proxy's own"
-    if route.endpoints:
+    if any(gate.counts(method, e) for e in route.endpoints for method in case.methods):
         return "artifacts"
     return "API: errors are JSON" if route.decision["api"] else "no API: answers pass as they are"
 
@@ -147,6 +147,7 @@ def _gate(case: Case) -> Iterator[str]:
         gate.operation(method, endpoint)
         for endpoint in case.route.endpoints
         for method in case.methods
+        if gate.counts(method, endpoint)
     ]
     if not found:
         yield "not concerned"

@@ -112,6 +112,11 @@ def methods(method: str, overrides: Iterable[str | None]) -> list[str]:
     return [method, *(override.strip() for override in overrides if override)]
 
 
+def counts(method: str, endpoint: Endpoint) -> bool:
+    """Tell whether a method makes a request to an endpoint one for artifacts."""
+    return not endpoint.methods or method.upper() in endpoint.methods
+
+
 def operation(method: str, endpoint: Endpoint) -> Operation:
     """Tell what a request does. Servers read methods in any case, and we do not know them all."""
     if endpoint.operation is not None:

@@ -140,6 +140,8 @@ def send_on(
     if settings.wary:
         _check_switch(flow, decided, settings, route, length)
     if route.endpoints:
+        if any(e.methods and gate.counts(request.method, e) for e in route.endpoints):
+            decided.update(artifact=True, family="artifacts")
         decided["file"] = any(
             endpoint.files and gate.operation(request.method, endpoint) == "read"
             for endpoint in route.endpoints
@@ -230,7 +232,9 @@ def _check_switch(
     methods = gate.methods(flow.request.method, map(headers.get, gate.METHOD_OVERRIDES))
 
     def refused(endpoint: Endpoint) -> Operation | None:
-        operations = (gate.operation(method, endpoint) for method in methods)
+        operations = (
+            gate.operation(method, endpoint) for method in methods if gate.counts(method, endpoint)
+        )
         return next((found for found in operations if found not in settings.allowed), None)
 
     for endpoint in route.endpoints:

@@ -116,7 +116,9 @@ class Router:
         )
         decided["paths"] = [*dict.fromkeys(p[targets.api_index(p) :] for p in (here, there))]
         decided["api"] = any(map(self._is_api, (here, there)))
-        decided["artifact"] = any(endpoint.graphql_field is None for endpoint in endpoints)
+        decided["artifact"] = any(
+            endpoint.graphql_field is None and not endpoint.methods for endpoint in endpoints
+        )
         decided["family"] = families.family(decided["paths"][-1], artifact=decided["artifact"])
         return Route(
             target=target,

@@ -157,6 +157,11 @@ class Endpoint(_Model):
         description="What the request does; by default its method tells (GET and HEAD read, "
         "DELETE deletes, all others write).",
     )
+    methods: tuple[Method, ...] = Field(
+        default=(),
+        strict=False,  # YAML has lists, and what endpoints are compared by cannot change.
+        description="HTTP methods of the requests that count; none named: all.",
+    )
     files: bool = Field(
         default=False,
         description="The bodies are the files themselves: HTML among them is no error.",

@@ -783,3 +783,23 @@ def test_a_request_without_rules_goes_nowhere(context: taddons.context) -> None:
     assert flow.response.status_code == 500
     addon.client_connected(flow.client_conn)
     assert flow.client_conn.error == "no rules are loaded"
+
+
+@pytest.mark.parametrize("skill", ["a", "@lab/a"])
+@pytest.mark.parametrize("path", ["", "/versions", "/versions/1", "/tags", "/versions/1/tags"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
+@pytest.mark.parametrize("wary", [False, True])
+def test_skills(
+    use_rules: UseRules, addon: MlflowProxy, skill: str, path: str, method: str, wary: bool
+) -> None:
+    """An archive streams as an artifact does, and with a skill its files are deleted."""
+    if wary:
+        use_rules(RULES.read_text().replace("\n  write: true", "\n  write: false"))
+    flow = make_flow(
+        f"/api/3.0/mlflow/skills/{skill}{path}", method=method, headers={"Content-Length": "9"}
+    )
+    addon.requestheaders(flow)
+    moves_files = (method, path) in {("POST", "/versions"), ("DELETE", "")}
+    assert decision.of(flow)["artifact"] is (moves_files and not wary)  # type: ignore[index]
+    assert (flow.response is not None) is (moves_files and wary)
+    assert bool(flow.request.stream) is (moves_files and not wary)

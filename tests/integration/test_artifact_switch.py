@@ -47,6 +47,11 @@ ARTIFACT_REQUESTS = [
     ("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url"),
     ("POST", "/api/2.0/mlflow/artifacts/presigned-download-url"),
     ("GET", "/api/2.0/mlflow/artifacts/list?run_id=a"),
+    # MLflow 3.18 and newer.
+    ("POST", "/api/3.0/mlflow/skills/a/versions"),
+    ("POST", "/api/3.0/mlflow/skills/@lab/a/versions"),
+    ("DELETE", "/api/3.0/mlflow/skills/a"),
+    ("DELETE", "/api/3.0/mlflow/skills/@lab/a"),
 ]
 
 
