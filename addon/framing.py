@@ -37,6 +37,7 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?")
 # Longer sizes do not fit into 64 bits, and some servers would cut them.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;%s)?\r\n" % _VALUE)
 _BREAK = re.compile(rb"[\r\n\0]")
+_PORTS = {b"http": b"80", b"https": b"443"}
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"HTTP/3")
 
 
@@ -85,6 +86,7 @@ def request_flaw(
     version: bytes,
     method: bytes,
     path: bytes,
+    scheme: bytes,
     authority: bytes,
     fields: Iterable[tuple[bytes, bytes]],
 ) -> str | None:
@@ -94,6 +96,7 @@ def request_flaw(
         version: such as HTTP/1.1.
         method: as received.
         path: the target without scheme and authority.
+        scheme: of a target in absolute form or a `:scheme`; may be empty.
         authority: of a target in absolute form or an `:authority`; may be empty.
         fields: the headers.
 
@@ -113,13 +116,19 @@ def request_flaw(
         return "no Host or more than one"
     if not all(map(_HOST.fullmatch, [authority, *hosts])):
         return "a malformed Host"
-    if authority and hosts and authority.lower() != hosts[0].lower():
+    if authority and hosts and _without_port(authority, scheme) != _without_port(hosts[0], scheme):
         return "a target of another host"
     if problem := _unknown_coding(lines.get(b"transfer-encoding", [])):
         return problem
     if any(map(hop_by_hop.is_end_to_end, hop_by_hop.options(lines.get(b"connection", [])))):
         return "a Connection header that takes away what is for the server"
     return None
+
+
+def _without_port(authority: bytes, scheme: bytes) -> bytes:
+    """An authority in lower case, without the port that its scheme has anyway (RFC 9110, 4.2.3)."""
+    host, _, port = authority.lower().rpartition(b":")
+    return host if host and port in (b"", _PORTS.get(scheme.lower())) else authority.lower()
 
 
 def response_flaw(

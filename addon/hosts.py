@@ -89,6 +89,19 @@ def pattern(text: str) -> HostPattern:
     return HostPattern(text, name, None, port)
 
 
+def in_brackets(authority: str, address: str) -> str:
+    """An authority in which an IPv6 address stands as a URL has it.
+
+    mitmproxy writes a Host for an upstream at ::1 as "::1:5000".
+
+    Args:
+        authority: host, perhaps with a port.
+        address: the IPv6 address.
+    """
+    rest = authority.removeprefix(address)
+    return authority if rest == authority else f"[{address}]{rest}"
+
+
 def is_allowed(authority: str, allowed: Iterable[HostPattern]) -> bool:
     """Tell whether a request may name the proxy so.
 

@@ -152,6 +152,8 @@ def send_on(
         raise denied(flow, 413, rules.errors.code(413), message, "body_too_large")
     decided["names"] = names = request_ids.of(fields, flow.id)
     headers = request.headers
+    if ":" in request.host:
+        request.host_header = hosts.in_brackets(request.host_header or "", request.host)
     key = hop_by_hop.websocket_key(request.method, request.http_version, fields, body=length != 0)
     flow.metadata[SWITCHES] = key.decode() if key else ""
     headers.fields = hop_by_hop.pass_on(headers.fields, fields, switches=key is not None)

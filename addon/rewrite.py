@@ -32,6 +32,8 @@ def rewrite(target: Target, rules: Sequence[RewriteRule], base_path: str) -> tup
     Returns:
         The path with query to send, and the name of the rule that changed it, if any.
     """
+    if target.raw == "*":
+        return "*", None  # The server as a whole (RFC 9112, section 3.2.4).
     for start in dict.fromkeys((0, target.api)):
         path = target.path[start:]
         found = ((rule, match) for rule in rules if (match := rule.match.match(path)))

@@ -126,3 +126,17 @@ def test_what_is_refused(text: str, instead: str) -> None:
     """An entry that covers more than it seems to is refused, with what to write."""
     with pytest.raises(ValueError, match=re.escape(instead)):
         hosts.pattern(text)
+
+
+@pytest.mark.parametrize(
+    ("authority", "address", "expected"),
+    [
+        ("::1:5000", "::1", "[::1]:5000"),
+        ("::1", "::1", "[::1]"),
+        ("[::1]:5000", "::1", "[::1]:5000"),
+        ("mlflow.example.org:80", "::1", "mlflow.example.org:80"),
+    ],
+)
+def test_in_brackets(authority: str, address: str, expected: str) -> None:
+    """An IPv6 address has them once, and no other host gets any."""
+    assert hosts.in_brackets(authority, address) == expected

@@ -115,7 +115,12 @@ def install(addon: Addon) -> Callable[[], None]:
         if problem is None and validate and mode is layers.http.HTTPMode.transparent:
             data = request.data
             problem = framing.request_flaw(
-                data.http_version, data.method, data.path, data.authority, data.headers.fields
+                data.http_version,
+                data.method,
+                data.path,
+                data.scheme,
+                data.authority,
+                data.headers.fields,
             )
         return problem
 

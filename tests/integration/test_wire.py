@@ -206,3 +206,46 @@ def test_http2_api_body_without_a_length(start_proxy: StartProxy, tmp_path: Path
                 answer = session.post(url + "/api/2.0/mlflow/runs/create", content=iter([b"{}"]))
                 assert answer.status_code == 200
     assert [r.body for r in upstream.requests] == [b"{}", b"{}"]
+
+
+def test_an_upstream_at_an_ipv6_address(start_proxy: StartProxy) -> None:
+    """Its Host has brackets, as a URL has them."""
+    with Upstream(host="::1") as upstream:
+        proxy = start_proxy(upstream.url, external=("[::1]",))
+        assert request(proxy.url, "/api/2.0/mlflow/x").status == 200
+        (received,) = upstream.requests
+    assert received.header("host") == [f"[::1]:{upstream.port}"]
+    assert received.target == "/ajax-api/2.0/mlflow/x"
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://proxy/", "proxy:80", 200),
+        ("http://proxy:80/", "Proxy", 200),
+        ("http://proxy/", "proxy:", 200),
+        ("http://[::1]/", "[::1]:80", 200),
+        ("http://proxy:8080/", "proxy:8080", 200),
+        ("http://proxy/", "proxy:443", 400),
+        ("https://proxy/", "proxy:80", 400),
+        ("http://proxy/", "proxy:8080", 400),
+        ("http://proxy:80/", "proxy2", 400),
+        ("http://[::1]/", "[::]:1", 400),
+    ],
+)
+def test_default_ports(
+    scripted: Upstream, scripted_proxy: stack.Server, target: str, host: str, status: int
+) -> None:
+    """A port that the scheme has anyway is no contradiction."""
+    scripted.answer = OK
+    got = request(scripted_proxy.url, target, headers={"Host": host}, skip_host=True)
+    assert got.status == status
+
+
+def test_the_server_as_a_whole(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """OPTIONS * stays what it is in front of a registry with a path of its own."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    proxy = start_proxy(scripted.url, upstream={"base_path": "/mlops/mlflow"})
+    assert request(proxy.url, "*", method="OPTIONS").status == 200
+    assert [received.target for received in scripted.requests] == ["*"]

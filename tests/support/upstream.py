@@ -71,7 +71,7 @@ def silent(_: Received, connection: socket.socket) -> None:
 class Upstream:
     """Listens on a loopback port, a free one by default, while it is used as a context manager."""
 
-    def __init__(self, answer: Answer = OK, *, port: int = 0) -> None:
+    def __init__(self, answer: Answer = OK, *, port: int = 0, host: str = "127.0.0.1") -> None:
         self.answer = answer
         self.requests: list[Received] = []
         """The complete ones."""
@@ -79,9 +79,10 @@ class Upstream:
         """How many heads have come."""
         self.cut: list[bytes] = []
         """Heads of those whose bodies never were complete."""
-        self._socket = socket.create_server(("127.0.0.1", port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
