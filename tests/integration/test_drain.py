@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import stack
-from support.client import http2, request
+from support import websocket
+from support.client import connect, http2, read_until, request
 from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
@@ -86,10 +87,15 @@ def test_the_grace(scripted: Upstream, start_proxy: StartProxy, connection: Kept
     assert ready.status == 503
     assert json.loads(ready.body)["status"] == "draining"
     assert request(proxy.url, "/livez").status == 200
-    for client in (kept, connection.to(proxy)):
-        answer = ask(client)
+    for kept_or_new in (kept, connection.to(proxy)):
+        answer = ask(kept_or_new)
         assert (answer.status, answer.getheader("Connection")) == (200, "close")
-        assert client.sock is None  # The library has seen it, too.
+        assert kept_or_new.sock is None  # The library has seen it, too.
+    # Not where the connection becomes a WebSocket: that is another option of the same header.
+    scripted.answer = lambda _, server: server.sendall(websocket.SWITCH)
+    with connect(proxy.url) as client:
+        client.sendall(f"GET {API} HTTP/1.1\r\nHost: x\r\n{websocket.ASKING}\r\n".encode())
+        assert b"\r\nConnection: Upgrade\r\n" in read_until(client, b"\r\n\r\n")
     # Also what the proxy answers by itself.
     for target in ("/livez", "/api/%2e%2e/x#f"):
         assert ask(connection.to(proxy), target).getheader("Connection") == "close"
