@@ -8,6 +8,7 @@
 # build.lock               what builds a package without a wheel: pyperclip 1.9.0, for Python 3.11
 # requirements.lock        what runs the proxy
 # requirements-dev.lock    the same and what tests it
+# mitmproxy-12.2-dev.lock  the same with mitmproxy 12.2, from Python 3.12 on
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
@@ -17,14 +18,16 @@ cd "$root"
 install_tool uv==0.13.9
 changes=("${@:---upgrade}")
 compile() {
-    .run/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+    .run/uv/bin/uv pip compile --quiet --universal \
         --python .run/uv/bin/python --generate-hashes --no-emit-index-url --no-emit-find-links \
         --annotation-style line --custom-compile-command scripts/lock.sh "${changes[@]}" "$@"
 }
 
 locks=scripts/locks
 mkdir -p "$locks"
-compile - --output-file "$locks/build.lock" <<<"setuptools ; python_version < '3.12'"
-compile pyproject.toml --output-file "$locks/requirements.lock"
-compile pyproject.toml --extra dev --constraints "$locks/requirements.lock" \
+compile - --python-version 3.11 --output-file "$locks/build.lock" <<<"setuptools ; python_version < '3.12'"
+compile pyproject.toml --python-version 3.11 --output-file "$locks/requirements.lock"
+compile pyproject.toml --python-version 3.11 --extra dev --constraints "$locks/requirements.lock" \
     --output-file "$locks/requirements-dev.lock"
+compile pyproject.toml --python-version 3.12 --extra dev \
+    --constraints <(echo "mitmproxy>=12.2,<12.3") --output-file "$locks/mitmproxy-12.2-dev.lock"

@@ -2,16 +2,17 @@
 # Checks, then all tests with real servers, in two processes; files that are named in the options
 # run in one. Installs what they need below .venv and .run.
 #
-#   scripts/test.sh [--all-pythons] [PYTEST OPTIONS...]
+#   scripts/test.sh [--all-pythons | --all-lines] [PYTEST OPTIONS...]
 #
-# With --all-pythons also with Python 3.11, which means mitmproxy 11.0, if that Python is found.
+# With --all-pythons also with Python 3.11, which means mitmproxy 11.0, if that Python is found, and what
+# depends on mitmproxy's own code with 12.2. With --all-lines everything with 12.2 as well.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 source scripts/lib.sh
 
 all=
-if [[ ${1:-} == --all-pythons ]]; then all=yes; shift; fi
+case ${1:-} in --all-pythons | --all-lines) all=$1; shift ;; esac
 scripts/check.sh
 scripts/setup-mlflow.sh 3 >/dev/null
 scripts/setup-mlflow.sh 2 >/dev/null
@@ -35,4 +36,14 @@ if [[ -n $all ]]; then
             --ignore=tests/integration/test_{scripts,audit_command,image,soak}.py "$@"
         break
     done
+    if .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
+        PYTHON=$(.venv/bin/python -c 'import os, sys; print(os.path.realpath(sys.executable))') \
+            LOCK=mitmproxy-12.2-dev VENV=$root/.run/mitmproxy-12.2 scripts/setup.sh
+        inner=()
+        if [[ $all == --all-pythons && $# == 0 ]]; then
+            inner=(tests/test_{proxy,lean,inline_hooks,http_layer,commands,content_view,log_guard,wide_reads}.py
+                tests/integration/test_{lean,mitmweb,errors_over_the_wire,request_smuggling,around_the_switch}.py)
+        fi
+        run_tests .run/mitmproxy-12.2/bin/python "${inner[@]}" "$@"
+    fi
 fi

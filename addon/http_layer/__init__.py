@@ -11,7 +11,7 @@ use them, by subclasses and wrappers:
 * `http1`: HTTP/1 connections, to clients and upstreams.
 * `http2`: HTTP/2 connections.
 
-`install` checks that all they build on is still there. Tested with mitmproxy 11.0 and 12.2.
+`install` checks that all they build on is still there. Tested with mitmproxy 11.0, 12.2 and 12.3.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def install(addon: Addon) -> Callable[[], None]:
     if missing:
         raise UnsupportedError(
             f"mitmproxy's HTTP layer lacks {', '.join(missing)}; "
-            "this addon is tested with mitmproxy 11.0 and 12.2"
+            "this addon is tested with mitmproxy 11.0, 12.2 and 12.3"
         )
     originals = [getattr(module, name) for module, name in _PLACES]
     stream, server, client, server2, client2, *functions = originals
