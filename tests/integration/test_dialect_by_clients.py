@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import stack
-from support.client import Response, request
+from support.client import Response, http2, request
 from support.fixtures import StartProxy
 from support.upstream import Received, Upstream, response
 from support.waiting import eventually
@@ -247,3 +247,22 @@ def test_the_request_is_the_same(told: Upstream, start_proxy: StartProxy) -> Non
     assert second.target == f"/ajax-api{SEARCH[4:]}?a=%62"
     assert second.head.replace(b"/ajax-api/", b"/api/") == first.head
     assert second.body == first.body == ONE
+
+
+def test_http2(told: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
+    """The same for a client whose requests share a connection."""
+    told.answer = by_prefix({"/ajax-api/": response("200 OK", b'{"a": 1}', JSON)})
+    proxy = start_proxy(told.url, **AUTO, options=("--set", f"confdir={tmp_path}"))
+    eventually(lambda: "its dialect is not clear" in proxy.text())
+    url = proxy.url.replace("http://127.0.0.1", "https://localhost")
+    told.requests.clear()
+    with http2(tmp_path / "mitmproxy-ca-cert.pem") as session:
+        session.headers["Authorization"] = f"Bearer {TOKEN}"
+        got = session.post(url + SEARCH, content=ONE)
+        assert (got.http_version, got.status_code, got.json()) == ("HTTP/2", 200, {"a": 1})
+        assert session.get(url + GET).status_code == 200
+    first, second, third = told.requests
+    assert (first.body, second.body) == (ONE, ONE)
+    assert [each.target.split("/")[1] for each in (first, second, third)] == [
+        *("api", "ajax-api", "ajax-api")
+    ]
