@@ -114,7 +114,7 @@ def test_check(tmp_path: Path) -> None:
     """One line for rules that can be used; all that is wrong for others."""
     run = script("rules.sh", "check")
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith(f"{stack.ROOT}/rules.yaml: ok (1 rewrite, 10 artifact endpoints")
+    assert run.stdout.startswith(f"{stack.ROOT}/rules.yaml: ok (1 rewrite, 12 artifact endpoints")
     rules = tmp_path / "rules.yaml"
     rules.write_text("mounts: 5\nrewrites: [{name: a, match: (, replace: /}]\nnope: 1\n")
     run = script("rules.sh", "check", rules)
