@@ -14,7 +14,7 @@ from .filters import parse_request_filter
 from .routes import Router
 from .rule_types import uri_host
 from .rules import OPERATIONS, Operation, Rules, Upstream
-from .rules_file import load
+from .rules_file import RulesError, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,19 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
         if rule.filter
     }
     wary = len(allowed) < len(OPERATIONS)
+    if wary and not rules.artifacts.endpoints:
+        raise RulesError(
+            f"{path}: artifacts.endpoints: []: expected the requests to refuse, because "
+            f"{_what_is_off(switch, allowed)}; the shipped rules.yaml lists those of MLflow"
+        )
     return Settings(rules, switch, allowed, wary, filters, Router(rules, wary=wary))
+
+
+def _what_is_off(switch: gate.Switch, allowed: frozenset[Operation]) -> str:
+    if not switch.on:
+        return f"{switch.source} switches artifacts off"
+    off = [operation for operation in OPERATIONS if operation not in allowed]
+    return f"artifacts.{off[0]} is switched off"
 
 
 def adapted(settings: Settings, address: tuple[str, int], found: Finding) -> Settings:

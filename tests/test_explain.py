@@ -259,7 +259,7 @@ def test_summary(read: settings.Settings, tmp_path: Path) -> None:
     ]
     (tmp_path / "bare.yaml").write_text(
         "rewrites: [{name: never, match: ^/a, replace: /b, upstream: []}]\n"
-        "artifacts: {read: false, write: false}\n"
+        "artifacts: {read: false, write: false, endpoints: [{path: /x}]}\n"
     )
     bare = settings.read(tmp_path / "bare.yaml", None, "")
     assert explain.summary(bare, source="there", found=["a:80: b", "c:80: d"]) == [
@@ -277,5 +277,5 @@ def test_summary(read: settings.Settings, tmp_path: Path) -> None:
         "artifacts delete: switched off by artifacts.write",
     ]
     assert explain.counts(bare.rules) == (
-        "1 rewrite, 0 artifact endpoints, 0 error overrides, 0 probes"
+        "1 rewrite, 1 artifact endpoint, 0 error overrides, 0 probes"
     )
