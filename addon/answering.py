@@ -9,8 +9,8 @@ from http import HTTPMethod
 from mitmproxy import http
 
 from . import bodies, cors, decision, replies, target
-from .http_layer.interface import ANSWERED
-from .http_layer.responses import to_response
+from .engine.interface import ANSWERED
+from .engine.responses import to_response
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,14 @@ _UNREAD = {
     "allow_hosts": "connections to all other hosts pass unread",
     "server_replay": "recorded answers take the place of refusals",
 }
-OPTIONS = frozenset({*_UNREAD, "mode", "rawtcp", "tcp_hosts", "validate_inbound_headers"})
+_LATE = {
+    "map_remote": "it changes requests that were let pass",
+    "modify_body": "it changes requests that were let pass",
+    "modify_headers": "it changes requests that were let pass",
+    "stream_large_bodies": "what a GraphQL request asks for is not read",
+}
+"""In modes other than reverse nothing is judged once more when it goes upstream."""
+OPTIONS = frozenset({*_UNREAD, *_LATE, "mode", "rawtcp", "tcp_hosts", "validate_inbound_headers"})
 """The names of all that are looked at."""
 
 
@@ -74,6 +81,9 @@ def find(options: Mapping[str, Any]) -> tuple[str, Any, str] | None:
     if others and options.get("rawtcp"):
         why = f"in mode {others[0].full_spec} what does not look like HTTP passes unread"
         return "rawtcp", True, why
+    for name, why in _LATE.items():
+        if others and (value := options.get(name)):
+            return name, value, f"in mode {others[0].full_spec} {why}"
     if others and (value := options.get("tcp_hosts")):
         return "tcp_hosts", value, "connections to these hosts pass unread"
     return None

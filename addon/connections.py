@@ -18,6 +18,8 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
+from .engine.layer import Engine
+
 _NEVER = 100 * 365 * 86400
 """Seconds."""
 
@@ -36,6 +38,12 @@ def io(client: Client, connection: Connection) -> Any | None:
     """Reader, writer and task of a client's connection, or of one upstream for it."""
     record = handler(client)
     return record.transports.get(connection) if record else None
+
+
+def transport(client: Client) -> asyncio.WriteTransport | None:
+    """What writes to a client, if it is there."""
+    writer = getattr(io(client, client), "writer", None)
+    return writer.transport if isinstance(writer, asyncio.StreamWriter) else None
 
 
 def close(client: Client) -> None:
@@ -69,6 +77,8 @@ def silence(client: Client) -> float | None:
 
 def is_busy(client: Client) -> bool:
     """Tell whether a client has begun a request that is not over."""
+    if (engine := _engine(client)) is not None:
+        return engine.at_work
     for layer in _http_layers(client):
         protocol = layer.connections.get(client)
         at_work = isinstance(protocol, Http1Server) and (
@@ -80,8 +90,16 @@ def is_busy(client: Client) -> bool:
 
 def flows(client: Client) -> list[HTTPFlow]:
     """What a client has in flight."""
+    if (engine := _engine(client)) is not None:
+        return engine.flows()
     streams = (stream for layer in _http_layers(client) for stream in layer.streams.values())
     return [stream.flow for stream in streams if hasattr(stream, "flow")]
+
+
+def _engine(client: Client) -> Engine | None:
+    record = handler(client)
+    layers = record.layer.context.layers if record else []
+    return next((layer for layer in layers if isinstance(layer, Engine)), None)
 
 
 def _http_layers(client: Client) -> list[HttpLayer]:

@@ -13,9 +13,10 @@ import asyncio
 import inspect
 import types
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from dataclasses import fields
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mitmproxy import addonmanager, exceptions
@@ -28,7 +29,12 @@ from mitmproxy.proxy.layer import CommandGenerator
 _DEFAULT_ADDONS = "mitmproxy.addons."
 """Where mitmproxy's own addons live, whose handlers are known once and for all."""
 
+_MAIN = str(Path(__file__).with_name("main.py"))
+"""The script that mitmproxy has loaded."""
+
 _Handler = Callable[[Any], Any]
+_Group = tuple[list[_Handler], list[Any]]
+"""The handlers of an addon that are known, or the addons that are asked each time."""
 
 
 @types.coroutine
@@ -44,33 +50,83 @@ class Dispatcher:
         self._manager = manager
         self._chain: list[Any] = []
         self._registered: tuple[int, Any] = (0, None)
-        self._known: dict[str, list[tuple[list[_Handler], list[Any]]]] = {}
+        self.begun: dict[StartHook, Any] = {}
+        """Hooks of which a part has run."""
+        self._known: dict[str, list[_Group]] = {}
 
     async def run(self, hook: StartHook) -> None:
         """Call the handlers of a connection's hook; wait until a flow may go on."""
-        data = getattr(hook, _argument(hook.name))
-        await self._trigger(hook.name, data)
-        if isinstance(data, Flow):
-            await self._trigger("update", [data])
-            if data.intercepted:
-                await _in_a_task()
-                await data.wait_for_resume()
+        if (rest := self.call(hook.name, getattr(hook, _argument(hook.name)))) is not None:
+            await rest
 
-    async def _trigger(self, name: str, argument: Any) -> None:
-        for known, users in self._handlers(name):
+    def call(self, name: str, data: Any) -> Coroutine[Any, Any, None] | None:
+        """Call the handlers of a hook with its one argument.
+
+        Returns:
+            None if all is done; otherwise what is left to be waited for.
+        """
+        if (rest := self._trigger(iter(self._handlers(name)), name, data)) is not None:
+            return self._after(rest, data)
+        return self._update(data) if isinstance(data, Flow) else None
+
+    async def _after(self, rest: Coroutine[Any, Any, None], data: Any) -> None:
+        await rest
+        if isinstance(data, Flow) and (more := self._update(data)) is not None:
+            await more
+
+    def _update(self, flow: Flow) -> Coroutine[Any, Any, None] | None:
+        """Tell that a flow has changed; what is left is its interception."""
+        rest = self._trigger(iter(self._handlers("update")), "update", [flow])
+        return self._wait(rest, flow) if rest is not None or flow.intercepted else None
+
+    async def _wait(self, rest: Coroutine[Any, Any, None] | None, flow: Flow) -> None:
+        if rest is not None:
+            await rest
+        if flow.intercepted:
+            await _in_a_task()
+            await flow.wait_for_resume()
+
+    def _trigger(
+        self, groups: Iterator[_Group], name: str, argument: Any
+    ) -> Coroutine[Any, Any, None] | None:
+        for known, users in groups:
+            handlers = iter(known or [h for a in users if (h := _handler(a, name))])
             try:
-                for handler in known or [h for a in users if (h := _handler(a, name))]:
+                for handler in handlers:
                     result = handler(argument)
                     if result is not None and inspect.isawaitable(result):
-                        await _in_a_task()
-                        await result
+                        return self._rest(result, handlers, groups, name, argument)
             except exceptions.AddonHalt:
-                return
+                return None
             except Exception:
                 with addonmanager.safecall():
                     raise
+        return None
 
-    def _handlers(self, name: str) -> list[tuple[list[_Handler], list[Any]]]:
+    async def _rest(
+        self,
+        result: Awaitable[Any],
+        handlers: Iterator[_Handler],
+        groups: Iterator[_Group],
+        name: str,
+        argument: Any,
+    ) -> None:
+        """The same from where a handler has to wait."""
+        await _in_a_task()
+        try:
+            await result
+            for handler in handlers:
+                if (more := handler(argument)) is not None and inspect.isawaitable(more):
+                    await more
+        except exceptions.AddonHalt:
+            return
+        except Exception:
+            with addonmanager.safecall():
+                raise
+        if (rest := self._trigger(groups, name, argument)) is not None:
+            await rest
+
+    def _handlers(self, name: str) -> list[_Group]:
         """For each addon of the chain its handlers, or the addons that are asked each time."""
         chain, lookup = self._manager.chain, self._manager.lookup
         # Each change among the addons of a script shows in one of these.
@@ -81,12 +137,19 @@ class Dispatcher:
             found = self._known[name] = []
             for addon in chain:
                 with_inner = [*addonmanager.traverse([addon])]
-                if type(addon).__module__.startswith(_DEFAULT_ADDONS) and len(with_inner) == 1:
-                    if handler := _handler(addon, name):
-                        found.append(([handler], []))
-                else:
+                if not all(_is_known(one) for one in with_inner):
                     found.append(([], with_inner))
+                elif handlers := [h for one in with_inner if (h := _handler(one, name))]:
+                    found.append((handlers, []))
         return found
+
+
+def _is_known(addon: Any) -> bool:
+    """Tell whether an addon's handlers are the same at all times."""
+    module = type(addon).__module__
+    if isinstance(addon, types.ModuleType):
+        return getattr(addon, "__file__", None) == _MAIN
+    return module.startswith((_DEFAULT_ADDONS, __package__ or ""))
 
 
 def _handler(addon: Any, name: str) -> _Handler | None:
@@ -126,6 +189,12 @@ def run_inline(handler: Any, dispatcher: Dispatcher) -> None:
     handler.handle_hook = handle_hook
 
 
+def dispatcher_of(handler: Any) -> Dispatcher | None:
+    """What runs the hooks of a client's connections inline; None if mitmproxy runs them itself."""
+    top = getattr(handler, "layer", None)
+    return top.dispatcher if isinstance(top, _TopLayer) else None
+
+
 class _TopLayer:
     """In the place of a client's topmost layer: runs the hooks that it starts."""
 
@@ -133,7 +202,9 @@ class _TopLayer:
         self.context = handler.layer.context
         self._handler = handler
         self._layer = handler.layer
+        self.dispatcher = dispatcher
         self._run = dispatcher.run
+        self._begun = dispatcher.begun
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle_event(self, event: Event) -> CommandGenerator[None]:
@@ -155,11 +226,12 @@ class _TopLayer:
 
     def _start(self, hook: StartHook) -> bool:
         """Run a hook; tell whether it is complete, or goes on in a task."""
-        running = self._run(hook)
-        try:
-            running.send(None)
-        except StopIteration:
-            return True
+        if (running := self._begun.pop(hook, None)) is None:
+            running = self._run(hook)
+            try:
+                running.send(None)
+            except StopIteration:
+                return True
         self._keep(asyncio.create_task(self._complete(hook, asyncio.create_task(running))))
         return False
 

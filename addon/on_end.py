@@ -10,7 +10,7 @@ from mitmproxy.flow import Error
 
 from . import answering, decision, target
 from .decision import FAILED, FORWARDED, WHY
-from .http_layer.interface import BYTES_IN, BYTES_OUT, ENDED_BY
+from .engine.interface import BYTES_IN, BYTES_OUT, ENDED_BY
 from .measured import Ended
 from .replies import REQUEST_ID, Reply
 

@@ -28,8 +28,8 @@ from . import (
 from . import target as targets
 from .answering import denied
 from .decision import FORWARDED, Decision
+from .engine.interface import AUTHORITY, SWITCHES, WHOLE
 from .headers import Fields, text
-from .http_layer.interface import AUTHORITY, SWITCHES, WHOLE
 from .rewrite import Origin
 from .routes import Route
 from .rules import HEALTH_PATHS, Endpoint, Operation, Rules

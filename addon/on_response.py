@@ -23,8 +23,8 @@ from . import (
     to_https,
 )
 from .decision import FORWARDED, Decision
+from .engine.interface import AUTHORITY, DROPPED, HOLD
 from .headers import Fields, read, text
-from .http_layer.interface import AUTHORITY, DROPPED, HOLD
 from .rules import Rules
 from .settings import Settings
 

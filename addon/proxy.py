@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client, Connection
+from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
@@ -37,7 +38,8 @@ from . import (
     gate,
     headers,
     health_service,
-    http_layer,
+    in_flight,
+    inline_hooks,
     lean,
     listeners,
     log_guard,
@@ -62,8 +64,9 @@ from .answering import RefusedError
 from .decision import FAILED, SAID, WHY
 from .dialect import Dialect, Finding
 from .dialect_watch import Address, DialectWatch
-from .http_layer.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
-from .http_layer.responses import to_response
+from .engine import plug
+from .engine.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
+from .engine.responses import to_response
 from .measured import State
 from .reports import Reports
 from .rewrite import Origin
@@ -101,7 +104,7 @@ class MlflowProxy:
         self.lean = lean.Lean()
         self._unanswered: dict[Address, str] = {}
         """Why our own questions to upstreams have got no answer last."""
-        self._active: set[str] = set()
+        self._in_flight = in_flight.InFlight()
         """Ids of the flows that are being served."""
         self._reports = Reports(self._state)
         self._rules_read = 0.0
@@ -115,10 +118,9 @@ class MlflowProxy:
         self._signature: reload.Signature = None
         self._watch: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
-        self._uninstall: Callable[[], None] | None = None
 
     def load(self, loader: Loader) -> None:
-        """Register the options and take over mitmproxy's own answers.
+        """Register the options.
 
         mitmproxy connects upstream as soon as a client does, by default. When that fails, the
         client gets an empty reply before any hook runs; so connections wait for a request.
@@ -127,8 +129,6 @@ class MlflowProxy:
         for problem in options.misspelled(ctx.options.deferred, ctx.options.keys()):
             logger.error("%s", problem)  # At start that ends mitmproxy with exit code 1.
         ctx.master.commands.collect_commands(commands.Commands(self))
-        self._uninstall = http_layer.install(self)
-        # Behind what may refuse this mitmproxy, which is told in full.
         log_guard.install()
         term_log.install()
         wide_reads.keep_buffers()
@@ -279,15 +279,12 @@ class MlflowProxy:
         banner.show()
 
     def done(self) -> None:
-        """Give mitmproxy its own answers back."""
+        """Leave mitmproxy as it was."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
         self.dialects.stop()
         self.lean.switch(ctx.master, False)
-        if self._uninstall is not None:
-            self._uninstall()
-            self._uninstall = None
         self._reports.close()
 
     def client_connected(self, client: Client) -> None:
@@ -295,6 +292,10 @@ class MlflowProxy:
         if self.settings is None:
             # It must not even be passed on unread, for the moment until mitmproxy ends.
             client.error = "no rules are loaded"
+            return
+        if client.transport_protocol == "udp" and self.settings.wary:
+            # Of HTTP/3 nothing is judged once more when it goes upstream.
+            client.error = "HTTP/3 is not served while artifacts are switched off"
             return
         self.lean.connected(connections.handler(client))
         wide_reads.widen(connections.io(client, client))
@@ -306,6 +307,10 @@ class MlflowProxy:
 
     def _rules(self) -> Rules | None:
         return self.settings.rules if self.settings else None
+
+    def next_layer(self, data: NextLayer) -> None:
+        """Let the engine serve HTTP in reverse mode."""
+        plug.choose(data, self)
 
     def client_disconnected(self, client: Client) -> None:
         """Nobody will ask any more."""
@@ -415,7 +420,7 @@ class MlflowProxy:
             self._reports.add(on_end.ended(flow))
 
     def may_go(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether a request may go upstream (see `http_layer.interface.Addon`)."""
+        """Tell whether a request may go upstream (see `engine.interface.Addon`)."""
         try:
             if (in_force := _in_force(flow) or self.settings) is None:
                 raise RuntimeError("no rules are loaded")
@@ -428,8 +433,16 @@ class MlflowProxy:
             return False
         return True
 
+    def over(self, flow: http.HTTPFlow) -> None:
+        """Nothing more is done for a request (see `engine.interface.Addon`)."""
+        self._in_flight.end(flow.id, connections.transport(flow.client_conn))
+
+    def keeps_messages(self) -> bool:
+        """Tell whether somebody may look at the messages of a WebSocket."""
+        return self._shown
+
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        """Tell whether a held body passes after all (see `http_layer.interface.Addon`)."""
+        """Tell whether a held body passes after all (see `engine.interface.Addon`)."""
         try:
             return on_response.may_pass(flow, begin)
         except Exception:
@@ -437,7 +450,7 @@ class MlflowProxy:
             return False
 
     def goes_again(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether a request is sent once more (see `http_layer.interface.Addon`)."""
+        """Tell whether a request is sent once more (see `engine.interface.Addon`)."""
         try:
             in_force, address = _in_force(flow), _upstream(flow)
             if in_force is None or address not in self.dialects.unclear:
@@ -480,7 +493,7 @@ class MlflowProxy:
         return in_force
 
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
-        """Word an answer that mitmproxy makes by itself (see `http_layer.interface.Addon`)."""
+        """Word an answer that mitmproxy makes by itself (see `engine.interface.Addon`)."""
         try:
             reply = self._word(flow, status, message)
         except Exception:
@@ -491,7 +504,7 @@ class MlflowProxy:
         return reply
 
     def refused(self, client: Client, reply: replies.Reply) -> None:
-        """What a client has sent does not become a flow (see `http_layer.interface.Addon`)."""
+        """What a client has sent does not become a flow (see `engine.interface.Addon`)."""
         if self._reports.wanted:
             self._reports.add(on_end.ended_without_flow(client, reply))
 
@@ -500,8 +513,12 @@ class MlflowProxy:
         return self.time_limits.is_cut(flow)
 
     def reset(self, client: Client) -> None:
-        """A client must not take what it has for a whole answer (see `http_layer.interface`)."""
+        """A client must not take what it has for a whole answer (see `engine.interface`)."""
         connections.reset_at_end(client)
+
+    def dispatcher(self, client: Client) -> Any:
+        """What calls the handlers of hooks, if that is not left to mitmproxy."""
+        return inline_hooks.dispatcher_of(connections.handler(client))
 
     def is_draining(self) -> bool:
         """Tell whether the proxy is about to end."""
@@ -544,9 +561,10 @@ class MlflowProxy:
             self.dialects.unasked
             and on_request.is_for_upstream(flow)
             and self._sender(flow) == "client"
-            and len(self._active) < in_force.rules.limits.flows  # Otherwise it is refused at once.
+            # Otherwise it is refused at once.
+            and not self._in_flight.reaches(in_force.rules.limits.flows)
         ):
-            self._active.add(flow.id)
+            self._in_flight.begin(flow.id)
             return self._decide_later(flow)
         try:
             return self._admit(flow, in_force)
@@ -575,11 +593,11 @@ class MlflowProxy:
         if sender == "client":
             if rules.allowed_hosts:
                 on_request.check_host(flow, in_force)
-            if flow.id not in self._active and len(self._active) >= rules.limits.flows:
+            if flow.id not in self._in_flight and self._in_flight.reaches(rules.limits.flows):
                 message = "This proxy serves as many requests at once as it may. Please try again."
                 code = rules.errors.code(503)
                 raise answering.denied(flow, 503, code, message, "too_many_requests")
-        self._active.add(flow.id)
+        self._in_flight.begin(flow.id)
         if route.prefix:
             self.dialects.hint(_upstream(flow), route.prefix)
         if self.dialects.unclear and _upstream(flow) in self.dialects.unclear:
@@ -647,7 +665,7 @@ class MlflowProxy:
 
     def _state(self) -> State:
         return State(
-            in_flight=len(self._active),
+            in_flight=self._in_flight.count(),
             flows_limit=self.settings.rules.limits.flows if self.settings else 0,
             draining=self.drain.begun,
             rules_current=self.health.rules == health_service.CURRENT,
@@ -660,7 +678,8 @@ class MlflowProxy:
 
     def _ended(self, flow: http.HTTPFlow) -> None:
         self.time_limits.forget(flow.id)
-        self._active.discard(flow.id)
+        if not plug.serves(flow.client_conn) or flow.is_replay is not None:
+            self._in_flight.end(flow.id, None)
         if self._view is not None:
             flow_ring.trim(self._view, self._keep_flows)
 

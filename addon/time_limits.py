@@ -20,7 +20,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
 from . import answering, bodies, connections
-from .http_layer.interface import RETRIED
+from .engine.interface import RETRIED
 from .replies import Problem
 from .rules import Upstream
 from .timers import Timers

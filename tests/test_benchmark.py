@@ -17,7 +17,7 @@ from bench.stack_samples import HOOKS, HTTP_LAYER, OTHERS, is_request, owner, re
 LOOP = "BaseEventLoop._run_once (/usr/lib/python3.13/asyncio/base_events.py:2038)"
 SERVER = "ConnectionHandler.server_event (/v/site-packages/mitmproxy/proxy/server.py:420)"
 HOOK = f"MlflowProxy.request ({stack.ROOT}/addon/proxy.py:7)"
-STREAM = f"stream_class.<locals>.HttpStream.send ({stack.ROOT}/addon/http_layer/streams.py:9)"
+STREAM = f"Exchange.answer ({stack.ROOT}/addon/engine/exchange.py:9)"
 INLINE = f"dispatch ({stack.ROOT}/addon/inline_hooks.py:3)"
 QUOTE = "quote (/usr/lib/python3.13/urllib/parse.py:900)"
 MADE = "__init__ (<string>:2)"

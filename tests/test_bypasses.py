@@ -15,9 +15,13 @@ REVERSE = ["reverse:https://registry.example"]
 DEFAULTS: dict[str, Any] = {
     "allow_hosts": [],
     "ignore_hosts": [],
+    "map_remote": [],
     "mode": REVERSE,
+    "modify_body": [],
+    "modify_headers": [],
     "rawtcp": True,
     "server_replay": [],
+    "stream_large_bodies": None,
     "tcp_hosts": [],
     "validate_inbound_headers": True,
 }
@@ -32,6 +36,8 @@ DEFAULTS: dict[str, Any] = {
         # UDP reaches no registry in these modes, and TCP is always read as HTTP.
         {"tcp_hosts": ["registry"], "rawtcp": True},
         {"mode": ["regular"], "rawtcp": False},
+        # In reverse mode requests are judged as they go upstream.
+        {"map_remote": ["|a|b"], "stream_large_bodies": "1m", "modify_headers": ["/a/b"]},
         {"mode": ["upstream:http://proxy:3128", "socks5@1080"], "rawtcp": False},
         {"mode": ["transparent"], "rawtcp": False},
     ],
@@ -61,6 +67,13 @@ def test_harmless(options: dict[str, Any]) -> None:
             )
         ),
         ({"mode": ["local"], "rawtcp": False}, "mode", "local"),
+        *(
+            ({"mode": ["regular"], "rawtcp": False, name: value}, name, value)
+            for name, value in (
+                *(("map_remote", ["|a|b"]), ("modify_body", ["|a|b"])),
+                *(("modify_headers", ["|a|b"]), ("stream_large_bodies", "1m")),
+            )
+        ),
     ],
 )
 def test_bypasses(options: dict[str, Any], name: str, value: object) -> None:

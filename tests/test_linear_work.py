@@ -41,6 +41,7 @@ from addon import (
     target,
     to_https,
 )
+from addon.engine import heads
 
 RULES = rules_file.load(rules_file.DEFAULT_PATH)
 ASKED = errors.Asked("GET", "/api/2.0/mlflow/x", ["/api/2.0/mlflow/x"])
@@ -263,10 +264,10 @@ WORK: dict[str, Work] = {
     "target of roots": on_text(target_of, "/api/2.0/mlflow"),
     "target of versions": on_text(target_of, ".1", "/api/2"),
     "target of artifacts": on_text(target_of, "/api/2.0/mlflow-artifacts/artifacts/a"),
-    "head": on_bytes(framing.is_request_head, b"A: b\r\n", b"GET / HTTP/1.1\r\n"),
-    "long line of a head": on_bytes(framing.is_request_head, b" ", b"GET / HTTP/1.1\r\nA:"),
-    "line feeds in a head": on_bytes(framing.head_end, b"\n\r"),
-    "empty lines": on_bytes(framing.empty_lines, b"\r\n"),
+    "head": on_bytes(heads.read_request, b"A: b\r\n", b"GET / HTTP/1.1\r\n"),
+    "long line of a head": on_bytes(heads.read_request, b" ", b"GET / HTTP/1.1\r\nA:"),
+    "line feeds in a head": on_bytes(heads.end, b"\n\r"),
+    "empty lines": on_bytes(heads.empty_lines, b"\r\n"),
     "forwarded": on_bytes(forwarded_for, b"10.1.1.1,"),
     "long forwarded address": on_bytes(forwarded_for, b"9"),
     "commas": on_bytes(forwarded_for, b","),

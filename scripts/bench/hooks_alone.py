@@ -15,7 +15,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons, tflow
 
-from addon.http_layer.interface import AUTHORITY
+from addon.engine.interface import AUTHORITY
 from addon.proxy import MlflowProxy
 
 UPSTREAM = "http://127.0.0.1:5000"

@@ -11,10 +11,10 @@ import stack
 HOOKS, HTTP_LAYER, OTHERS = "hooks", "http layer", "others"
 
 _ADDON = f"{stack.ROOT / 'addon'}/"
-# What stands where mitmproxy's own code would be: its HTTP layer with the grammar that it reads by,
+# What stands where mitmproxy's own code would be: the HTTP engine with the grammar it reads by,
 # its hook dispatch, its reads from sockets.
 _IN_ITS_PLACE = tuple(
-    f"{_ADDON}{name}" for name in ("http_layer/", "framing.py", "inline_hooks.py", "wide_reads.py")
+    f"{_ADDON}{name}" for name in ("engine/", "framing.py", "inline_hooks.py", "wide_reads.py")
 )
 _FRAME = re.compile(r"(?P<function>.*) \((?P<file>[^()]*?)(:\d+)?\)")
 # Frames of a process that waits, and of one that starts.

@@ -16,7 +16,7 @@ import stack
 from support.client import Response, connect, http2, raw, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
-from support.upstream import OK, Received, Upstream
+from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
 API = "/api/2.0/mlflow/runs/log-batch"
@@ -210,3 +210,19 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: stack
     gone.set()
     scripted.answer = OK
     eventually(lambda: request(small_proxy.url, API).status == 200)
+
+
+def test_answers_that_nobody_reads(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """A request counts until its answer has been taken, or its client has gone."""
+    # Held, and so over as soon as it is there.
+    proxy = start_proxy(scripted.url, limits={"flows": 4}, streaming={"threshold": "16MiB"})
+    json_type = ("Content-Type", "application/json")
+    scripted.answer = response("200 OK", b"x" * (8 * MIB), json_type)
+    with contextlib.ExitStack() as clients:
+        for _ in range(4):
+            client = clients.enter_context(connect(proxy.url))
+            client.sendall(f"GET {API} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert client.recv(1)
+        scripted.answer = OK
+        own_error(request(proxy.url, API), 503, "TEMPORARILY_UNAVAILABLE")
+    eventually(lambda: request(proxy.url, API).status == 200)

@@ -365,7 +365,7 @@ def test_trailers(proxy: Proxy) -> None:
 def test_unasked_data(proxy: Proxy) -> None:
     """What an upstream sends behind its answer is not shown."""
     proxy.upstream.answer = KEPT_ALIVE + proxy.words.put("$behind")
-    with proxy.connect() as connection, proxy.expecting("Unexpected data from server [...]"):
+    with proxy.connect() as connection, proxy.expecting("Unexpected data from server"):
         connection.sendall(proxy.words.put(GET + "\r\n"))
         answer = b""
         while not answer.endswith(KEPT_ALIVE[-6:]):
@@ -405,17 +405,17 @@ def test_server_name(proxy: Proxy) -> None:
 
 ENDS = (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
 HTTP2 = {
-    "upper case": ({"X-$upper": "1"}, "HTTP/2 protocol error [...]"),
-    "pseudo header": ({":$pseudo": "1"}, "HTTP/2 protocol error [...]"),
+    "upper case": ({"X-$upper": "1"}, "HTTP/2 protocol error"),
+    "pseudo header": ({":$pseudo": "1"}, "HTTP/2 protocol error"),
     "name": ({"bad $bad_name": "1"}, ""),
     "value": ({"x": "a\n$bad_value"}, ""),
-    "connection": ({"connection": "$connection"}, "HTTP/2 protocol error [...]"),
+    "connection": ({"connection": "$connection"}, "HTTP/2 protocol error"),
     "path": ({":path": "/a b$bad_path"}, ""),
     "user of a path": ({":path": "http://u:$path_user@x" + API}, ""),
     "user of slashes": ({":path": "//u:$slashes@x" + API}, ""),
     "scheme": ({":scheme": "$scheme"}, "answered 400 to GET /mlflow/api"),
     "authority": ({":authority": "u:$other_user@x"}, "Invalid HTTP/2 request headers"),
-    "length": ({"content-length": "$other_length"}, "HTTP/2 protocol error [...]"),
+    "length": ({"content-length": "$other_length"}, "HTTP/2 protocol error"),
 }
 
 
@@ -436,8 +436,8 @@ def test_http2(proxy: Proxy, name: str) -> None:
 def test_http2_garbage(proxy: Proxy) -> None:
     """Frames that are none, and what comes with a frame of an unknown type, are not shown."""
     for frame, line in (
-        ("\0\0\x12\xfa\0\0\0\0\0$frame", "Ignoring unknown HTTP/2 frame type: 250"),
-        ("\0\0\x12\x04\0\0\0\0\1$false_settings", "HTTP/2 protocol error [...]"),
+        ("\0\0\x12\xfa\0\0\0\0\0$frame", ""),
+        ("\0\0\x12\x04\0\0\0\0\1$false_settings", "HTTP/2 protocol error"),
     ):
         with RawHttp2(proxy.server.url, None) as client, proxy.expecting(line):
             client.socket.sendall(proxy.words.put(frame))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
@@ -44,6 +44,9 @@ ENDED_BY = "mlflow_ended_by"
 class Addon(Protocol):
     """Whom the HTTP layer asks."""
 
+    def dispatcher(self, client: Client) -> Any:
+        """What calls the handlers of a client's hooks, if that is not left to mitmproxy."""
+
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> Reply:
         """Word an answer that mitmproxy makes by itself.
 
@@ -55,6 +58,12 @@ class Addon(Protocol):
 
     def refused(self, client: Client, reply: Reply) -> None:
         """What a client has sent does not even become a flow; this is the answer."""
+
+    def over(self, flow: http.HTTPFlow) -> None:
+        """Nothing more is done for a request: its answer is written, or its client has gone."""
+
+    def keeps_messages(self) -> bool:
+        """Tell whether the messages of a WebSocket stay in its flow."""
 
     def may_go(self, flow: http.HTTPFlow) -> bool:
         """Tell whether a request may go upstream, as it stands now; if not, it has an answer."""

@@ -1,0 +1,643 @@
+"""One request with its answer, between a client and a registry.
+
+The steps are those of mitmproxy's `HttpStream`, with its hooks in its order: head, body, answer's
+head, answer's body. A step that has to wait, for a hook or a connection, hands over what comes
+next; whatever arrives meanwhile from either side waits in a queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import flow as mitmproxy_flow
+from mitmproxy import http
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
+    HttpRequestHeadersHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
+
+from .. import headers, hop_by_hop
+from ..bodies import HELD_LIMIT
+from .interface import (
+    ANSWERED,
+    AUTHORITY,
+    BYTES_IN,
+    BYTES_OUT,
+    DROPPED,
+    ENDED_BY,
+    HOLD,
+    RETRIED,
+    SWITCHES,
+    WHOLE,
+)
+from .responses import to_response
+from .sizes import Verdict
+
+if TYPE_CHECKING:
+    from .front import Front
+    from .layer import Engine
+    from .upstream import Upstream
+
+
+class Asked(Enum):
+    """What becomes of the request's body."""
+
+    HELD = auto()
+    STREAMED = auto()
+    DROPPED = auto()
+    DONE = auto()
+
+
+class Answered(Enum):
+    """How far the answer is."""
+
+    NOT_YET = auto()
+    AWAITED = auto()
+    HELD = auto()
+    STREAMED = auto()
+    DONE = auto()
+    FAILED = auto()
+
+
+class Exchange:
+    """See the head of this file.
+
+    Args:
+        engine: runs hooks and makes connections.
+        front: the client's side.
+        key: by which the front knows it.
+    """
+
+    def __init__(self, engine: Engine, front: Front, key: int) -> None:
+        self.flow: http.HTTPFlow
+        self.key = key
+        self.asked = Asked.HELD
+        self.answered = Answered.NOT_YET
+        self.upstream: Upstream | None = None
+        self._engine = engine
+        self._front = front
+        self._waiting = False
+        self._queue: deque[Callable[[], None]] = deque()
+        self._body: list[bytes] = []
+        self._held = 0
+        """Bytes of it."""
+        self._answer = bytearray()
+        self._gone: str | None = None
+        """Why the client's side has ended, if it has."""
+        self._over = False
+
+    # The client's side.
+
+    def begin(
+        self, request: http.Request, *, host: str, ended: bool, expects: bool = False
+    ) -> None:
+        """The head of the request is there.
+
+        Args:
+            request: as received.
+            host: that the client asks for.
+            ended: whether it has no body.
+            expects: whether there is an Expect header.
+        """
+        engine, context = self._engine, self._engine.context
+        self.flow = flow = http.HTTPFlow(context.client, context.server)
+        flow.request = request
+        flow.live = True
+        flow.metadata[AUTHORITY] = host
+        self._expects = expects
+        if problem := engine.request_problem(request):
+            flow.error = mitmproxy_flow.Error(problem)
+            self._hook(HttpRequestHeadersHook, partial(self._refuse, 400, problem))
+            return
+        data = request.data
+        data.host, data.port, data.scheme = engine.address[0], engine.address[1], engine.scheme
+        if not request.is_http2:
+            # In absolute form the target would go on naming the host that the client knows.
+            data.authority = b""
+            if (name := engine.host_header) is not None:
+                data.headers.fields = (
+                    *(pair for pair in data.headers.fields if pair[0].lower() != b"host"),
+                    (b"Host", name),
+                )
+        elif engine.host_header is not None:
+            request.host_header = engine.host_header.decode()
+        self._ended_with_head = ended
+        if not ended and engine.sizes.are_limited:
+            verdict = engine.sizes.judge(engine.sizes.announced(request))
+            if verdict is Verdict.REFUSE:
+                message = "Request body exceeds mitmproxy's body_size_limit."
+                flow.error = mitmproxy_flow.Error(message)
+                self._hook(HttpRequestHeadersHook, partial(self._refuse, 413, message))
+                return
+            request.stream = verdict is Verdict.STREAM
+        self._hook(HttpRequestHeadersHook, self._decided)
+
+    def body(self, data: bytes) -> None:
+        """A part of the request's body."""
+        self._take(partial(self._on_body, data))
+
+    def end(self) -> None:
+        """The request is complete."""
+        self._take(self._on_end)
+
+    def gone(self, why: str) -> None:
+        """The client has gone, or has broken the request."""
+        self._gone = why
+        self._take(partial(self._on_gone, why))
+
+    # The registry's side.
+
+    def head(self, response: http.Response, *, ended: bool) -> None:
+        """The head of the answer is there."""
+        self._take(partial(self._on_head, response, ended))
+
+    def answer(self, data: bytes) -> None:
+        """A part of its body."""
+        self._take(partial(self._on_answer, data))
+
+    def answer_end(self, *, by_end: bool = False) -> None:
+        """It is complete.
+
+        Args:
+            by_end: whether nothing but the end of the connection says so.
+        """
+        self._take(partial(self._on_answer_end, by_end) if by_end else self._on_answer_end)
+
+    def failed(self, message: str) -> None:
+        """The connection to the registry was not made, or has ended too early."""
+        self._take(partial(self._on_failed, message))
+
+    # What is there by the order of the steps.
+
+    def _response(self) -> http.Response:
+        if (response := self.flow.response) is None:
+            raise RuntimeError("there is no answer yet")
+        return response
+
+    def _connected(self) -> Upstream:
+        if self.upstream is None:
+            raise RuntimeError("there is no connection to the registry")
+        return self.upstream
+
+    # Waiting.
+
+    def _take(self, step: Callable[[], None]) -> None:
+        if self._waiting:
+            self._queue.append(step)
+        elif not self._over:
+            step()
+
+    def _hook(self, kind: Any, then: Callable[[], None]) -> None:
+        self._waiting = True
+        self._engine.hook(kind, self.flow, partial(self._go_on, then))
+
+    def _go_on(self, then: Callable[[], None]) -> None:
+        self._waiting = False
+        then()
+        while self._queue and not self._waiting and not self._over:
+            self._queue.popleft()()
+
+    # The request.
+
+    def _decided(self) -> None:
+        flow = self.flow
+        if self._is_killed():
+            return
+        if flow.response is not None and not self._ended_with_head:
+            self._answer_before_body()
+            return
+        if self._expects and flow.request.headers.get("expect", "").lower() == "100-continue":
+            self._front.go_on(self.key)
+            del flow.request.headers["expect"]
+        if flow.request.stream and not self._ended_with_head:
+            self._connect(self._begin_stream)
+        else:
+            self.asked = Asked.HELD
+
+    def _answer_before_body(self) -> None:
+        """Answer at once; what still arrives of the request is read and dropped."""
+        flow = self.flow
+        flow.request.raw_content = b""
+        self.asked = Asked.DROPPED
+        self._hook(HttpRequestHook, self._answer_locally)
+
+    def _on_body(self, data: bytes) -> None:
+        if self.asked is Asked.HELD:
+            self._body.append(data)
+            self._held += len(data)
+            if self._engine.sizes.are_limited:
+                self._check_held()
+        elif self.asked is Asked.STREAMED and data:
+            self._count(BYTES_IN, data)
+            self._stream_up(data)
+
+    def _check_held(self) -> None:
+        """mitmproxy's options body_size_limit and stream_large_bodies, for any framing."""
+        verdict = self._engine.sizes.judge(self._held)
+        if verdict is Verdict.REFUSE:
+            message = "Request body exceeds mitmproxy's body_size_limit."
+            self.flow.error = mitmproxy_flow.Error(message)
+            self._refuse(413, message)
+        elif verdict is Verdict.STREAM and WHOLE not in self.flow.metadata:
+            self.flow.request.stream = True
+            begin = b"".join(self._body)
+            self._body.clear()
+            self._queue.appendleft(partial(self._on_body, begin))
+            self._connect(self._begin_stream)
+
+    def _stream_up(self, data: bytes) -> None:
+        upstream = self._connected()
+        for chunk in _streamed(self.flow.request.stream, data):
+            if self._engine.store_streamed:
+                self._body.append(chunk)
+            upstream.send(chunk)
+
+    def _on_end(self) -> None:
+        request = self.flow.request
+        if self.asked is Asked.HELD:
+            request.timestamp_end = time.time()
+            request.data.content = b"".join(self._body)
+            self._body.clear()
+            self.asked = Asked.DONE
+            self._hook(HttpRequestHook, self._asked_whole)
+        elif self.asked is Asked.STREAMED:
+            if callable(request.stream):
+                self._stream_up(b"")
+            if self._engine.store_streamed:
+                request.data.content = b"".join(self._body)
+                self._body.clear()
+            request.timestamp_end = time.time()
+            self._hook(HttpRequestHook, self._asked_streamed)
+
+    def _asked_whole(self) -> None:
+        if self.flow.response is not None:
+            self._answer_locally()
+        elif not self._is_killed():
+            self._connect(self._send_whole)
+
+    def _asked_streamed(self) -> None:
+        self.asked = Asked.DONE
+        if self.answered is not Answered.DONE and self._is_killed():
+            return
+        if self.answered is Answered.AWAITED and self.flow.response is not None:
+            # An addon has answered when the body had passed.
+            self.flow.metadata[ANSWERED] = True
+            self._close_upstream()
+            self._answer_locally()
+            return
+        if self.upstream is not None:
+            self.upstream.finish()
+        if self.answered is Answered.DONE:
+            self._finish()
+
+    def _answer_locally(self) -> None:
+        if self._is_killed():
+            return
+        response = self._response()
+        response.timestamp_start = time.time()
+        self._hook(HttpResponseHeadersHook, self._send_local)
+
+    def _send_local(self) -> None:
+        if not self._is_killed():
+            self._send(abandon=True)
+
+    # To the registry.
+
+    def _connect(self, then: Callable[[], None]) -> None:
+        self._waiting = True
+        flow = self.flow
+
+        def made(upstream: Upstream | None, error: str) -> None:
+            if upstream is None:
+                self._go_on(partial(self._on_failed, error))
+                return
+            self.upstream = upstream
+            flow.server_conn = upstream.conn
+            # No hook comes between this and the request's way to the registry.
+            self._go_on(then if self._engine.addon.may_go(flow) else self._answer_here)
+
+        self._engine.connect(self, made)
+
+    def _answer_here(self) -> None:
+        """What the request has become is refused."""
+        self._let_upstream_go()
+        self._response().timestamp_start = time.time()
+        self._send(abandon=True)
+
+    def _begin_stream(self) -> None:
+        upstream, request = self._connected(), self.flow.request
+        if request.is_http2 and "content-length" not in request.headers:
+            request.headers["transfer-encoding"] = "chunked"
+        self.asked = Asked.STREAMED
+        self.answered = Answered.AWAITED
+        upstream.begin(self, request, b"", whole=False)
+
+    def _send_whole(self) -> None:
+        upstream, request = self._connected(), self.flow.request
+        content = request.raw_content or b""
+        if content and request.is_http2 and "content-length" not in request.headers:
+            request.headers["content-length"] = str(len(content))
+        self.answered = Answered.AWAITED
+        upstream.begin(self, request, content, whole=True)
+
+    # The answer.
+
+    def _on_head(self, response: http.Response, ended: bool) -> None:
+        if response.status_code == 101 and not self._may_switch(response):
+            # What follows would be a pipe that no rule sees into.
+            self.flow.metadata[RETRIED] = True
+            self._close_upstream()
+            self._on_failed("unexpected switch of protocols")
+            return
+        self.flow.response = response
+        self._answer_ended_with_head = ended
+        sizes = self._engine.sizes
+        if not ended and sizes.are_limited:
+            verdict = sizes.judge(sizes.announced(response))
+            if verdict is Verdict.REFUSE:
+                self._refuse_answer()
+                return
+            response.stream = verdict is Verdict.STREAM
+        self._hook(HttpResponseHeadersHook, self._headed)
+
+    def _may_switch(self, response: http.Response) -> bool:
+        key = self.flow.metadata.get(SWITCHES)
+        fields = headers.read(response.headers.fields)
+        return bool(key) and hop_by_hop.is_accepted(str(key).encode(), fields)
+
+    def _headed(self) -> None:
+        if self._is_killed():
+            return
+        response = self._response()
+        if response.stream and not self._answer_ended_with_head:
+            self._begin_answer()
+        else:
+            self.answered = Answered.HELD
+
+    def _begin_answer(self) -> None:
+        self._front.head(self.key, self._response())
+        self.answered = Answered.STREAMED
+
+    def _on_answer(self, data: bytes) -> None:
+        if self.answered is Answered.STREAMED:
+            self._stream_down(data)
+        elif self.answered is Answered.HELD:
+            metadata = self.flow.metadata
+            if DROPPED not in metadata:
+                self._answer += data
+                if self._engine.sizes.are_limited and self._is_answer_passed_on():
+                    return
+            if HOLD in metadata and len(self._answer) > metadata[HOLD]:
+                self._judge_held_body()
+            if DROPPED in metadata and self.answered is Answered.HELD:
+                self._answer_without_the_rest()
+
+    def _is_answer_passed_on(self) -> bool:
+        """The same options for the body of an answer; True if it is no longer held."""
+        verdict = self._engine.sizes.judge(len(self._answer))
+        if verdict is Verdict.REFUSE:
+            self._refuse_answer()
+        elif verdict is Verdict.STREAM:
+            self._pass_on()
+        return verdict is not Verdict.HOLD
+
+    def _refuse_answer(self) -> None:
+        message = "Response body exceeds mitmproxy's body_size_limit."
+        self.flow.error = mitmproxy_flow.Error(message)
+        self._close_upstream()
+        self._refuse(502, message)
+
+    def _pass_on(self) -> None:
+        """Stream an answer of which a part was held."""
+        response, begin = self._response(), bytes(self._answer)
+        response.stream = True
+        self._answer.clear()
+        self._begin_answer()
+        self._stream_down(begin)
+
+    def _stream_down(self, data: bytes) -> None:
+        response = self._response()
+        if data:
+            self._count(BYTES_OUT, data)
+        for chunk in _streamed(response.stream, data):
+            if self._engine.store_streamed:
+                self._answer += chunk
+            self._front.data(self.key, chunk)
+
+    def _judge_held_body(self) -> None:
+        begin = bytes(self._answer)
+        whole_buffer = len(begin) > HELD_LIMIT
+        verdict = self._engine.addon.let_go(self.flow, begin)
+        if verdict is False:
+            self.flow.metadata[HOLD] = HELD_LIMIT
+            if whole_buffer:
+                self.flow.metadata[DROPPED] = True
+        elif verdict is None and not whole_buffer:
+            # Not upon each byte: what is there is looked at as a whole.
+            self.flow.metadata[HOLD] = min(2 * len(begin), HELD_LIMIT)
+        else:
+            self._pass_on()
+
+    def _answer_without_the_rest(self) -> None:
+        """Answer now: what the upstream still has to say may never end."""
+        self._response().raw_content = bytes(self._answer)
+        self._answer.clear()
+        self._close_upstream()
+        self._send(abandon=True)
+
+    def _on_answer_end(self, by_end: bool = False) -> None:
+        response = self.flow.response
+        if self.answered not in (Answered.HELD, Answered.STREAMED) or response is None:
+            return
+        if by_end and self._engine.addon.is_cut(self.flow):
+            # The end of a connection that was reset, or that we have cut, ends no body.
+            self._on_failed("the connection was reset in the middle of an answer")
+        elif self.answered is Answered.STREAMED:
+            if callable(response.stream):
+                self._stream_down(b"")
+            if self._engine.store_streamed:
+                response.data.content = bytes(self._answer)
+                self._answer.clear()
+            self._send(streamed=True)
+        else:
+            response.data.content = bytes(self._answer)
+            self._answer.clear()
+            if self._goes_again():
+                self.answered = Answered.NOT_YET
+                self._let_upstream_go()
+                self._connect(self._send_whole)
+            else:
+                self._send()
+
+    def _goes_again(self) -> bool:
+        """Tell whether the request is sent once more, as it is in the flow now."""
+        metadata = self.flow.metadata
+        held = HOLD in metadata and DROPPED not in metadata
+        return held and self.asked is Asked.DONE and self._engine.addon.goes_again(self.flow)
+
+    def _let_upstream_go(self) -> None:
+        """Give the connection back: nothing is under way on it."""
+        if self.upstream is not None:
+            self.upstream.release(self)
+            self.upstream = None
+
+    def _send(self, *, streamed: bool = False, abandon: bool = False) -> None:
+        """The answer is complete.
+
+        Args:
+            streamed: whether it has gone out already.
+            abandon: whether nobody waits for what is left of the request.
+        """
+        response = self._response()
+        response.timestamp_end = time.time()
+        if self._engine.is_websocket(self.flow):
+            self._engine.expect_websocket(self.flow)
+        self._hook(HttpResponseHook, partial(self._sent, streamed, abandon))
+
+    def _sent(self, streamed: bool, abandon: bool) -> None:
+        response = self._response()
+        self.answered = Answered.DONE
+        if self._is_killed(report=False):
+            return
+        if not streamed:
+            self._front.answer(self.key, response)
+        if abandon and self.asked is not Asked.DONE:
+            self.asked = Asked.DROPPED
+        if self.asked in (Asked.DONE, Asked.DROPPED):
+            self._finish()
+
+    def _finish(self) -> None:
+        flow = self.flow
+        self._over = True
+        if flow.websocket:
+            self._engine.begin_websocket(self)
+            return
+        flow.live = False
+        if self.upstream is not None:
+            self.upstream.release(self)
+        self._front.finish(self.key)
+
+    # Errors.
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer with an error of the proxy's own, after which a client's connection ends."""
+        self.flow.response = self._worded(status, message)
+        self.flow.metadata[ENDED_BY] = "proxy"
+        self._hook(HttpErrorHook, self._refused)
+
+    def _refused(self) -> None:
+        self.flow.live = False
+        self._over = True
+        self._front.refuse(self.key, self._response())
+
+    def _worded(self, status: int, message: str) -> http.Response:
+        reply = self._engine.addon.own_reply(self.flow, status, message)
+        return to_response(reply, self.flow.request.method)
+
+    def _on_failed(self, message: str, status: int = 502) -> None:
+        if self._may_retry():
+            self.flow.metadata[RETRIED] = True
+            self.upstream = None
+            self._connect(self._send_whole)
+            return
+        can_answer = self._gone is None and self.answered in (
+            Answered.NOT_YET,
+            Answered.AWAITED,
+            Answered.HELD,
+        )
+        if not can_answer:
+            # A client that has gone takes its connections to registries with it.
+            gone = self._gone is not None or self._engine.context.client.timestamp_end
+            self._break("client" if gone else "upstream", message)
+            return
+        if self._is_killed():
+            return
+        self._close_upstream()
+        self.flow.response = self._worded(status, message)
+        self.flow.response.timestamp_start = time.time()
+        self._send(abandon=True)
+
+    def _may_retry(self) -> bool:
+        """Tell whether a request met a connection that the upstream had given up.
+
+        A server may close an idle connection just as the next request is sent on it; an idempotent
+        request can be sent again without harm (RFC 9112, section 9.3.1).
+        """
+        request, upstream = self.flow.request, self.upstream
+        return (
+            upstream is not None
+            and self._gone is None
+            and self.answered is Answered.AWAITED
+            and self.asked is Asked.DONE
+            and RETRIED not in self.flow.metadata
+            and request.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+            and not (request.stream or request.raw_content or request.trailers)
+            and (upstream.conn.timestamp_start or 0) < request.timestamp_start
+        )
+
+    def _on_gone(self, why: str) -> None:
+        if self.answered is Answered.DONE:
+            # The answer has gone out; only the rest of the request is missing.
+            self.flow.live = False
+            self._over = True
+            self._close_upstream()
+            return
+        self._break("client", why)
+
+    def _break(self, by: str, message: str) -> None:
+        """End without an answer, or in the middle of one."""
+        flow = self.flow
+        flow.metadata[ENDED_BY] = by
+        if self._body:
+            flow.metadata[BYTES_IN] = sum(map(len, self._body))
+        self._close_upstream()
+        self.answered = Answered.FAILED
+        flow.error = flow.error or mitmproxy_flow.Error(message)
+        self._hook(HttpErrorHook, self._broken)
+
+    def _broken(self) -> None:
+        self.flow.live = False
+        self._over = True
+        self._front.abort(self.key)
+
+    def _is_killed(self, *, report: bool = True) -> bool:
+        """End a flow that an addon has killed, or whose client has gone meanwhile."""
+        error = self.flow.error
+        killed = error is not None and error.msg == mitmproxy_flow.Error.KILLED_MESSAGE
+        if not killed and self._gone is None:
+            return False
+        if self._gone is not None and error is None:
+            self.flow.error = mitmproxy_flow.Error(self._gone)
+            self.flow.metadata[ENDED_BY] = "client"
+        self._close_upstream()
+        self.answered = Answered.FAILED
+        if report:
+            self._hook(HttpErrorHook, self._broken)
+        else:
+            self._broken()
+        return True
+
+    def _close_upstream(self) -> None:
+        if self.upstream is not None:
+            self.upstream.close()
+
+    def _count(self, mark: str, data: bytes) -> None:
+        metadata = self.flow.metadata
+        metadata[mark] = metadata.get(mark, 0) + len(data)
+
+
+def _streamed(stream: Any, data: bytes) -> list[bytes]:
+    """What becomes of a part of a body that streams."""
+    if not callable(stream):
+        return [data] if data else []
+    chunks = stream(data)
+    chunks = [chunks] if isinstance(chunks, bytes) else chunks
+    return [chunk for chunk in chunks if chunk]

@@ -1,0 +1,32 @@
+"""What an exchange asks of a client's side."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mitmproxy import http
+
+
+class Front(Protocol):
+    """A client's connection, by whichever version of HTTP."""
+
+    def go_on(self, key: int) -> None:
+        """Tell the client to send its body (100 Continue)."""
+
+    def head(self, key: int, response: http.Response) -> None:
+        """Send the head of an answer whose body follows."""
+
+    def data(self, key: int, data: bytes) -> None:
+        """Send a part of that body."""
+
+    def answer(self, key: int, response: http.Response) -> None:
+        """Send a whole answer."""
+
+    def finish(self, key: int) -> None:
+        """The answer is complete, and nobody waits for what is left of the request."""
+
+    def refuse(self, key: int, response: http.Response) -> None:
+        """Send a whole answer to a request that cannot be understood."""
+
+    def abort(self, key: int) -> None:
+        """End without an answer, or in the middle of one, so that the client sees it."""

@@ -1,0 +1,334 @@
+"""A client's connection by HTTP/2, with hyper-h2: many exchanges side by side."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+from mitmproxy import http
+from mitmproxy.net.http import url
+
+from .exchange import Exchange
+
+if TYPE_CHECKING:
+    from .layer import Engine
+
+PORTION = 16 * 1024
+"""Bytes that are read in one turn: a frame can be as short as nine."""
+BACKLOG = 256 * 1024
+"""Bytes of an answer that wait for room until nothing more of it is read."""
+_NO_HEADER = frozenset(
+    (b"connection", b"proxy-connection", b"keep-alive", b"te", b"host", b"transfer-encoding")
+)
+"""Fields that belong to HTTP/1 (RFC 9113, section 8.2.2)."""
+
+
+class _Stream:
+    """An exchange, and what of its answer waits for room in the client's window."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.waiting: deque[bytes] = deque()
+        self.size = 0
+        self.complete = False
+        """Whether nothing follows what waits."""
+        self.held = False
+        """Whether nothing more is read for it."""
+        self.bodiless = False
+        """Whether the answer has a head alone."""
+
+
+class Http2Front:
+    """See `front.Front`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._conn = engine.context.client
+        self._buffer = b""
+        self._streams: dict[int, _Stream] = {}
+        self._closed = False
+        self._reading = False
+        config = h2.config.H2Configuration(
+            client_side=False,
+            header_encoding=False,
+            validate_inbound_headers=bool(engine.context.options.validate_inbound_headers),
+        )
+        self._h2 = h2.connection.H2Connection(config)
+        self._h2.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
+                h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,
+                h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 100,
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: engine.addon.request_head_limit(),
+            },
+        )
+        self._h2.initiate_connection()
+        self._flush()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a request is served."""
+        return bool(self._streams)
+
+    def exchanges(self) -> list[Exchange]:
+        """What is served."""
+        return [stream.exchange for stream in self._streams.values()]
+
+    # What comes.
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._buffer = self._buffer + data if self._buffer else data
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Read a portion of what there is, and the next one in another turn."""
+        if self._closed or self._reading:
+            return
+        self._reading = True
+        portion, self._buffer = self._buffer[:PORTION], self._buffer[PORTION:]
+        try:
+            for event in self._h2.receive_data(portion):
+                self._on_event(event)
+        except h2.exceptions.ProtocolError:
+            self._reading = False
+            self._engine.log("HTTP/2 protocol error")
+            self._end_all("HTTP/2 protocol error")
+            self._flush()  # What says why.
+            self._close()
+            return
+        finally:
+            self._reading = False
+        self._flush()
+        if self._buffer:
+            self._engine.wake_up(0, self.read_on)
+
+    def ended(self) -> None:
+        """The client has closed its side, or all of the connection."""
+        self._close()
+        self._end_all("Client disconnected.")
+
+    def take_rest(self) -> bytes:
+        """No connection is handed over here."""
+        return b""
+
+    def _end_all(self, why: str) -> None:
+        for key in [*self._streams]:
+            self._gone(key, why)
+
+    def _gone(self, key: int, why: str) -> None:
+        stream = self._streams.pop(key, None)
+        if stream is not None:
+            self._let_go(stream)
+            stream.exchange.gone(why)
+            self._engine.addon.over(stream.exchange.flow)
+
+    def _on_event(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            self._begin(event)
+        elif isinstance(event, h2.events.DataReceived):
+            stream = self._streams.get(event.stream_id)
+            if event.flow_controlled_length:
+                self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if stream is not None and event.data:
+                stream.exchange.body(event.data)
+        elif isinstance(event, h2.events.StreamEnded):
+            if (stream := self._streams.get(event.stream_id)) is not None:
+                stream.exchange.end()
+        elif isinstance(event, h2.events.StreamReset):
+            self._gone(event.stream_id, f"stream reset by client ({event.error_code})")
+        elif isinstance(event, h2.events.WindowUpdated):
+            keys = [event.stream_id] if event.stream_id else [*self._streams]
+            for key in keys:
+                self._send_waiting(key)
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            for key in [*self._streams]:
+                self._send_waiting(key)
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            self._end_all("Client disconnected.")
+            self._close()
+
+    def _begin(self, event: h2.events.RequestReceived) -> None:
+        key = event.stream_id
+        exchange = Exchange(self._engine, self, key)
+        self._streams[key] = _Stream(exchange)
+        try:
+            request = _request(event.headers)
+        except (KeyError, ValueError):
+            self._engine.log("Invalid HTTP/2 request headers")
+            del self._streams[key]
+            self._h2.reset_stream(key, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            return
+        self._engine.addon.head_time(self._conn)
+        exchange.begin(
+            request,
+            host=request.host_header or "",
+            ended=event.stream_ended is not None,
+            expects="expect" in request.headers,
+        )
+
+    # What goes.
+
+    def go_on(self, key: int) -> None:
+        """See `Front`."""
+        if key in self._streams:
+            self._h2.send_headers(key, [(b":status", b"100")])
+            self._flush()
+
+    def head(self, key: int, response: http.Response) -> None:
+        """See `Front`."""
+        if (stream := self._streams.get(key)) is not None:
+            head = stream.exchange.flow.request.method == "HEAD"
+            stream.bodiless = head or response.status_code in (204, 304)
+            self._h2.send_headers(key, _fields(response))
+            self._flush()
+
+    def data(self, key: int, data: bytes) -> None:
+        """See `Front`."""
+        stream = self._streams.get(key)
+        if stream is None or not data or stream.bodiless:
+            return
+        stream.waiting.append(data)
+        stream.size += len(data)
+        self._send_waiting(key)
+        self._flush()
+
+    def answer(self, key: int, response: http.Response) -> None:
+        """See `Front`."""
+        self.head(key, response)
+        self.data(key, response.raw_content or b"")
+
+    def finish(self, key: int) -> None:
+        """See `Front`."""
+        if (stream := self._streams.get(key)) is not None:
+            stream.complete = True
+            self._send_waiting(key)
+            self._flush()
+
+    def refuse(self, key: int, response: http.Response) -> None:
+        """See `Front`."""
+        self.answer(key, response)
+        self.finish(key)
+
+    def abort(self, key: int) -> None:
+        """See `Front`."""
+        stream = self._streams.pop(key, None)
+        if stream is None or self._closed:
+            return
+        self._let_go(stream)
+        self._engine.addon.over(stream.exchange.flow)
+        self._h2.reset_stream(key, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        self._flush()
+
+    def _send_waiting(self, key: int) -> None:
+        """Send as much as the client has room for."""
+        stream = self._streams.get(key)
+        if stream is None or self._closed:
+            return
+        while stream.waiting:
+            room = min(self._h2.local_flow_control_window(key), self._h2.max_outbound_frame_size)
+            if room <= 0:
+                break
+            chunk = stream.waiting.popleft()
+            if len(chunk) > room:
+                stream.waiting.appendleft(chunk[room:])
+                chunk = chunk[:room]
+            stream.size -= len(chunk)
+            last = stream.complete and not stream.waiting
+            self._h2.send_data(key, chunk, end_stream=last)
+            if last:
+                self._over(key, stream)
+                return
+        if stream.complete and not stream.waiting:
+            self._h2.end_stream(key)
+            self._over(key, stream)
+        else:
+            self._pace(stream)
+
+    def _over(self, key: int, stream: _Stream) -> None:
+        del self._streams[key]
+        self._let_go(stream)
+        self._engine.addon.over(stream.exchange.flow)
+
+    def _pace(self, stream: _Stream) -> None:
+        upstream = stream.exchange.upstream
+        full = stream.size > BACKLOG
+        if upstream is not None and full != stream.held:
+            stream.held = full
+            self._engine.addon.pace(self._conn, upstream.conn, not full)
+
+    def _let_go(self, stream: _Stream) -> None:
+        upstream = stream.exchange.upstream
+        if stream.held and upstream is not None:
+            stream.held = False
+            self._engine.addon.pace(self._conn, upstream.conn, True)
+
+    def _flush(self) -> None:
+        if self._reading:
+            return  # All that a portion brings about goes out at once.
+        if data := self._h2.data_to_send():
+            self._engine.write_client(data)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._engine.close(self._conn)
+
+
+def _request(pairs: Any) -> http.Request:
+    """The request as mitmproxy has it.
+
+    Raises:
+        ValueError: a pseudo header is missing, or one too much.
+    """
+    pseudo: dict[bytes, bytes] = {}
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in pairs:
+        if name.startswith(b":"):
+            if name in pseudo or fields:
+                raise ValueError(name)
+            pseudo[name] = value
+        else:
+            fields.append((name, value))
+    method, scheme, path = (pseudo.pop(name) for name in (b":method", b":scheme", b":path"))
+    authority = pseudo.pop(b":authority", b"")
+    if pseudo:
+        raise ValueError("an unknown pseudo header")
+    host, port = "", 0
+    if authority:
+        host, named = url.parse_authority(authority, check=True)
+        port = named or url.default_port(scheme) or 0
+    now = time.time()
+    return http.Request(
+        host,
+        port,
+        method,
+        scheme,
+        authority,
+        path,
+        b"HTTP/2.0",
+        http.Headers(tuple(fields)),
+        None,
+        None,
+        now,
+        None,
+    )
+
+
+def _fields(response: http.Response) -> list[tuple[bytes, bytes]]:
+    """The head of an answer as HTTP/2 has it."""
+    return [
+        (b":status", b"%d" % response.status_code),
+        *(
+            (lower, value)
+            for name, value in response.headers.fields
+            if (lower := name.lower()) not in _NO_HEADER
+        ),
+    ]

@@ -1,0 +1,316 @@
+"""The engine: the layer that serves HTTP in reverse mode, in the place of mitmproxy's `HttpLayer`.
+
+An addon says in the hook `next_layer` which layer serves a connection
+(https://docs.mitmproxy.org/stable/api/events.html). This one belongs to one client: it takes events
+(bytes, ends, hooks that are complete) and gives back a list of commands (write, open, close, run a
+hook). It does no I/O by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.net.http import url
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
+from mitmproxy.proxy.layers.websocket import WebsocketLayer
+from mitmproxy.websocket import WebSocketData
+
+from .. import framing
+from ..headers import read
+from . import heads
+from .exchange import Exchange
+from .front_http1 import Http1Front
+from .front_http2 import Http2Front
+from .interface import Addon
+from .sizes import Sizes
+from .tap import Tap, Write
+from .upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(layer.Layer):
+    """See the head of this file.
+
+    Args:
+        context: of the connection.
+        addon: what the engine asks.
+    """
+
+    def __init__(self, context: Context, addon: Addon) -> None:
+        super().__init__(context)
+        self.addon = addon
+        self._dispatcher = addon.dispatcher(context.client)
+        self.front: Http1Front | Http2Front
+        self._out: list[commands.Command] = []
+        self._upstreams: dict[Any, Upstream] = {}
+        self._opening: dict[Any, Callable[[Upstream | None, str], None]] = {}
+        self._replies: dict[Any, Callable[[Any], None]] = {}
+        """What to do with the reply to a command."""
+        self._websocket: WebsocketLayer | None = None
+        options = context.options
+        self._validate = bool(options.validate_inbound_headers)
+        # mitmproxy 11 has no such option.
+        self.store_streamed = bool(getattr(options, "store_streamed_bodies", False))
+        self.sizes = Sizes(options.body_size_limit, options.stream_large_bodies)
+        # As mitmproxy, a connection for each request of an HTTP/2 client: many of them at once
+        # would often meet one that the registry is about to close.
+        self.reuses = context.client.alpn != b"h2"
+        self.address = context.server.address or ("", 0)
+        self.scheme = b"https" if context.server.tls else b"http"
+        self.host_header: bytes | None = None
+        """The registry's name, for requests; None if they keep the client's."""
+        if not options.keep_host_header:
+            name = url.hostport(self.scheme.decode(), self.address[0], self.address[1])
+            self.host_header = name.encode("idna" if not name.isascii() else "ascii")
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        raise NotImplementedError  # `handle_event` does not ask it.
+
+    def handle_event(self, event: events.Event) -> Any:
+        """Take an event; returns commands."""
+        out: list[commands.Command] = []
+        self._out = out
+        if isinstance(event, events.CommandCompleted):
+            if (then := self._replies.pop(event.command, None)) is not None:
+                then(event)
+        elif isinstance(event, events.ConnectionEvent):
+            self._on_connection(event)
+        elif isinstance(event, events.Start):
+            http2 = self.context.client.alpn == b"h2"
+            self.front = Http2Front(self) if http2 else Http1Front(self)
+        elif isinstance(event, events.MessageInjected) and self._websocket is not None:
+            self._feed(self._websocket, event)
+        return out
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the client has begun something that is not over."""
+        return self._websocket is not None or self.front.at_work
+
+    def flows(self) -> list[http.HTTPFlow]:
+        """What is in flight."""
+        return [exchange.flow for exchange in self.front.exchanges()]
+
+    def _on_connection(self, event: events.ConnectionEvent) -> None:
+        upstream = self._upstreams.get(event.connection)
+        if upstream is not None and upstream.stack is not None:
+            self._feed(upstream.stack, event)
+            self._take_from(upstream)
+        elif self._websocket is not None:
+            self._on_websocket(self._websocket, event)
+        elif event.connection is self.context.client:
+            if isinstance(event, events.DataReceived):
+                self.front.received(event.data)
+            else:
+                self.front.ended()
+        elif upstream is not None:
+            self._on_upstream(upstream, event)
+
+    def _on_upstream(self, upstream: Upstream, event: events.ConnectionEvent) -> None:
+        if isinstance(event, events.DataReceived):
+            upstream.received(event.data)
+        else:
+            del self._upstreams[upstream.conn]
+            upstream.ended()
+
+    # Hooks, and time.
+
+    def hook(self, kind: Any, flow: http.HTTPFlow, then: Callable[[], None]) -> None:
+        """Run a hook; go on when it is complete."""
+        if (dispatcher := self._dispatcher) is not None:
+            rest = dispatcher.call(kind.name, flow)
+            if rest is None:
+                then()
+                return
+            hook = kind(flow)
+            dispatcher.begun[hook] = rest  # It goes on in a task.
+        else:
+            hook = kind(flow)
+        hook.blocking = self
+        self._replies[hook] = lambda _: then()
+        self._out.append(hook)
+
+    def wake_up(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call a function later."""
+        command = commands.RequestWakeup(seconds)
+        self._replies[command] = lambda _: then()
+        self._out.append(command)
+
+    def log(self, message: str, level: int = logging.INFO) -> None:
+        """Log something about the connection, in words of our own alone."""
+        logger.log(level, "%s", message, extra={"client": self.context.client.peername})
+
+    # Checks.
+
+    def request_problem(self, request: http.Request) -> str | None:
+        """Say why a request is refused before anybody sees it; None if it is not."""
+        data = request.data
+        if data.method == b"CONNECT":
+            return "CONNECT is for forward proxies"
+        if data.scheme not in (b"http", b"https", b""):
+            return "an unknown scheme"
+        if not self._validate:
+            return None
+        try:
+            # Of HTTP/1 that was clear before there was a request; old hyper-h2 takes any length.
+            heads.framing(read(data.headers.fields), data.http_version)
+        except ValueError as error:
+            return str(error)
+        return framing.request_flaw(
+            data.http_version,
+            data.method,
+            data.path,
+            data.scheme,
+            data.authority,
+            data.headers.fields,
+        )
+
+    # Connections.
+
+    def write_client(self, data: bytes) -> None:
+        """Write to the client."""
+        self._out.append(commands.SendData(self.context.client, data))
+
+    def write(self, upstream: Upstream, data: bytes) -> None:
+        """Write to a registry."""
+        if upstream.stack is not None:
+            self._feed(upstream.stack, Write(data))
+        else:
+            self._out.append(commands.SendData(upstream.conn, data))
+
+    def close(self, connection: Any) -> None:
+        """Close a connection."""
+        if connection.state is not ConnectionState.CLOSED:
+            self._out.append(commands.CloseConnection(connection))
+
+    def connect(self, exchange: Exchange, made: Callable[[Upstream | None, str], None]) -> None:
+        """Find an idle connection for an exchange, or make one."""
+        request, server = exchange.flow.request, exchange.flow.server_conn
+        address, tls = (request.host, request.port), request.scheme == "https"
+        for upstream in self._upstreams.values():
+            conn = upstream.conn
+            if upstream.idle and (conn.address, conn.tls, conn.via) == (address, tls, server.via):
+                made(upstream, "")
+                return
+        self._open(address, tls, server.via, made)
+
+    def _open(
+        self, address: Any, tls: bool, via: Any, made: Callable[[Upstream | None, str], None]
+    ) -> None:
+        context = self.context.fork()
+        context.server = conn = Server(address=address)
+        conn.via = via
+        if not tls:
+            self._upstreams[conn] = upstream = Upstream(self, conn)
+            self._order(
+                commands.OpenConnection(conn), lambda reply: self._made(upstream, reply, made)
+            )
+            return
+        sni = address[0]
+        if address == self.context.server.address:
+            sni = self.context.server.sni or self.context.client.sni or sni
+        conn.sni = sni
+        conn.alpn_offers = (b"http/1.1",)
+        stack: Any = ServerTLSLayer(context)
+        stack.child_layer = tap = Tap(context)
+        self._upstreams[conn] = upstream = Upstream(self, conn, stack)
+        self._opening[conn] = made
+        tap.conn = conn
+        upstream.tap = tap
+        self._feed(stack, events.Start())
+        self._take_from(upstream)
+
+    def _made(
+        self, upstream: Upstream, reply: Any, made: Callable[[Upstream | None, str], None]
+    ) -> None:
+        if reply.reply is None:
+            made(upstream, "")
+        else:
+            upstream.closed = True
+            self._upstreams.pop(upstream.conn, None)
+            made(None, reply.reply)
+
+    def _order(self, command: Any, then: Callable[[Any], None]) -> None:
+        command.blocking = self
+        self._replies[command] = then
+        self._out.append(command)
+
+    def _take_from(self, upstream: Upstream) -> None:
+        """Pass on what has come through the TLS layer of a connection."""
+        tap: Tap = upstream.tap
+        for event in tap.taken():
+            if isinstance(event, events.OpenConnectionCompleted):
+                made = self._opening.pop(upstream.conn)
+                self._made(upstream, event, made)
+            elif self._websocket is not None:
+                self._feed(self._websocket, event)
+            elif isinstance(event, events.ConnectionEvent):
+                self._on_upstream(upstream, event)
+
+    def _feed(self, other: Any, event: events.Event) -> None:
+        """Give an event to another layer, and pass its commands on."""
+        for command in other.handle_event(event):
+            self._pass(other, command)
+
+    def _pass(self, other: Any, command: commands.Command) -> None:
+        if command.blocking or isinstance(command, commands.RequestWakeup):
+            self._replies[command] = lambda reply: self._reply(other, reply)
+        elif other is self._websocket and isinstance(command, commands.SendData):
+            upstream = self._upstreams.get(command.connection)
+            if upstream is not None:
+                self.write(upstream, command.data)
+                return
+        self._out.append(command)
+
+    def _reply(self, other: Any, reply: Any) -> None:
+        self._feed(other, reply)
+        for upstream in [*self._upstreams.values()]:
+            if upstream.stack is other:
+                self._take_from(upstream)
+
+    # WebSockets.
+
+    def is_websocket(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether an answer begins a WebSocket (RFC 6455)."""
+        response = flow.response
+        return (
+            response is not None
+            and response.data.status_code == 101
+            and response.headers.get("upgrade", "").lower() == "websocket"
+            and flow.request.headers.get("sec-websocket-version", "") == "13"
+            and bool(self.context.options.websocket)
+        )
+
+    def expect_websocket(self, flow: http.HTTPFlow) -> None:
+        """Let addons see in `response` that a WebSocket follows."""
+        flow.websocket = WebSocketData()
+
+    def _on_websocket(self, websocket: WebsocketLayer, event: events.Event) -> None:
+        self._feed(websocket, event)
+        flow = websocket.flow
+        if flow.websocket and not self.addon.keeps_messages():
+            del flow.websocket.messages[:-1]
+        if isinstance(event, events.ConnectionClosed) and event.connection is self.context.client:
+            self.addon.over(flow)
+
+    def begin_websocket(self, exchange: Exchange) -> None:
+        """Hand the two connections over to mitmproxy's own layer."""
+        if (upstream := exchange.upstream) is None:
+            raise RuntimeError("there is no connection to the registry")
+        context = self.context.fork()
+        context.server = upstream.conn
+        self._websocket = WebsocketLayer(context, exchange.flow)
+        self._feed(self._websocket, events.Start())
+        for conn, rest in (
+            (self.context.client, self.front.take_rest()),
+            (upstream.conn, upstream.take_rest()),
+        ):
+            if rest:
+                self._feed(self._websocket, events.DataReceived(conn, rest))

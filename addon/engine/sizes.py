@@ -1,0 +1,50 @@
+"""mitmproxy's options body_size_limit and stream_large_bodies: what becomes of a large body."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from mitmproxy import http
+from mitmproxy.utils import human
+
+from .. import framing
+
+
+class Verdict(Enum):
+    """What becomes of a body."""
+
+    HOLD = auto()
+    STREAM = auto()
+    REFUSE = auto()
+
+
+class Sizes:
+    """The limits in force.
+
+    Args:
+        most: body_size_limit, such as "1m"; None for none.
+        held: stream_large_bodies; None for none.
+    """
+
+    def __init__(self, most: str | None, held: str | None) -> None:
+        self._most = human.parse_size(most)
+        self._held = human.parse_size(held)
+        self.are_limited = self._most is not None or self._held is not None
+
+    def judge(self, size: int | None) -> Verdict:
+        """What becomes of a body of so many bytes; None if that is not known."""
+        if size is None:
+            return Verdict.HOLD
+        if self._most is not None and size > self._most:
+            return Verdict.REFUSE
+        if self._held is not None and size > self._held:
+            return Verdict.STREAM
+        return Verdict.HOLD
+
+    @staticmethod
+    def announced(message: http.Message) -> int | None:
+        """The length that a message names, if it names one."""
+        if "transfer-encoding" in message.headers:
+            return None
+        length = message.headers.get("content-length")
+        return None if length is None else framing.content_length(length.encode())

@@ -1,0 +1,262 @@
+"""A connection to a registry, by HTTP/1.1, plain or with TLS."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import http
+from mitmproxy.connection import ConnectionState, Server
+
+from .. import framing
+from ..headers import read
+from . import heads
+from .readers import BrokenError, Chunked, Length, Reader, UntilEnd
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .layer import Engine
+
+UNASKED = "Unexpected data from server"
+
+
+class Upstream:
+    """One connection, for one exchange at a time.
+
+    Args:
+        engine: writes, and closes.
+        conn: mitmproxy's record of it.
+        stack: the TLS layer with a tap below it, None for plain TCP.
+    """
+
+    def __init__(self, engine: Engine, conn: Server, stack: Any = None) -> None:
+        self.conn = conn
+        self.stack = stack
+        self.tap: Any = None
+        self.exchange: Exchange | None = None
+        self.closed = False
+        self._engine = engine
+        self._buffer = b""
+        self._reader: Reader | None = None
+        self._method = b""
+        self._chunked = False
+        self._asked = False
+        """Whether the request has been sent to its end."""
+        self._keep = False
+        """Whether the connection can be used again after this answer."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next request may use it."""
+        return self.exchange is None and not self.closed and self.conn.state is ConnectionState.OPEN
+
+    def begin(
+        self, exchange: Exchange, request: http.Request, content: bytes, *, whole: bool
+    ) -> None:
+        """Send the head of a request, with its body if that is there."""
+        self.exchange = exchange
+        self._reader, self._asked = None, whole
+        data = request.data
+        fields = read(data.headers.fields)
+        self._chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
+        self._method = data.method
+        line = b"%s %s HTTP/1.%d" % (
+            data.method,
+            _target(request),
+            data.http_version != b"HTTP/1.0",
+        )
+        head = heads.write(line, _pairs(request))
+        if self._chunked and whole:
+            content = (
+                (b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)) if content else b"0\r\n\r\n"
+            )
+        self._write(head + content)
+
+    def send(self, data: bytes) -> None:
+        """Send a part of a body."""
+        if self._chunked:
+            # In one piece, as a write is a system call.
+            data = b"%x\r\n%s\r\n" % (len(data), data)
+        self._write(data)
+
+    def finish(self) -> None:
+        """The request is complete."""
+        if self._chunked:
+            self._write(b"0\r\n\r\n")
+        self._asked = True
+
+    def release(self, exchange: Exchange) -> None:
+        """The exchange is over."""
+        if self.exchange is not exchange:
+            return
+        self.exchange = None
+        if not (self._keep and self._asked and self._engine.reuses):
+            self.close()
+
+    def close(self) -> None:
+        """Close it, whatever is under way."""
+        self.exchange = None
+        if not self.closed:
+            self.closed = True
+            self._engine.close(self.conn)
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self.exchange is None:
+            self._engine.log(UNASKED)
+            self.close()
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Read what there is, as far as one turn goes."""
+        try:
+            while self._buffer and (exchange := self.exchange) and self._step(exchange):
+                pass
+        except BrokenError as error:
+            self._fail(f"protocol error: {error}")
+
+    def ended(self) -> None:
+        """The other side has closed it."""
+        self._keep = False
+        while self._buffer and self.exchange is not None and self._reader is not None:
+            before = len(self._buffer)
+            self.read_on()  # What is left of many small chunks.
+            if len(self._buffer) == before:
+                break
+        exchange, reader = self.exchange, self._reader
+        if exchange is None:
+            self.close()
+        elif reader is None:
+            self._fail("server closed connection")
+        else:
+            try:
+                reader.end()
+            except BrokenError as error:
+                self._fail(str(error))
+                return
+            exchange.answer_end(by_end=True)
+            self.close()
+
+    def take_rest(self) -> bytes:
+        """What has come behind the last answer; no longer the connection's own."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    def _step(self, exchange: Exchange) -> bool:
+        """Read on; tell whether there may be more to read."""
+        if self._reader is None:
+            return self._read_head(exchange)
+        if self._reader.done:
+            self._keep = False  # Bytes behind an answer belong to nothing.
+            return False
+        data = self._reader.feed(self._buffer)
+        progress = len(self._reader.rest) < len(self._buffer)
+        self._buffer = self._reader.rest
+        if data:
+            exchange.answer(data)
+        if self._reader.done:
+            self._complete()
+        elif progress and self._buffer:
+            self._engine.wake_up(0, self.read_on)  # Many small chunks: others have their turn.
+        return False
+
+    def _complete(self) -> None:
+        if (exchange := self.exchange) is None:
+            return  # It was ended by what has come before.
+        if self._buffer:
+            # It belongs to nothing, and who knows to whom the next answer would.
+            self._engine.log(UNASKED)
+            self._keep = False
+        exchange.answer_end()
+
+    def _read_head(self, exchange: Exchange) -> bool:
+        if end := framing.interim_end(self._buffer):
+            self._buffer = self._buffer[end:]
+        end = heads.end(self._buffer)
+        limit = self._engine.addon.response_head_limit()
+        if (end or len(self._buffer)) > limit:
+            self._fail("the head of the response is too large")
+            return False
+        if end is None:
+            return False
+        head = heads.read_response(self._buffer[:end])
+        self._buffer = self._buffer[end:]
+        if head is None:
+            self._fail("protocol error: a malformed head")
+            return False
+        try:
+            self._reader = _reader(self._method, head)
+        except BrokenError as error:
+            self._fail(f"protocol error: {error}")
+            return False
+        self._keep = not (
+            heads.closes(head.version, head.fields) or isinstance(self._reader, UntilEnd)
+        )
+        response = http.Response(
+            head.version,
+            head.status,
+            head.reason,
+            http.Headers(head.pairs),
+            None,
+            None,
+            time.time(),
+            None,
+        )
+        done = self._reader.done
+        exchange.head(response, ended=done)
+        if done:
+            self._complete()
+            return False
+        return True
+
+    def _fail(self, message: str) -> None:
+        exchange = self.exchange
+        self.close()
+        if exchange is not None:
+            exchange.failed(message)
+
+    def _write(self, data: bytes) -> None:
+        if not self.closed:
+            self._engine.write(self, data)
+
+
+def _target(request: http.Request) -> bytes:
+    data = request.data
+    if data.authority and not request.is_http2:
+        return b"%s://%s%s" % (data.scheme, data.authority, data.path)
+    return data.path
+
+
+def _pairs(request: http.Request) -> heads.Pairs:
+    """The header fields of a request as HTTP/1 has them."""
+    pairs = request.data.headers.fields
+    if not request.is_http2:
+        return pairs
+    cookies = [value for name, value in pairs if name.lower() == b"cookie"]
+    if len(cookies) > 1:  # RFC 9113, section 8.2.3
+        joined = (b"cookie", b"; ".join(cookies))
+        pairs = (*(pair for pair in pairs if pair[0].lower() != b"cookie"), joined)
+    if request.data.authority and "host" not in request.headers:
+        pairs = ((b"Host", request.data.authority), *pairs)
+    return pairs
+
+
+def _reader(method: bytes, head: heads.ResponseHead) -> Reader:
+    """How the body of an answer ends (RFC 9112, section 6.3).
+
+    Raises:
+        BrokenError: that cannot be told for sure.
+    """
+    try:
+        length = heads.framing(head.fields, head.version)
+    except ValueError as error:
+        raise BrokenError(str(error)) from None
+    if length is None and (head.status < 200 or head.status == 204):
+        raise BrokenError("a transfer coding where there is no body")
+    if method == b"HEAD" or head.status in (101, 204, 304):
+        return Length(0)
+    if length is None:
+        return Chunked()
+    return Length(length) if b"content-length" in head.fields else UntilEnd()

@@ -1,0 +1,156 @@
+"""Heads of HTTP/1 messages: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon.engine import heads
+
+GET = b"GET / HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "pairs"),
+    [
+        (b"", ()),
+        (b"Host: a\r\n", ((b"Host", b"a"),)),
+        (b"Host:a\r\nX:\r\n", ((b"Host", b"a"), (b"X", b""))),
+        (b"X: \t a b\t c \t\r\n", ((b"X", b"a b\t c"),)),
+        (b"X: \xff\xc3\xa4\r\n", ((b"X", b"\xff\xc3\xa4"),)),
+        (b"X: a:b\r\nx: c\r\n", ((b"X", b"a:b"), (b"x", b"c"))),
+        (b"X:   \r\n", ((b"X", b""),)),
+    ],
+)
+def test_fields(lines: bytes, pairs: heads.Pairs) -> None:
+    """Names stay as they came, values lose the white space around them."""
+    head = heads.read_request(GET + lines + b"\r\n")
+    assert head is not None
+    assert head.pairs == pairs
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "target", "version"),
+    [
+        (b"GET / HTTP/1.1", b"GET", b"/", b"HTTP/1.1"),
+        (b"GET / HTTP/1.0", b"GET", b"/", b"HTTP/1.0"),
+        (b"M-SEARCH * HTTP/1.1", b"M-SEARCH", b"*", b"HTTP/1.1"),
+        (b"GET http://a/b?c HTTP/1.1", b"GET", b"http://a/b?c", b"HTTP/1.1"),
+        (b"GET /\xff HTTP/1.1", b"GET", b"/\xff", b"HTTP/1.1"),
+    ],
+)
+def test_request_lines(line: bytes, method: bytes, target: bytes, version: bytes) -> None:
+    """A method, a target and a version, with single spaces between them."""
+    head = heads.read_request(line + b"\r\n\r\n")
+    assert head is not None
+    assert (head.method, head.target, head.version) == (method, target, version)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET  / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1 \r\n\r\n",
+        b"GET /a b HTTP/1.1\r\n\r\n",
+        b"GET\t/ HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.2\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET / http/1.1\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"G(T / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\n\n",
+        GET + b"Host: a\n\r\n",
+        GET + b"Host : a\r\n\r\n",
+        GET + b" Host: a\r\n\r\n",
+        GET + b"X: a\r\n b\r\n\r\n",
+        GET + b"X: a\rb\r\n\r\n",
+        GET + b"X: a\0\r\n\r\n",
+        GET + b"X\r\n\r\n",
+        GET + b": a\r\n\r\n",
+        GET + b"X: a\r\n",
+    ],
+)
+def test_malformed_requests(head: bytes) -> None:
+    """All that another server could read in another way."""
+    assert heads.read_request(head) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", 200, b"OK"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", 404, b"Not Found"),
+        (b"HTTP/1.1 200 \r\n\r\n", 200, b""),
+        (b"HTTP/1.1 200\r\n\r\n", 200, b""),
+        (b"HTTP/1.1 200 OK\n\n", 200, b"OK"),
+        (b"HTTP/1.1 599 \xe4\r\nX: y\r\n\r\n", 599, b"\xe4"),
+    ],
+)
+def test_responses(head: bytes, status: int, reason: bytes) -> None:
+    """Of a registry some more is taken than of a client."""
+    read = heads.read_response(head)
+    assert read is not None
+    assert (read.status, read.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"ICY 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 O\0K\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n X: a\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX\r\n\r\n",
+        b"<html>\r\n\r\n",
+    ],
+)
+def test_malformed_responses(head: bytes) -> None:
+    """What could end a line for a client, and what is no HTTP/1."""
+    assert heads.read_response(head) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "end"),
+    [
+        (b"", None),
+        (GET, None),
+        (GET + b"\r", None),
+        (GET + b"\r\n", len(GET) + 2),
+        (GET + b"\r\nbody\r\n\r\n", len(GET) + 2),
+        (b"a\n\n", 3),
+    ],
+)
+def test_end(data: bytes, end: int | None) -> None:
+    """A head ends with an empty line; it is found also if it comes byte by byte."""
+    assert heads.end(data) == end
+    if end is not None:
+        assert all(heads.end(data[:n], n - 1) is None for n in range(1, end))
+        assert heads.end(data[:end], end - 1) == end
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "closes"),
+    [
+        (b"HTTP/1.1", None, False),
+        (b"HTTP/1.0", None, True),
+        (b"HTTP/1.1", b"close", True),
+        (b"HTTP/1.1", b"foo, Close", True),
+        (b"HTTP/1.1", b"closed", False),
+        (b"HTTP/1.0", b"Keep-Alive", False),
+        (b"HTTP/1.0", b"keep-alive, close", True),
+    ],
+)
+def test_closes(version: bytes, connection: bytes | None, closes: bool) -> None:
+    """Connections stay open in HTTP/1.1, and in HTTP/1.0 if both sides say so."""
+    fields = {} if connection is None else {b"connection": connection}
+    assert heads.closes(version, fields) is closes
+
+
+def test_write() -> None:
+    """What is written can be read again."""
+    head = heads.write(b"GET /x HTTP/1.1", ((b"Host", b"a"), (b"X", b"")))
+    assert head == b"GET /x HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n"
+    assert heads.read_request(head) is not None
