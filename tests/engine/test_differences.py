@@ -1,0 +1,247 @@
+"""The engine beside mitmproxy's own HTTP layer: the same but for differences with reasons.
+
+Others of them stand where they are taken away before the two are compared: what mitmproxy's layer
+is spared (`support.exchanges`), and what is not compared (`support.side_by_side.plain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import event, given, settings
+from support.exchanges import Scene, scenes
+from support.plays import Said
+from support.sans_io import PLAIN_ANSWER
+from support.side_by_side import Case, Outcome, cases, describe, is_same
+from support.wire import read_answers
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One that is meant."""
+
+    why: str
+    applies: Callable[[Case], Any]
+    """Whether the scene is one of that kind."""
+    as_said: Callable[[Case], Any]
+    """Whether the engine did what it should in that case."""
+    always: bool = False
+    """Whether it has to, also where mitmproxy does the same."""
+
+
+def names(outcome: Outcome) -> list[str]:
+    """Of its hooks."""
+    return [name for name, _ in outcome.hooks]
+
+
+def last(outcome: Outcome) -> str:
+    """The last hook; "" if there is none."""
+    return names(outcome)[-1] if outcome.hooks else ""
+
+
+def is_refused(case: Case) -> bool:
+    """Whether a request is answered with 400, and nothing else happens."""
+    return (
+        names(case.ours) in ([], ["requestheaders", "error"])
+        and not case.ours.asked
+        and (case.ours.status == 400 or case.scene.play.client_end == "reset")
+        and case.us.client_closed
+    )
+
+
+def is_failed(case: Case) -> bool:
+    """Whether an upstream's failure is answered with 502, and the flow is complete."""
+    return case.ours.status == 502 and last(case.ours) == "response"
+
+
+def is_broken(case: Case) -> bool:
+    """Whether an answer ends so that a client sees that this is not the end."""
+    return last(case.ours) == "error" and not is_complete(case)
+
+
+def said(case: Case) -> Said:
+    """What the upstream says."""
+    return [*case.scene.play.said, Said(())][case.number]
+
+
+def is_complete(case: Case) -> bool:
+    """Whether the client has a whole answer."""
+    return case.ours.answer is not None and case.ours.answer.complete
+
+
+def is_kept(case: Case) -> bool:
+    """Whether the engine goes on where mitmproxy has closed the client's connection."""
+    return not case.us.client_closed or bool(case.ours.hooks or case.ours.answer)
+
+
+def is_closed(case: Case) -> bool:
+    """Whether the engine has closed the client's connection where mitmproxy goes on."""
+    return case.us.client_closed and not case.ours.hooks and not case.ours.answer
+
+
+def before(case: Case) -> tuple[bytes, bytes]:
+    """The request before, and its answer, as they were sent."""
+    number = case.number - 1
+    if number < 0:
+        return b"", b""
+    request, answer = case.scene.requests[number], case.scene.answers[number]
+    return b"".join(p for p, _ in request.data), b"".join(p for p, _ in answer.data)
+
+
+def is_sent_again(case: Case) -> bool:
+    """Whether the client has the answer to the same request on another connection."""
+    again = read_answers(PLAIN_ANSWER, [], ended=False)[0]
+    return (
+        len(case.ours.asked) == 2
+        and case.ours.asked[0] == case.ours.asked[1]
+        and case.ours.answer is not None
+        and set(again.fields) <= set(case.ours.answer.fields)
+    )
+
+
+def acts(case: Case, hook: str, act: str) -> bool:
+    """Whether an addon does that."""
+    return case.scene.play.act == (hook, act)
+
+
+def limit(case: Case) -> bool:
+    """Whether bodies are limited."""
+    return bool(dict(case.scene.play.options).get("body_size_limit"))
+
+
+def is_streamed(case: Case) -> bool:
+    """Whether the body of the request passes before `request` runs."""
+    options = dict(case.scene.play.options)
+    return bool(case.scene.play.stream[0] or options.get("stream_large_bodies"))
+
+
+def is_tea(case: Case) -> bool:
+    """Whether the client has the answer of an addon, if it is there to read it."""
+    return case.ours.status == 418 or case.scene.play.client_end == "reset"
+
+
+ALL = ["requestheaders", "request", "responseheaders", "response"]
+TABLE = [
+    Difference(
+        "A connection of HTTP/1.0 serves one request.",
+        lambda case: case.number and case.scene.requests[case.number - 1].version == b"HTTP/1.0",
+        is_closed,
+    ),
+    Difference(
+        "Close is the same as close.",
+        lambda case: any(b": Close" in message for message in before(case)),
+        is_closed,
+    ),
+    Difference(
+        "An answer without a length goes to clients of HTTP/1.1 in chunks.",
+        lambda case: case.number and case.scene.answers[case.number - 1].framing == "end",
+        is_kept,
+    ),
+    Difference(
+        "A head that is not what the grammar has, or of two meanings, is refused.",
+        lambda case: case.request.odd,
+        is_refused,
+    ),
+    Difference(
+        "A client that has shut down its side gets the answer to what it has sent.",
+        lambda case: case.scene.play.client_end == "close",
+        lambda case: (
+            "error" in names(case.theirs)
+            and (len(case.ours.hooks) > len(case.theirs.hooks) or is_complete(case))
+            and case.us.client_closed
+        ),
+    ),
+    Difference(
+        "An answer in `requestheaders` goes out at once; a body that is still to come is dropped.",
+        lambda case: acts(case, "requestheaders", "answer"),
+        lambda case: names(case.ours) == ALL and not case.ours.asked and is_tea(case),
+    ),
+    Difference(
+        "The body of an addon's answer to HEAD does not go out, as part of the next answer.",
+        lambda case: (
+            case.number
+            and case.scene.requests[case.number - 1].method == b"HEAD"
+            and case.scene.play.act in (("requestheaders", "answer"), ("request", "answer"))
+        ),
+        is_tea,
+    ),
+    Difference(
+        "A 304 that names a transfer coding has no last chunk behind it.",
+        lambda case: b" 304" in before(case)[1] and b"chunked" in before(case)[1],
+        lambda case: case.theirs.status == 0 and (is_complete(case) or is_refused(case)),
+    ),
+    Difference(
+        "An answer in `request` stands, though the body has passed.",
+        lambda case: acts(case, "request", "answer") and is_streamed(case),
+        lambda case: names(case.ours) == ALL and is_tea(case),
+    ),
+    Difference(
+        "A flow that is killed in `request` ends there, though the body has passed.",
+        lambda case: acts(case, "request", "kill") and is_streamed(case),
+        lambda case: names(case.ours) == ["requestheaders", "request", "error"],
+    ),
+    Difference(
+        "An answer that is killed in `response` is seen to be no whole one.",
+        lambda case: acts(case, "response", "kill"),
+        lambda case: not is_complete(case) and case.us.client_closed,
+    ),
+    Difference(
+        "When `error` runs for a body that is too large, the answer is in the flow.",
+        lambda case: case.theirs.status in (413, 502) and limit(case),
+        lambda case: (
+            case.ours.status == case.theirs.status
+            and last(case.ours) == "error"
+            and case.ours.hooks[-1][1][2][0] == case.ours.status
+        ),
+    ),
+    Difference(
+        "A flow ends once: mitmproxy may call `response` behind `error`.",
+        lambda case: names(case.theirs)[-2:] == ["error", "response"],
+        lambda case: last(case.ours) == "error" and case.us.client_closed,
+    ),
+    Difference(
+        "Errors with upstreams are answers that addons see in `response`.",
+        lambda case: last(case.theirs) == "error",
+        lambda case: case.theirs.status in (0, 502) and is_failed(case),
+    ),
+    Difference(
+        "An answer that a client could take for something else is an error.",
+        lambda case: case.answer.odd or case.answer.odd_body,
+        lambda case: is_failed(case) or is_broken(case),
+    ),
+    Difference(
+        "A reset is not the end of a body.",
+        lambda case: case.answer.framing == "end" and said(case).end == "reset" and case.ours.asked,
+        lambda case: last(case.ours) == "error" or not is_complete(case) or is_failed(case),
+        always=True,
+    ),
+    Difference(
+        "A request that met a connection about to be closed is sent again.",
+        lambda case: case.number and (last(case.theirs) == "error" or case.answer.odd),
+        is_sent_again,
+    ),
+    Difference(
+        "A malformed body is answered with 400, unless the answer has begun.",
+        lambda case: case.request.odd_body,
+        lambda case: (
+            case.us.client_closed and case.ours.status == 400 and last(case.ours) == "error"
+        ),
+    ),
+]
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(scenes())
+def test_differences(scene: Scene) -> None:
+    """Each difference is one of those that have a reason."""
+    for case in cases(scene):
+        rules = [each for each in TABLE if each.always and each.applies(case)]
+        assert all(each.as_said(case) for each in rules), describe(case)
+        if is_same(case):
+            continue
+        reasons = [each for each in TABLE if each.applies(case) and each.as_said(case)]
+        assert reasons, describe(case)
+        event(reasons[0].why)
+        return

@@ -1,0 +1,62 @@
+"""One request with its answer, in cases that are rare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.plays import Play, Said
+from support.sans_io import World
+
+from addon.engine.layer import Engine
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def run(play: Play) -> World:
+    """What becomes of it, to the end."""
+    world = World(Engine, play).run()
+    world.leave()
+    return world
+
+
+def hooks(world: World) -> list[list[str]]:
+    """Their names, of each flow."""
+    return [[name for name, _ in seen.hooks] for seen in world.seen]
+
+
+@pytest.mark.parametrize("answer", [OK, b"nonsense\r\n\r\n", b""])
+def test_a_streamed_request_is_killed(answer: bytes) -> None:
+    """An addon ends a flow when its body has passed: nothing more of it goes to the registry."""
+    world = run(
+        Play(
+            (HEAD + b"abc",),
+            (Said((answer,), "close"),),
+            stream=(True, False),
+            act=("request", "kill"),
+        )
+    )
+    assert hooks(world) == [["requestheaders", "request", "error"]]
+    assert not world.answers()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [b"200 OK", b"204 No Content", b"304 Not Modified"])
+def test_an_answer_of_an_addon_without_a_body(status: bytes, stream: bool) -> None:
+    """What an addon puts into an answer that has no body does not go out as the next answer."""
+    method = b"HEAD" if status.startswith(b"200") else b"GET"
+    request = method + b" / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    answer = b"HTTP/1.1 " + status + b"\r\n\r\n"
+    play = Play((request * 2,), (Said((answer,)),) * 2, stream=(False, stream))
+    world = run(replace(play, act=("response", "fill")))
+    assert [each.line for each in world.answers()] == [b"HTTP/1.1 " + status] * 2
+
+
+@pytest.mark.parametrize("scheme", [b"http", b"HTTP", b"Http"])
+def test_schemes_in_any_case(scheme: bytes) -> None:
+    """A scheme means the same in capitals (RFC 3986, section 3.1)."""
+    head = b"GET " + scheme + b"://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    world = run(Play((head,), (Said((OK,)),)))
+    assert [request.line for request in world.seen[0].requests()] == [b"GET /x HTTP/1.1"]
+    assert [answer.body for answer in world.answers()] == [b"ok"]

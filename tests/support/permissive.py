@@ -1,0 +1,73 @@
+"""What the engine asks of an addon, answered by one that wants nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from addon.replies import Reply, json_reply
+
+
+class Permissive:
+    """Everything may pass; see `addon.http_layer.interface.Addon`."""
+
+    def __init__(self) -> None:
+        self.cut: set[Any] = set()
+        """Connections of upstreams that were reset."""
+        self.was_reset = False
+        """Whether the client's connection is to end with a reset."""
+
+    def own_reply(self, _flow: Any, status: int, message: str) -> Reply:
+        """See `Addon`."""
+        return json_reply(status, {"error": message})
+
+    def dispatcher(self, _client: Any) -> Any:
+        """See `Addon`."""
+
+    def over(self, _flow: Any) -> None:
+        """See `Addon`."""
+
+    def keeps_messages(self) -> bool:
+        """See `Addon`."""
+        return True
+
+    def refused(self, _client: Any, _reply: Reply) -> None:
+        """See `Addon`."""
+
+    def may_go(self, _flow: Any) -> bool:
+        """See `Addon`."""
+        return True
+
+    def let_go(self, _flow: Any, _begin: bytes) -> bool | None:
+        """See `Addon`."""
+        return True
+
+    def goes_again(self, _flow: Any) -> bool:
+        """See `Addon`."""
+        return False
+
+    def is_cut(self, flow: Any) -> bool:
+        """See `Addon`."""
+        return flow.server_conn in self.cut
+
+    def reset(self, _client: Any) -> None:
+        """See `Addon`."""
+        self.was_reset = True
+
+    def is_draining(self) -> bool:
+        """See `Addon`."""
+        return False
+
+    def request_head_limit(self) -> int:
+        """See `Addon`."""
+        return 1 << 20
+
+    def response_head_limit(self) -> int:
+        """See `Addon`."""
+        return 1 << 20
+
+    def head_time(self, _client: Any) -> float:
+        """See `Addon`."""
+        return 3600
+
+    def pace(self, _client: Any, _connection: Any, _wanted: bool) -> None:
+        """See `Addon`."""

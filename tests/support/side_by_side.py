@@ -1,0 +1,168 @@
+"""The engine and mitmproxy's own HTTP layer in the same play, and what both make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
+
+from addon.engine.layer import Engine
+
+from .exchanges import Answer, Request, Scene
+from .plays import Play
+from .sans_io import World
+from .wire import Message
+
+
+@dataclass
+class Outcome:
+    """What became of one request."""
+
+    hooks: list[Any]
+    asked: list[Any]
+    """What went to upstreams."""
+    answer: Message | None
+    """The final answer that the client got."""
+    interim: tuple[bytes, ...] = ()
+    """Those that came before it."""
+
+    @property
+    def status(self) -> int:
+        """The status of the answer; 0 if there is none."""
+        return self.answer.status if self.answer is not None and self.answer.line else 0
+
+
+class Run:
+    """One layer's part in a scene."""
+
+    def __init__(self, make: Any, play: Play) -> None:
+        self.crash = ""
+        self.world = world = World(make, play)
+        try:
+            world.run()
+        except (AssertionError, NotImplementedError, ValueError, AttributeError) as error:
+            self.crash = repr(error)
+        self.answers: list[tuple[Message, tuple[bytes, ...]]] = []
+        interim: tuple[bytes, ...] = ()
+        for answer in world.answers():
+            if 100 <= answer.status < 200 and answer.status != 101:
+                interim = (*interim, answer.line)
+            else:
+                self.answers.append((answer, interim))
+                interim = ()
+        self.client_closed = world.client.state is not ConnectionState.OPEN
+        self.connections = [
+            self.client_closed,
+            *(conn.state is ConnectionState.OPEN for conn in world.upstreams),
+        ]
+        """What is closed and open in the end."""
+
+    def outcome(self, number: int) -> Outcome:
+        """What became of a request."""
+        seen = self.world.seen[number] if number < len(self.world.seen) else None
+        answers = self.answers
+        answer, interim = answers[number] if number < len(answers) else (None, ())
+        if seen is None:
+            return Outcome([], [], answer, interim)
+        return Outcome(seen.hooks, seen.requests(), answer, interim)
+
+
+NO_REQUEST = Request(b"", b"", b"", (), False, False)
+NO_ANSWER = Answer(b"", 0, (), "", False, False, False, False)
+
+
+@dataclass
+class Case:
+    """One request of a scene, and what both made of it."""
+
+    scene: Scene
+    number: int
+    ours: Outcome
+    theirs: Outcome
+    us: Run
+    them: Run
+    at_end: bool = False
+    """Whether this is about what becomes of the connection behind the last request."""
+
+    @property
+    def request(self) -> Request:
+        """As the client sends it."""
+        return [*self.scene.requests, NO_REQUEST][self.number]
+
+    @property
+    def answer(self) -> Answer:
+        """As the upstream sends it."""
+        return [*self.scene.answers, NO_ANSWER][self.number]
+
+
+OWN_ERRORS = (400, 413, 502)
+"""Both layers have these in their own words; upstreams here do not send them."""
+
+
+def plain(outcome: Outcome) -> Any:
+    """What is compared.
+
+    Not the place of a Host field that a proxy sets, nor how it spells the name. Not the fields of
+    an answer that are for one connection alone: the engine says that it closes one, and chunks are
+    for clients that know them. And not the words of errors.
+    """
+    hooks = [
+        (
+            name,
+            (*request[:3], _sorted(request[3])),
+            content,
+            response and (response[0], _sorted(response[1])),
+            *rest,
+        )
+        for name, (request, content, response, *rest) in outcome.hooks
+    ]
+    asked = [(each.line, _sorted(each.fields), each.body, each.complete) for each in outcome.asked]
+    return hooks, asked, outcome.answer and _plain_answer(outcome.answer), outcome.interim
+
+
+def _plain_answer(answer: Message) -> Any:
+    if answer.status in OWN_ERRORS:
+        return answer.status, answer.complete
+    hop = (b"connection", b"transfer-encoding")
+    pairs = [pair for pair in answer.fields if pair[0].lower() not in hop]
+    return answer.status, _sorted(pairs), answer.body, answer.complete
+
+
+def _sorted(pairs: Any) -> Any:
+    named = ((b"host" if name.lower() == b"host" else name, value) for name, value in pairs)
+    return sorted(named, key=lambda pair: pair[0].lower())
+
+
+def cases(scene: Scene) -> Iterator[Case]:
+    """Play a scene with both: each request, and the end of the connection."""
+    us = Run(Engine, scene.play)
+    assert not us.crash
+    them = Run(lambda context, _: HttpLayer(context, HTTPMode.transparent), scene.spared)
+    for number in range(len(scene.requests)):
+        yield Case(scene, number, us.outcome(number), them.outcome(number), us, them)
+    served = max(len(us.world.seen), len(them.world.seen))
+    yield Case(scene, served, Outcome([], [], None), Outcome([], [], None), us, them, at_end=True)
+
+
+def is_same(case: Case) -> bool:
+    """Whether there is no difference."""
+    if case.at_end:
+        return case.us.connections == case.them.connections
+    return bool(plain(case.ours) == plain(case.theirs))
+
+
+def describe(case: Case) -> str:
+    """What a person wants to see of a difference."""
+    lines = [
+        f"request {case.number}: {case.scene.play.client}",
+        f"answers: {case.answer}",
+        f"play: {case.scene.play}",
+    ]
+    for name, outcome, run in (("ours", case.ours, case.us), ("theirs", case.theirs, case.them)):
+        lines += [f"{name}: {run.crash}", f"  answer {outcome.answer}", f"  asked {outcome.asked}"]
+        lines += [f"  hook {hook}" for hook in outcome.hooks]
+        lines += [f"  closed {run.world.closed}, client {run.world.client.state}"]
+    return "\n".join(lines)
