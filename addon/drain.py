@@ -43,6 +43,7 @@ class Drain:
         self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         """Of all clients; they outlive mitmproxy's own records until their last byte is written."""
         self._task: asyncio.Task[None] | None = None
+        self._end: asyncio.Task[None] | None = None
 
     def upon_sigterm(self, limits: Callable[[], rules.Drain]) -> None:
         """Take the place of mitmproxy's own handler of the signal.
@@ -53,7 +54,7 @@ class Drain:
 
         def begin() -> None:
             if self.begun:
-                ctx.master.shutdown()
+                self._end = asyncio.create_task(self._end_at_once())
             else:
                 self.begun = True
                 sd_notify.send("STOPPING=1")
@@ -89,13 +90,15 @@ class Drain:
         except TimeoutError:
             handlers = connections.handlers()
             logger.warning("the time to drain is over: %d connection(s) are cut", len(handlers))
-            for handler in handlers:
-                connections.close(handler.client)
-            await asyncio.sleep(INTERVAL)
+            await _close_all()
         except Exception:
             logger.exception("draining has failed")
         finally:
             ctx.master.shutdown()
+
+    async def _end_at_once(self) -> None:
+        await _close_all()
+        ctx.master.shutdown()
 
     def _in_flight(self) -> bool:
         """Close the connections that wait for a request; tell whether there are any others."""
@@ -104,6 +107,16 @@ class Drain:
             if not _in_use(handler):
                 connections.close(handler.client)
         return bool(handlers or any(t.get_write_buffer_size() for t in self._transports))
+
+
+async def _close_all() -> None:
+    """Close the connections of all clients.
+
+    What is open when mitmproxy stops is cancelled, which Python 3.11 reports as an error.
+    """
+    for handler in connections.handlers():
+        connections.close(handler.client)
+    await asyncio.sleep(INTERVAL)
 
 
 def _in_use(handler: Any) -> bool:
