@@ -233,7 +233,7 @@ class Http1Front:
         exchange, sent = self.exchange, self._head_sent
         if not sent:
             reply = self._engine.addon.own_reply(None, 400, "")
-            self._write(to_last_bytes(reply))
+            self._write(to_last_bytes(reply, "HEAD" if self._bodiless else "GET"))
         self._close()
         if exchange is not None:
             exchange.gone("HTTP/1 protocol error: a malformed body")

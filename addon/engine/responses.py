@@ -21,8 +21,13 @@ def to_response(reply: Reply, method: str) -> http.Response:
     return response
 
 
-def to_last_bytes(reply: Reply) -> bytes:
-    """A reply as HTTP/1 sends it to a client whose connection is closed after it."""
-    response = to_response(reply, "GET")
+def to_last_bytes(reply: Reply, method: str = "GET") -> bytes:
+    """A reply as HTTP/1 sends it to a client whose connection is closed after it.
+
+    Args:
+        reply: the answer.
+        method: of the request, if it had a head.
+    """
+    response = to_response(reply, method)
     response.headers["Connection"] = "close"
     return bytes(http1.assemble_response(response))

@@ -60,3 +60,13 @@ def test_schemes_in_any_case(scheme: bytes) -> None:
     world = run(Play((head,), (Said((OK,)),)))
     assert [request.line for request in world.seen[0].requests()] == [b"GET /x HTTP/1.1"]
     assert [answer.body for answer in world.answers()] == [b"ok"]
+
+
+@pytest.mark.parametrize(("method", "has_body"), [(b"HEAD", False), (b"PUT", True)])
+def test_a_malformed_body(method: bytes, has_body: bool) -> None:
+    """The 400 has a body, but to HEAD, where it would be read as the next answer."""
+    head = method + b" / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    world = run(Play((head + b"x\r\n",), (Said((OK,)),)))
+    (answer,) = world.answers()
+    assert answer.line.startswith(b"HTTP/1.1 400")
+    assert bool(answer.body) is has_body
