@@ -8,7 +8,7 @@ costs a connection no more memory than asyncio's buffer has anyway.
 Buffers of that size are what glibc gives back to the kernel at once, and gets again with all of
 their pages to be cleared: a quarter of the time went there. `keep_buffers` lets it keep some.
 
-Nor does mitmproxy stop reading while HTTP/2 holds back what was read (see `http_layer.http2`), so
+Nor does mitmproxy stop reading while HTTP/2 holds back what was read (see `engine.front_http2`), so
 the reader can be told to.
 
 There is no option for the size of reads, hence a subclass that takes the place of a connection's

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from .layer import Engine
     from .upstream import Upstream
 
+REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
+RESPONSE_TOO_LARGE = "Response body exceeds mitmproxy's body_size_limit."
+
 
 class Asked(Enum):
     """What becomes of the request's body."""
@@ -133,9 +136,9 @@ class Exchange:
         if not ended and engine.sizes.are_limited:
             verdict = engine.sizes.judge(engine.sizes.announced(request))
             if verdict is Verdict.REFUSE:
-                message = "Request body exceeds mitmproxy's body_size_limit."
-                flow.error = mitmproxy_flow.Error(message)
-                self._hook(HttpRequestHeadersHook, partial(self._refuse, 413, message))
+                flow.error = mitmproxy_flow.Error(REQUEST_TOO_LARGE)
+                refuse = partial(self._refuse, 413, REQUEST_TOO_LARGE)
+                self._hook(HttpRequestHeadersHook, refuse)
                 return
             request.stream = verdict is Verdict.STREAM
         self._hook(HttpRequestHeadersHook, self._decided)
@@ -219,8 +222,6 @@ class Exchange:
             del flow.request.headers["expect"]
         if flow.request.stream and not self._ended_with_head:
             self._connect(self._begin_stream)
-        else:
-            self.asked = Asked.HELD
 
     def _answer_before_body(self) -> None:
         """Answer at once; what still arrives of the request is read and dropped."""
@@ -243,9 +244,8 @@ class Exchange:
         """mitmproxy's options body_size_limit and stream_large_bodies, for any framing."""
         verdict = self._engine.sizes.judge(self._held)
         if verdict is Verdict.REFUSE:
-            message = "Request body exceeds mitmproxy's body_size_limit."
-            self.flow.error = mitmproxy_flow.Error(message)
-            self._refuse(413, message)
+            self.flow.error = mitmproxy_flow.Error(REQUEST_TOO_LARGE)
+            self._refuse(413, REQUEST_TOO_LARGE)
         elif verdict is Verdict.STREAM and WHOLE not in self.flow.metadata:
             self.flow.request.stream = True
             begin = b"".join(self._body)
@@ -410,10 +410,9 @@ class Exchange:
         return verdict is not Verdict.HOLD
 
     def _refuse_answer(self) -> None:
-        message = "Response body exceeds mitmproxy's body_size_limit."
-        self.flow.error = mitmproxy_flow.Error(message)
+        self.flow.error = mitmproxy_flow.Error(RESPONSE_TOO_LARGE)
         self._close_upstream()
-        self._refuse(502, message)
+        self._refuse(502, RESPONSE_TOO_LARGE)
 
     def _pass_on(self) -> None:
         """Stream an answer of which a part was held."""

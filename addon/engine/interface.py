@@ -1,4 +1,4 @@
-"""What the HTTP layer asks the addon, and what the two leave for each other in a flow."""
+"""What the engine asks the addon, and what the two leave for each other in a flow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ENDED_BY = "mlflow_ended_by"
 
 
 class Addon(Protocol):
-    """Whom the HTTP layer asks."""
+    """What is asked."""
 
     def dispatcher(self, client: Client) -> Any:
         """What calls the handlers of a client's hooks, if that is not left to mitmproxy."""
