@@ -67,4 +67,6 @@ class State(NamedTuple):
     readiness: tuple[float, bool] | None
     """When the registry was last asked for /readyz, in seconds since 1970, and the verdict."""
     client_connections: int
+    clients_limit: int
+    """How many there may be (see `client_limit`)."""
     upstream_connections: int

@@ -87,6 +87,10 @@ class Metrics(Collector):
         elif ended.why and family != "health":
             self._failures[ended.why] += 1
 
+    def count_refused(self, why: Refusal) -> None:
+        """Count what was refused before there was any request."""
+        self._refused[why] += 1
+
     def page(self) -> bytes:
         """All of it as text, as Prometheus reads it."""
         return generate_latest(self._registry)
@@ -156,6 +160,10 @@ def _of_state(state: State) -> Iterator[_Metric]:
         "requests_in_flight": ("Requests that are being served.", state.in_flight),
         "requests_in_flight_limit": ("limits.flows of the rules.", state.flows_limit),
         "client_connections": ("Open connections of clients.", state.client_connections),
+        "client_connections_limit": (
+            "limits.connections of the rules, or what the number of open files allows.",
+            state.clients_limit,
+        ),
         "upstream_connections": ("Open connections upstream.", state.upstream_connections),
         "draining": ("1 after SIGTERM.", state.draining),
         "rules_current": ("0 after a change that was refused.", state.rules_current),

@@ -11,6 +11,10 @@ import sys
 
 logger = logging.getLogger(__name__)
 
+RESERVED = 200
+"""Files that are not for clients: listeners, logs, our own questions, and connections that are
+accepted only to be closed, of which asyncio takes up to a hundred in one go."""
+
 
 def allow_many() -> None:
     """Raise the soft limit to the hard one."""
@@ -23,3 +27,25 @@ def allow_many() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:  # macOS calls it unlimited, but takes no such number.
         logger.warning("at most %d open files: %s", soft, error)
+
+
+def allowed() -> int | None:
+    """How many there may be; None for any number."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def clients(wanted: int, files: int | None) -> int:
+    """How many clients may be connected at once.
+
+    Args:
+        wanted: `limits.connections`.
+        files: how many may be open (see `allowed`).
+    """
+    if files is None:
+        return wanted
+    return max(1, min(wanted, (files - min(RESERVED, files // 2)) // 2))

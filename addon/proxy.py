@@ -28,6 +28,7 @@ from . import (
     answering,
     banner,
     bypasses,
+    client_limit,
     commands,
     connections,
     content_view,
@@ -101,6 +102,7 @@ class MlflowProxy:
         self.drain = drain.Drain()
         self.time_limits = time_limits.TimeLimits()
         self.silent_clients = silent_clients.SilentClients()
+        self.client_limit = client_limit.ClientLimit()
         self.lean = lean.Lean()
         self._unanswered: dict[Address, str] = {}
         """Why our own questions to upstreams have got no answer last."""
@@ -225,6 +227,7 @@ class MlflowProxy:
     def _put_in_force(self, read: Settings) -> None:
         bypasses.check(read, _options())
         before, self.settings, self._rules_read = self.settings, read, time.time()
+        self.client_limit.use(read.rules.limits)
         if (seconds := silent_clients.set_by_user()) is not None:
             limits, upstream = read.rules.limits, read.rules.upstream
             if warning := silent_clients.warning(seconds, limits, upstream):
@@ -297,6 +300,9 @@ class MlflowProxy:
             # Of HTTP/3 nothing is judged once more when it goes upstream.
             client.error = "HTTP/3 is not served while artifacts are switched off"
             return
+        if not self.client_limit.admits(client):
+            self._turn_away(client, self.settings.rules)
+            return
         self.lean.connected(connections.handler(client))
         wide_reads.widen(connections.io(client, client))
         self.drain.connected(client)
@@ -304,6 +310,19 @@ class MlflowProxy:
         if isinstance(mode, ReverseMode) and "http" in mode.scheme:
             self.time_limits.connected(client, self.settings.rules.limits.head_timeout)
             self.silent_clients.connected(client, self._rules)
+
+    def _turn_away(self, client: Client, rules: Rules) -> None:
+        client.error = "too many clients are connected"
+        reply = replies.own_error(
+            503,
+            rules.errors.code(503),
+            client_limit.MESSAGE,
+            "http_request_denied",
+            answering.request_id(None),
+            "too_many_connections",
+        )
+        client_limit.answer(client, reply)
+        self._reports.count_refused("too_many_connections")
 
     def _rules(self) -> Rules | None:
         return self.settings.rules if self.settings else None
@@ -314,6 +333,7 @@ class MlflowProxy:
 
     def client_disconnected(self, client: Client) -> None:
         """Nobody will ask any more."""
+        self.client_limit.gone(client)
         self.time_limits.forget(client.id)
         self.silent_clients.forget(client.id)
 
@@ -673,6 +693,7 @@ class MlflowProxy:
             reloads=self._reloads,
             readiness=self.health.readiness,
             client_connections=len(connections.handlers()),
+            clients_limit=self.client_limit.in_force,
             upstream_connections=connections.count_upstream(),
         )
 

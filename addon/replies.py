@@ -42,9 +42,16 @@ Refusal = Literal[
     "internal_error",
     "malformed",
     "not_mounted",
+    "too_many_connections",
     "too_many_requests",
 ]
 """Why a request is not passed on."""
+
+_BUSY = frozenset[str]({"too_many_connections", "too_many_requests"})
+"""The same request may pass a little later."""
+
+RETRY_AFTER = "30"
+"""Seconds. MLflow's client repeats a 503 seven times: for as long as it would by itself, too."""
 
 
 def json_reply(
@@ -107,7 +114,11 @@ def own_error(
         "source": "proxy",
         "request_id": request_id,
     }
-    return json_reply(status, content, own_headers(kind, request_id), why=why or kind)
+    why = why or kind
+    headers = own_headers(kind, request_id)
+    if why in _BUSY:
+        headers["Retry-After"] = RETRY_AFTER
+    return json_reply(status, content, headers, why=why)
 
 
 def own_headers(kind: str, request_id: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .access_log import AccessLog, line
 from .measured import Ended, State
+from .replies import Refusal
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -84,6 +85,11 @@ class Reports:
             self._access_log.add(line(ended))
         if self._metrics is not None:
             self._metrics.count(ended)
+
+    def count_refused(self, why: Refusal) -> None:
+        """Count what was refused before there was any request."""
+        if self._metrics is not None:
+            self._metrics.count_refused(why)
 
     def close(self) -> None:
         """Tell nobody any more."""

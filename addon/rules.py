@@ -342,6 +342,11 @@ class Limits(_Model):
     client_idle_timeout: Annotated[float, Field(gt=0, le=86400)] = Field(
         default=3900, description="Seconds for which a client's connection may wait for a request."
     )
+    connections: Annotated[int, Field(ge=1)] = Field(
+        default=10_000,
+        description="Clients that are connected at once; never more than half of the files that "
+        "the process may open.",
+    )
     flows: Annotated[int, Field(ge=1)] = Field(
         default=1000, description="Requests that are being served at once."
     )

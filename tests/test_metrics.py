@@ -23,6 +23,7 @@ STATE = State(
     reloads={"success": 2, "failure": 1},
     readiness=None,
     client_connections=5,
+    clients_limit=10_000,
     upstream_connections=4,
 )
 ENDED = Ended(

@@ -1,0 +1,101 @@
+"""How many clients may be connected at once.
+
+A connection holds memory and an open file, also while it is idle. One beyond the limit gets an
+answer in a single write, if it is likely to speak plain HTTP, and is closed unread.
+
+mitmproxy forgets a client when its answer is complete. Up to some 300 KiB of that may still wait
+for a client that does not read, and so does the open file; such a connection counts on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from mitmproxy import ctx
+from mitmproxy.connection import Client
+
+from . import connections, open_files
+from .engine import plug
+from .engine.responses import to_last_bytes
+from .in_flight import Transport
+from .replies import Reply
+from .rules import Limits
+from .spell import Spell
+
+logger = logging.getLogger(__name__)
+
+MESSAGE = "This proxy has as many connections as it may. Please try again."
+
+
+class Connected:
+    """Counts connections, by the ids of clients."""
+
+    def __init__(self) -> None:
+        self._present: set[str] = set()
+        self._unsent: dict[str, Transport] = {}
+        """Connections of those that have gone for mitmproxy, at the last look."""
+
+    def admit(self, key: str, limit: int) -> bool:
+        """A client has come; tells whether it may stay."""
+        if len(self._present) + len(self._unsent) >= limit:
+            self._unsent = {k: t for k, t in self._unsent.items() if t.get_write_buffer_size()}
+            if len(self._present) + len(self._unsent) >= limit:
+                return False
+        self._present.add(key)
+        return True
+
+    def leave(self, key: str, transport: Transport | None) -> None:
+        """It has gone; what was not sent yet waits in its transport, if there is one."""
+        if key in self._present:
+            self._present.discard(key)
+            if transport is not None and transport.get_write_buffer_size():
+                self._unsent[key] = transport
+
+
+class ClientLimit:
+    """Turns clients away."""
+
+    def __init__(self) -> None:
+        self._connected = Connected()
+        self._transports: dict[str, asyncio.WriteTransport] = {}
+        self._spell = Spell(_over)
+        self.in_force = 0
+        """How many clients there may be."""
+
+    def use(self, limits: Limits) -> None:
+        """Rules come into force."""
+        wanted, files = limits.connections, open_files.allowed()
+        before, self.in_force = self.in_force, open_files.clients(wanted, files)
+        if self.in_force < wanted and self.in_force != before:
+            logger.warning(
+                "limits.connections is %d, but %s open files allow %d (see ulimit -Hn)",
+                *(wanted, files, self.in_force),
+            )
+
+    def admits(self, client: Client) -> bool:
+        """A client has connected; tells whether it may stay."""
+        if self._connected.admit(client.id, self.in_force):
+            if (transport := connections.transport(client)) is not None:
+                self._transports[client.id] = transport
+            return True
+        if self._spell.happens():
+            logger.warning("%d clients are connected, more are turned away", self.in_force)
+        return False
+
+    def gone(self, client: Client) -> None:
+        """A client has gone."""
+        self._connected.leave(client.id, self._transports.pop(client.id, None))
+
+
+def answer(client: Client, reply: Reply) -> None:
+    """Send a last answer to a client that has not been read from, if it speaks plain HTTP."""
+    # Where a certificate is configured, clients speak TLS.
+    if plug.serves(client) and not ctx.options.certs:
+        transport = connections.transport(client)
+        if transport is not None:
+            transport.write(to_last_bytes(reply))
+
+
+def _over(times: int) -> None:
+    logger.warning("clients are let in again; %d were turned away", times)

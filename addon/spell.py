@@ -1,0 +1,45 @@
+"""Something that happens again and again: the log hears of its beginning and of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+QUIET = 10.0
+"""Seconds without it, after which it is over."""
+
+
+class Spell:
+    """Counts what happens until it has stopped for a while.
+
+    Args:
+        over: called then with the number of times.
+        quiet: seconds for that.
+    """
+
+    def __init__(self, over: Callable[[int], None], quiet: float = QUIET) -> None:
+        self._over = over
+        self._quiet = quiet
+        self._times = 0
+        self._last = 0.0
+
+    def happens(self) -> bool:
+        """It has happened; tells whether that is news. Needs a running event loop."""
+        self._times += 1
+        self._last = time.monotonic()
+        if self._times > 1:
+            return False
+        self._look_in(self._quiet)
+        return True
+
+    def _look_in(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        left = self._last + self._quiet - time.monotonic()
+        if left > 0:
+            self._look_in(left)
+            return
+        times, self._times = self._times, 0
+        self._over(times)

@@ -1,0 +1,61 @@
+"""How many clients may be connected at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon import open_files
+from addon.client_limit import Connected
+
+
+class Connection:
+    """Holds so many bytes back."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def get_write_buffer_size(self) -> int:
+        """As asyncio's transports."""
+        return self.size
+
+
+@pytest.mark.parametrize(
+    ("wanted", "files", "expected"),
+    [
+        (10_000, None, 10_000),
+        (10_000, 2**20, 10_000),
+        (10_000, 20_200, 10_000),
+        (10_000, 20_199, 9_999),
+        (10_000, 1024, 412),
+        (100, 1024, 100),
+        # Of few files half are for other things.
+        (10_000, 64, 16),
+        (10_000, 3, 1),
+        (1, 1024, 1),
+    ],
+)
+def test_in_force(wanted: int, files: int | None, expected: int) -> None:
+    """Each client may need two open files, and some are for other things."""
+    assert open_files.clients(wanted, files) == expected
+
+
+def test_those_who_are_there() -> None:
+    """Whoever was turned away counts for nothing, also when it leaves."""
+    clients = Connected()
+    assert clients.admit("a", 2)
+    assert clients.admit("b", 2)
+    assert not clients.admit("c", 2)
+    clients.leave("c", None)
+    assert not clients.admit("d", 2)
+    clients.leave("a", None)
+    assert clients.admit("e", 2)
+
+
+def test_until_the_last_byte_is_written() -> None:
+    """A connection that mitmproxy has forgotten counts until its client has taken everything."""
+    clients, slow = Connected(), Connection(1)
+    clients.admit("a", 1)
+    clients.leave("a", slow)
+    assert not clients.admit("b", 1)
+    slow.size = 0
+    assert clients.admit("b", 1)
