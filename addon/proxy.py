@@ -44,6 +44,7 @@ from . import (
     lean,
     listeners,
     log_guard,
+    loop_errors,
     on_dialect,
     on_end,
     on_request,
@@ -103,6 +104,7 @@ class MlflowProxy:
         self.time_limits = time_limits.TimeLimits()
         self.silent_clients = silent_clients.SilentClients()
         self.client_limit = client_limit.ClientLimit()
+        self._loop_errors = loop_errors.LoopErrors()
         self.lean = lean.Lean()
         self._unanswered: dict[Address, str] = {}
         """Why our own questions to upstreams have got no answer last."""
@@ -262,6 +264,7 @@ class MlflowProxy:
     def running(self) -> None:
         """Watch the rules and SIGTERM; tell systemd; warn if the proxy goes by any name."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
+        self._loop_errors.begin()
         reload.upon_sighup(self._reload_soon)
         self._view = ctx.master.addons.get("view")
         self._shown = self._view is not None or on_show.goes_to_a_file()
@@ -287,6 +290,7 @@ class MlflowProxy:
             self._watch.cancel()
             self._watch = None
         self.dialects.stop()
+        self._loop_errors.end()
         self.lean.switch(ctx.master, False)
         self._reports.close()
 
@@ -657,6 +661,8 @@ class MlflowProxy:
         problem = replies.explain(status, message, expired)
         if problem.kind in replies.TIMEOUTS:
             status = 504
+        elif problem.kind == replies.NO_FILES.kind:
+            status = 503
         code = in_force.rules.errors.code(status) if in_force else "INTERNAL_ERROR"
         request_id = answering.request_id(flow)
         why = problem.refusal or problem.kind

@@ -47,7 +47,7 @@ Refusal = Literal[
 ]
 """Why a request is not passed on."""
 
-_BUSY = frozenset[str]({"too_many_connections", "too_many_requests"})
+_BUSY = frozenset[str]({"connection_limit_reached", "too_many_connections", "too_many_requests"})
 """The same request may pass a little later."""
 
 RETRY_AFTER = "30"
@@ -161,7 +161,9 @@ _MALFORMED = _bad_request("The request is not valid HTTP.", "malformed")
 
 # mitmproxy reports what went wrong with a connection as text, with addresses and bytes of the
 # peer in it. Clients get one of these sentences, which carry neither.
+NO_FILES = Problem("this proxy has no open files left", "connection_limit_reached")
 _PROBLEMS = {
+    r"too many open files|errno 2[34]\b": NO_FILES,
     r"too large": Problem(
         "the headers of its answer are too large", "http_response_header_section_size"
     ),

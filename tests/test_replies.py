@@ -12,6 +12,7 @@ from addon import replies
     ("message", "sentence"),
     [
         ("[Errno 111] Connect call failed ('10.0.0.1', 9)", "it refused the connection"),
+        ("[Errno 24] Too many open files", "this proxy has no open files left"),
         ("[Errno -2] Name or service not known", "its name is unknown"),
         ("[Errno -3] Temporary failure in name resolution", "its name is unknown"),
         (

@@ -6,6 +6,7 @@ import contextlib
 import json
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,32 @@ def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
         assert set(served) == {b"200", b"503"}
         assert "out of system resource" not in proxy.text()
         assert "Too many open files" not in proxy.text()
+
+
+def test_no_files_are_left(scripted: Upstream, tmp_path: Path) -> None:
+    """The log has one line about it, requests get JSON, and all goes on when there are some."""
+    with limited("200:200", scripted.url, tmp_path) as proxy, contextlib.ExitStack() as opened:
+
+        def allow(files: int) -> None:
+            resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (files, 200))
+
+        known = opened.enter_context(connect(proxy.url))
+        assert is_served(known)
+        allow(len([*Path(f"/proc/{proxy.process.pid}/fd").iterdir()]))
+        waiting = [opened.enter_context(connect(proxy.url)) for _ in range(20)]
+        eventually(lambda: "clients cannot be accepted and have to wait" in proxy.text())
+        known.sendall(b"GET /api/2.0/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = read_until(known, b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"error=connection_limit_reached\r\n" in head
+        assert b"\r\nRetry-After: " in head
+        assert b"this proxy has no open files left" in read_until(known, b"}")
+        time.sleep(2.5)  # asyncio tries again each second.
+        before = proxy.text()
+        assert before.count("cannot be accepted") == 1
+        assert "Traceback" not in before
+        assert before.count("\n") < 20
+        allow(200)
+        assert all(map(is_served, [known, *waiting]))
+        eventually(lambda: "clients are accepted again" in proxy.text(), 30)
+        assert proxy.text().count("cannot be accepted") == 1

@@ -1,0 +1,33 @@
+"""What is reported of the event loop's own work."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from typing import Any
+
+import pytest
+
+from addon import loop_errors
+
+
+def test_all_else_is_reported_as_before(caplog: pytest.LogCaptureFixture) -> None:
+    """Of one report there is one line, others go to whoever has had them; so do all at the end."""
+    others: list[Any] = []
+    no_file = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    full = {"message": loop_errors.NO_RESOURCE, "exception": no_file}
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: others.append(context["message"]))
+        guard = loop_errors.LoopErrors()
+        guard.begin()
+        for context in (full, {"message": "else"}, full):
+            loop.call_exception_handler(context)
+        guard.end()
+        loop.call_exception_handler(full)
+
+    asyncio.run(main())
+    assert others == ["else", loop_errors.NO_RESOURCE]
+    assert caplog.messages == ["clients cannot be accepted and have to wait: Too many open files"]
