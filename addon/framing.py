@@ -9,9 +9,9 @@ two disagree on where a request ends, and a second one hides in the difference (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from . import hop_by_hop
+from .headers import Fields, read
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE = rb"[\t -~\x80-\xff]*"
@@ -56,7 +56,7 @@ def request_flaw(
     path: bytes,
     scheme: bytes,
     authority: bytes,
-    fields: Iterable[tuple[bytes, bytes]],
+    fields: tuple[tuple[bytes, bytes], ...],
 ) -> str | None:
     """Say why a request of any HTTP version could be read in more than one way; None if not so.
 
@@ -70,25 +70,48 @@ def request_flaw(
 
     HTTP/2 carries any bytes; in HTTP/1 some of them would end a line.
     """
-    lines: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         if not _NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
             return "a malformed header"
-        lines.setdefault(name.lower(), []).append(value)
     if not _NAME.fullmatch(method):
         return "a malformed method"
-    if not _PATH.fullmatch(path) and (method, path) != (b"OPTIONS", b"*"):
+    if not _PATH.fullmatch(path) and path != b"*":
         return "a malformed target"
-    hosts = lines.get(b"host", [])
-    if len(hosts) > 1 or (version == b"HTTP/1.1" and not hosts):
-        return "no Host or more than one"
-    if not all(map(_HOST.fullmatch, [authority, *hosts])):
-        return "a malformed Host"
-    if authority and hosts and _without_port(authority, scheme) != _without_port(hosts[0], scheme):
-        return "a target of another host"
-    if problem := _unknown_coding(lines.get(b"transfer-encoding", [])):
-        return problem
-    if any(map(hop_by_hop.is_end_to_end, hop_by_hop.options(lines.get(b"connection", [])))):
+    return head_flaw(version, method, path, scheme, authority, read(fields))
+
+
+def head_flaw(
+    version: bytes, method: bytes, path: bytes, scheme: bytes, authority: bytes, fields: Fields
+) -> str | None:
+    """The same for a head whose lines are known to be as the grammar has them.
+
+    Args:
+        version: see `request_flaw`, and so for those that follow.
+        method: as received.
+        path: the target without scheme and authority.
+        scheme: may be empty.
+        authority: may be empty.
+        fields: the headers, by lower-case names.
+    """
+    if path[:1] != b"/" and (method, path) != (b"OPTIONS", b"*"):
+        return "a malformed target"
+    # The values of repeated fields are joined by a comma and a space, which no Host has.
+    host = fields.get(b"host")
+    if host is None:
+        if version == b"HTTP/1.1":
+            return "no Host"
+    elif not _HOST.fullmatch(host):
+        return "a malformed Host, or more than one"
+    if authority:
+        if not _HOST.fullmatch(authority):
+            return "a malformed Host"
+        if host is not None and _without_port(authority, scheme) != _without_port(host, scheme):
+            return "a target of another host"
+    # Besides chunked, servers and clients differ in what they know, and where a body then ends.
+    if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        return "an unknown transfer coding"
+    connection = fields.get(b"connection")
+    if connection is not None and hop_by_hop.takes_away(connection):
         return "a Connection header that takes away what is for the server"
     return None
 
@@ -97,9 +120,3 @@ def _without_port(authority: bytes, scheme: bytes) -> bytes:
     """An authority in lower case, without the port that its scheme has anyway (RFC 9110, 4.2.3)."""
     host, _, port = authority.lower().rpartition(b":")
     return host if host and port in (b"", _PORTS.get(scheme.lower())) else authority.lower()
-
-
-def _unknown_coding(values: Iterable[bytes]) -> str | None:
-    """Besides chunked, servers and clients differ in what they know, and where a body then ends."""
-    unknown = any(value.lower() != b"chunked" for value in values)
-    return "an unknown transfer coding" if unknown else None

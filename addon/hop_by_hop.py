@@ -20,6 +20,8 @@ _OPTIONS = frozenset({b"", b"close", b"keep-alive", b"te", b"upgrade"})
 _ONE_HOP = frozenset(
     {b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"upgrade"}
 )
+_HARMLESS = frozenset({b"", b"close", b"keep-alive", b"Keep-Alive"})
+"""Usual values of Connection, which name no field."""
 # What a message is, where it goes, and who asks for it. A proxy in front may have added some of
 # these for the registry: no client may have them taken away.
 _END_TO_END = re.compile(
@@ -51,6 +53,13 @@ def closes(version: bytes, connection: Iterable[bytes]) -> bool:
     return b"close" in said or (version == b"HTTP/1.0" and b"keep-alive" not in said)
 
 
+def takes_away(connection: bytes) -> bool:
+    """Tell whether a Connection header names what must not be for one connection alone."""
+    if connection in _HARMLESS:
+        return False
+    return any(map(is_end_to_end, options([connection])))
+
+
 def is_end_to_end(name: bytes) -> bool:
     """Tell whether a field must not be for one connection alone, by its name in lower case."""
     return name not in _OPTIONS and _END_TO_END.fullmatch(name) is not None
@@ -68,10 +77,11 @@ def pass_on(headers: Headers, fields: Fields, *, switches: bool = False) -> Head
     """
     if _ONE_HOP.isdisjoint(fields):
         return headers
-    nominated = {o for o in options([fields.get(b"connection", b"")]) if not is_end_to_end(o)}
-    gone = _ONE_HOP | nominated
+    gone = _ONE_HOP
+    if (connection := fields.get(b"connection", b"")) not in _HARMLESS:
+        gone |= {o for o in options([connection]) if not is_end_to_end(o)}
     kept = [pair for pair in headers if pair[0].lower() not in gone]
-    if b"trailers" in options([fields.get(b"te", b"")]):
+    if b"te" in fields and b"trailers" in options([fields[b"te"]]):
         kept.append((b"TE", b"trailers"))
     if switches:
         kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
@@ -87,6 +97,8 @@ def websocket_key(method: str, version: str, fields: Fields, *, body: bool) -> b
         fields: its headers; what was sent twice counts as neither.
         body: whether a body follows.
     """
+    if b"upgrade" not in fields:
+        return None
     key = fields.get(b"sec-websocket-key", b"")
     is_handshake = (
         fields.get(b"upgrade", b"").lower() == b"websocket"

@@ -9,11 +9,9 @@ to wait gets a task as before.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import types
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -22,9 +20,7 @@ from typing import Any
 from mitmproxy import addonmanager, exceptions
 from mitmproxy.flow import Flow
 from mitmproxy.hooks import all_hooks
-from mitmproxy.proxy.commands import CloseConnection, StartHook
-from mitmproxy.proxy.events import Event, HookCompleted
-from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.commands import StartHook
 
 _DEFAULT_ADDONS = "mitmproxy.addons."
 """Where mitmproxy's own addons live, whose handlers are known once and for all."""
@@ -39,7 +35,7 @@ _Group = tuple[list[_Handler], list[Any]]
 
 @types.coroutine
 def _in_a_task() -> Generator[None]:
-    """What comes after this runs in a task (see `_TopLayer._start`)."""
+    """What comes after this runs in a task (see `engine.top_layer`)."""
     yield
 
 
@@ -65,7 +61,27 @@ class Dispatcher:
         Returns:
             None if all is done; otherwise what is left to be waited for.
         """
-        if (rest := self._trigger(iter(self._handlers(name)), name, data)) is not None:
+        groups = self._handlers(name)
+        # Nearly always there is a handler for each addon and none that waits.
+        for number, (known, users) in enumerate(groups, 1):
+            if users or len(known) != 1:
+                rest = self._trigger(iter(groups[number - 1 :]), name, data)
+                break
+            try:
+                result = known[0](data)
+            except exceptions.AddonHalt:
+                rest = None
+                break
+            except Exception:
+                with addonmanager.safecall():
+                    raise
+            else:
+                if result is not None and inspect.isawaitable(result):
+                    rest = self._rest(result, iter(()), iter(groups[number:]), name, data)
+                    break
+        else:
+            rest = None
+        if rest is not None:
             return self._after(rest, data)
         return self._update(data) if isinstance(data, Flow) else None
 
@@ -76,7 +92,8 @@ class Dispatcher:
 
     def _update(self, flow: Flow) -> Coroutine[Any, Any, None] | None:
         """Tell that a flow has changed; what is left is its interception."""
-        rest = self._trigger(iter(self._handlers("update")), "update", [flow])
+        groups = self._handlers("update")
+        rest = self._trigger(iter(groups), "update", [flow]) if groups else None
         return self._wait(rest, flow) if rest is not None or flow.intercepted else None
 
     async def _wait(self, rest: Coroutine[Any, Any, None] | None, flow: Flow) -> None:
@@ -170,82 +187,3 @@ def _argument(hook: str) -> str:
     """The name of a hook's one argument; `Hook.args` looks it up each time."""
     (field,) = fields(all_hooks[hook])  # type: ignore[arg-type]
     return field.name
-
-
-def run_inline(handler: Any, dispatcher: Dispatcher) -> None:
-    """Let the hooks of a client's connections run inline.
-
-    Args:
-        handler: mitmproxy's record of the client (see `connections`), before its first event.
-        dispatcher: calls the handlers.
-    """
-    handler.layer = _TopLayer(handler, dispatcher)
-
-    async def handle_hook(hook: StartHook) -> None:
-        with handler.timeout_watchdog.disarm():
-            await dispatcher.run(hook)
-
-    # For the hooks of connections, which are in a task already.
-    handler.handle_hook = handle_hook
-
-
-def dispatcher_of(handler: Any) -> Dispatcher | None:
-    """What runs the hooks of a client's connections inline; None if mitmproxy runs them itself."""
-    top = getattr(handler, "layer", None)
-    return top.dispatcher if isinstance(top, _TopLayer) else None
-
-
-class _TopLayer:
-    """In the place of a client's topmost layer: runs the hooks that it starts."""
-
-    def __init__(self, handler: Any, dispatcher: Dispatcher) -> None:
-        self.context = handler.layer.context
-        self._handler = handler
-        self._layer = handler.layer
-        self.dispatcher = dispatcher
-        self._run = dispatcher.run
-        self._begun = dispatcher.begun
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def handle_event(self, event: Event) -> CommandGenerator[None]:
-        """Pass an event on, and answer hooks; see `Layer.handle_event` of mitmproxy."""
-        events = deque([event])
-        closing = False
-        while events and not closing:
-            for command in self._layer.handle_event(events.popleft()):
-                if isinstance(command, StartHook):
-                    if self._start(command) and command.blocking:
-                        events.append(HookCompleted(command))
-                else:
-                    closing = closing or isinstance(command, CloseConnection)
-                    yield command
-        if events:
-            # A connection is closed when the event loop gets to it. What waits for a hook meets a
-            # closed connection then, and would write to an open one now.
-            self._keep(asyncio.create_task(self._go_on(events)))
-
-    def _start(self, hook: StartHook) -> bool:
-        """Run a hook; tell whether it is complete, or goes on in a task."""
-        if (running := self._begun.pop(hook, None)) is None:
-            running = self._run(hook)
-            try:
-                running.send(None)
-            except StopIteration:
-                return True
-        self._keep(asyncio.create_task(self._complete(hook, asyncio.create_task(running))))
-        return False
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        """Hold on to a task, which the event loop does not."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _go_on(self, events: Iterable[Event]) -> None:
-        for event in events:
-            await self._handler.server_event(event)
-
-    async def _complete(self, hook: StartHook, rest: asyncio.Task[None]) -> None:
-        with self._handler.timeout_watchdog.disarm():
-            await rest
-        if hook.blocking:
-            await self._handler.server_event(HookCompleted(hook))

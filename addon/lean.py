@@ -7,22 +7,21 @@ options are changed by hand. The rest of the work per hook is saved by `inline_h
 
 Each line of the log becomes a hook too, `add_log`, deprecated since mitmproxy 9: six of them for a
 connection, written or not. That is left out while no script listens.
-
-mitmproxy also checks the types of every message that it has made itself, an assertion that
-`python -O` leaves out as well; see `MessageData` in mitmproxy/http.py.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
-from mitmproxy import addonmanager, hooks, http, optmanager
+from mitmproxy import addonmanager, hooks, optmanager
 from mitmproxy.master import Master
 from mitmproxy.proxy import server
 from mitmproxy.tools.dump import DumpMaster
 
-from .inline_hooks import Dispatcher, run_inline
+from .engine.top_layer import TopLayer
+from .inline_hooks import Dispatcher
 
 logger = logging.getLogger(__name__)
 
@@ -78,19 +77,17 @@ class Lean:
         logger.debug("not used, and left out of the chain: %s", ", ".join(self._out) or "nothing")
         self._dispatcher = Dispatcher(manager)
         master._legacy_log_events.addFilter(self._is_heard)
-        http.MessageData.__post_init__ = _check_nothing  # type: ignore[method-assign]
 
     def _end(self) -> None:
         for name in [*self._out]:
             self._put_back(name)
         self._dispatcher = None
         self._master._legacy_log_events.removeFilter(self._is_heard)
-        http.MessageData.__post_init__ = _CHECK_TYPES  # type: ignore[method-assign]
 
     def connected(self, handler: Any | None) -> None:
         """A client has come; `handler` is mitmproxy's record of its connection."""
         if self._dispatcher is not None and handler is not None:
-            run_inline(handler, self._dispatcher)
+            TopLayer(handler, self._dispatcher).install()
 
     def configure(self, updated: set[str]) -> None:
         """Put back whose options have just been set; they learn of it as if they had been there.
@@ -116,21 +113,17 @@ class Lean:
         return addon
 
 
-_CHECK_TYPES: Any = getattr(http.MessageData, "__post_init__", None)
-
-
-def _check_nothing(data: http.MessageData) -> None:
-    pass
-
-
 def _missing() -> list[str]:
     """What is not there any more of what this and `inline_hooks` build on."""
     needed: dict[Any, tuple[str, ...]] = {
         Master: ("_legacy_log_events",),
         addonmanager.AddonManager: ("chain", "invoke_addon_sync", "lookup"),
-        server.ConnectionHandler: ("handle_hook", "layer", "server_event", "timeout_watchdog"),
-        server.TimeoutWatchdog: ("disarm",),
-        http.MessageData: ("__post_init__",),
+        asyncio.StreamReader: ("_paused", "_transport", "_waiter", "feed_data"),
+        server.ConnectionHandler: (
+            *("drain_writers", "handle_hook", "layer", "log", "server_event"),
+            *("timeout_watchdog", "transports"),
+        ),
+        server.TimeoutWatchdog: ("disarm", "register_activity"),
         optmanager: ("unset",),
         optmanager.OptManager: ("_options",),
     }

@@ -40,7 +40,6 @@ from . import (
     headers,
     health_service,
     in_flight,
-    inline_hooks,
     lean,
     listeners,
     log_guard,
@@ -66,9 +65,10 @@ from .answering import RefusedError
 from .decision import FAILED, SAID, WHY
 from .dialect import Dialect, Finding
 from .dialect_watch import Address, DialectWatch
-from .engine import plug
+from .engine import plug, top_layer
 from .engine.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .engine.responses import to_response
+from .engine.top_layer import TopLayer
 from .measured import State
 from .reports import Reports
 from .rewrite import Origin
@@ -308,7 +308,7 @@ class MlflowProxy:
             self._turn_away(client, self.settings.rules)
             return
         self.lean.connected(connections.handler(client))
-        wide_reads.widen(connections.io(client, client))
+        self._widen(client, client)
         self.drain.connected(client)
         mode = client.proxy_mode
         if isinstance(mode, ReverseMode) and "http" in mode.scheme:
@@ -327,6 +327,11 @@ class MlflowProxy:
         )
         client_limit.answer(client, reply)
         self._reports.count_refused("too_many_connections")
+
+    def _widen(self, client: Client, connection: Connection) -> None:
+        top = self.top_layer(client)
+        take = top.taker(connection) if top is not None else None
+        wide_reads.widen(connections.io(client, connection), take)
 
     def _rules(self) -> Rules | None:
         return self.settings.rules if self.settings else None
@@ -348,7 +353,7 @@ class MlflowProxy:
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Read from the upstream in large portions."""
-        wide_reads.widen(connections.io(data.client, data.server))
+        self._widen(data.client, data.server)
         if not data.server.tls:
             self.time_limits.stop(data.server.id)
 
@@ -540,9 +545,9 @@ class MlflowProxy:
         """A client must not take what it has for a whole answer (see `engine.interface`)."""
         connections.reset_at_end(client)
 
-    def dispatcher(self, client: Client) -> Any:
-        """What calls the handlers of hooks, if that is not left to mitmproxy."""
-        return inline_hooks.dispatcher_of(connections.handler(client))
+    def top_layer(self, client: Client) -> TopLayer | None:
+        """A client's topmost layer (see `engine.interface.Addon`)."""
+        return top_layer.of(connections.handler(client))
 
     def is_draining(self) -> bool:
         """Tell whether the proxy is about to end."""

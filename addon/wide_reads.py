@@ -21,6 +21,7 @@ import asyncio
 import ctypes
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -54,12 +55,26 @@ class WideReader(asyncio.StreamReader):
     """Bytes read so far."""
     broken = False
     """Whether the connection was reset."""
+    _take: Callable[[bytes], None] | None = None
     _waiting_since: float | None = None
     _wanted: asyncio.Event | None = None
+    _holds = 0
+    """For how many reasons nothing is read."""
+
+    def feed_data(self, data: Any) -> None:
+        """Bytes have arrived: while somebody waits for them they are taken here and now."""
+        waiter = self._waiter  # type: ignore[attr-defined]
+        take = self._take
+        if take is None or waiter is None or waiter.done() or self._holds or not data:
+            super().feed_data(data)
+            return
+        self.total += len(data)
+        self._waiting_since = time.monotonic()
+        take(data)
 
     async def read(self, n: int = -1) -> bytes:
         """Read up to `READ_SIZE` bytes, whatever was asked for, as soon as they are wanted."""
-        if self._wanted is not None:
+        while self._wanted is not None:
             await self._wanted.wait()
         self._waiting_since = time.monotonic()
         try:
@@ -72,36 +87,51 @@ class WideReader(asyncio.StreamReader):
         self.total += len(data)
         return data
 
-    def pause(self) -> None:
+    def hold(self) -> None:
         """Read nothing more."""
-        self._wanted = asyncio.Event()
+        self._holds += 1
+        if self._wanted is None:
+            self._wanted = asyncio.Event()
+            if (transport := self._transport) is not None:  # type: ignore[attr-defined]
+                transport.pause_reading()
 
-    def resume(self) -> None:
-        """Read on."""
-        if self._wanted is not None:
+    def release(self) -> None:
+        """Read on, unless there is another reason not to."""
+        self._holds = max(0, self._holds - 1)
+        if not self._holds and self._wanted is not None:
             self._wanted.set()
             self._wanted = None
+            transport = self._transport  # type: ignore[attr-defined]
+            if self._waiting_since is not None:
+                self._waiting_since = time.monotonic()
+            # asyncio goes on by itself where its buffer is full.
+            if transport is not None and not self._paused:  # type: ignore[attr-defined]
+                transport.resume_reading()
 
     def waited(self) -> float:
         """Seconds for which somebody has been waiting for data; 0 if nobody does."""
-        return time.monotonic() - self._waiting_since if self._waiting_since else 0.0
+        if self._waiting_since is None or self._holds:
+            return 0.0
+        return time.monotonic() - self._waiting_since
 
 
-def widen(io: Any | None) -> None:
+def widen(io: Any | None, take: Callable[[bytes], None] | None = None) -> None:
     """Let a TCP connection be read in large portions.
 
     Args:
         io: mitmproxy's record of it (see `connections.io`).
+        take: takes the bytes as they arrive; None if they wait for mitmproxy to read them.
     """
     reader = getattr(io, "reader", None)
     if reader is None:
         logger.debug("a connection without a reader; large transfers will be slower")
     elif type(reader) is asyncio.StreamReader:
         reader.__class__ = WideReader
+        vars(reader)["_take"] = take
 
 
 def pace(io: Any | None, wanted: bool) -> None:
     """Read from a connection (see `widen`), or do not for a while."""
     reader = getattr(io, "reader", None)
     if isinstance(reader, WideReader):
-        reader.resume() if wanted else reader.pause()
+        reader.release() if wanted else reader.hold()

@@ -15,7 +15,6 @@ from mitmproxy.addons import default_addons
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 from mitmproxy.proxy import server
-from mitmproxy.test import tutils
 from mitmproxy.tools.dump import DumpMaster
 
 from addon.lean import UNUSED, Lean
@@ -202,19 +201,6 @@ def test_only_in_mitmdump() -> None:
         assert names(master) == before
 
     with_master(scenario, master=Master)
-
-
-def test_types_of_messages() -> None:
-    """They are not checked meanwhile, and are again afterwards."""
-
-    def scenario(master: Any, lean: Lean) -> None:
-        lean.switch(master, True)
-        tutils.treq(port="80")
-        lean.switch(master, False)
-        with pytest.raises(TypeError, match="port"):
-            tutils.treq(port="80")
-
-    with_master(scenario)
 
 
 def test_another_mitmproxy(

@@ -55,3 +55,49 @@ def test_a_pause() -> None:
         return waits, await waiting
 
     assert asyncio.run(read()) == (True, b"x")
+
+
+def test_bytes_are_taken_as_they_arrive() -> None:
+    """While somebody waits they do not go through a buffer; before and in a pause they do."""
+
+    async def run() -> tuple[list[bytes], bytes, int]:
+        reader = asyncio.StreamReader()
+        taken: list[bytes] = []
+        io = SimpleNamespace(reader=reader)
+        wide_reads.widen(io, taken.append)
+        reader.feed_data(b"before")
+        first = await reader.read(100)
+        waiting = asyncio.create_task(reader.read(100))
+        await asyncio.sleep(0)
+        reader.feed_data(b"taken")
+        reader.feed_data(b"as well")
+        wide_reads.pace(io, False)
+        reader.feed_data(b" behind")
+        return taken, first + await waiting, reader.total  # type: ignore[attr-defined]
+
+    taken, read, total = asyncio.run(run())
+    assert taken == [b"taken", b"as well"]
+    assert read == b"before behind"
+    assert total == len(b"beforetakenas well behind")
+
+
+def test_two_reasons_for_a_pause() -> None:
+    """Reading goes on when both are gone."""
+
+    async def run() -> list[bool]:
+        reader = asyncio.StreamReader()
+        io = SimpleNamespace(reader=reader)
+        wide_reads.widen(io)
+        reader.feed_data(b"x")
+        for wanted in (False, False):
+            wide_reads.pace(io, wanted)
+        waiting = asyncio.create_task(reader.read(1))
+        seen = []
+        for wanted in (True, True):
+            wide_reads.pace(io, wanted)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            seen.append(waiting.done())
+        return seen
+
+    assert asyncio.run(run()) == [False, True]

@@ -126,10 +126,11 @@ class Exchange:
             # In absolute form the target would go on naming the host that the client knows.
             data.authority = b""
             if (name := engine.host_header) is not None:
-                data.headers.fields = (
-                    *(pair for pair in data.headers.fields if pair[0].lower() != b"host"),
-                    (b"Host", name),
-                )
+                pairs = data.headers.fields
+                fields = {**headers.read(pairs), b"host": name}
+                others = [pair for pair in pairs if pair[0].lower() != b"host"]
+                data.headers.fields = pairs = (*others, (b"Host", name))
+                headers.remember(pairs, fields)
         elif engine.host_header is not None:
             request.host_header = engine.host_header.decode()
         self._ended_with_head = ended
@@ -145,7 +146,7 @@ class Exchange:
 
     def body(self, data: bytes) -> None:
         """A part of the request's body."""
-        self._take(partial(self._on_body, data))
+        self._take(self._on_body, data)
 
     def end(self) -> None:
         """The request is complete."""
@@ -154,17 +155,17 @@ class Exchange:
     def gone(self, why: str) -> None:
         """The client has gone, or has broken the request."""
         self._gone = why
-        self._take(partial(self._on_gone, why))
+        self._take(self._on_gone, why)
 
     # The registry's side.
 
     def head(self, response: http.Response, *, ended: bool) -> None:
         """The head of the answer is there."""
-        self._take(partial(self._on_head, response, ended))
+        self._take(self._on_head, response, ended)
 
     def answer(self, data: bytes) -> None:
         """A part of its body."""
-        self._take(partial(self._on_answer, data))
+        self._take(self._on_answer, data)
 
     def answer_end(self, *, by_end: bool = False) -> None:
         """It is complete.
@@ -172,11 +173,11 @@ class Exchange:
         Args:
             by_end: whether nothing but the end of the connection says so.
         """
-        self._take(partial(self._on_answer_end, by_end) if by_end else self._on_answer_end)
+        self._take(self._on_answer_end, by_end)
 
     def failed(self, message: str) -> None:
         """The connection to the registry was not made, or has ended too early."""
-        self._take(partial(self._on_failed, message))
+        self._take(self._on_failed, message)
 
     # What is there by the order of the steps.
 
@@ -192,15 +193,17 @@ class Exchange:
 
     # Waiting.
 
-    def _take(self, step: Callable[[], None]) -> None:
+    def _take(self, step: Callable[..., None], *values: Any) -> None:
         if self._waiting:
-            self._queue.append(step)
+            self._queue.append(partial(step, *values))
         elif not self._over:
-            step()
+            step(*values)
 
     def _hook(self, kind: Any, then: Callable[[], None]) -> None:
-        self._waiting = True
-        self._engine.hook(kind, self.flow, partial(self._go_on, then))
+        if self._engine.hook(kind, self.flow, partial(self._go_on, then)):
+            then()
+        else:
+            self._waiting = True
 
     def _go_on(self, then: Callable[[], None]) -> None:
         self._waiting = False
@@ -313,18 +316,25 @@ class Exchange:
 
     def _connect(self, then: Callable[[], None]) -> None:
         self._waiting = True
-        flow = self.flow
+        upstream = self._engine.connect(self.flow, partial(self._made, then))
+        if upstream is not None:
+            self._waiting = False
+            self._use(upstream, then)
 
-        def made(upstream: Upstream | None, error: str) -> None:
-            if upstream is None:
-                self._go_on(partial(self._on_failed, error))
-                return
-            self.upstream = upstream
-            flow.server_conn = upstream.conn
-            # No hook comes between this and the request's way to the registry.
-            self._go_on(then if self._engine.addon.may_go(flow) else self._answer_here)
+    def _made(self, then: Callable[[], None], upstream: Upstream | None, error: str) -> None:
+        if upstream is None:
+            self._go_on(partial(self._on_failed, error))
+        else:
+            self._go_on(partial(self._use, upstream, then))
 
-        self._engine.connect(self, made)
+    def _use(self, upstream: Upstream, then: Callable[[], None]) -> None:
+        self.upstream = upstream
+        self.flow.server_conn = upstream.conn
+        # No hook comes between this and the request's way to the registry.
+        if self._engine.addon.may_go(self.flow):
+            then()
+        else:
+            self._answer_here()
 
     def _answer_here(self) -> None:
         """What the request has become is refused."""
@@ -452,7 +462,7 @@ class Exchange:
         self._close_upstream()
         self._send(abandon=True)
 
-    def _on_answer_end(self, by_end: bool = False) -> None:
+    def _on_answer_end(self, by_end: bool) -> None:
         response = self.flow.response
         if self.answered not in (Answered.HELD, Answered.STREAMED) or response is None:
             return

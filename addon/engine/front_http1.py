@@ -10,7 +10,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 
 from ..headers import read
-from . import heads
+from . import heads, messages
 from .exchange import Exchange
 from .readers import BrokenError, Chunked, Length, Reader
 from .responses import to_last_bytes
@@ -392,17 +392,14 @@ def _request(head: heads.RequestHead) -> http.Request | None:
         except ValueError:
             return None
         host, port, _, scheme, authority, path, _ = parsed
-    return http.Request(
-        host,
-        port,
-        head.method,
-        scheme,
-        authority,
-        path,
-        head.version,
-        http.Headers(head.pairs),
-        None,
-        None,
-        time.time(),
-        None,
+    return messages.request(
+        head.pairs,
+        method=head.method,
+        path=path,
+        version=head.version,
+        timestamp=time.time(),
+        host=host,
+        port=port,
+        scheme=scheme,
+        authority=authority,
     )

@@ -15,6 +15,7 @@ import h2.settings
 from mitmproxy import http
 from mitmproxy.net.http import url
 
+from . import messages
 from .exchange import Exchange
 
 if TYPE_CHECKING:
@@ -305,20 +306,16 @@ def _request(pairs: Any) -> http.Request:
     if authority:
         host, named = url.parse_authority(authority, check=True)
         port = named or url.default_port(scheme) or 0
-    now = time.time()
-    return http.Request(
-        host,
-        port,
-        method,
-        scheme,
-        authority,
-        path,
-        b"HTTP/2.0",
-        http.Headers(tuple(fields)),
-        None,
-        None,
-        now,
-        None,
+    return messages.request(
+        tuple(fields),
+        method=method,
+        path=path,
+        version=b"HTTP/2.0",
+        timestamp=time.time(),
+        host=host,
+        port=port,
+        scheme=scheme,
+        authority=authority,
     )
 
 

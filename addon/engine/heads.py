@@ -57,6 +57,8 @@ class ResponseHead:
 
 def empty_lines(data: bytes | bytearray) -> int:
     """How many bytes of empty lines a server ignores before a request (RFC 9112, section 2.2)."""
+    if data[:1] != b"\r":
+        return 0
     found = _LEADING.match(data)
     return found.end() if found else 0
 
@@ -79,7 +81,8 @@ def read_request(head: bytes) -> RequestHead | None:
         return None
     method, target, minor, lines = found.groups()
     pairs = tuple(_FIELD.findall(lines))
-    return RequestHead(method, target, b"HTTP/1." + minor, pairs, read(pairs))
+    version = b"HTTP/1.1" if minor == b"1" else b"HTTP/1.0"
+    return RequestHead(method, target, version, pairs, read(pairs))
 
 
 def read_response(head: bytes) -> ResponseHead | None:
@@ -89,7 +92,8 @@ def read_response(head: bytes) -> ResponseHead | None:
         return None
     minor, status, reason, lines = found.groups()
     pairs = tuple((name, value.strip()) for name, value in _ANY_FIELD.findall(lines))
-    return ResponseHead(b"HTTP/1." + minor, int(status), reason or b"", pairs, read(pairs))
+    version = b"HTTP/1.1" if minor == b"1" else b"HTTP/1.0"
+    return ResponseHead(version, int(status), reason or b"", pairs, read(pairs))
 
 
 def write(line: bytes, pairs: Pairs) -> bytes:
@@ -100,8 +104,11 @@ def write(line: bytes, pairs: Pairs) -> bytes:
 
 def closes(version: bytes, fields: Fields) -> bool:
     """Tell whether a connection ends behind a message (RFC 9112, section 9.3)."""
-    if (value := fields.get(b"connection")) is None:
+    value = fields.get(b"connection")
+    if value is None:
         return version != b"HTTP/1.1"
+    if value == b"keep-alive":
+        return False
     options = [option.strip() for option in value.lower().split(b",")]
     return b"close" in options or (version != b"HTTP/1.1" and b"keep-alive" not in options)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
 from ..replies import Reply
+from .top_layer import TopLayer
 
 AUTHORITY = "mlflow_authority"
 """Key in `flow.metadata`: the host that the client asked for, which reverse mode overwrites."""
@@ -44,8 +45,8 @@ ENDED_BY = "mlflow_ended_by"
 class Addon(Protocol):
     """What is asked."""
 
-    def dispatcher(self, client: Client) -> Any:
-        """What calls the handlers of a client's hooks, if that is not left to mitmproxy."""
+    def top_layer(self, client: Client) -> TopLayer | None:
+        """A client's topmost layer; None if it is mitmproxy's own."""
 
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> Reply:
         """Word an answer that mitmproxy makes by itself.

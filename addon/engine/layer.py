@@ -19,6 +19,7 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.layers.websocket import WebsocketLayer
+from mitmproxy.proxy.tunnel import TunnelLayer
 from mitmproxy.websocket import WebSocketData
 
 from .. import framing
@@ -46,7 +47,8 @@ class Engine(layer.Layer):
     def __init__(self, context: Context, addon: Addon) -> None:
         super().__init__(context)
         self.addon = addon
-        self._dispatcher = addon.dispatcher(context.client)
+        self._top = addon.top_layer(context.client)
+        self._dispatcher = self._top.dispatcher if self._top is not None else None
         self.front: Http1Front | Http2Front
         self._out: list[commands.Command] = []
         self._upstreams: dict[Any, Upstream] = {}
@@ -85,6 +87,9 @@ class Engine(layer.Layer):
         elif isinstance(event, events.Start):
             http2 = self.context.client.alpn == b"h2"
             self.front = Http2Front(self) if http2 else Http1Front(self)
+            tunnels = any(isinstance(one, TunnelLayer) for one in self.context.layers)
+            if self._top is not None and not tunnels:
+                self._top.hand_down_to(self)
         elif isinstance(event, events.MessageInjected) and self._websocket is not None:
             self._feed(self._websocket, event)
         return out
@@ -122,20 +127,29 @@ class Engine(layer.Layer):
 
     # Hooks, and time.
 
-    def hook(self, kind: Any, flow: http.HTTPFlow, then: Callable[[], None]) -> None:
-        """Run a hook; go on when it is complete."""
+    def hook(self, kind: Any, flow: http.HTTPFlow, later: Callable[[], None]) -> bool:
+        """Run a hook.
+
+        Args:
+            kind: the hook's class.
+            flow: its argument.
+            later: what to do when the hook is complete, if it has to wait.
+
+        Returns:
+            Whether it is complete already.
+        """
         if (dispatcher := self._dispatcher) is not None:
             rest = dispatcher.call(kind.name, flow)
             if rest is None:
-                then()
-                return
+                return True
             hook = kind(flow)
             dispatcher.begun[hook] = rest  # It goes on in a task.
         else:
             hook = kind(flow)
         hook.blocking = self
-        self._replies[hook] = lambda _: then()
+        self._replies[hook] = lambda _: later()
         self._out.append(hook)
+        return False
 
     def wake_up(self, seconds: float, then: Callable[[], None]) -> None:
         """Call a function later."""
@@ -158,19 +172,17 @@ class Engine(layer.Layer):
             return "an unknown scheme"
         if not self._validate:
             return None
+        pairs = data.headers.fields
+        fields = read(pairs)
+        version, method, path = data.http_version, data.method, data.path
+        if not request.is_http2:
+            # The front has read the lines, and the framing.
+            return framing.head_flaw(version, method, path, data.scheme, data.authority, fields)
         try:
-            # Of HTTP/1 that was clear before there was a request; old hyper-h2 takes any length.
-            heads.framing(read(data.headers.fields), data.http_version)
+            heads.framing(fields, version)  # Old hyper-h2 takes any length.
         except ValueError as error:
             return str(error)
-        return framing.request_flaw(
-            data.http_version,
-            data.method,
-            data.path,
-            data.scheme,
-            data.authority,
-            data.headers.fields,
-        )
+        return framing.request_flaw(version, method, path, data.scheme, data.authority, pairs)
 
     # Connections.
 
@@ -190,16 +202,26 @@ class Engine(layer.Layer):
         if connection.state is not ConnectionState.CLOSED:
             self._out.append(commands.CloseConnection(connection))
 
-    def connect(self, exchange: Exchange, made: Callable[[Upstream | None, str], None]) -> None:
-        """Find an idle connection for an exchange, or make one."""
-        request, server = exchange.flow.request, exchange.flow.server_conn
-        address, tls = (request.host, request.port), request.scheme == "https"
+    def connect(
+        self, flow: http.HTTPFlow, made: Callable[[Upstream | None, str], None]
+    ) -> Upstream | None:
+        """Find an idle connection for a request, or make one.
+
+        Args:
+            flow: says where it goes.
+            made: takes the new connection, or what is wrong.
+
+        Returns:
+            The idle one; None if `made` is going to be called.
+        """
+        data, via = flow.request.data, flow.server_conn.via
+        address, tls = (data.host, data.port), data.scheme == b"https"
         for upstream in self._upstreams.values():
             conn = upstream.conn
-            if upstream.idle and (conn.address, conn.tls, conn.via) == (address, tls, server.via):
-                made(upstream, "")
-                return
-        self._open(address, tls, server.via, made)
+            if upstream.idle and (conn.address, conn.tls, conn.via) == (address, tls, via):
+                return upstream
+        self._open(address, tls, via, made)
+        return None
 
     def _open(
         self, address: Any, tls: bool, via: Any, made: Callable[[Upstream | None, str], None]

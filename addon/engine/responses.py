@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from mitmproxy import http
-from mitmproxy.net.http import http1
+from mitmproxy.net.http import http1, status_codes
 
 from ..replies import Reply
+from . import messages
 
 
 def to_response(reply: Reply, method: str) -> http.Response:
@@ -14,10 +17,15 @@ def to_response(reply: Reply, method: str) -> http.Response:
     The answer to HEAD has the same headers and no body (RFC 9110, section 9.3.2); mitmproxy would
     send one, and the client would take it for the beginning of the next answer.
     """
-    headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in reply.headers]
-    response = http.Response.make(reply.status, reply.body, http.Headers(headers))
-    if method == "HEAD":
-        response.raw_content = b""
+    response = messages.response(
+        tuple((name.encode("ascii"), value.encode("ascii")) for name, value in reply.headers),
+        version=b"HTTP/1.1",
+        status=reply.status,
+        reason=status_codes.RESPONSES.get(reply.status, "").encode("ascii"),
+        timestamp=time.time(),
+    )
+    response.raw_content = b"" if method == "HEAD" else reply.body
+    response.timestamp_end = response.timestamp_start
     return response
 
 

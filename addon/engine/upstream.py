@@ -10,7 +10,7 @@ from mitmproxy.connection import ConnectionState, Server
 
 from .. import framing
 from ..headers import read
-from . import heads
+from . import heads, messages
 from .readers import BrokenError, Chunked, Length, Reader, UntilEnd
 
 if TYPE_CHECKING:
@@ -60,11 +60,8 @@ class Upstream:
         fields = read(data.headers.fields)
         self._chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
         self._method = data.method
-        line = b"%s %s HTTP/1.%d" % (
-            data.method,
-            _target(request),
-            data.http_version != b"HTTP/1.0",
-        )
+        version = b"HTTP/1.0" if data.http_version == b"HTTP/1.0" else b"HTTP/1.1"
+        line = b"%s %s %s" % (data.method, _target(request), version)
         head = heads.write(line, _pairs(request))
         if self._chunked and whole:
             content = (
@@ -194,15 +191,12 @@ class Upstream:
         self._keep = not (
             heads.closes(head.version, head.fields) or isinstance(self._reader, UntilEnd)
         )
-        response = http.Response(
-            head.version,
-            head.status,
-            head.reason,
-            http.Headers(head.pairs),
-            None,
-            None,
-            time.time(),
-            None,
+        response = messages.response(
+            head.pairs,
+            version=head.version,
+            status=head.status,
+            reason=head.reason,
+            timestamp=time.time(),
         )
         done = self._reader.done
         exchange.head(response, ended=done)

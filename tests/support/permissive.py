@@ -20,7 +20,7 @@ class Permissive:
         """See `Addon`."""
         return json_reply(status, {"error": message})
 
-    def dispatcher(self, _client: Any) -> Any:
+    def top_layer(self, _client: Any) -> Any:
         """See `Addon`."""
 
     def over(self, _flow: Any) -> None:
