@@ -27,6 +27,7 @@ from mitmproxy.tls import TlsData
 from . import (
     answering,
     banner,
+    body_times,
     bypasses,
     client_limit,
     commands,
@@ -66,6 +67,7 @@ from .decision import FAILED, SAID, WHY
 from .dialect import Dialect, Finding
 from .dialect_watch import Address, DialectWatch
 from .engine import plug, top_layer
+from .engine.front import Front
 from .engine.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .engine.responses import to_response
 from .engine.top_layer import TopLayer
@@ -104,6 +106,7 @@ class MlflowProxy:
         self.time_limits = time_limits.TimeLimits()
         self.silent_clients = silent_clients.SilentClients()
         self.client_limit = client_limit.ClientLimit()
+        self._body_times = body_times.BodyTimes()
         self._loop_errors = loop_errors.LoopErrors()
         self.lean = lean.Lean()
         self._unanswered: dict[Address, str] = {}
@@ -344,6 +347,7 @@ class MlflowProxy:
         """Nobody will ask any more."""
         self.client_limit.gone(client)
         self.time_limits.forget(client.id)
+        self._body_times.forget(client.id)
         self.silent_clients.forget(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -566,6 +570,21 @@ class MlflowProxy:
         self.time_limits.stop(client.id)
         return self.settings.rules.limits.head_timeout if self.settings else 0
 
+    def await_body(self, client: Client, front: Front) -> None:
+        """The body of a request has begun (see `engine.interface.Addon`)."""
+        self._body_times.await_body(client, front, self._body_timeout)
+
+    def _body_timeout(self) -> float:
+        return self.settings.rules.limits.body_timeout if self.settings else 0
+
+    def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
+        """A transfer that had begun was cut (see `engine.interface.Addon`)."""
+        answering.log_cut(flow, why)
+
+    def waited(self, client: Client) -> float:
+        """For how many seconds a client has had its turn to send."""
+        return body_times.waited(client)
+
     def pace(self, client: Client, connection: Connection, wanted: bool) -> None:
         """Read from a connection, or do not for a while."""
         wide_reads.pace(connections.io(client, connection), wanted)
@@ -623,6 +642,7 @@ class MlflowProxy:
             if rules.allowed_hosts:
                 on_request.check_host(flow, in_force)
             if flow.id not in self._in_flight and self._in_flight.reaches(rules.limits.flows):
+                self._body_times.hurry(rules.limits.body_timeout)
                 message = "This proxy serves as many requests at once as it may. Please try again."
                 code = rules.errors.code(503)
                 raise answering.denied(flow, 503, code, message, "too_many_requests")
@@ -663,6 +683,8 @@ class MlflowProxy:
         expired = self.time_limits.problem(flow) if flow is not None else None
         if expired is replies.TOO_LARGE:
             status = 413
+        elif status == 408 and flow is not None:
+            expired = replies.BODY_STALLED  # A head makes no flow.
         problem = replies.explain(status, message, expired)
         if problem.kind in replies.TIMEOUTS:
             status = 504

@@ -34,6 +34,7 @@ class Reply:
 Refusal = Literal[
     "ambiguous_target",
     "artifacts_disabled",
+    "body_timeout",
     "body_too_large",
     "foreign_host",
     "foreign_origin",
@@ -152,6 +153,7 @@ def _bad_request(sentence: str, refusal: Refusal) -> Problem:
 
 
 TOO_LARGE = _bad_request("The request body is larger than this proxy accepts.", "body_too_large")
+BODY_STALLED = _bad_request("The request body did not go on in time.", "body_timeout")
 _BAD_REQUESTS = {
     408: _bad_request("The request head did not arrive in time.", "head_timeout"),
     413: TOO_LARGE,
@@ -209,6 +211,8 @@ def explain(status: int, message: str, known: Problem | None = None) -> Problem:
         known: the reason, where it is known better.
     """
     if status < 500:
+        if known is not None and known.refusal:
+            return known
         return _BAD_REQUESTS.get(status, _MALFORMED)
     why = known or connection_problem(message)
     sentence = f"The registry behind this proxy cannot be used: {why.sentence}."

@@ -339,6 +339,9 @@ class Limits(_Model):
     head_timeout: Seconds = Field(
         default=60, description="Seconds from the first byte of a request line to its last header."
     )
+    body_timeout: Seconds = Field(
+        default=60, description="Seconds for which the body of a request may not go on."
+    )
     client_idle_timeout: Annotated[float, Field(gt=0, le=86400)] = Field(
         default=3900, description="Seconds for which a client's connection may wait for a request."
     )

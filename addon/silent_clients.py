@@ -46,7 +46,7 @@ def allowed(
         return limits.client_idle_timeout
     if events and not upstream.event_idle_timeout:
         return None
-    longest = max(upstream.response_timeout, upstream.idle_timeout)
+    longest = max(upstream.response_timeout, upstream.idle_timeout, limits.body_timeout)
     if events:
         longest = max(longest, upstream.event_idle_timeout)
     return max(stalled, longest + MARGIN)
@@ -64,6 +64,7 @@ def warning(tcp_timeout: float, limits: Limits, upstream: Upstream) -> str | Non
         "upstream.response_timeout": upstream.response_timeout,
         "upstream.idle_timeout": upstream.idle_timeout,
         "upstream.event_idle_timeout": upstream.event_idle_timeout,
+        "limits.body_timeout": limits.body_timeout,
         "limits.client_idle_timeout": limits.client_idle_timeout,
     }
     beyond = [f"{name} ({value:g})" for name, value in values.items() if value >= tcp_timeout]

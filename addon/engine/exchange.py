@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
+BODY_STALLED = "The request body did not go on in time."
 RESPONSE_TOO_LARGE = "Response body exceeds mitmproxy's body_size_limit."
 
 
@@ -151,6 +152,15 @@ class Exchange:
     def end(self) -> None:
         """The request is complete."""
         self._take(self._on_end)
+
+    @property
+    def waits(self) -> bool:
+        """Whether what comes has to wait for something of our own."""
+        return self._waiting
+
+    def stalled(self) -> None:
+        """The rest of its body does not come."""
+        self._take(self._on_stalled)
 
     def gone(self, why: str) -> None:
         """The client has gone, or has broken the request."""
@@ -601,12 +611,26 @@ class Exchange:
             return
         self._break("client", why)
 
+    def _on_stalled(self) -> None:
+        if self.answered is Answered.STREAMED:
+            self._engine.addon.was_cut(self.flow, BODY_STALLED)
+            self._break("client", BODY_STALLED)
+            return
+        self._note_body()
+        self._close_upstream()
+        self.flow.error = mitmproxy_flow.Error(BODY_STALLED)
+        self._refuse(408, BODY_STALLED)
+
+    def _note_body(self) -> None:
+        """Keep how much of a held body has come."""
+        if self._body:
+            self.flow.metadata[BYTES_IN] = sum(map(len, self._body))
+
     def _break(self, by: str, message: str) -> None:
         """End without an answer, or in the middle of one."""
         flow = self.flow
         flow.metadata[ENDED_BY] = by
-        if self._body:
-            flow.metadata[BYTES_IN] = sum(map(len, self._body))
+        self._note_body()
         self._close_upstream()
         self.answered = Answered.FAILED
         flow.error = flow.error or mitmproxy_flow.Error(message)

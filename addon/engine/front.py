@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from mitmproxy import http
+from mitmproxy.proxy import events
+
+
+@dataclass
+class SilentBodies(events.Event):
+    """Requests have to end whose bodies have not gone on for so many seconds."""
+
+    seconds: float
 
 
 class Front(Protocol):
     """A client's connection, by whichever version of HTTP."""
+
+    def silence(self, waited: float) -> float | None:
+        """Tell for how many seconds a body that is awaited has not gone on.
+
+        Args:
+            waited: seconds for which the client has had its turn to send; 0 if it has not.
+
+        Returns:
+            The longest time; None if no body is awaited.
+        """
+
+    def end_silent(self, seconds: float, waited: float) -> None:
+        """End the requests whose bodies have not gone on for so long."""
 
     def go_on(self, key: int) -> None:
         """Tell the client to send its body (100 Continue)."""

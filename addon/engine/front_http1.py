@@ -11,7 +11,7 @@ from mitmproxy.net.http import http1
 
 from ..headers import read
 from . import heads, messages
-from .exchange import Exchange
+from .exchange import BODY_STALLED, Exchange
 from .readers import BrokenError, Chunked, Length, Reader
 from .responses import to_last_bytes
 
@@ -117,7 +117,25 @@ class Http1Front:
                 self._engine.wake_up(0, self.read_on)
         finally:
             self._busy = False
+        if self._reader is not None and not self._closed:
+            self._engine.addon.await_body(self._conn, self)
         self._pace()
+
+    def silence(self, waited: float) -> float | None:
+        """See `Front`."""
+        if self._reader is None or self._closed or self.exchange is None:
+            return None
+        return 0.0 if self.exchange.waits or self._buffer else waited
+
+    def end_silent(self, seconds: float, waited: float) -> None:
+        """See `Front`."""
+        silent, exchange = self.silence(waited), self.exchange
+        if exchange is None or silent is None or silent < seconds:
+            return
+        if self._answered:
+            self._end_early(BODY_STALLED)
+        else:
+            exchange.stalled()
 
     def _check_end(self) -> None:
         """Behind the last bytes of a client nothing is waited for."""

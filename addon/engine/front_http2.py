@@ -42,6 +42,10 @@ class _Stream:
         """Whether nothing follows what waits."""
         self.held = False
         """Whether nothing more is read for it."""
+        self.whole = False
+        """Whether the request is complete."""
+        self.heard = time.monotonic()
+        """When a part of its body has come."""
         self.bodiless = False
         """Whether the answer has a head alone."""
 
@@ -107,6 +111,8 @@ class Http2Front:
             return
         finally:
             self._reading = False
+        if any(not stream.whole for stream in self._streams.values()):
+            self._engine.addon.await_body(self._conn, self)
         self._flush()
         if self._buffer:
             self._engine.wake_up(0, self.read_on)
@@ -115,6 +121,29 @@ class Http2Front:
         """The client has closed its side, or all of the connection."""
         self._close()
         self._end_all("Client disconnected.")
+
+    def silence(self, waited: float) -> float | None:
+        """See `Front`."""
+        awaited = [stream for stream in self._streams.values() if not stream.whole]
+        if self._closed or not awaited:
+            return None
+        return max(self._silence(stream, waited) for stream in awaited)
+
+    def _silence(self, stream: _Stream, waited: float) -> float:
+        now = time.monotonic()
+        if not waited or self._buffer or stream.exchange.waits:
+            stream.heard = now  # It cannot be heard.
+        return now - stream.heard
+
+    def end_silent(self, seconds: float, waited: float) -> None:
+        """See `Front`."""
+        for key, stream in [*self._streams.items()]:
+            if not stream.whole and self._silence(stream, waited) >= seconds:
+                stream.exchange.stalled()
+                if key not in self._streams:
+                    # The answer is complete: nobody waits for the rest (RFC 9113, section 8.1).
+                    self._h2.reset_stream(key, h2.errors.ErrorCodes.NO_ERROR)
+                    self._flush()
 
     def take_rest(self) -> bytes:
         """No connection is handed over here."""
@@ -139,9 +168,11 @@ class Http2Front:
             if event.flow_controlled_length:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             if stream is not None and event.data:
+                stream.heard = time.monotonic()
                 stream.exchange.body(event.data)
         elif isinstance(event, h2.events.StreamEnded):
             if (stream := self._streams.get(event.stream_id)) is not None:
+                stream.whole = True
                 stream.exchange.end()
         elif isinstance(event, h2.events.StreamReset):
             self._gone(event.stream_id, f"stream reset by client ({event.error_code})")

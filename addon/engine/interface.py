@@ -8,6 +8,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
 from ..replies import Reply
+from .front import Front
 from .top_layer import TopLayer
 
 AUTHORITY = "mlflow_authority"
@@ -103,6 +104,15 @@ class Addon(Protocol):
 
     def head_time(self, client: Client) -> float:
         """A client has begun to send a head: how many seconds it has for that."""
+
+    def await_body(self, client: Client, front: Front) -> None:
+        """The body of a request has begun, and is not complete."""
+
+    def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
+        """A transfer that had begun was cut; no answer tells of it."""
+
+    def waited(self, client: Client) -> float:
+        """For how many seconds a client has had its turn to send; 0 if it has not."""
 
     def pace(self, client: Client, connection: Connection, wanted: bool) -> None:
         """Stop reading from one of a client's connections (False), or go on (True)."""

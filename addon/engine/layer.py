@@ -26,6 +26,7 @@ from .. import framing
 from ..headers import read
 from . import heads
 from .exchange import Exchange
+from .front import SilentBodies
 from .front_http1 import Http1Front
 from .front_http2 import Http2Front
 from .interface import Addon
@@ -90,6 +91,8 @@ class Engine(layer.Layer):
             tunnels = any(isinstance(one, TunnelLayer) for one in self.context.layers)
             if self._top is not None and not tunnels:
                 self._top.hand_down_to(self)
+        elif isinstance(event, SilentBodies):
+            self.front.end_silent(event.seconds, self.addon.waited(self.context.client))
         elif isinstance(event, events.MessageInjected) and self._websocket is not None:
             self._feed(self._websocket, event)
         return out

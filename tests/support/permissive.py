@@ -69,5 +69,15 @@ class Permissive:
         """See `Addon`."""
         return 3600
 
+    def await_body(self, _client: Any, _front: Any) -> None:
+        """See `Addon`."""
+
+    def waited(self, _client: Any) -> float:
+        """See `Addon`."""
+        return 0
+
+    def was_cut(self, _flow: Any, _why: str) -> None:
+        """See `Addon`."""
+
     def pace(self, _client: Any, _connection: Any, _wanted: bool) -> None:
         """See `Addon`."""

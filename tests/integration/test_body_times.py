@@ -1,0 +1,210 @@
+"""Request bodies that do not go on."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import h2.events
+import pytest
+import stack
+from support.client import RawHttp2, connect, read_all, read_until, request
+from support.fixtures import StartProxy
+from support.proxies import running_proxy
+from support.upstream import OK, Upstream, response
+from support.waiting import eventually
+
+API = "/api/2.0/mlflow/runs/log-batch"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+MIB = 2**20
+HASTY = {"body_timeout": 1}
+
+
+@pytest.fixture(scope="module")
+def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+    """A proxy that waits for one second."""
+    folder = tmp_path_factory.mktemp("hasty-body")
+    options = ("--set", f"confdir={folder}", "--set", f"mlflow_access_log={folder / 'access'}")
+    with running_proxy(folder, scripted.url, options=options, limits=HASTY) as server:
+        yield server
+
+
+def timeouts(proxy: stack.Server) -> list[tuple[str, int]]:
+    """What the access log says of requests that were too slow: who has ended them, and when."""
+    lines = map(json.loads, (proxy.log.parent / "access").read_text().splitlines())
+    return [(line["error_source"], line["bytes_in"]) for line in lines if line["status"] == 408]
+
+
+def begin(target: str, *lines: str, method: str = "PUT") -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+def timed_out(answer: bytes) -> None:
+    first, _, body = answer.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nConnection: close" in first
+    content = json.loads(body)
+    assert (content["error_code"], content["source"]) == ("DEADLINE_EXCEEDED", "proxy")
+    assert content["message"].startswith("The request body did not go on in time.")
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(("target", "streams"), [(API, False), (FILE, True)])
+def test_the_rest_does_not_come(
+    scripted: Upstream, hasty: stack.Server, target: str, streams: bool, framing: str
+) -> None:
+    """The client gets 408, and the registry nothing that looks whole."""
+    scripted.answer = OK
+    scripted.requests.clear()
+    scripted.cut.clear()
+    begun, before = scripted.begun, len(timeouts(hasty))
+    with connect(hasty.url) as client:
+        client.sendall(begin(target, framing) + (b"x" if "Length" in framing else b"1\r\nx\r\n"))
+        timed_out(read_all(client))
+    streams = streams or "chunked" in framing
+    assert scripted.requests == []
+    assert scripted.begun == begun + streams
+    eventually(lambda: len(scripted.cut) == streams)
+    eventually(lambda: len(timeouts(hasty)) == before + 1)
+    assert timeouts(hasty)[-1] == ("proxy", 1)
+
+
+def test_nothing_of_it_comes(scripted: Upstream, hasty: stack.Server) -> None:
+    """Not even the first byte."""
+    with connect(hasty.url) as client:
+        client.sendall(begin(API, "Content-Length: 9", "Expect: 100-continue"))
+        assert read_until(client, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        timed_out(read_all(client))
+
+
+def test_the_answer_has_begun(hasty: stack.Server) -> None:
+    """It breaks off, so that nobody takes it for the whole."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(head + b"abc")
+                connection.recv(1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with running_proxy(
+            hasty.log.parent / "early",
+            f"http://127.0.0.1:{listener.getsockname()[1]}",
+            limits=HASTY,
+        ) as proxy:
+            with connect(proxy.url) as client:
+                client.sendall(begin(FILE, "Content-Length: 9") + b"x")
+                got = read_all(client)
+            assert got.startswith(b"HTTP/1.1 200 ")
+            assert got.endswith(b"\r\n\r\nabc")
+            assert f"cut PUT {FILE}: The request body did not go on" in proxy.text()
+
+
+def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """The answer has gone out, and nobody waits for what is not read anyway."""
+    proxy = start_proxy(scripted.url, limits=HASTY, artifacts={"enabled": False})
+    with connect(proxy.url) as client:
+        client.sendall(begin(FILE, "Content-Length: 9") + b"x")
+        got = read_all(client)
+    assert got.startswith(b"HTTP/1.1 503 ")
+    assert got.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("target", [API, FILE])
+def test_slow_but_steady(scripted: Upstream, hasty: stack.Server, target: str) -> None:
+    """It is the time between two bytes that counts."""
+    scripted.answer = OK
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(8):
+            time.sleep(0.4)
+            yield b"x"
+
+    client = http.client.HTTPConnection(hasty.url.removeprefix("http://"), timeout=20)
+    client.request("PUT", target, body=parts(), headers={"Content-Length": "8"})
+    assert client.getresponse().status == 200
+    client.close()
+
+
+def test_a_registry_that_pauses(hasty: stack.Server) -> None:
+    """Time in which nothing is read of the client is not the client's."""
+    size = 64 * MIB
+    read = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            nonlocal read
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    data = connection.recv(65536)
+                    if not data.startswith(b"PUT"):
+                        continue
+                    time.sleep(4)
+                    read = len(data) - data.index(b"\r\n\r\n") - 4
+                    while read < size:
+                        read += len(connection.recv(MIB))
+                    connection.sendall(OK)
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with running_proxy(hasty.log.parent / "pausing", url, limits=HASTY) as proxy:
+            got = request(proxy.url, FILE, method="PUT", body=bytes(size))
+    assert got.status == 200
+    assert read == size
+
+
+def test_nobody_is_locked_out(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """Where all places are taken by silent bodies these give way, long before their time is up."""
+    scripted.answer = OK
+    proxy = start_proxy(scripted.url, limits={"flows": 4, "body_timeout": 600})
+    with contextlib.ExitStack() as opened:
+        silent = [opened.enter_context(connect(proxy.url)) for _ in range(4)]
+        for client in silent:
+            client.sendall(begin(API, "Content-Length: 9") + b"x")
+        eventually(lambda: request(proxy.url, API).status == 503)
+        eventually(lambda: request(proxy.url, API).status == 200, 30)
+        for client in silent:
+            timed_out(read_all(client))
+
+
+def fields(method: str, target: str) -> list[tuple[bytes, bytes]]:
+    values = {"method": method, "scheme": "https", "path": target, "authority": "x"}
+    return [(f":{name}".encode(), value.encode()) for name, value in values.items()]
+
+
+@pytest.mark.parametrize("target", [API, FILE])
+def test_http2(scripted: Upstream, hasty: stack.Server, target: str) -> None:
+    """Other streams of the connection go on, and its other frames do not count."""
+    scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
+    scripted.requests.clear()
+    status: dict[int, bytes] = {}
+    slow, steady, sent = 1, 3, 0
+    with RawHttp2(hasty.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client:
+        client.h2.send_headers(slow, [*fields("PUT", target), (b"content-length", b"9")])
+        client.h2.send_data(slow, b"x")
+        client.h2.send_headers(steady, fields("PUT", FILE))
+        client.socket.settimeout(0.2)
+        while steady not in status:
+            if slow not in status:
+                client.h2.send_data(steady, b"x")
+                client.h2.ping(b"12345678")
+                sent += 1
+            client.flush()
+            with contextlib.suppress(TimeoutError):
+                for event in client.h2.receive_data(client.socket.recv(65536)):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        status[event.stream_id or 0] = dict(event.headers or [])[b":status"]
+                        if event.stream_id == slow:
+                            client.h2.end_stream(steady)
+    assert status == {slow: b"408", steady: b"200"}
+    assert [len(received.body) for received in scripted.requests] == [sent]
