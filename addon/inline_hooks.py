@@ -13,14 +13,17 @@ import inspect
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import addonmanager, exceptions
 from mitmproxy.flow import Flow
 from mitmproxy.hooks import all_hooks
+from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.commands import StartHook
+
+from . import headers
 
 _DEFAULT_ADDONS = "mitmproxy.addons."
 """Where mitmproxy's own addons live, whose handlers are known once and for all."""
@@ -157,8 +160,31 @@ class Dispatcher:
                 if not all(_is_known(one) for one in with_inner):
                     found.append(([], with_inner))
                 elif handlers := [h for one in with_inner if (h := _handler(one, name))]:
+                    needed = _NEEDED.get((type(addon).__name__, name))
+                    if needed is not None and type(addon).__module__.startswith(_DEFAULT_ADDONS):
+                        handlers = [partial(_call_if, needed, handlers[0])]
                     found.append((handlers, []))
         return found
+
+
+def _call_if(needed: Callable[[HTTPFlow], bool], handler: _Handler, flow: HTTPFlow) -> Any:
+    return handler(flow) if needed(flow) else None
+
+
+def _may_be_h2c(flow: HTTPFlow) -> bool:
+    data = flow.request.data
+    return data.method == b"PRI" or b"upgrade" in headers.read(data.headers.fields)
+
+
+def _has_alt_svc(flow: HTTPFlow) -> bool:
+    return flow.response is None or b"alt-svc" in headers.read(flow.response.data.headers.fields)
+
+
+_NEEDED = {
+    ("DisableH2C", "request"): _may_be_h2c,
+    ("UpdateAltSvc", "responseheaders"): _has_alt_svc,
+}
+"""Handlers of mitmproxy's own addons that look for something rare, in a slower way."""
 
 
 def _is_known(addon: Any) -> bool:

@@ -43,6 +43,9 @@ UNUSED = {
 }
 """mitmproxy's addons that do nothing while none of their options is set."""
 
+_WRITES_FLOWS = {"dumper": ("flow_detail",)}
+"""Another that does nothing while its option is 0, as it is with `-q`."""
+
 
 class Lean:
     """Takes addons out of the chain of a mitmdump and puts them back."""
@@ -72,6 +75,8 @@ class Lean:
             addon = manager.get(name)
             if addon in manager.chain and not any(is_set(options, option) for option in names):
                 self._out[name] = addon
+        if options.flow_detail == 0:
+            self._out["dumper"] = manager.get("dumper")
         # A new list: mitmproxy may be on its way through the old one.
         manager.chain = [addon for addon in self._order if addon not in self._out.values()]
         logger.debug("not used, and left out of the chain: %s", ", ".join(self._out) or "nothing")
@@ -95,7 +100,8 @@ class Lean:
         Raises:
             OptionsError: what they say of the value.
         """
-        for name in [name for name in self._out if not updated.isdisjoint(UNUSED[name])]:
+        options = UNUSED | _WRITES_FLOWS
+        for name in [name for name in self._out if not updated.isdisjoint(options[name])]:
             addon = self._put_back(name)
             logger.debug("used from now on, and back in the chain: %s", name)
             self._master.addons.invoke_addon_sync(addon, hooks.ConfigureHook(updated))

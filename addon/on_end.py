@@ -18,7 +18,7 @@ from .replies import REQUEST_ID, Reply
 def ended(flow: http.HTTPFlow) -> Ended:
     """A flow that has ended, with a response or without."""
     request, response, marks = flow.request, flow.response, flow.metadata
-    decided = decision.of(flow)
+    decided: decision.Decision | None = marks.get(decision.DECISION)
     if flow.error is not None:
         ended_by = marks.get(ENDED_BY)
         source = ended_by or _killed_by(flow.error)
@@ -33,16 +33,16 @@ def ended(flow: http.HTTPFlow) -> Ended:
         source = "upstream"
     status, head, bytes_out = None, None, 0
     if response is not None:
-        status, head = response.status_code, response.timestamp_start
-        bytes_out = marks.get(BYTES_OUT, len(response.raw_content or b""))
+        status, head = response.data.status_code, response.data.timestamp_start
+        bytes_out = marks.get(BYTES_OUT) or len(response.data.content or b"")
     peer, forwarded = flow.client_conn.peername, marks.get(FORWARDED)
     # mitmproxy gives the flow its connection when that is made.
     went_on = flow.server_conn.timestamp_tcp_setup is not None
     return Ended(
-        start=request.timestamp_start,
+        start=request.data.timestamp_start,
         head=head,
         end=time.time(),
-        request_id=answering.request_id(flow),
+        request_id=_request_id(flow, decided),
         client=forwarded["client"] if forwarded else peer and peer[0],
         method=answering.shown_method(request),
         path=decided["received"] if decided else target.shown(request.path),
@@ -53,11 +53,17 @@ def ended(flow: http.HTTPFlow) -> Ended:
         error_source=source,
         converted=decided["converted"] if decided else "",
         probe=decided is not None and decided["probe"],
-        bytes_in=marks.get(BYTES_IN, len(request.raw_content or b"")),
+        bytes_in=marks.get(BYTES_IN) or len(request.data.content or b""),
         bytes_out=bytes_out,
         family=decided["family"] if decided else "other",
         why=marks.get(WHY, ""),
     )
+
+
+def _request_id(flow: http.HTTPFlow, decided: decision.Decision | None) -> str:
+    if decided is not None and (names := decided["names"]) is not None:
+        return names[0][1].decode("ascii")
+    return answering.request_id(flow)
 
 
 def ended_without_flow(client: Client, reply: Reply) -> Ended:

@@ -45,12 +45,10 @@ def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
 def asks_for_login(flow: http.HTTPFlow) -> bool:
     """Tell whether mitmproxy's option `proxyauth` has refused a request for want of credentials."""
     response = flow.response
+    if response is None:
+        return False
     asked = f'Basic realm="{proxyauth.REALM}"'
-    return (
-        response is not None
-        and response.status_code == 401
-        and response.headers.get("www-authenticate") == asked
-    )
+    return response.status_code == 401 and response.headers.get("www-authenticate") == asked
 
 
 def read(flow: http.HTTPFlow, settings: Settings) -> Route:

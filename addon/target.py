@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 # One run of escapes is decoded as a whole: a character may take several bytes of UTF-8.
@@ -176,10 +177,18 @@ def shown(path_and_query: str) -> str:
     follows white space, which HTTP/2 carries and no target has. User and password of a URL that
     stands in the place of a path, or in one, are left out as well.
     """
-    path = _QUERY.sub("", path_and_query)
+    path = path_and_query.partition("?")[0]
+    return _kept_shown(path) if len(path) < 512 else _shown(path)
+
+
+def _shown(path: str) -> str:
+    path = _QUERY.sub("", path)
     if "@" in path or "40" in path:
         path = _USER.sub(r"\1", path)
     return _PARAMETERS.sub("", path)
+
+
+_kept_shown = lru_cache(1024)(_shown)
 
 
 def _decode(raw: str) -> tuple[str, tuple[int, ...] | None]:

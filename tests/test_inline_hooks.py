@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import exceptions, http
+from mitmproxy.addons import disable_h2c, update_alt_svc
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
@@ -176,3 +177,30 @@ def test_addons_that_come_go_and_change() -> None:
         await master.done()
 
     asyncio.run(main())
+
+
+def test_handlers_that_look_for_something_rare() -> None:
+    """Two of mitmproxy's own are called for what they look for, and for nothing else."""
+    called: list[str] = []
+
+    def note(name: str) -> Callable[[http.HTTPFlow], None]:
+        return lambda _: called.append(name)
+
+    async def run() -> None:
+        master = Master(Options())
+        h2c, alt = disable_h2c.DisableH2C(), update_alt_svc.UpdateAltSvc()
+        vars(h2c)["request"], vars(alt)["responseheaders"] = note("h2c"), note("alt")
+        master.addons.add(h2c, alt)
+        dispatcher = Dispatcher(master.addons)
+        for upgrade, place in (("", ""), ("h2c", "h3")):
+            flow = tflow.tflow(resp=True)
+            if upgrade:
+                flow.request.headers["Upgrade"] = upgrade
+                assert flow.response is not None
+                flow.response.headers["Alt-Svc"] = place
+            assert dispatcher.call("request", flow) is None
+            assert dispatcher.call("responseheaders", flow) is None
+            called.append("-")
+
+    asyncio.run(run())
+    assert called == ["-", "h2c", "alt", "-"]

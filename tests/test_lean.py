@@ -115,6 +115,20 @@ def test_a_set_option_keeps_its_addon(name: str, option: str) -> None:
         with_master(scenario)
 
 
+def test_a_quiet_mitmdump() -> None:
+    """With -q nothing is written for a request, until somebody asks for it."""
+
+    def scenario(master: Any, lean: Lean) -> None:
+        order = names(master)
+        master.options.update(flow_detail=0)
+        lean.switch(master, True)
+        assert "dumper" not in names(master)
+        master.options.update(flow_detail=1)
+        assert names(master) == [name for name in order if name not in UNUSED]
+
+    with_master(scenario)
+
+
 def test_they_come_back_configured() -> None:
     """An addon learns of the option that has brought it back, and does its work."""
 
