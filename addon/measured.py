@@ -69,4 +69,8 @@ class State(NamedTuple):
     client_connections: int
     clients_limit: int
     """How many there may be (see `client_limit`)."""
+    held: int
+    """Bytes of bodies in memory."""
+    held_limit: int
+    """How many there may be, `limits.held`."""
     upstream_connections: int

@@ -164,6 +164,8 @@ def _of_state(state: State) -> Iterator[_Metric]:
             "limits.connections of the rules, or what the number of open files allows.",
             state.clients_limit,
         ),
+        "held_bytes": ("Bodies in memory, but for small ones.", state.held),
+        "held_bytes_limit": ("limits.held of the rules.", state.held_limit),
         "upstream_connections": ("Open connections upstream.", state.upstream_connections),
         "draining": ("1 after SIGTERM.", state.draining),
         "rules_current": ("0 after a change that was refused.", state.rules_current),

@@ -40,6 +40,7 @@ from . import (
     gate,
     headers,
     health_service,
+    held,
     in_flight,
     lean,
     listeners,
@@ -113,6 +114,8 @@ class MlflowProxy:
         """Why our own questions to upstreams have got no answer last."""
         self._in_flight = in_flight.InFlight()
         """Ids of the flows that are being served."""
+        self._held = held.Held()
+        """Bodies in memory."""
         self._reports = Reports(self._state)
         self._rules_read = 0.0
         """When, in seconds since 1970."""
@@ -468,7 +471,24 @@ class MlflowProxy:
 
     def over(self, flow: http.HTTPFlow) -> None:
         """Nothing more is done for a request (see `engine.interface.Addon`)."""
-        self._in_flight.end(flow.id, connections.transport(flow.client_conn))
+        transport = connections.transport(flow.client_conn)
+        self._in_flight.end(flow.id, transport)
+        self._held.leave(flow.id, transport)
+
+    def hold(self, flow: http.HTTPFlow, more: int) -> bool:
+        """Tell whether there is room for more of a flow's bodies (see `engine.interface.Addon`)."""
+        limit = self.settings.rules.limits.held if self.settings else 0
+        return self._held.take(flow.id, more, limit)
+
+    def refuse_to_hold(self, flow: http.HTTPFlow) -> None:
+        """Answer a request for which there is no room (see `engine.interface.Addon`)."""
+        try:
+            code = self.settings.rules.errors.code(503) if self.settings else "INTERNAL_ERROR"
+            message = "This proxy holds as much in memory as it may. Please try again."
+            refused = answering.denied(flow, 503, code, message, "too_much_held")
+            answering.refuse(flow, refused, self._origins(flow))
+        except Exception:
+            self._fail_closed(flow)
 
     def keeps_messages(self) -> bool:
         """Tell whether somebody may look at the messages of a WebSocket."""
@@ -727,6 +747,8 @@ class MlflowProxy:
             readiness=self.health.readiness,
             client_connections=len(connections.handlers()),
             clients_limit=self.client_limit.in_force,
+            held=self._held.size(),
+            held_limit=self.settings.rules.limits.held if self.settings else 0,
             upstream_connections=connections.count_upstream(),
         )
 

@@ -45,10 +45,13 @@ Refusal = Literal[
     "not_mounted",
     "too_many_connections",
     "too_many_requests",
+    "too_much_held",
 ]
 """Why a request is not passed on."""
 
-_BUSY = frozenset[str]({"connection_limit_reached", "too_many_connections", "too_many_requests"})
+_BUSY = frozenset[str](
+    {"connection_limit_reached", "too_many_connections", "too_many_requests", "too_much_held"}
+)
 """The same request may pass a little later."""
 
 RETRY_AFTER = "30"

@@ -345,6 +345,10 @@ class Limits(_Model):
     client_idle_timeout: Annotated[float, Field(gt=0, le=86400)] = Field(
         default=3900, description="Seconds for which a client's connection may wait for a request."
     )
+    held: Size = Field(
+        default=256 * 2**20,
+        description="Bytes of bodies that are held in memory, of all requests together.",
+    )
     connections: Annotated[int, Field(ge=1)] = Field(
         default=10_000,
         description="Clients that are connected at once; never more than half of the files that "

@@ -24,6 +24,8 @@ STATE = State(
     readiness=None,
     client_connections=5,
     clients_limit=10_000,
+    held=2**20,
+    held_limit=2**28,
     upstream_connections=4,
 )
 ENDED = Ended(

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
+UNCOUNTED = 16 * 1024
+"""Bytes of bodies that an exchange may hold in any case."""
 BODY_STALLED = "The request body did not go on in time."
 RESPONSE_TOO_LARGE = "Response body exceeds mitmproxy's body_size_limit."
 
@@ -94,6 +96,8 @@ class Exchange:
         self._held = 0
         """Bytes of it."""
         self._answer = bytearray()
+        self._counted = 0
+        """Bytes of both that the addon knows of."""
         self._gone: str | None = None
         """Why the client's side has ended, if it has."""
         self._over = False
@@ -247,11 +251,34 @@ class Exchange:
         if self.asked is Asked.HELD:
             self._body.append(data)
             self._held += len(data)
+            if self._held > UNCOUNTED and not self._is_room():
+                self._refuse_to_hold()
+                return
             if self._engine.sizes.are_limited:
                 self._check_held()
         elif self.asked is Asked.STREAMED and data:
             self._count(BYTES_IN, data)
             self._stream_up(data)
+
+    def _is_room(self) -> bool:
+        """Tell whether all that is held has room; the addon counts it then."""
+        size = self._held + len(self._answer)
+        if not self._engine.addon.hold(self.flow, size - self._counted):
+            return False
+        self._counted = size
+        return True
+
+    def _refuse_to_hold(self) -> None:
+        self._note_body()
+        self._drop_body()
+        self._engine.addon.refuse_to_hold(self.flow)
+        self._answer_before_body()
+
+    def _drop_body(self) -> None:
+        self._body.clear()
+        self._held = 0
+        if self._counted:
+            self._is_room()
 
     def _check_held(self) -> None:
         """mitmproxy's options body_size_limit and stream_large_bodies, for any framing."""
@@ -262,9 +289,8 @@ class Exchange:
         elif verdict is Verdict.STREAM and WHOLE not in self.flow.metadata:
             self.flow.request.stream = True
             begin = b"".join(self._body)
-            self._body.clear()
-            self._queue.appendleft(partial(self._on_body, begin))
-            self._connect(self._begin_stream)
+            self._drop_body()
+            self._connect(partial(self._begin_stream_with, begin))
 
     def _stream_up(self, data: bytes) -> None:
         upstream = self._connected()
@@ -352,6 +378,10 @@ class Exchange:
         self._response().timestamp_start = time.time()
         self._send(abandon=True)
 
+    def _begin_stream_with(self, begin: bytes) -> None:
+        self._begin_stream()
+        self._on_body(begin)
+
     def _begin_stream(self) -> None:
         upstream, request = self._connected(), self.flow.request
         if request.is_http2 and "content-length" not in request.headers:
@@ -415,10 +445,24 @@ class Exchange:
                 self._answer += data
                 if self._engine.sizes.are_limited and self._is_answer_passed_on():
                     return
+                if len(self._answer) > UNCOUNTED and not self._is_room():
+                    self._hold_no_answer()
+                    return
             if HOLD in metadata and len(self._answer) > metadata[HOLD]:
                 self._judge_held_body()
             if DROPPED in metadata and self.answered is Answered.HELD:
                 self._answer_without_the_rest()
+
+    def _hold_no_answer(self) -> None:
+        """There is no room for the answer: it passes, unless it might have to be changed."""
+        if HOLD not in self.flow.metadata:
+            self._pass_on()
+            return
+        self._answer.clear()
+        self._close_upstream()
+        self._engine.addon.refuse_to_hold(self.flow)
+        self._response().timestamp_start = time.time()
+        self._send(abandon=True)
 
     def _is_answer_passed_on(self) -> bool:
         """The same options for the body of an answer; True if it is no longer held."""
@@ -439,6 +483,8 @@ class Exchange:
         response, begin = self._response(), bytes(self._answer)
         response.stream = True
         self._answer.clear()
+        if self._counted:
+            self._is_room()
         self._begin_answer()
         self._stream_down(begin)
 

@@ -105,6 +105,17 @@ class Addon(Protocol):
     def head_time(self, client: Client) -> float:
         """A client has begun to send a head: how many seconds it has for that."""
 
+    def hold(self, flow: http.HTTPFlow, more: int) -> bool:
+        """Tell whether there is room to hold more of the bodies of a flow.
+
+        Args:
+            flow: the flow.
+            more: bytes; below 0 if so many are no longer held.
+        """
+
+    def refuse_to_hold(self, flow: http.HTTPFlow) -> None:
+        """Answer a request for which there is no room."""
+
     def await_body(self, client: Client, front: Front) -> None:
         """The body of a request has begun, and is not complete."""
 

@@ -90,7 +90,7 @@ def test_the_answer_has_begun(hasty: stack.Server) -> None:
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.recv(65536)
+                read_until(connection, b"\r\n\r\nx")
                 connection.sendall(head + b"abc")
                 connection.recv(1)
 

@@ -69,6 +69,13 @@ class Permissive:
         """See `Addon`."""
         return 3600
 
+    def hold(self, _flow: Any, _more: int) -> bool:
+        """See `Addon`."""
+        return True
+
+    def refuse_to_hold(self, _flow: Any) -> None:
+        """See `Addon`."""
+
     def await_body(self, _client: Any, _front: Any) -> None:
         """See `Addon`."""
 

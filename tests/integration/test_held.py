@@ -1,0 +1,130 @@
+"""How much of bodies is held in memory at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+import stack
+from support.client import connect, http2, read_all, request
+from support.fixtures import StartProxy
+from support.proxies import running_proxy
+from support.upstream import OK, Upstream, response
+from support.waiting import eventually
+
+API = "/api/2.0/mlflow/runs/log-batch"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
+MIB = 2**20
+SIZE = 1_000_000
+"""Of a body that is held, as it is shorter than `streaming.threshold`."""
+
+
+@pytest.fixture(scope="module")
+def proxy(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+    """A proxy that holds 1 MiB."""
+    folder = tmp_path_factory.mktemp("held")
+    options = ("--set", f"confdir={folder}")
+    with running_proxy(folder, scripted.url, options=options, limits={"held": "1MiB"}) as server:
+        yield server
+
+
+def begin(proxy: stack.Server, size: int) -> socket.socket:
+    """A client that has sent so much of a body."""
+    client = connect(proxy.url)
+    client.sendall(
+        f"POST {API} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"Content-Length: {SIZE}\r\n\r\n".encode()
+    )
+    client.sendall(bytes(size))
+    return client
+
+
+def no_room(status: int, headers: str, body: bytes) -> None:
+    assert status == 503
+    assert "Retry-After" in headers
+    content = json.loads(body)
+    assert (content["error_code"], content["source"]) == ("TEMPORARILY_UNAVAILABLE", "proxy")
+    assert content["message"].startswith("This proxy holds as much in memory as it may.")
+
+
+def test_requests(scripted: Upstream, proxy: stack.Server) -> None:
+    """What has no room is refused, what is there already goes on, and so does what is streamed."""
+    scripted.answer = OK
+    with begin(proxy, SIZE - 1) as first:
+        whole = bytes(SIZE)
+
+        def refused() -> bool:
+            got = request(proxy.url, API, method="POST", body=whole)
+            if got.status == 503:
+                no_room(got.status, str(got.headers), got.body)
+            return got.status == 503
+
+        eventually(refused)
+        assert request(proxy.url, API, method="POST", body=bytes(10_000)).status == 200
+        assert request(proxy.url, FILE, method="PUT", body=bytes(4 * MIB)).status == 200
+        scripted.requests.clear()
+        first.sendall(b"x")
+        assert read_all(first).startswith(b"HTTP/1.1 200 ")
+        assert [len(received.body) for received in scripted.requests] == [SIZE]
+    assert request(proxy.url, API, method="POST", body=whole).status == 200
+
+
+def test_those_who_go_away(scripted: Upstream, proxy: stack.Server) -> None:
+    """They make room."""
+    scripted.answer = OK
+    whole = bytes(SIZE)
+    for _ in range(3):
+        begin(proxy, SIZE - 1).close()
+    eventually(lambda: request(proxy.url, API, method="POST", body=whole).status == 200)
+
+
+def test_http2(scripted: Upstream, proxy: stack.Server) -> None:
+    """The same for HTTP/2."""
+    scripted.answer = OK
+    url = proxy.url.replace("http://127.0.0.1", "https://localhost") + API
+    with http2(proxy.log.parent / "mitmproxy-ca-cert.pem") as session:
+
+        def status() -> int:
+            return session.post(url, content=bytes(SIZE)).status_code
+
+        with begin(proxy, SIZE - 1):
+            eventually(lambda: status() == 503)
+        eventually(lambda: status() == 200)
+
+
+def test_answers(scripted: Upstream, proxy: stack.Server) -> None:
+    """One that may stay as it is passes; one that would have to be changed is refused."""
+    json_type = ("Content-Type", "application/json")
+    document = json.dumps({"a": "x" * SIZE}).encode()
+    with begin(proxy, SIZE - 1):
+        scripted.answer = response("200 OK", document, json_type)
+
+        def is_full() -> bool:
+            return request(proxy.url, API, method="POST", body=bytes(SIZE)).status == 503
+
+        eventually(is_full)
+        got = request(proxy.url, API)
+        assert (got.status, got.body) == (200, document)
+        page = b"<title>No</title>" + b" " * SIZE
+        scripted.answer = response("404 Not Found", page, ("Content-Type", "text/html"))
+        got = request(proxy.url, API)
+        no_room(got.status, str(got.headers), got.body)
+        scripted.answer = response("404 Not Found", b"<title>No</title>")
+        assert request(proxy.url, API).status == 404
+
+
+@pytest.mark.alone
+def test_memory(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """Hundreds of clients fill what there is, and no more."""
+    scripted.answer = OK
+    proxy = start_proxy(scripted.url, limits={"held": "32MiB"})
+    before = proxy.memory()
+    with contextlib.ExitStack() as opened:
+        for _ in range(300):
+            opened.enter_context(begin(proxy, SIZE - 1))
+        assert request(proxy.url, "/livez").status == 200
+        assert request(proxy.url, API).status == 200
+        assert proxy.memory() - before < 200 * MIB
