@@ -22,6 +22,7 @@ from mitmproxy.flow import Flow
 from mitmproxy.hooks import all_hooks
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from . import headers
 
@@ -180,11 +181,18 @@ def _has_alt_svc(flow: HTTPFlow) -> bool:
     return flow.response is None or b"alt-svc" in headers.read(flow.response.data.headers.fields)
 
 
+def _may_ask_for_crl(flow: HTTPFlow) -> bool:
+    # What it does besides is about the hosts of a forward proxy.
+    reverse = type(flow.client_conn.proxy_mode) is ReverseMode
+    return not reverse or flow.request.data.path.endswith(b".crl")
+
+
 _NEEDED = {
     ("DisableH2C", "request"): _may_be_h2c,
+    ("TlsConfig", "request"): _may_ask_for_crl,
     ("UpdateAltSvc", "responseheaders"): _has_alt_svc,
 }
-"""Handlers of mitmproxy's own addons that look for something rare, in a slower way."""
+"""Handlers of mitmproxy's own addons that look for something rare, and in a slower way."""
 
 
 def _is_known(addon: Any) -> bool:

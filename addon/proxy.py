@@ -336,8 +336,8 @@ class MlflowProxy:
 
     def _widen(self, client: Client, connection: Connection) -> None:
         top = self.top_layer(client)
-        take = top.taker(connection) if top is not None else None
-        wide_reads.widen(connections.io(client, connection), take)
+        take = top.received if top is not None else None
+        wide_reads.widen(connections.io(client, connection), connection, take)
 
     def _rules(self) -> Rules | None:
         return self.settings.rules if self.settings else None

@@ -55,7 +55,8 @@ class WideReader(asyncio.StreamReader):
     """Bytes read so far."""
     broken = False
     """Whether the connection was reset."""
-    _take: Callable[[bytes], None] | None = None
+    _take: Callable[[Any, bytes], None] | None = None
+    _connection: Any = None
     _waiting_since: float | None = None
     _wanted: asyncio.Event | None = None
     _holds = 0
@@ -70,7 +71,7 @@ class WideReader(asyncio.StreamReader):
             return
         self.total += len(data)
         self._waiting_since = time.monotonic()
-        take(data)
+        take(self._connection, data)
 
     async def read(self, n: int = -1) -> bytes:
         """Read up to `READ_SIZE` bytes, whatever was asked for, as soon as they are wanted."""
@@ -115,11 +116,16 @@ class WideReader(asyncio.StreamReader):
         return time.monotonic() - self._waiting_since
 
 
-def widen(io: Any | None, take: Callable[[bytes], None] | None = None) -> None:
+def widen(
+    io: Any | None,
+    connection: Any = None,
+    take: Callable[[Any, bytes], None] | None = None,
+) -> None:
     """Let a TCP connection be read in large portions.
 
     Args:
         io: mitmproxy's record of it (see `connections.io`).
+        connection: the connection itself, for `take`.
         take: takes the bytes as they arrive; None if they wait for mitmproxy to read them.
     """
     reader = getattr(io, "reader", None)
@@ -127,7 +133,7 @@ def widen(io: Any | None, take: Callable[[bytes], None] | None = None) -> None:
         logger.debug("a connection without a reader; large transfers will be slower")
     elif type(reader) is asyncio.StreamReader:
         reader.__class__ = WideReader
-        vars(reader)["_take"] = take
+        vars(reader).update(_take=take, _connection=connection)
 
 
 def pace(io: Any | None, wanted: bool) -> None:

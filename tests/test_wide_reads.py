@@ -60,11 +60,11 @@ def test_a_pause() -> None:
 def test_bytes_are_taken_as_they_arrive() -> None:
     """While somebody waits they do not go through a buffer; before and in a pause they do."""
 
-    async def run() -> tuple[list[bytes], bytes, int]:
+    async def run() -> tuple[list[tuple[str, bytes]], bytes, int]:
         reader = asyncio.StreamReader()
-        taken: list[bytes] = []
+        taken: list[tuple[str, bytes]] = []
         io = SimpleNamespace(reader=reader)
-        wide_reads.widen(io, taken.append)
+        wide_reads.widen(io, "client", lambda connection, data: taken.append((connection, data)))
         reader.feed_data(b"before")
         first = await reader.read(100)
         waiting = asyncio.create_task(reader.read(100))
@@ -76,7 +76,7 @@ def test_bytes_are_taken_as_they_arrive() -> None:
         return taken, first + await waiting, reader.total  # type: ignore[attr-defined]
 
     taken, read, total = asyncio.run(run())
-    assert taken == [b"taken", b"as well"]
+    assert taken == [("client", b"taken"), ("client", b"as well")]
     assert read == b"before behind"
     assert total == len(b"beforetakenas well behind")
 

@@ -46,7 +46,9 @@ class Engine(layer.Layer):
     """
 
     def __init__(self, context: Context, addon: Addon) -> None:
-        super().__init__(context)
+        # `Layer` sets up a queue for events that wait; here nothing waits, and it is 760 bytes.
+        self.context = context
+        context.layers.append(self)
         self.addon = addon
         self._top = addon.top_layer(context.client)
         self._dispatcher = self._top.dispatcher if self._top is not None else None
@@ -78,8 +80,7 @@ class Engine(layer.Layer):
 
     def handle_event(self, event: events.Event) -> Any:
         """Take an event; returns commands."""
-        out: list[commands.Command] = []
-        self._out = out
+        out = self._out = []
         if isinstance(event, events.CommandCompleted):
             if (then := self._replies.pop(event.command, None)) is not None:
                 then(event)
@@ -95,6 +96,7 @@ class Engine(layer.Layer):
             self.front.end_silent(event.seconds, self.addon.waited(self.context.client))
         elif isinstance(event, events.MessageInjected) and self._websocket is not None:
             self._feed(self._websocket, event)
+        self._out = []  # The last ones hold on to connections that have ended.
         return out
 
     @property

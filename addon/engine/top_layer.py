@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from mitmproxy.connection import Connection
@@ -42,38 +41,33 @@ class TopLayer:
         dispatcher: calls the handlers of hooks.
     """
 
+    __slots__ = ("_handler", "_layer", "_tasks", "_unlooked", "context", "dispatcher")
+
     def __init__(self, handler: Any, dispatcher: Dispatcher) -> None:
         self.context = handler.layer.context
         self.dispatcher = dispatcher
         self._handler = handler
         self._layer = handler.layer
-        self._receiver = handler.layer
-        """The layer that gets bytes: further down, those between would only pass them on."""
         self._unlooked = 0
         """Bytes that were written since the buffers were looked at."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
 
     def install(self) -> None:
         """Take the place of the client's layer, and of what runs the hooks of its connections."""
-        handler, run = self._handler, self.dispatcher.run
+        self._handler.layer = self
+        self._handler.handle_hook = self._run_hook
 
-        async def handle_hook(hook: StartHook) -> None:
-            with handler.timeout_watchdog.disarm():
-                await run(hook)
-
-        handler.layer = self
-        # For the hooks of connections, which are in a task already.
-        handler.handle_hook = handle_hook
+    async def _run_hook(self, hook: StartHook) -> None:
+        """Run a hook of a connection, which is in a task already."""
+        with self._handler.timeout_watchdog.disarm():
+            await self.dispatcher.run(hook)
 
     def hand_down_to(self, layer: Any) -> None:
-        """Give bytes to a layer below, without those between."""
-        self._receiver = layer
+        """Leave out the layers above one: all that they would do from now on is to pass it on."""
+        self._layer = layer
+        self.context.layers[:] = [layer]
 
     # Bytes.
-
-    def taker(self, connection: Connection) -> Callable[[bytes], None]:
-        """What takes the bytes of one of the client's connections as they arrive."""
-        return partial(self.received, connection)
 
     def received(self, connection: Connection, data: bytes) -> None:
         """Take bytes, and write what they lead to."""
@@ -81,7 +75,7 @@ class TopLayer:
         handler.timeout_watchdog.register_activity()
         transports = handler.transports
         try:
-            commands = iter(self._receiver.handle_event(DataReceived(connection, data)))
+            commands = iter(self._layer.handle_event(DataReceived(connection, data)))
             for command in commands:
                 if type(command) is not SendData:
                     _finish(handler.server_event(_Rest(_again(command, commands))))
@@ -155,6 +149,8 @@ class TopLayer:
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         """Hold on to a task, which the event loop does not."""
+        if self._tasks is None:
+            self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
