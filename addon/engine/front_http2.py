@@ -17,6 +17,7 @@ from mitmproxy.net.http import url
 
 from . import messages
 from .exchange import Exchange
+from .head_times import HeadTimes
 
 if TYPE_CHECKING:
     from .layer import Engine
@@ -59,6 +60,7 @@ class Http2Front:
         self._buffer = b""
         self._streams: dict[int, _Stream] = {}
         self._closed = False
+        self._heads = HeadTimes(engine.wake_up, self._head_seconds, self._late)
         self._reading = False
         config = h2.config.H2Configuration(
             client_side=False,
@@ -90,8 +92,20 @@ class Http2Front:
 
     def received(self, data: bytes) -> None:
         """Bytes have come."""
+        self._heads.received(data)
         self._buffer = self._buffer + data if self._buffer else data
         self.read_on()
+
+    def _head_seconds(self) -> float:
+        return self._engine.addon.head_time(self._conn)
+
+    def _late(self) -> None:
+        if not self._closed:
+            self._engine.log("the head of an HTTP/2 request was not complete in time")
+            self._h2.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            self._end_all("The request head did not arrive in time.")
+            self._flush()
+            self._close()
 
     def read_on(self) -> None:
         """Read a portion of what there is, and the next one in another turn."""
@@ -199,6 +213,7 @@ class Http2Front:
             self._h2.reset_stream(key, h2.errors.ErrorCodes.PROTOCOL_ERROR)
             return
         self._engine.addon.head_time(self._conn)
+        self._heads.watching = True
         exchange.begin(
             request,
             host=request.host_header or "",

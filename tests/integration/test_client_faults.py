@@ -392,3 +392,74 @@ def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: stack.Server)
     begin = head("PUT", FILE, "Content-Length: 2", "Connection: close")
     answer = raw(hasty_proxy.url, begin, b"{", b"}", pause=1.5)
     assert unnamed(answer) == closing(OK)
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+BEGIN = b"\0\0\x01\x01\x05\0\0\0\x05\x82"
+"""The first part of a head: `:method: GET`, without END_HEADERS."""
+MORE = b"\0\0\0\x09\0\0\0\0\x05"
+"""A part without anything in it."""
+
+
+def http2_socket(proxy: stack.Server) -> ssl.SSLSocket:
+    """A connection with TLS and nothing more."""
+    context = ssl.create_default_context(cafile=authority(proxy))
+    context.set_alpn_protocols(["h2"])
+    return context.wrap_socket(connect(proxy.url, timeout=20), server_hostname="localhost")
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", PREFACE[:10], PREFACE, PREFACE + b"\0\0\0\x04\0\0\0\0\0" + BEGIN]
+)
+def test_http2_that_does_not_begin(hasty_proxy: stack.Server, begin: bytes) -> None:
+    """Half of a preface, or of the first head, is as little as nothing."""
+    with http2_socket(hasty_proxy) as client:
+        client.sendall(begin)
+        read_all(client)  # To the end.
+
+
+@pytest.mark.parametrize("begin", [BEGIN, BEGIN[:5], BEGIN[:-1]])
+@pytest.mark.parametrize("trickles", [False, True])
+def test_a_later_head_of_http2(
+    scripted: Upstream, hasty_proxy: stack.Server, begin: bytes, trickles: bool
+) -> None:
+    """Also on a connection that has served requests, and whatever comes bit by bit."""
+    scripted.answer = OK
+    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+        for stream in (1, 3):
+            client.h2.send_headers(stream, http2_head("GET", API), end_stream=True)
+            client.flush()
+            for event in client.events():
+                if isinstance(event, h2.events.StreamEnded):
+                    break
+        client.socket.settimeout(0.3)
+        client.socket.sendall(begin)
+        data = b""
+        for _ in range(40):
+            try:
+                if not (more := client.socket.recv(65536)):
+                    break
+                data += more
+            except TimeoutError:
+                if trickles and begin == BEGIN:
+                    client.socket.sendall(MORE)
+            except ConnectionError:
+                break
+        else:
+            raise AssertionError("the connection is still open")
+        assert b"\x07\0\0\0\0\0" in data  # GOAWAY
+
+
+def test_heads_of_http2_in_time(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+    """Each head has its own time, however many there are."""
+    scripted.answer = OK
+    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+        for stream in range(1, 13, 2):
+            client.h2.send_headers(stream, http2_head("GET", API), end_stream=True)
+            data = client.h2.data_to_send()
+            client.socket.sendall(data[:-5])
+            threading.Event().wait(0.5)
+            client.socket.sendall(data[-5:])
+            for event in client.events():
+                if isinstance(event, h2.events.StreamEnded):
+                    break

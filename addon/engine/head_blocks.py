@@ -1,0 +1,65 @@
+"""Which heads of an HTTP/2 connection are not complete: hyper-h2 tells of those alone that are.
+
+A head is a HEADERS frame and any number of CONTINUATION frames (RFC 9113, section 6.10). Half of
+any other frame counts as well, but for that of a body: a body has a limit of its own.
+"""
+
+from __future__ import annotations
+
+_PREFACE = 24
+"""Bytes of a client's connection preface (section 3.4)."""
+_HEAD = 9
+"""Bytes of the head of a frame (section 4.1)."""
+_DATA, _HEADERS, _CONTINUATION = 0, 1, 9
+_END_HEADERS = 4
+
+
+class HeadBlocks:
+    """Reads the heads of frames, and no more."""
+
+    def __init__(self) -> None:
+        self._left = _PREFACE
+        """Bytes of the present frame that are still to come."""
+        self._begun = b""
+        """Of the head of the next frame."""
+        self._open = False
+        """Whether CONTINUATION has to follow."""
+        self._body = False
+        """Whether the present frame belongs to a body."""
+        self._number = 0
+
+    def feed(self, data: bytes) -> None:
+        """Bytes have come."""
+        at = 0
+        while at < len(data):
+            if self._left:
+                step = min(self._left, len(data) - at)
+                at, self._left = at + step, self._left - step
+                if not self._left:
+                    self._end()
+                continue
+            step = _HEAD - len(self._begun)
+            self._begun += data[at : at + step]
+            at += step
+            if len(self._begun) == _HEAD:
+                self._read()
+
+    def unfinished(self) -> int | None:
+        """A number for what is not complete, which stays while it is not; None if all is."""
+        incomplete = self._open or self._begun or (self._left and not self._body)
+        return self._number if incomplete else None
+
+    def _read(self) -> None:
+        head, self._begun = self._begun, b""
+        kind, flags = head[3], head[4]
+        self._left = int.from_bytes(head[:3])
+        self._body = kind == _DATA
+        if kind in (_HEADERS, _CONTINUATION):
+            self._open = not flags & _END_HEADERS
+        if not self._left:
+            self._end()
+
+    def _end(self) -> None:
+        self._body = False
+        if not self._open:
+            self._number += 1

@@ -1,0 +1,62 @@
+"""How long a client may take for a request's head on a connection by HTTP/2.
+
+Until its first request a client has a limit for that, which the addon looks after; this is for all
+that follow. A head blocks its connection, so there is one at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .head_blocks import HeadBlocks
+
+
+class HeadTimes:
+    """Tells when a head takes too long.
+
+    Args:
+        wake_up: calls a function after some seconds.
+        seconds: tells how long a head that begins now may take.
+        late: called if it has taken longer.
+    """
+
+    def __init__(
+        self,
+        wake_up: Callable[[float, Callable[[], None]], None],
+        seconds: Callable[[], float],
+        late: Callable[[], None],
+    ) -> None:
+        self.watching = False
+        """Whether there was a request."""
+        self._wake_up = wake_up
+        self._seconds = seconds
+        self._late = late
+        self._blocks = HeadBlocks()
+        self._number: int | None = None
+        self._ends: float | None = None
+        self._alarm = False
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._blocks.feed(data)
+        number = self._blocks.unfinished() if self.watching else None
+        if number != self._number:
+            self._number = number
+            self._ends = None if number is None else time.monotonic() + self._seconds()
+        self._look()
+
+    def _look(self) -> None:
+        if self._ends is None or self._alarm:
+            return
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            self._ends = None
+            self._late()
+        else:
+            self._alarm = True
+            self._wake_up(left, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = False
+        self._look()
