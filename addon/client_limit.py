@@ -25,6 +25,7 @@ from .spell import Spell
 
 logger = logging.getLogger(__name__)
 
+DEFAULT = Limits().connections
 MESSAGE = "This proxy has as many connections as it may. Please try again."
 
 
@@ -67,7 +68,9 @@ class ClientLimit:
         """Rules come into force."""
         wanted, files = limits.connections, open_files.allowed()
         before, self.in_force = self.in_force, open_files.clients(wanted, files)
-        if self.in_force < wanted and self.in_force != before:
+        # The default means "as many as files allow", as long as those are enough.
+        expected = limits.flows if wanted == DEFAULT else wanted
+        if self.in_force < min(expected, wanted) and self.in_force != before:
             logger.warning(
                 "limits.connections is %d, but %s open files allow %d (see ulimit -Hn)",
                 *(wanted, files, self.in_force),

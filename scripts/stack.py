@@ -133,6 +133,8 @@ class Server:
 
     def text(self) -> str:
         """Its log."""
+        if not self.log.is_file():
+            return ""  # /dev/full has no end.
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def memory(self) -> int:

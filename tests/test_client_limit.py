@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from addon import open_files
-from addon.client_limit import Connected
+from addon.client_limit import ClientLimit, Connected
+from addon.rules import Limits
 
 
 class Connection:
@@ -59,3 +62,25 @@ def test_until_the_last_byte_is_written() -> None:
     assert not clients.admit("b", 1)
     slow.size = 0
     assert clients.admit("b", 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "files", "warned"),
+    [
+        *((Limits(), files, warned) for files, warned in ((20_000, False), (1_000, True))),
+        *(
+            (Limits(connections=9_999), n, warned)
+            for n, warned in ((20_198, False), (20_000, True))
+        ),
+        (Limits(connections=100, flows=1_000), 500, False),
+    ],
+)
+def test_few_files(
+    limits: Limits, files: int, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The log says so if that is less than was asked for, or than there may be requests."""
+    monkeypatch.setattr(open_files, "allowed", lambda: files)
+    limit = ClientLimit()
+    limit.use(limits)
+    limit.use(limits)
+    assert len(caplog.records) == warned
