@@ -18,6 +18,8 @@ _VALUE = rb"[\t -~\x80-\xff]*"
 _VISIBLE = rb"[!-~\x80-\xff]"
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,4000}")
+INTERIM_AT_ONCE = 64
+"""Interim answers that are skipped at once: an upstream may send thousands."""
 _INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01\b)\d\d\b")
 _NAME = re.compile(_TOKEN)
 _PATH = re.compile(rb"/%s*" % _VISIBLE)
@@ -40,10 +42,12 @@ def interim_end(data: bytes) -> int | None:
         data: what an upstream has sent.
 
     Returns:
-        The end of the last one that is complete; None if there is none.
+        The end of the last one that is complete; None if there is none. Others may follow.
     """
     end = 0
-    while _INTERIM.match(data, end):
+    for _ in range(INTERIM_AT_ONCE):
+        if not _INTERIM.match(data, end):
+            break
         if (head := _HEAD_END.search(data, end)) is None:
             break
         end = head.end()

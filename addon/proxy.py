@@ -72,6 +72,7 @@ from .engine.front import Front
 from .engine.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
 from .engine.responses import to_response
 from .engine.top_layer import TopLayer
+from .engine.turns import Slots
 from .measured import State
 from .reports import Reports
 from .rewrite import Origin
@@ -104,6 +105,7 @@ class MlflowProxy:
         self.dialects = DialectWatch(self._adapt)
         self.health = health_service.HealthService()
         self.drain = drain.Drain()
+        self.slots = Slots()
         self.time_limits = time_limits.TimeLimits()
         self.silent_clients = silent_clients.SilentClients()
         self.client_limit = client_limit.ClientLimit()

@@ -6,7 +6,8 @@
 #   scripts/bench.sh --line 11|12|all   11: Python 3.11 with mitmproxy 11; 12: that of .venv (default)
 #   scripts/bench.sh --quick            less of everything, to see whether it works (3 minutes)
 #   scripts/bench.sh --only NAME...     some of: requests mlflow transfers first-byte memory own-share
-#                                       start rates growth clients workers; the other results stay
+#                                       start rates growth clients fairness workers; the other
+#                                       results stay
 #   --pairs N                           pairs of measurements for each ratio (default: 9)
 #   --out FOLDER                        where bench.json and bench.png go
 set -euo pipefail

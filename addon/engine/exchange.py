@@ -352,10 +352,15 @@ class Exchange:
 
     def _connect(self, then: Callable[[], None]) -> None:
         self._waiting = True
+        self._front.behind_what_is_there(partial(self._connect_now, then))
+
+    def _connect_now(self, then: Callable[[], None]) -> None:
+        if self._gone is not None:
+            self._go_on(partial(self._on_gone, self._gone))
+            return
         upstream = self._engine.connect(self.flow, partial(self._made, then))
         if upstream is not None:
-            self._waiting = False
-            self._use(upstream, then)
+            self._go_on(partial(self._use, upstream, then))
 
     def _made(self, then: Callable[[], None], upstream: Upstream | None, error: str) -> None:
         if upstream is None:
@@ -366,6 +371,10 @@ class Exchange:
     def _use(self, upstream: Upstream, then: Callable[[], None]) -> None:
         self.upstream = upstream
         self.flow.server_conn = upstream.conn
+        if self._gone is not None:
+            # Nobody waits for an answer: the registry is not asked.
+            self._on_gone(self._gone)
+            return
         # No hook comes between this and the request's way to the registry.
         if self._engine.addon.may_go(self.flow):
             then()
@@ -639,6 +648,7 @@ class Exchange:
         request, upstream = self.flow.request, self.upstream
         return (
             upstream is not None
+            and not upstream.heard
             and self._gone is None
             and self.answered is Answered.AWAITED
             and self.asked is Asked.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +32,9 @@ class Front(Protocol):
 
     def end_silent(self, seconds: float, waited: float) -> None:
         """End the requests whose bodies have not gone on for so long."""
+
+    def behind_what_is_there(self, then: Callable[[], None]) -> None:
+        """Call a function: at once, or when it is clear that what has come ends no exchange."""
 
     def go_on(self, key: int) -> None:
         """Tell the client to send its body (100 Continue)."""

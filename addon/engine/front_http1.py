@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -14,14 +15,13 @@ from . import heads, messages
 from .exchange import BODY_STALLED, Exchange
 from .readers import BrokenError, Chunked, Length, Reader
 from .responses import to_last_bytes
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .layer import Engine
 
 HALF_OPEN_SECONDS = 5
 """How long an answer may take to begin for a client that has shut down its side."""
-REQUESTS_AT_ONCE = 16
-"""Requests that are read in one turn: others wait for the loop as well."""
 BACKLOG = 256 * 1024
 """Bytes of later requests that are read while one is served."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -35,7 +35,7 @@ class Http1Front:
         self._engine = engine
         self._conn = engine.context.client
         self._buffer = b""
-        self._searched = 0
+        self._begun = heads.Begun()
         self._reader: Reader | None = None
         self._bodiless = False
         """Whether answers have no body, as to HEAD."""
@@ -56,10 +56,11 @@ class Http1Front:
         self._closed = False
         self._ended = False
         """Whether the client has shut down its side."""
+        self._waited_for = False
+        """Whether the answer that it may wait for has a limit."""
         self._paused = False
         self._busy = False
-        self._again = False
-        """Whether the rest of a body is read in another turn."""
+        self._turns = Turns(engine.addon.slots, engine.wake_up)
 
     # What comes.
 
@@ -67,19 +68,32 @@ class Http1Front:
         """Bytes have come."""
         if self._closed:
             return
+        if self._begun:
+            if (whole := self._begun.more(data, self._engine.addon.request_head_limit())) is None:
+                return
+            data = whole
         self._buffer = self._buffer + data if self._buffer else data
         self.read_on()
 
     def ended(self) -> None:
         """The client has closed its side, or all of the connection."""
         self._head_ends, self._ended = None, True
+        if not (self._turns.resting and self._conn.state is ConnectionState.CAN_WRITE):
+            self._check_end()  # Else what it has sent before is read before.
+
+    def _check_end(self) -> None:
+        """Behind the last bytes of a client nothing is waited for, but an answer."""
+        if not self._ended or self._closed:
+            return
         if self.exchange is None:
             self._close()
             return
         half_open = self._conn.state is ConnectionState.CAN_WRITE
         if self._reader is None and half_open and not self._answered:
             # It may wait for its answer, or may have gone: writing will tell once that has begun.
-            self._engine.wake_up(HALF_OPEN_SECONDS, self._half_open)
+            if not self._waited_for:
+                self._waited_for = True
+                self._engine.wake_up(HALF_OPEN_SECONDS, self._half_open)
             return
         self._end_early("Client disconnected.")
 
@@ -97,7 +111,7 @@ class Http1Front:
     @property
     def at_work(self) -> bool:
         """Whether a request is served, or has begun to arrive."""
-        return self.exchange is not None or bool(self._buffer)
+        return self.exchange is not None or bool(self._buffer or self._begun)
 
     def exchanges(self) -> list[Exchange]:
         """What is served."""
@@ -107,16 +121,18 @@ class Http1Front:
         """Read what there is, as far as one turn goes."""
         if self._busy:
             return  # Further down the stack the same loop goes on.
-        self._busy = True
-        try:
-            for _ in range(REQUESTS_AT_ONCE):
-                if not self._read_some():
+        if not (turns := self._turns).resting:
+            self._busy = True
+            turns.begin()
+            try:
+                while self._read_some():
+                    if self._buffer and turns.is_over:
+                        turns.rest(self.read_on)
+                        break
+                else:
                     self._check_end()
-                    break
-            else:
-                self._engine.wake_up(0, self.read_on)
-        finally:
-            self._busy = False
+            finally:
+                self._busy = False
         if self._reader is not None and not self._closed:
             self._engine.addon.await_body(self._conn, self)
         self._pace()
@@ -137,15 +153,6 @@ class Http1Front:
         else:
             exchange.stalled()
 
-    def _check_end(self) -> None:
-        """Behind the last bytes of a client nothing is waited for."""
-        if not self._ended or self._closed or self._again:
-            return
-        if self.exchange is None:
-            self._close()
-        elif self._reader is not None:
-            self._end_early("Client disconnected.")
-
     def _read_some(self) -> bool:
         """Read a head, or a part of a body; tell whether there may be more to read."""
         if self._closed:
@@ -162,8 +169,12 @@ class Http1Front:
         return rest
 
     def _pace(self) -> None:
-        """Read no more while a request is served that is there already."""
-        full = self.exchange is not None and self._reader is None and len(self._buffer) > BACKLOG
+        """Read no more while what is there already has to wait."""
+        if self._turns.resting:
+            full = bool(self._buffer)
+        else:
+            served = self.exchange is not None and self._reader is None
+            full = served and len(self._buffer) > BACKLOG
         if full != self._paused:
             self._paused = full
             self._engine.addon.pace(self._conn, self._conn, not full)
@@ -175,17 +186,18 @@ class Http1Front:
         if not buffer:
             return False
         addon = self._engine.addon
-        end = heads.end(buffer, self._searched)
+        end = heads.end(buffer)
         if (end or len(buffer)) > addon.request_head_limit():
             self._refuse_bytes(431)
             return False
         if end is None:
-            self._searched = len(buffer)
+            self._begun.begin(buffer)
+            self._buffer = b""
             if self._head_ends is None:
                 self._head_ends = time.monotonic() + addon.head_time(self._conn)
             self._check_time()
             return False
-        self._head_ends, self._searched = None, 0
+        self._head_ends = None
         raw, self._buffer = buffer[:end], buffer[end:]
         head = heads.read_request(raw)
         request = _request(head) if head is not None else None
@@ -237,15 +249,7 @@ class Http1Front:
             elif exchange is not None:
                 exchange.end()
             return True
-        if progress and self._buffer:
-            # Many small chunks: others have their turn.
-            self._again = True
-            self._engine.wake_up(0, self._read_again)
-        return False
-
-    def _read_again(self) -> None:
-        self._again = False
-        self.read_on()
+        return progress and bool(self._buffer)
 
     def _broken(self) -> None:
         exchange, sent = self.exchange, self._head_sent
@@ -283,6 +287,10 @@ class Http1Front:
         self._close()
 
     # What goes.
+
+    def behind_what_is_there(self, then: Callable[[], None]) -> None:
+        """See `Front`: nothing but the end of the connection ends an exchange here."""
+        then()
 
     def go_on(self, _: int) -> None:
         """See `Front`."""
@@ -387,6 +395,7 @@ class Http1Front:
     def _close(self) -> None:
         self._closed = True
         self._buffer = b""
+        self._begun = heads.Begun()
         if self._paused:
             self._paused = False
             self._engine.addon.pace(self._conn, self._conn, True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import h2.config
@@ -16,16 +18,21 @@ from mitmproxy import http
 from mitmproxy.net.http import url
 
 from . import messages
+from .allowance import Allowance
 from .exchange import Exchange
+from .frames import HTTP2_PREFACE, Frames, http2_length
 from .head_times import HeadTimes
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .layer import Engine
 
-PORTION = 16 * 1024
-"""Bytes that are read in one turn: a frame can be as short as nine."""
 BACKLOG = 256 * 1024
 """Bytes of an answer that wait for room until nothing more of it is read."""
+RESETS, RESETS_PER_SECOND = 200, 100
+"""How many requests a client may give up before they are answered, at once and in the long run: as
+many as are under way at once, each second. Who gives up all costs much and waits for nothing
+(CVE-2023-44487)."""
 _NO_HEADER = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"te", b"host", b"transfer-encoding")
 )
@@ -61,7 +68,14 @@ class Http2Front:
         self._streams: dict[int, _Stream] = {}
         self._closed = False
         self._heads = HeadTimes(engine.wake_up, self._head_seconds, self._late)
+        self._frames = Frames(http2_length, HTTP2_PREFACE)
+        self._turns = Turns(engine.addon.slots, engine.wake_up)
+        self._resets = Allowance(RESETS, RESETS_PER_SECOND)
+        self._held: list[Callable[[], None]] = []
+        """What waits until a little more is read."""
         self._reading = False
+        self._paused = False
+        """Whether nothing is read from the client."""
         config = h2.config.H2Configuration(
             client_side=False,
             header_encoding=False,
@@ -108,14 +122,25 @@ class Http2Front:
             self._close()
 
     def read_on(self) -> None:
-        """Read a portion of what there is, and the next one in another turn."""
+        """Read what there is, as far as one turn goes."""
         if self._closed or self._reading:
             return
+        if not self._turns.resting:
+            self._read()
+        self._pace_client(self._turns.resting and bool(self._buffer))
+
+    def _read(self) -> None:
         self._reading = True
-        portion, self._buffer = self._buffer[:PORTION], self._buffer[PORTION:]
+        self._turns.begin()
         try:
-            for event in self._h2.receive_data(portion):
-                self._on_event(event)
+            while not self._closed and (end := self._frames.portion(self._buffer)):
+                portion, self._buffer = self._buffer[:end], self._buffer[end:]
+                for event in self._h2.receive_data(portion):
+                    if not self._closed:
+                        self._on_event(event)
+                if self._buffer and self._turns.is_over:
+                    self._turns.rest(self.read_on)
+                    break
         except h2.exceptions.ProtocolError:
             self._reading = False
             self._engine.log("HTTP/2 protocol error")
@@ -128,8 +153,11 @@ class Http2Front:
         if any(not stream.whole for stream in self._streams.values()):
             self._engine.addon.await_body(self._conn, self)
         self._flush()
-        if self._buffer:
-            self._engine.wake_up(0, self.read_on)
+
+    def _pace_client(self, full: bool) -> None:
+        if full != self._paused:
+            self._paused = full
+            self._engine.addon.pace(self._conn, self._conn, not full)
 
     def ended(self) -> None:
         """The client has closed its side, or all of the connection."""
@@ -166,6 +194,8 @@ class Http2Front:
     def _end_all(self, why: str) -> None:
         for key in [*self._streams]:
             self._gone(key, why)
+        for then in [*self._held]:
+            self._go_on(then)  # Nobody is woken up when the client has gone.
 
     def _gone(self, key: int, why: str) -> None:
         stream = self._streams.pop(key, None)
@@ -173,6 +203,16 @@ class Http2Front:
             self._let_go(stream)
             stream.exchange.gone(why)
             self._engine.addon.over(stream.exchange.flow)
+
+    def _reset(self, key: int, why: str) -> None:
+        given_up = key in self._streams
+        self._gone(key, why)
+        if given_up and not self._closed and not self._resets.take(time.monotonic()):
+            self._engine.log("an HTTP/2 client has given up too many requests")
+            self._h2.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            self._end_all("too many requests were given up")
+            self._engine.write_client(self._h2.data_to_send())
+            self._close()
 
     def _on_event(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
@@ -189,7 +229,7 @@ class Http2Front:
                 stream.whole = True
                 stream.exchange.end()
         elif isinstance(event, h2.events.StreamReset):
-            self._gone(event.stream_id, f"stream reset by client ({event.error_code})")
+            self._reset(event.stream_id, f"stream reset by client ({event.error_code})")
         elif isinstance(event, h2.events.WindowUpdated):
             keys = [event.stream_id] if event.stream_id else [*self._streams]
             for key in keys:
@@ -222,6 +262,22 @@ class Http2Front:
         )
 
     # What goes.
+
+    def behind_what_is_there(self, then: Callable[[], None]) -> None:
+        """See `Front`: the next bytes may say that the request is given up."""
+        self._held.append(then)
+        self._engine.wake_up(0, partial(self._let_go_on, then))
+
+    def _let_go_on(self, then: Callable[[], None]) -> None:
+        if self._turns.resting:
+            self._turns.follow(partial(self._go_on, then))
+        else:
+            self._go_on(then)
+
+    def _go_on(self, then: Callable[[], None]) -> None:
+        if then in self._held:
+            self._held.remove(then)
+            then()
 
     def go_on(self, key: int) -> None:
         """See `Front`."""
@@ -326,6 +382,7 @@ class Http2Front:
     def _close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._pace_client(False)
             self._engine.close(self._conn)
 
 

@@ -55,6 +55,36 @@ class ResponseHead:
     fields: Fields
 
 
+class Begun:
+    """The beginning of a head that comes in small portions.
+
+    They are not joined, nor searched for the end of the head, anew for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def begin(self, data: bytes) -> None:
+        """This has come, and is not all of it."""
+        self._data = bytearray(data)
+
+    def more(self, data: bytes, limit: int) -> bytes | None:
+        """More has come.
+
+        Returns:
+            All that has come, if the head is complete in it or too long; it is forgotten then.
+        """
+        searched = len(self._data)
+        self._data += data
+        if len(self._data) <= limit and end(self._data, searched) is None:
+            return None
+        whole, self._data = bytes(self._data), bytearray()
+        return whole
+
+
 def empty_lines(data: bytes | bytearray) -> int:
     """How many bytes of empty lines a server ignores before a request (RFC 9112, section 2.2)."""
     if data[:1] != b"\r":

@@ -10,6 +10,7 @@ from mitmproxy.connection import Client, Connection
 from ..replies import Reply
 from .front import Front
 from .top_layer import TopLayer
+from .turns import Slots
 
 AUTHORITY = "mlflow_authority"
 """Key in `flow.metadata`: the host that the client asked for, which reverse mode overwrites."""
@@ -45,6 +46,9 @@ ENDED_BY = "mlflow_ended_by"
 
 class Addon(Protocol):
     """What is asked."""
+
+    slots: Slots
+    """When connections with much to be read have their turns."""
 
     def top_layer(self, client: Client) -> TopLayer | None:
         """A client's topmost layer; None if it is mitmproxy's own."""

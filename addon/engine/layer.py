@@ -18,7 +18,6 @@ from mitmproxy.net.http import url
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
-from mitmproxy.proxy.layers.websocket import WebsocketLayer
 from mitmproxy.proxy.tunnel import TunnelLayer
 from mitmproxy.websocket import WebSocketData
 
@@ -33,6 +32,7 @@ from .interface import Addon
 from .sizes import Sizes
 from .tap import Tap, Write
 from .upstream import Upstream
+from .websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Engine(layer.Layer):
         self._opening: dict[Any, Callable[[Upstream | None, str], None]] = {}
         self._replies: dict[Any, Callable[[Any], None]] = {}
         """What to do with the reply to a command."""
-        self._websocket: WebsocketLayer | None = None
+        self._websocket: WebSocket | None = None
         options = context.options
         self._validate = bool(options.validate_inbound_headers)
         # mitmproxy 11 has no such option.
@@ -95,7 +95,7 @@ class Engine(layer.Layer):
         elif isinstance(event, SilentBodies):
             self.front.end_silent(event.seconds, self.addon.waited(self.context.client))
         elif isinstance(event, events.MessageInjected) and self._websocket is not None:
-            self._feed(self._websocket, event)
+            self._websocket.take(event)
         self._out = []  # The last ones hold on to connections that have ended.
         return out
 
@@ -114,7 +114,7 @@ class Engine(layer.Layer):
             self._feed(upstream.stack, event)
             self._take_from(upstream)
         elif self._websocket is not None:
-            self._on_websocket(self._websocket, event)
+            self._websocket.take(event)
         elif event.connection is self.context.client:
             if isinstance(event, events.DataReceived):
                 self.front.received(event.data)
@@ -236,7 +236,7 @@ class Engine(layer.Layer):
         conn.via = via
         if not tls:
             self._upstreams[conn] = upstream = Upstream(self, conn)
-            self._order(
+            self.order(
                 commands.OpenConnection(conn), lambda reply: self._made(upstream, reply, made)
             )
             return
@@ -264,9 +264,16 @@ class Engine(layer.Layer):
             self._upstreams.pop(upstream.conn, None)
             made(None, reply.reply)
 
-    def _order(self, command: Any, then: Callable[[Any], None]) -> None:
-        command.blocking = self
-        self._replies[command] = then
+    def order(self, command: Any, then: Callable[[Any], None] | None = None) -> None:
+        """Pass a command on.
+
+        Args:
+            command: for mitmproxy.
+            then: takes the reply, if there is one to wait for.
+        """
+        if then is not None:
+            command.blocking = self
+            self._replies[command] = then
         self._out.append(command)
 
     def _take_from(self, upstream: Upstream) -> None:
@@ -277,7 +284,7 @@ class Engine(layer.Layer):
                 made = self._opening.pop(upstream.conn)
                 self._made(upstream, event, made)
             elif self._websocket is not None:
-                self._feed(self._websocket, event)
+                self._websocket.take(event)
             elif isinstance(event, events.ConnectionEvent):
                 self._on_upstream(upstream, event)
 
@@ -289,11 +296,6 @@ class Engine(layer.Layer):
     def _pass(self, other: Any, command: commands.Command) -> None:
         if command.blocking or isinstance(command, commands.RequestWakeup):
             self._replies[command] = lambda reply: self._reply(other, reply)
-        elif other is self._websocket and isinstance(command, commands.SendData):
-            upstream = self._upstreams.get(command.connection)
-            if upstream is not None:
-                self.write(upstream, command.data)
-                return
         self._out.append(command)
 
     def _reply(self, other: Any, reply: Any) -> None:
@@ -319,25 +321,14 @@ class Engine(layer.Layer):
         """Let addons see in `response` that a WebSocket follows."""
         flow.websocket = WebSocketData()
 
-    def _on_websocket(self, websocket: WebsocketLayer, event: events.Event) -> None:
-        self._feed(websocket, event)
-        flow = websocket.flow
-        if flow.websocket and not self.addon.keeps_messages():
-            del flow.websocket.messages[:-1]
-        if isinstance(event, events.ConnectionClosed) and event.connection is self.context.client:
-            self.addon.over(flow)
-
     def begin_websocket(self, exchange: Exchange) -> None:
         """Hand the two connections over to mitmproxy's own layer."""
         if (upstream := exchange.upstream) is None:
             raise RuntimeError("there is no connection to the registry")
-        context = self.context.fork()
-        context.server = upstream.conn
-        self._websocket = WebsocketLayer(context, exchange.flow)
-        self._feed(self._websocket, events.Start())
+        self._websocket = WebSocket(self, exchange.flow, upstream)
         for conn, rest in (
             (self.context.client, self.front.take_rest()),
             (upstream.conn, upstream.take_rest()),
         ):
             if rest:
-                self._feed(self._websocket, events.DataReceived(conn, rest))
+                self._websocket.take(events.DataReceived(conn, rest))

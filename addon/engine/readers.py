@@ -11,8 +11,8 @@ from typing import Protocol
 
 LINE_LIMIT = 2**14
 """Bytes of a chunk's first line, and of all trailers."""
-CHUNKS_AT_ONCE = 2048
-"""Chunks that are read in one turn: a client may send chunks of one byte."""
+CHUNKS_AT_ONCE = 256
+"""Chunks that are read at once: the other side may send chunks of one byte (see `turns`)."""
 
 # Longer sizes do not fit into 64 bits, and some servers would cut them.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t -~\x80-\xff]*)?\r\n")

@@ -12,6 +12,7 @@ from .. import framing
 from ..headers import read
 from . import heads, messages
 from .readers import BrokenError, Chunked, Length, Reader, UntilEnd
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -37,11 +38,18 @@ class Upstream:
         self.closed = False
         self._engine = engine
         self._buffer = b""
+        self._begun = heads.Begun()
+        self._turns = Turns(engine.addon.slots, engine.wake_up)
+        self._paused = False
+        """Whether nothing is read from it until what was read is gone through."""
+        self._ended = False
         self._reader: Reader | None = None
         self._method = b""
         self._chunked = False
         self._asked = False
         """Whether the request has been sent to its end."""
+        self.heard = False
+        """Whether anything of an answer has come."""
         self._keep = False
         """Whether the connection can be used again after this answer."""
 
@@ -55,7 +63,7 @@ class Upstream:
     ) -> None:
         """Send the head of a request, with its body if that is there."""
         self.exchange = exchange
-        self._reader, self._asked = None, whole
+        self._reader, self._asked, self.heard = None, whole, False
         data = request.data
         fields = read(data.headers.fields)
         self._chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
@@ -95,6 +103,7 @@ class Upstream:
         self.exchange = None
         if not self.closed:
             self.closed = True
+            self._pace(False)
             self._engine.close(self.conn)
 
     def received(self, data: bytes) -> None:
@@ -103,25 +112,42 @@ class Upstream:
             self._engine.log(UNASKED)
             self.close()
             return
+        self.heard = True
+        if self._begun:
+            if (whole := self._begun.more(data, self._engine.addon.response_head_limit())) is None:
+                return
+            data = whole
         self._buffer = self._buffer + data if self._buffer else data
         self.read_on()
 
     def read_on(self) -> None:
         """Read what there is, as far as one turn goes."""
-        try:
-            while self._buffer and (exchange := self.exchange) and self._step(exchange):
-                pass
-        except BrokenError as error:
-            self._fail(f"protocol error: {error}")
+        if not (turns := self._turns).resting:
+            turns.begin()
+            try:
+                while self._buffer and (exchange := self.exchange) and self._step(exchange):
+                    if turns.is_over:
+                        turns.rest(self.read_on)
+                        break
+            except BrokenError as error:
+                self._fail(f"protocol error: {error}")
+            if self._ended and not turns.resting:
+                self._end()
+        self._pace(turns.resting and bool(self._buffer) and not self.closed)
+
+    def _pace(self, full: bool) -> None:
+        if full != self._paused:
+            self._paused = full
+            self._engine.addon.pace(self._engine.context.client, self.conn, not full)
 
     def ended(self) -> None:
         """The other side has closed it."""
         self._keep = False
-        while self._buffer and self.exchange is not None and self._reader is not None:
-            before = len(self._buffer)
-            self.read_on()  # What is left of many small chunks.
-            if len(self._buffer) == before:
-                break
+        self._ended = True
+        if not self._turns.resting:
+            self._end()
+
+    def _end(self) -> None:
         exchange, reader = self.exchange, self._reader
         if exchange is None:
             self.close()
@@ -155,8 +181,8 @@ class Upstream:
             exchange.answer(data)
         if self._reader.done:
             self._complete()
-        elif progress and self._buffer:
-            self._engine.wake_up(0, self.read_on)  # Many small chunks: others have their turn.
+        else:
+            return progress and bool(self._buffer)
         return False
 
     def _complete(self) -> None:
@@ -171,12 +197,15 @@ class Upstream:
     def _read_head(self, exchange: Exchange) -> bool:
         if end := framing.interim_end(self._buffer):
             self._buffer = self._buffer[end:]
+            return True
         end = heads.end(self._buffer)
         limit = self._engine.addon.response_head_limit()
         if (end or len(self._buffer)) > limit:
             self._fail("the head of the response is too large")
             return False
         if end is None:
+            self._begun.begin(self._buffer)
+            self._buffer = b""
             return False
         head = heads.read_response(self._buffer[:end])
         self._buffer = self._buffer[end:]

@@ -98,13 +98,13 @@ async def _observe(server: stack.Server, count: int) -> list[float]:
         await _for_all(range(count - 1), connect)
         await asyncio.sleep(KEPT + 2)
         idle = server.memory_now()
-        begin = _core_seconds(server)
+        begin = core_seconds(server)
         await _for_all(connections, _ask)
-        rate = count / (_core_seconds(server) - begin)
+        rate = count / (core_seconds(server) - begin)
     return [idle / 2**20, (idle - before) / 2**20 / count * 1000, rate]
 
 
-def _core_seconds(server: stack.Server) -> float:
+def core_seconds(server: stack.Server) -> float:
     """Time that a server has spent on a core: what else the machine does is not in it."""
     text = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="ascii")
     user, system = text.rpartition(")")[2].split()[11:13]

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import (
     clients,
+    fairness,
     first_byte,
     fixed_rates,
     growth,
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Callable[[Session], Iterator[Row] | Iterator[Table]]] = 
     "rates": fixed_rates.measure,
     "growth": growth.measure,
     "clients": clients.measure,
+    "fairness": fairness.measure,
     "workers": several_workers.measure,
 }
 SLOW = ("mlflow", "clients", "workers")

@@ -96,18 +96,18 @@ def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
     return stack.write_rules(path, external=["127.0.0.1"], rewrites=rewrites, **changes)
 
 
-def start_bare(folder: Path, upstream: str) -> stack.Server:
+def start_bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> stack.Server:
     """Start mitmdump alone, which changes nothing; do not wait until it serves."""
     port = stack.free_port()
     command: list[str | Path] = [Path(sys.executable).parent / "mitmdump", "-q"]
     command += ["--mode", f"reverse:{upstream}"]
-    command += ["--listen-host", "127.0.0.1", "--listen-port", str(port)]
+    command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), *options]
     return stack.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log")
 
 
-def bare(folder: Path, upstream: str) -> stack.Server:
+def bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> stack.Server:
     """Start mitmdump alone."""
-    return start_bare(folder, upstream).wait()
+    return start_bare(folder, upstream, options=options).wait()
 
 
 def httpx_proxy(folder: Path, upstream: str) -> stack.Server:

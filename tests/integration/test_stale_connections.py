@@ -90,6 +90,30 @@ def test_never_twice(scripted: Upstream, client: http.client.HTTPConnection) -> 
     assert len(scripted.requests) == 3
 
 
+@pytest.mark.parametrize(
+    "begin", [b"H", b"nonsense\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n"]
+)
+@pytest.mark.parametrize("stays", [False, True])
+def test_never_when_an_answer_has_begun(
+    scripted: Upstream, client: http.client.HTTPConnection, begin: bytes, stays: bool
+) -> None:
+    """Whoever has sent a byte was there and had the request."""
+    if stays and begin != b"nonsense\r\n\r\n":
+        pytest.skip("nothing says that this is all")
+    stale = Stale(fresh=9)
+
+    def answer(received: Received, connection: socket.socket) -> bool:
+        if connection in stale.seen:
+            connection.sendall(begin)
+            return stays
+        return stale(received, connection)
+
+    scripted.answer = answer
+    scripted.requests.clear()
+    assert [ask(client, "GET"), ask(client, "GET")] == [200, 502]
+    assert len(scripted.requests) == 2
+
+
 def test_never_on_a_new_connection(scripted: Upstream, client: http.client.HTTPConnection) -> None:
     """A connection that was never good is not stale."""
     scripted.answer = Stale(fresh=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from addon.engine.turns import Slots
 from addon.replies import Reply, json_reply
 
 
@@ -11,6 +12,8 @@ class Permissive:
     """Everything may pass; see `addon.http_layer.interface.Addon`."""
 
     def __init__(self) -> None:
+        self.slots = Slots(1e9)
+        """Turns have no end, so that the time does not decide what happens."""
         self.cut: set[Any] = set()
         """Connections of upstreams that were reset."""
         self.was_reset = False

@@ -1,0 +1,369 @@
+"""Turns: how much of what has come is read at once, and that nothing of it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import h2.config
+import h2.connection
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mitmproxy import http
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from support.exchanges import Scene, scenes
+from support.permissive import Permissive
+from support.plays import Play
+from support.sans_io import World
+from support.websocket import ASKING, SWITCH
+from support.wire import cut
+
+from addon.engine.allowance import Allowance
+from addon.engine.frames import (
+    FRAMES_AT_ONCE,
+    HTTP2_PREFACE,
+    Frames,
+    http2_length,
+    websocket_length,
+)
+from addon.engine.front_http2 import RESETS
+from addon.engine.heads import Begun
+from addon.engine.layer import Engine
+from addon.engine.readers import CHUNKS_AT_ONCE
+from addon.engine.turns import REST, Slots, Turns
+
+HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+class Direct:
+    """Hooks that are run at once.
+
+    Args:
+        answers: whether they answer all requests.
+    """
+
+    def __init__(self, *, answers: bool) -> None:
+        self._answers = answers
+
+    def call(self, name: str, flow: http.HTTPFlow) -> None:
+        """See `inline_hooks.Dispatcher`."""
+        if name == "requestheaders" and self._answers:
+            flow.response = http.Response.make(418)
+
+
+class Bench:
+    """An engine whose turns are as short as can be; commands are looked at, and answered by hand.
+
+    Args:
+        http2: whether the client speaks it.
+        hooks: that are run at once; others have a turn before they are complete by default.
+    """
+
+    def __init__(self, *, http2: bool = False, hooks: Direct | None = None) -> None:
+        world = World(lambda context, addon: SimpleNamespace(context=context), Play((), ()))
+        self.client = world.client
+        self.client.alpn = b"h2" if http2 else b"http/1.1"
+        self.addon = Permissive()
+        self.addon.slots = Slots(0)
+        top: Any = SimpleNamespace(dispatcher=hooks, hand_down_to=lambda _: None)
+        vars(self.addon)["top_layer"] = lambda _: top if hooks else None
+        self.server: Server | None = None
+        self.engine = Engine(Context(self.client, world.layer.context.options), self.addon)
+        self.engine.address = ("registry.test", 80)
+        self._waiting: list[Any] = []
+        self.give(events.Start())
+
+    def give(self, event: events.Event) -> dict[Any, bytes]:
+        """What is written to whom, until others have their turn."""
+        wanted = [*self.engine.handle_event(event)]
+        sent: dict[Any, bytes] = {}
+        for command in wanted:
+            if isinstance(command, commands.SendData):
+                sent[command.connection] = sent.get(command.connection, b"") + command.data
+            elif isinstance(command, commands.RequestWakeup):
+                self._waiting.append(command)
+            elif isinstance(command, commands.OpenConnection):
+                self.server = command.connection
+                self.server.state = ConnectionState.OPEN
+                self._add(sent, self.give(events.OpenConnectionCompleted(command, None)))
+            elif isinstance(command, commands.CloseConnection):
+                command.connection.state = ConnectionState.CLOSED
+            elif isinstance(command, commands.StartHook) and command.blocking:
+                self._add(sent, self.give(events.HookCompleted(command)))
+        return sent
+
+    @staticmethod
+    def _add(sent: dict[Any, bytes], more: dict[Any, bytes]) -> None:
+        for conn, data in more.items():
+            sent[conn] = sent.get(conn, b"") + data
+
+    def turns(self, conn: Any, data: bytes) -> list[dict[Any, bytes]]:
+        """What is written in each turn that some bytes take."""
+        return [self.give(events.DataReceived(conn, data)), *self.later()]
+
+    def later(self) -> list[dict[Any, bytes]]:
+        """What is written in the turns that are waited for."""
+        sent = []
+        while self._waiting:
+            sent.append(self.give(events.Wakeup(self._waiting.pop(0))))
+        return sent
+
+
+def test_requests() -> None:
+    """One after the other, and all."""
+    bench = Bench(hooks=Direct(answers=True))
+    turns = bench.turns(bench.client, HEAD * 9)
+    assert [turn.get(bench.client, b"").count(b" 418 ") for turn in turns] == [1] * 9
+
+
+@pytest.mark.parametrize(
+    ("state", "answers"), [(ConnectionState.CAN_WRITE, 8), (ConnectionState.CLOSED, 0)]
+)
+def test_a_client_that_ends_meanwhile(state: ConnectionState, answers: int) -> None:
+    """What it has sent before it shut down its side is answered; who has gone gets nothing."""
+    bench = Bench(hooks=Direct(answers=True))
+    bench.give(events.DataReceived(bench.client, HEAD * 9))
+    bench.client.state = state
+    bench.give(events.ConnectionClosed(bench.client))
+    sent = b"".join(turn.get(bench.client, b"") for turn in bench.later())
+    assert sent.count(b" 418 ") == answers
+    assert bench.client.state is ConnectionState.CLOSED
+    assert not bench.engine.at_work
+
+
+def test_pings() -> None:
+    """A few frames of HTTP/2 at a time."""
+    bench = Bench(http2=True)
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
+    client.initiate_connection()
+    for number in range(20):
+        client.ping(b"%08d" % number)
+    turns = bench.turns(bench.client, client.data_to_send())
+    answers = [turn.get(bench.client, b"") for turn in turns]
+    assert all(answer.count(b"\0\0\x08\x06\x01") <= FRAMES_AT_ONCE for answer in answers)
+    assert all(b"%08d" % number in b"".join(answers) for number in range(20))
+
+
+def registry_sends(head: bytes) -> tuple[Bench, Server]:
+    """A client has asked, and the registry answers with a head."""
+    bench = Bench()
+    bench.turns(bench.client, HEAD)
+    assert bench.server is not None
+    bench.turns(bench.server, head)
+    return bench, bench.server
+
+
+def test_chunks() -> None:
+    """So many chunks of an answer at a time."""
+    bench, server = registry_sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    flow = bench.engine.flows()[0]
+    assert flow.response is not None
+    chunks = 5 * CHUNKS_AT_ONCE
+    turns = bench.turns(server, b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
+    assert len(turns) > 5
+    (answer,) = [turn[bench.client] for turn in turns if bench.client in turn]
+    assert answer.endswith(b"x" * chunks + b"\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
+def test_interim_answers(count: int) -> None:
+    """However many there are, the answer behind them is found."""
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    bench, server = registry_sends(b"")
+    turns = bench.turns(server, b"HTTP/1.1 100 Continue\r\n\r\n" * count + ok)
+    assert b"".join(turn.get(bench.client, b"") for turn in turns).endswith(b"ok")
+    assert len(turns) == (count - 1) // 64 + 3
+
+
+@pytest.mark.parametrize(
+    ("frame", "written"),
+    [(b"\x81\x81\0\0\0\0x", b"\x81\x81"), (b"\x89\x80\0\0\0\0", b"\x89\x80")],
+    ids=["messages", "pings"],
+)
+def test_frames_of_a_websocket(frame: bytes, written: bytes) -> None:
+    """A few frames at a time, or one message; none is lost."""
+    bench = Bench()
+    bench.turns(bench.client, b"GET / HTTP/1.1\r\nHost: a.test\r\n" + ASKING.encode() + b"\r\n")
+    assert bench.server is not None
+    bench.engine.flows()[0].metadata["mlflow_switches"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    bench.turns(bench.server, SWITCH)
+    turns = bench.turns(bench.client, frame * 20)
+    counts = [turn.get(bench.server, b"").count(written) for turn in turns]
+    assert sum(counts) == 20
+    assert max(counts) <= FRAMES_AT_ONCE
+
+
+def test_resets() -> None:
+    """Who gives up request after request is told to calm down, and the connection ends."""
+    bench = Bench(http2=True)
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
+    client.initiate_connection()
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
+    for number in range(RESETS + 50):
+        client.send_headers(2 * number + 1, fields, end_stream=True)
+        client.reset_stream(2 * number + 1)
+    turns = bench.turns(bench.client, client.data_to_send())
+    sent = b"".join(turn.get(bench.client, b"") for turn in turns)
+    assert sent.count(b"\0\0\0\x0b") == 1  # ENHANCE_YOUR_CALM
+    assert bench.server is None
+    assert not bench.engine.at_work
+
+
+def test_a_request_that_is_given_up_opens_no_connection() -> None:
+    """What comes with the request counts before it goes on; without that it goes on."""
+    for gives_up in (True, False):
+        bench = Bench(http2=True, hooks=Direct(answers=False))
+        client = h2.connection.H2Connection(h2.config.H2Configuration())
+        client.initiate_connection()
+        fields = [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
+        client.send_headers(1, fields, end_stream=True)
+        if gives_up:
+            client.reset_stream(1)
+        bench.turns(bench.client, client.data_to_send())
+        assert (bench.server is None) is gives_up
+
+
+@given(scenes(odd=False), st.lists(st.integers(0, 2999)))
+def test_the_length_of_turns_changes_nothing(scene: Scene, ours: list[int]) -> None:
+    """Whether all is read at once or next to nothing, the outcome is the same."""
+    client = tuple(cut(b"".join(scene.play.client), ours))
+    assert outcome(replace(scene.play, client=client), 0) == outcome(scene.play, 1e9)
+
+
+def outcome(play: Play, seconds: float) -> Any:
+    """What a client, hooks and upstreams see."""
+
+    def make(context: Context, addon: Permissive) -> Engine:
+        addon.slots = Slots(seconds)
+        return Engine(context, addon)
+
+    world = World(make, play).run()
+    asked = [seen.requests() for seen in world.seen]
+    return world.answers(), asked, [seen.hooks for seen in world.seen]
+
+
+# The parts.
+
+
+def test_slots() -> None:
+    """Others have a multiple of a turn's time, however many wait."""
+    slots = Slots(1)
+    assert slots.wait(10) == REST
+    assert slots.wait(10) == REST + 1 + REST
+    assert slots.wait(10.5) == REST + 2 * (1 + REST) - 0.5
+    assert slots.wait(100) == REST
+
+
+def test_a_rest() -> None:
+    """Nothing goes on before the event loop has gone round."""
+    woken: list[Callable[[], None]] = []
+    gone_on: list[bool] = []
+    turns = Turns(Slots(0), lambda _, then: woken.append(then))
+    turns.begin()
+    assert turns.is_over
+    turns.rest(lambda: gone_on.append(turns.resting))
+    assert turns.resting
+    assert not gone_on
+    woken.pop()()
+    assert gone_on == [False]
+
+
+@pytest.mark.parametrize(
+    ("takes", "expected"),
+    [
+        ([0, 0, 0], [True, True, False]),
+        ([0, 0, 0, 0.5], [True, True, False, True]),
+        ([0, 0, 100, 100, 100], [True, True, True, True, False]),
+        ([0, 0, 0.25, 0.5], [True, True, False, True]),
+    ],
+)
+def test_allowance(takes: list[float], expected: list[bool]) -> None:
+    """Two at once, and two a second."""
+    allowance = Allowance(2, 2)
+    assert [allowance.take(now) for now in takes] == expected
+
+
+def http2_frame(size: int) -> bytes:
+    return size.to_bytes(3) + bytes(6) + b"x" * size
+
+
+FRAMES = {
+    "HTTP/2": (http2_length, [http2_frame(size) for size in (0, 8, 300, 70_000, 1, 2)]),
+    "WebSocket": (
+        websocket_length,
+        [
+            b"\x81\0",
+            b"\x81\x01x",
+            b"\x81\x81\0\0\0\0x",
+            b"\x82\x7e\0\x80" + b"x" * 128,
+            b"\x82\xfe\x01\0\0\0\0\0" + b"x" * 256,
+            b"\x82\x7f" + (70_000).to_bytes(8) + b"x" * 70_000,
+            b"\x89\0",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100, 10**6])
+def test_frames(kind: str, size: int) -> None:
+    """However they come, portions end with frames or with what is there, and nothing is lost."""
+    length, frames = FRAMES[kind]
+    whole = b"".join(frames * 3)
+    ends = {0}
+    for frame in frames * 3:
+        ends.add(max(ends) + len(frame))
+    reader, buffer, got, came = Frames(length), b"", 0, 0
+    for at in range(0, len(whole), size):
+        buffer += whole[at : at + size]
+        came += len(whole[at : at + size])
+        while end := reader.portion(buffer):
+            before, got, buffer = got, got + end, buffer[end:]
+            assert got in ends or got == came
+            assert sum(before < each < got for each in ends) < FRAMES_AT_ONCE
+    assert (got, buffer) == (len(whole), b"")
+
+
+def test_a_preface() -> None:
+    """What a client sends first is no frame."""
+    reader = Frames(http2_length, HTTP2_PREFACE)
+    data = b"x" * HTTP2_PREFACE + http2_frame(3)
+    assert reader.portion(data[:10]) == 10
+    assert reader.portion(data[10:]) == len(data) - 10
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\n\r\n"])
+def test_a_head_in_portions(size: int, end: bytes) -> None:
+    """It is given back as soon as its end is there, with all that has come by then."""
+    head, behind = b"GET / HTTP/1.1\r\nA: b" + end, b"GET"
+    data, begun, came = head + behind, Begun(), b""
+    for at in range(0, len(data), size):
+        part = data[at : at + size]
+        came += part
+        if not begun and not at:
+            begun.begin(part)
+            got = came if end in came else None
+        else:
+            got = begun.more(part, 10**6)
+        if got is not None:
+            assert got == came
+            assert head in got
+            assert len(got) - len(head) < size
+            assert size > len(data) or not begun
+            return
+    pytest.fail("no end")
+
+
+def test_a_head_that_is_too_long() -> None:
+    """It is given back as it is, for somebody to refuse it."""
+    begun = Begun()
+    begun.begin(b"a")
+    assert begun.more(b"b", 3) is None
+    assert begun.more(b"cd", 3) == b"abcd"
+    assert not begun
