@@ -27,7 +27,7 @@ def measure(session: Session) -> Iterator[Row]:
     the client waits for one when its first byte is there.
     """
     with serving(_answer) as url:
-        yield from _differences(session, url, "", 2)
+        yield from _differences(session, url, "", 1.5)
     with store(session.folder / "store", SIZE) as nginx:
         yield from _differences(session, nginx.url, ", nothing between nginx and the proxy", None)
 

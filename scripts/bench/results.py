@@ -48,7 +48,7 @@ class Row:
     def __str__(self) -> str:
         if not self.values:
             return self.note
-        digits = 2 if self.unit in ("x", "ms", "%") else 0
+        digits = 2 if self.unit in ("x", "ms", "%", "million") else 0
         middle, low, high = (
             f"{value:.{digits}f}" for value in (self.figure, min(self.values), max(self.values))
         )
