@@ -6,7 +6,8 @@ of their options is. Scripts stay, and so does everything under mitmweb and mitm
 options are changed by hand. The rest of the work per hook is saved by `inline_hooks`.
 
 Each line of the log becomes a hook too, `add_log`, deprecated since mitmproxy 9: six of them for a
-connection, written or not. That is left out while no script listens.
+connection, written or not. That is left out while no script listens, and so is the making of
+records that no handler would write.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from mitmproxy.master import Master
 from mitmproxy.proxy import server
 from mitmproxy.tools.dump import DumpMaster
 
+from . import log_guard
 from .engine.top_layer import TopLayer
 from .inline_hooks import Dispatcher
 
 logger = logging.getLogger(__name__)
+_CONNECTIONS = logging.getLogger(log_guard.CONNECTIONS)
 
 UNUSED = {
     "anticache": ("anticache",),
@@ -88,11 +91,26 @@ class Lean:
             self._put_back(name)
         self._dispatcher = None
         self._master._legacy_log_events.removeFilter(self._is_heard)
+        _CONNECTIONS.setLevel(logging.NOTSET)
 
     def connected(self, handler: Any | None) -> None:
         """A client has come; `handler` is mitmproxy's record of its connection."""
         if self._dispatcher is not None and handler is not None:
+            self.set_level()
             TopLayer(handler, self._dispatcher).install()
+
+    def set_level(self) -> None:
+        """Let no records be made of what nobody hears: six for a connection.
+
+        Handlers come and go without a word, so this is for each client to see to.
+        """
+        legacy = self._master._legacy_log_events
+        handlers = [h for h in logging.getLogger().handlers if h is not legacy]
+        if self._is_heard():
+            handlers.append(legacy)
+        lowest = min((handler.level for handler in handlers), default=logging.NOTSET)
+        if lowest != _CONNECTIONS.level:
+            _CONNECTIONS.setLevel(lowest)
 
     def configure(self, updated: set[str]) -> None:
         """Put back whose options have just been set; they learn of it as if they had been there.
@@ -106,7 +124,7 @@ class Lean:
             logger.debug("used from now on, and back in the chain: %s", name)
             self._master.addons.invoke_addon_sync(addon, hooks.ConfigureHook(updated))
 
-    def _is_heard(self, _: logging.LogRecord) -> bool:
+    def _is_heard(self, _: logging.LogRecord | None = None) -> bool:
         chain = self._master.addons.chain
         return any(hasattr(addon, "add_log") for addon in addonmanager.traverse(chain))
 

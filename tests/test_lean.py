@@ -18,6 +18,7 @@ from mitmproxy.proxy import server
 from mitmproxy.tools.dump import DumpMaster
 
 from addon.lean import UNUSED, Lean
+from addon.log_guard import CONNECTIONS
 
 VALUES = {
     "anticache": True,
@@ -231,3 +232,65 @@ def test_another_mitmproxy(
 
     with_master(scenario)
     assert "mitmproxy lacks ConnectionHandler.server_event, TimeoutWatchdog.disarm" in caplog.text
+
+
+class Hears(logging.Handler):
+    """Keeps what it hears."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        self.heard.append(record.getMessage())
+
+
+def test_lines_that_nobody_hears() -> None:
+    """No record is made of them; whoever comes to hear them does, from the next client on."""
+    source = logging.getLogger(CONNECTIONS)
+
+    def scenario(master: Any, lean: Lean) -> None:
+        # Those of pytest hear everything.
+        others = [h for h in root.handlers if h is not master._legacy_log_events]
+        for handler in others:
+            root.removeHandler(handler)
+        warnings, all_of_it = Hears(logging.WARNING), Hears(logging.INFO)
+        root.addHandler(warnings)
+        try:
+            lean.switch(master, True)
+            lean.set_level()
+            assert not source.isEnabledFor(logging.INFO)
+            source.warning("hot")
+            root.addHandler(all_of_it)
+            lean.set_level()
+            source.info("cold")
+            root.removeHandler(all_of_it)
+            lean.set_level()
+            assert not source.isEnabledFor(logging.INFO)
+            lean.switch(master, False)
+            assert source.level == logging.NOTSET
+        finally:
+            root.removeHandler(warnings)
+            for handler in others:
+                root.addHandler(handler)
+        assert (warnings.heard, all_of_it.heard) == (["hot"], ["cold"])
+
+    root = logging.getLogger()
+    with_master(scenario)
+
+
+def test_a_script_hears_all_lines() -> None:
+    """As soon as one has the deprecated hook for them."""
+
+    class Script:
+        def add_log(self, entry: Any) -> None:
+            """Only that it is there counts."""
+
+    def scenario(master: Any, lean: Lean) -> None:
+        lean.switch(master, True)
+        master.addons.add(Script())
+        lean.set_level()
+        assert logging.getLogger(CONNECTIONS).level <= logging.INFO
+
+    with_master(scenario)
