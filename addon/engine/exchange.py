@@ -193,6 +193,11 @@ class Exchange:
         """The connection to the registry was not made, or has ended too early."""
         self._take(self._on_failed, message)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no hook has said yet how it has ended."""
+        return self.answered not in (Answered.DONE, Answered.FAILED) and not self._over
+
     # What is there by the order of the steps.
 
     def _response(self) -> http.Response:

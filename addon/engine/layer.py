@@ -9,14 +9,18 @@ hook). It does no I/O by itself.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.flow import Error
 from mitmproxy.net.http import url
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import TunnelLayer
 from mitmproxy.websocket import WebSocketData
@@ -28,7 +32,7 @@ from .exchange import Exchange
 from .front import SilentBodies
 from .front_http1 import Http1Front
 from .front_http2 import Http2Front
-from .interface import Addon
+from .interface import ENDED_BY, Addon
 from .sizes import Sizes
 from .tap import Tap, Write
 from .upstream import Upstream
@@ -59,6 +63,8 @@ class Engine(layer.Layer):
         self._replies: dict[Any, Callable[[Any], None]] = {}
         """What to do with the reply to a command."""
         self._websocket: WebSocket | None = None
+        self._failed = False
+        """Whether an exception has ended all that this client had begun."""
         options = context.options
         self._validate = bool(options.validate_inbound_headers)
         # mitmproxy 11 has no such option.
@@ -80,7 +86,17 @@ class Engine(layer.Layer):
 
     def handle_event(self, event: events.Event) -> Any:
         """Take an event; returns commands."""
-        out = self._out = []
+        out: list[commands.Command] = []
+        self._out = out
+        if not self._failed:
+            try:
+                self._take(event)
+            except Exception as error:
+                self._fail(error)
+        self._out = []  # The last ones hold on to connections that have ended.
+        return out
+
+    def _take(self, event: events.Event) -> None:
         if isinstance(event, events.CommandCompleted):
             if (then := self._replies.pop(event.command, None)) is not None:
                 then(event)
@@ -96,17 +112,40 @@ class Engine(layer.Layer):
             self.front.end_silent(event.seconds, self.addon.waited(self.context.client))
         elif isinstance(event, events.MessageInjected) and self._websocket is not None:
             self._websocket.take(event)
-        self._out = []  # The last ones hold on to connections that have ended.
-        return out
+
+    def _fail(self, error: Exception) -> None:
+        """End what a client has begun: after an exception of ours nothing of it is sure."""
+        self._failed = True
+        # Its message, and the values in a traceback, may be anybody's.
+        self.log(f"internal error, the connection is closed: {described(error)}", logging.ERROR)
+        for exchange in self._exchanges():
+            if exchange.is_open:
+                flow = exchange.flow
+                if flow.response is not None:
+                    # Else the end of the connection could be that of the answer.
+                    self.addon.reset(self.context.client)
+                flow.error = flow.error or Error("internal error")
+                flow.metadata[ENDED_BY] = "proxy"
+                flow.live = False
+                self.hook(HttpErrorHook, flow, lambda: None)
+            self.addon.over(exchange.flow)
+        if self._websocket is not None:
+            self.addon.over(self._websocket.flow)
+        for conn in (*self._upstreams, self.context.client):
+            self.close(conn)
+
+    def _exchanges(self) -> list[Exchange]:
+        begun = self.front.exchanges() if hasattr(self, "front") else []
+        return [exchange for exchange in begun if hasattr(exchange, "flow")]
 
     @property
     def at_work(self) -> bool:
         """Whether the client has begun something that is not over."""
-        return self._websocket is not None or self.front.at_work
+        return not self._failed and (self._websocket is not None or self.front.at_work)
 
     def flows(self) -> list[http.HTTPFlow]:
         """What is in flight."""
-        return [exchange.flow for exchange in self.front.exchanges()]
+        return [] if self._failed else [exchange.flow for exchange in self._exchanges()]
 
     def _on_connection(self, event: events.ConnectionEvent) -> None:
         upstream = self._upstreams.get(event.connection)
@@ -332,3 +371,9 @@ class Engine(layer.Layer):
         ):
             if rest:
                 self._websocket.take(events.DataReceived(conn, rest))
+
+
+def described(error: Exception) -> str:
+    """Kind and place of an exception, without what it says."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name} ({Path(last.filename).name}:{last.lineno})"

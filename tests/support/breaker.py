@@ -1,0 +1,33 @@
+"""A mitmproxy script that breaks the engine: a step of an exchange raises, as a header says.
+
+`X-Break: _on_head` lets that method of the exchange raise.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+STEPS = ("_on_end", "_use", "_on_head", "_on_answer", "_on_answer_end", "_finish")
+
+
+class Breaker:
+    """Puts methods that may raise in the place of the engine's."""
+
+    def running(self) -> None:
+        """The engine is loaded."""
+        exchange: Any = sys.modules["addon.engine.exchange"].Exchange
+        for name in STEPS:
+            setattr(exchange, name, _breaking(name, getattr(exchange, name)))
+
+
+def _breaking(name: str, method: Any) -> Any:
+    def step(self: Any, *values: Any) -> Any:
+        if self.flow.request.headers.get("X-Break") == name:
+            raise RuntimeError("secret")
+        return method(self, *values)
+
+    return step
+
+
+addons = [Breaker()]
