@@ -395,7 +395,7 @@ def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: stack.Server)
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-BEGIN = b"\0\0\x01\x01\x05\0\0\0\x05\x82"
+BEGIN = b"\0\0\x01\x01\x01\0\0\0\x05\x82"
 """The first part of a head: `:method: GET`, without END_HEADERS."""
 MORE = b"\0\0\0\x09\0\0\0\0\x05"
 """A part without anything in it."""
