@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -61,6 +62,13 @@ class TimeLimits:
             return
 
         def end() -> None:
+            begun = connection.timestamp_start
+            # mitmproxy makes five at once for a client; one that waits for its turn has not begun.
+            left = begun + limits.connect_timeout - time.time() if begun else math.inf
+            if left > 0:
+                seconds = min(left, limits.connect_timeout)
+                self._timers.start(connection.id, seconds, end)
+                return
             self._expired[client.id] = NO_CONNECTION
             task.cancel(NO_CONNECTION.sentence)
 
