@@ -56,6 +56,7 @@ from . import (
     reload,
     remarks,
     replies,
+    room,
     sd_notify,
     settings,
     silent_clients,
@@ -363,6 +364,8 @@ class MlflowProxy:
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Read from the upstream in large portions."""
         self._widen(data.client, data.server)
+        if data.client.alpn == b"h2":
+            room.widen(connections.io(data.client, data.server))
         if not data.server.tls:
             self.time_limits.stop(data.server.id)
 
@@ -476,6 +479,10 @@ class MlflowProxy:
         transport = connections.transport(flow.client_conn)
         self._in_flight.end(flow.id, transport)
         self._held.leave(flow.id, transport)
+
+    def has_room(self, client: Client, connection: Connection) -> bool:
+        """Tell whether a registry takes more of a body (see `engine.interface.Addon`)."""
+        return room.is_there(connections.io(client, connection))
 
     def hold(self, flow: http.HTTPFlow, more: int) -> bool:
         """Tell whether there is room for more of a flow's bodies (see `engine.interface.Addon`)."""

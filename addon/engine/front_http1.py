@@ -12,6 +12,7 @@ from mitmproxy.net.http import http1
 
 from ..headers import read
 from . import heads, messages
+from .backlog import Backlog
 from .exchange import BODY_STALLED, Exchange
 from .readers import BrokenError, Chunked, Length, Reader
 from .responses import to_last_bytes
@@ -59,6 +60,7 @@ class Http1Front:
         self._waited_for = False
         """Whether the answer that it may wait for has a limit."""
         self._paused = False
+        self._backlog = Backlog(engine)
         self._busy = False
         self._turns = Turns(engine.addon.slots, engine.wake_up)
 
@@ -242,6 +244,8 @@ class Http1Front:
         exchange = self.exchange
         if data and exchange is not None:
             exchange.body(data)
+            if exchange.waits:
+                self._backlog.add(exchange, len(data))
         if reader.done:
             self._reader = None
             if self._answered:

@@ -23,6 +23,7 @@ from .exchange import Exchange
 from .frames import HTTP2_PREFACE, Frames, http2_length
 from .head_times import HeadTimes
 from .turns import Turns
+from .uploads import Uploads
 
 if TYPE_CHECKING:
     from .layer import Engine
@@ -90,6 +91,7 @@ class Http2Front:
                 h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: engine.addon.request_head_limit(),
             },
         )
+        self._uploads = Uploads(self._h2, self._has_room, engine.wake_up, self._flush)
         self._h2.initiate_connection()
         self._flush()
 
@@ -173,7 +175,8 @@ class Http2Front:
 
     def _silence(self, stream: _Stream, waited: float) -> float:
         now = time.monotonic()
-        if not waited or self._buffer or stream.exchange.waits:
+        stopped = self._uploads.is_stopped(stream.exchange.key)
+        if not waited or self._buffer or stream.exchange.waits or stopped:
             stream.heard = now  # It cannot be heard.
         return now - stream.heard
 
@@ -199,6 +202,7 @@ class Http2Front:
 
     def _gone(self, key: int, why: str) -> None:
         stream = self._streams.pop(key, None)
+        self._uploads.forget(key)
         if stream is not None:
             self._let_go(stream)
             stream.exchange.gone(why)
@@ -218,15 +222,11 @@ class Http2Front:
         if isinstance(event, h2.events.RequestReceived):
             self._begin(event)
         elif isinstance(event, h2.events.DataReceived):
-            stream = self._streams.get(event.stream_id)
-            if event.flow_controlled_length:
-                self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            if stream is not None and event.data:
-                stream.heard = time.monotonic()
-                stream.exchange.body(event.data)
+            self._on_data(event.stream_id, event.data, event.flow_controlled_length)
         elif isinstance(event, h2.events.StreamEnded):
             if (stream := self._streams.get(event.stream_id)) is not None:
                 stream.whole = True
+                self._uploads.forget(event.stream_id)
                 stream.exchange.end()
         elif isinstance(event, h2.events.StreamReset):
             self._reset(event.stream_id, f"stream reset by client ({event.error_code})")
@@ -240,6 +240,23 @@ class Http2Front:
         elif isinstance(event, h2.events.ConnectionTerminated):
             self._end_all("Client disconnected.")
             self._close()
+
+    def _on_data(self, key: int, data: bytes, size: int) -> None:
+        if (stream := self._streams.get(key)) is None:
+            if size:  # Of a request that has its answer.
+                self._h2.acknowledge_received_data(size, key)
+            return
+        if data:
+            stream.heard = time.monotonic()
+            stream.exchange.body(data)
+        if size and key in self._streams:
+            self._uploads.received(key, size, stream.exchange)
+        elif size:
+            self._h2.acknowledge_received_data(size, key)
+
+    def _has_room(self, exchange: Exchange) -> bool:
+        upstream = exchange.upstream
+        return upstream is None or self._engine.addon.has_room(self._conn, upstream.conn)
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
         key = event.stream_id
@@ -323,6 +340,7 @@ class Http2Front:
     def abort(self, key: int) -> None:
         """See `Front`."""
         stream = self._streams.pop(key, None)
+        self._uploads.forget(key)
         if stream is None or self._closed:
             return
         self._let_go(stream)
@@ -357,6 +375,8 @@ class Http2Front:
 
     def _over(self, key: int, stream: _Stream) -> None:
         del self._streams[key]
+        if not stream.whole:
+            self._uploads.drop(key)
         self._let_go(stream)
         self._engine.addon.over(stream.exchange.flow)
 

@@ -109,6 +109,9 @@ class Addon(Protocol):
     def head_time(self, client: Client) -> float:
         """A client has begun to send a head: how many seconds it has for that."""
 
+    def has_room(self, client: Client, connection: Connection) -> bool:
+        """Tell whether a registry takes more: what was written to it does not wait."""
+
     def hold(self, flow: http.HTTPFlow, more: int) -> bool:
         """Tell whether there is room to hold more of the bodies of a flow.
 

@@ -72,6 +72,10 @@ class Permissive:
         """See `Addon`."""
         return 3600
 
+    def has_room(self, _client: Any, _connection: Any) -> bool:
+        """See `Addon`."""
+        return True
+
     def hold(self, _flow: Any, _more: int) -> bool:
         """See `Addon`."""
         return True
