@@ -143,7 +143,7 @@ class Http1Front:
         """See `Front`."""
         if self._reader is None or self._closed or self.exchange is None:
             return None
-        return 0.0 if self.exchange.waits or self._buffer else waited
+        return 0.0 if self.exchange.waits or self._turns.resting else waited
 
     def end_silent(self, seconds: float, waited: float) -> None:
         """See `Front`."""

@@ -176,7 +176,7 @@ class Http2Front:
     def _silence(self, stream: _Stream, waited: float) -> float:
         now = time.monotonic()
         stopped = self._uploads.is_stopped(stream.exchange.key)
-        if not waited or self._buffer or stream.exchange.waits or stopped:
+        if not waited or self._turns.resting or stream.exchange.waits or stopped:
             stream.heard = now  # It cannot be heard.
         return now - stream.heard
 

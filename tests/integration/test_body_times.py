@@ -82,6 +82,14 @@ def test_nothing_of_it_comes(scripted: Upstream, hasty: stack.Server) -> None:
         timed_out(read_all(client))
 
 
+@pytest.mark.parametrize("begin_of_chunk", [b"5", b"5\r\nx"])
+def test_half_of_a_chunk(scripted: Upstream, hasty: stack.Server, begin_of_chunk: bytes) -> None:
+    """What waits to be understood is no reason to wait for longer."""
+    with connect(hasty.url) as client:
+        client.sendall(begin(API, "Transfer-Encoding: chunked") + begin_of_chunk)
+        timed_out(read_all(client))
+
+
 def test_the_answer_has_begun(hasty: stack.Server) -> None:
     """It breaks off, so that nobody takes it for the whole."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n"
