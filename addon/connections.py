@@ -16,9 +16,10 @@ from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.layers.http import HttpLayer
-from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from .engine.layer import Engine
+from .reached_into import Part
+from .still_there import lacks
 
 _NEVER = 100 * 365 * 86400
 """Seconds."""
@@ -80,11 +81,12 @@ def is_busy(client: Client) -> bool:
     if (engine := _engine(client)) is not None:
         return engine.at_work
     for layer in _http_layers(client):
+        if lacks(Part.OTHER_MODES):
+            return True  # Who knows.
         protocol = layer.connections.get(client)
-        at_work = isinstance(protocol, Http1Server) and (
-            protocol.request is not None or bool(protocol.buf)
-        )
-        return bool(layer.streams) or at_work
+        # These belong to `Http1Server`; by HTTP/2 and HTTP/3 `streams` tells all.
+        at_work = getattr(protocol, "request", None) is not None or getattr(protocol, "buf", False)
+        return bool(layer.streams or at_work)
     return False
 
 
@@ -92,6 +94,8 @@ def flows(client: Client) -> list[HTTPFlow]:
     """What a client has in flight."""
     if (engine := _engine(client)) is not None:
         return engine.flows()
+    if lacks(Part.OTHER_MODES):
+        return []
     streams = (stream for layer in _http_layers(client) for stream in layer.streams.values())
     return [stream.flow for stream in streams if hasattr(stream, "flow")]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import on_show
+from .reached_into import Part
+from .still_there import lacks
 
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View
@@ -26,7 +28,7 @@ def trim(view: View, most: int) -> None:
         view: what holds the flows.
         most: so many may be held; 0 stands for any number.
     """
-    if not most or view.store_count() <= most:
+    if not most or lacks(Part.FLOWS) or view.store_count() <= most:
         return
     ended = [
         flow for flow in view.resolve("@all") if not (flow.live or on_show.is_marked_by_hand(flow))

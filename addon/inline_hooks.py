@@ -17,9 +17,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import addonmanager, exceptions
+from mitmproxy import addonmanager, exceptions, hooks
 from mitmproxy.flow import Flow
-from mitmproxy.hooks import all_hooks
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.mode_specs import ReverseMode
@@ -219,5 +218,5 @@ def _handler(addon: Any, name: str) -> _Handler | None:
 @cache
 def _argument(hook: str) -> str:
     """The name of a hook's one argument; `Hook.args` looks it up each time."""
-    (field,) = fields(all_hooks[hook])  # type: ignore[arg-type]
+    (field,) = fields(hooks.all_hooks[hook])  # type: ignore[arg-type]
     return field.name

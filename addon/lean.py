@@ -12,18 +12,17 @@ records that no handler would write.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
 from mitmproxy import addonmanager, hooks, optmanager
-from mitmproxy.master import Master
-from mitmproxy.proxy import server
-from mitmproxy.tools.dump import DumpMaster
+from mitmproxy.tools import dump
 
 from . import log_guard
 from .engine.top_layer import TopLayer
 from .inline_hooks import Dispatcher
+from .reached_into import Part
+from .still_there import lacks
 
 logger = logging.getLogger(__name__)
 _CONNECTIONS = logging.getLogger(log_guard.CONNECTIONS)
@@ -63,10 +62,8 @@ class Lean:
 
     def switch(self, master: Any, on: bool) -> None:
         """Take out what is not used, if this is mitmdump, or put all back."""
-        if on and self._dispatcher is None and isinstance(master, DumpMaster):
-            if missing := _missing():
-                logger.warning("no mlflow_lean: mitmproxy lacks %s", ", ".join(missing))
-            else:
+        if on and self._dispatcher is None and not lacks(Part.LEAN):
+            if isinstance(master, dump.DumpMaster):
                 self._begin(master)
         elif not on and self._dispatcher is not None:
             self._end()
@@ -137,38 +134,10 @@ class Lean:
         return addon
 
 
-def _missing() -> list[str]:
-    """What is not there any more of what this and `inline_hooks` build on."""
-    needed: dict[Any, tuple[str, ...]] = {
-        Master: ("_legacy_log_events",),
-        addonmanager.AddonManager: ("chain", "invoke_addon_sync", "lookup"),
-        asyncio.StreamReader: ("_paused", "_transport", "_waiter", "feed_data"),
-        server.ConnectionHandler: (
-            *("drain_writers", "handle_hook", "layer", "log", "server_event"),
-            *("timeout_watchdog", "transports"),
-        ),
-        server.TimeoutWatchdog: ("disarm", "register_activity"),
-        optmanager: ("unset",),
-        optmanager.OptManager: ("_options",),
-    }
-    return [
-        f"{owner.__name__}.{name}"
-        for owner, names in needed.items()
-        for name in names
-        if name not in _names(owner)
-    ]
-
-
-def _names(owner: Any) -> set[str]:
-    """What a module has, or instances of a class; also what its constructor gives them."""
-    constructor = getattr(getattr(owner, "__init__", None), "__code__", None)
-    return {
-        *dir(owner),
-        *getattr(owner, "__annotations__", ()),
-        *(constructor.co_names if constructor else ()),
-    }
-
-
 def is_set(options: Any, name: str) -> bool:
-    """Tell whether somebody has set an option, be it to its default."""
-    return name in options and options._options[name].value is not optmanager.unset
+    """Tell whether somebody has set an option, also to its default."""
+    if name not in options:
+        return False
+    if lacks(Part.OPTIONS):
+        return bool(options.has_changed(name))
+    return options._options[name].value is not optmanager.unset

@@ -12,4 +12,4 @@ sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != _here
 if str(_here.parent) not in sys.path:
     sys.path.insert(0, str(_here.parent))
 
-addons = [import_module(f"{_here.name}.proxy").MlflowProxy()]
+addons = import_module(f"{_here.name}.start").addons()

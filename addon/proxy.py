@@ -60,6 +60,7 @@ from . import (
     sd_notify,
     settings,
     silent_clients,
+    still_there,
     term_log,
     time_limits,
     wide_reads,
@@ -75,6 +76,7 @@ from .engine.responses import to_response
 from .engine.top_layer import TopLayer
 from .engine.turns import Slots
 from .measured import State
+from .reached_into import Part
 from .reports import Reports
 from .rewrite import Origin
 from .rules import Drain, Rules
@@ -143,6 +145,9 @@ class MlflowProxy:
             logger.error("%s", problem)  # At start that ends mitmproxy with exit code 1.
         ctx.master.commands.collect_commands(commands.Commands(self))
         log_guard.install()
+        for part in Part:
+            if (missing := still_there.warning(part)) is not None:
+                logger.warning("%s", missing)
         term_log.install()
         wide_reads.keep_buffers()
         open_files.allow_many()

@@ -11,15 +11,19 @@ import atexit
 import io
 import logging
 
-from mitmproxy.addons.termlog import TermLogHandler
+from mitmproxy.addons import termlog
 
 from .line_writer import AT_THE_END, LineWriter, is_file
+from .reached_into import Part
+from .still_there import lacks
 
 
 def install() -> None:
     """Write all that is logged from now on, to the end of the process."""
+    if lacks(Part.LOG):
+        return
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, TermLogHandler) and not isinstance(handler.emit, _Emit):
+        if isinstance(handler, termlog.TermLogHandler) and not isinstance(handler.emit, _Emit):
             file = handler.file
             if isinstance(file, io.TextIOWrapper):  # A test may have another one.
                 # What others print there is to be seen at once, and in its place.
@@ -30,7 +34,7 @@ def install() -> None:
 class _Emit:
     """Stands in the place of the handler's own method."""
 
-    def __init__(self, handler: TermLogHandler, file: io.TextIOWrapper) -> None:
+    def __init__(self, handler: termlog.TermLogHandler, file: io.TextIOWrapper) -> None:
         self._handler = handler
         self._encoding = file.encoding
         # A file takes what it gets; a crash of the process loses no line then.

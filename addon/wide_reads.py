@@ -12,7 +12,8 @@ Nor does mitmproxy stop reading while HTTP/2 holds back what was read (see `engi
 the reader can be told to.
 
 There is no option for the size of reads, hence a subclass that takes the place of a connection's
-reader. Where mitmproxy has changed and there is none to be found, all works on with short reads.
+reader. `TakingReader` needs what asyncio does not document (see `reached_into`); without that
+`WideReader` has to do.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
+
+from .reached_into import Part
+from .still_there import lacks
 
 logger = logging.getLogger(__name__)
 
@@ -55,23 +59,10 @@ class WideReader(asyncio.StreamReader):
     """Bytes read so far."""
     broken = False
     """Whether the connection was reset."""
-    _take: Callable[[Any, bytes], None] | None = None
-    _connection: Any = None
     _waiting_since: float | None = None
     _wanted: asyncio.Event | None = None
     _holds = 0
     """For how many reasons nothing is read."""
-
-    def feed_data(self, data: Any) -> None:
-        """Bytes have arrived: while somebody waits for them they are taken here and now."""
-        waiter = self._waiter  # type: ignore[attr-defined]
-        take = self._take
-        if take is None or waiter is None or waiter.done() or self._holds or not data:
-            super().feed_data(data)
-            return
-        self.total += len(data)
-        self._waiting_since = time.monotonic()
-        take(self._connection, data)
 
     async def read(self, n: int = -1) -> bytes:
         """Read up to `READ_SIZE` bytes, whatever was asked for, as soon as they are wanted."""
@@ -89,12 +80,11 @@ class WideReader(asyncio.StreamReader):
         return data
 
     def hold(self) -> None:
-        """Read nothing more."""
+        """Read nothing more; asyncio stops when its buffer is full."""
         self._holds += 1
         if self._wanted is None:
             self._wanted = asyncio.Event()
-            if (transport := self._transport) is not None:  # type: ignore[attr-defined]
-                transport.pause_reading()
+            self._pause()
 
     def release(self) -> None:
         """Read on, unless there is another reason not to."""
@@ -102,18 +92,49 @@ class WideReader(asyncio.StreamReader):
         if not self._holds and self._wanted is not None:
             self._wanted.set()
             self._wanted = None
-            transport = self._transport  # type: ignore[attr-defined]
             if self._waiting_since is not None:
                 self._waiting_since = time.monotonic()
-            # asyncio goes on by itself where its buffer is full.
-            if transport is not None and not self._paused:  # type: ignore[attr-defined]
-                transport.resume_reading()
+            self._resume()
+
+    def _pause(self) -> None:
+        """Nothing more is wanted."""
+
+    def _resume(self) -> None:
+        """It is again."""
 
     def waited(self) -> float:
         """Seconds for which somebody has been waiting for data; 0 if nobody does."""
         if self._waiting_since is None or self._holds:
             return 0.0
         return time.monotonic() - self._waiting_since
+
+
+class TakingReader(WideReader):
+    """Hands over bytes where they arrive, and stops at once when nothing more is wanted."""
+
+    _take: Callable[[Any, bytes], None] | None = None
+    _connection: Any = None
+
+    def feed_data(self, data: Any) -> None:
+        """Bytes have arrived: while somebody waits for them they are taken here and now."""
+        waiter = self._waiter  # type: ignore[attr-defined]
+        take = self._take
+        if take is None or waiter is None or waiter.done() or self._holds or not data:
+            super().feed_data(data)
+            return
+        self.total += len(data)
+        self._waiting_since = time.monotonic()
+        take(self._connection, data)
+
+    def _pause(self) -> None:
+        if (transport := self._transport) is not None:  # type: ignore[attr-defined]
+            transport.pause_reading()
+
+    def _resume(self) -> None:
+        transport = self._transport  # type: ignore[attr-defined]
+        # asyncio goes on by itself where its buffer is full.
+        if transport is not None and not self._paused:  # type: ignore[attr-defined]
+            transport.resume_reading()
 
 
 def widen(
@@ -126,14 +147,18 @@ def widen(
     Args:
         io: mitmproxy's record of it (see `connections.io`).
         connection: the connection itself, for `take`.
-        take: takes the bytes as they arrive; None if they wait for mitmproxy to read them.
+        take: takes the bytes as they arrive; None if they wait for mitmproxy to read them. So they
+            do without `Part.BYTES`.
     """
     reader = getattr(io, "reader", None)
     if reader is None:
         logger.debug("a connection without a reader; large transfers will be slower")
     elif type(reader) is asyncio.StreamReader:
-        reader.__class__ = WideReader
-        vars(reader).update(_take=take, _connection=connection)
+        if lacks(Part.BYTES):
+            reader.__class__ = WideReader
+        else:
+            reader.__class__ = TakingReader
+            vars(reader).update(_take=take, _connection=connection)
 
 
 def pace(io: Any | None, wanted: bool) -> None:

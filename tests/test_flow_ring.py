@@ -7,7 +7,7 @@ from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from addon import decision, flow_ring, on_show
+from addon import decision, flow_ring, on_show, still_there
 
 
 def flows(count: int) -> list[http.HTTPFlow]:
@@ -52,3 +52,14 @@ def test_what_stays() -> None:
         flow_ring.trim(view, 10)
         assert [*view] == [*all_flows[:2], *all_flows[13:]]
         assert all_flows[1].error is None
+
+
+def test_another_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where mitmproxy's view has changed all flows stay."""
+    view = View()
+    monkeypatch.delattr(View, "store_count")
+    still_there.lacks.cache_clear()
+    try:
+        flow_ring.trim(view, 10)
+    finally:
+        still_there.lacks.cache_clear()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mitmproxy import exceptions
+from mitmproxy import exceptions, optmanager
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons import default_addons
 from mitmproxy.master import Master
@@ -17,7 +17,8 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import server
 from mitmproxy.tools.dump import DumpMaster
 
-from addon.lean import UNUSED, Lean
+from addon import still_there
+from addon.lean import UNUSED, Lean, is_set
 from addon.log_guard import CONNECTIONS
 
 VALUES = {
@@ -218,12 +219,17 @@ def test_only_in_mitmdump() -> None:
     with_master(scenario, master=Master)
 
 
-def test_another_mitmproxy(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where something is missing that it builds on, all stays as it is, and the log says why."""
-    monkeypatch.delattr(server.TimeoutWatchdog, "disarm")
-    monkeypatch.delattr(server.ConnectionHandler, "server_event")
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """For changes of mitmproxy; `lacks` looks again."""
+    still_there.lacks.cache_clear()
+    yield monkeypatch
+    still_there.lacks.cache_clear()
+
+
+def test_another_mitmproxy(changed: pytest.MonkeyPatch) -> None:
+    """Where something is missing that it builds on, all stays as it is."""
+    changed.delattr(server.TimeoutWatchdog, "disarm")
 
     def scenario(master: Any, lean: Lean) -> None:
         before = names(master)
@@ -231,7 +237,6 @@ def test_another_mitmproxy(
         assert names(master) == before
 
     with_master(scenario)
-    assert "mitmproxy lacks ConnectionHandler.server_event, TimeoutWatchdog.disarm" in caplog.text
 
 
 class Hears(logging.Handler):
@@ -294,3 +299,16 @@ def test_a_script_hears_all_lines() -> None:
         assert logging.getLogger(CONNECTIONS).level <= logging.INFO
 
     with_master(scenario)
+
+
+def test_options_without_their_marks(changed: pytest.MonkeyPatch) -> None:
+    """Where nobody knows who has set an option, its value tells."""
+    options, others = Options(), Options()
+    options.update(rawtcp=not options.rawtcp)
+    others.update(rawtcp=others.rawtcp)
+    assert is_set(others, "rawtcp")
+    changed.delattr(optmanager, "_Option")
+    still_there.lacks.cache_clear()
+    assert is_set(options, "rawtcp")
+    assert not is_set(others, "rawtcp")
+    assert not is_set(options, "nothing")

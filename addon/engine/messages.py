@@ -2,26 +2,14 @@
 
 Their constructors convert what others may hand over, copy the headers and check the type of each
 value: half of the work of a small request. What is built here has the right types by construction.
+`reached_into` lists the fields that there are.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from mitmproxy import http
 
 from .heads import Pairs
-
-_REQUEST = ("method", "scheme", "authority", "path", "host", "port")
-_RESPONSE = ("status_code", "reason")
-_BOTH = ("http_version", "headers", "content", "trailers", "timestamp_start", "timestamp_end")
-
-
-def unknown_fields() -> set[str]:
-    """What messages have on this mitmproxy and not here, or the other way round."""
-    request = {field.name for field in fields(http.RequestData)}
-    response = {field.name for field in fields(http.ResponseData)}
-    return (request ^ {*_BOTH, *_REQUEST}) | (response ^ {*_BOTH, *_RESPONSE})
 
 
 def headers(pairs: Pairs) -> http.Headers:
