@@ -124,11 +124,14 @@ class Upstream:
         """Read what there is, as far as one turn goes."""
         if not (turns := self._turns).resting:
             turns.begin()
+            before = self._reader
             try:
                 while self._buffer and (exchange := self.exchange) and self._step(exchange):
-                    if turns.is_over:
+                    # A head and what has come with it belong together, also on a slow machine.
+                    if self._reader is before and turns.is_over:
                         turns.rest(self.read_on)
                         break
+                    before = self._reader
             except BrokenError as error:
                 self._fail(f"protocol error: {error}")
             if self._ended and not turns.resting:
