@@ -76,6 +76,10 @@ class ClientLimit:
                 *(wanted, files, self.in_force),
             )
 
+    def transport(self, client: Client) -> asyncio.WriteTransport | None:
+        """What writes to a client, if it is there."""
+        return self._transports.get(client.id)
+
     def admits(self, client: Client) -> bool:
         """A client has connected; tells whether it may stay."""
         if self._connected.admit(client.id, self.in_force):

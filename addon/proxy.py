@@ -481,7 +481,7 @@ class MlflowProxy:
 
     def over(self, flow: http.HTTPFlow) -> None:
         """Nothing more is done for a request (see `engine.interface.Addon`)."""
-        transport = connections.transport(flow.client_conn)
+        transport = self.client_limit.transport(flow.client_conn)
         self._in_flight.end(flow.id, transport)
         self._held.leave(flow.id, transport)
 

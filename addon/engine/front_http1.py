@@ -70,7 +70,7 @@ class Http1Front:
         """Bytes have come."""
         if self._closed:
             return
-        if self._begun:
+        if self._begun.data:
             if (whole := self._begun.more(data, self._engine.addon.request_head_limit())) is None:
                 return
             data = whole
@@ -113,7 +113,7 @@ class Http1Front:
     @property
     def at_work(self) -> bool:
         """Whether a request is served, or has begun to arrive."""
-        return self.exchange is not None or bool(self._buffer or self._begun)
+        return self.exchange is not None or bool(self._buffer or self._begun.data)
 
     def exchanges(self) -> list[Exchange]:
         """What is served."""

@@ -62,14 +62,12 @@ class Begun:
     """
 
     def __init__(self) -> None:
-        self._data = bytearray()
-
-    def __bool__(self) -> bool:
-        return bool(self._data)
+        self.data = bytearray()
+        """All of it so far."""
 
     def begin(self, data: bytes) -> None:
         """This has come, and is not all of it."""
-        self._data = bytearray(data)
+        self.data = bytearray(data)
 
     def more(self, data: bytes, limit: int) -> bytes | None:
         """More has come.
@@ -77,11 +75,11 @@ class Begun:
         Returns:
             All that has come, if the head is complete in it or too long; it is forgotten then.
         """
-        searched = len(self._data)
-        self._data += data
-        if len(self._data) <= limit and end(self._data, searched) is None:
+        searched = len(self.data)
+        self.data += data
+        if len(self.data) <= limit and end(self.data, searched) is None:
             return None
-        whole, self._data = bytes(self._data), bytearray()
+        whole, self.data = bytes(self.data), bytearray()
         return whole
 
 

@@ -113,7 +113,7 @@ class Upstream:
             self.close()
             return
         self.heard = True
-        if self._begun:
+        if self._begun.data:
             if (whole := self._begun.more(data, self._engine.addon.response_head_limit())) is None:
                 return
             data = whole
