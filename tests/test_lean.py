@@ -266,10 +266,10 @@ def test_lines_that_nobody_hears() -> None:
             lean.switch(master, True)
             lean.set_level()
             assert not source.isEnabledFor(logging.INFO)
-            source.warning("hot")
+            source.warning("client connect")
             root.addHandler(all_of_it)
             lean.set_level()
-            source.info("cold")
+            source.info("client disconnect")
             root.removeHandler(all_of_it)
             lean.set_level()
             assert not source.isEnabledFor(logging.INFO)
@@ -279,7 +279,7 @@ def test_lines_that_nobody_hears() -> None:
             root.removeHandler(warnings)
             for handler in others:
                 root.addHandler(handler)
-        assert (warnings.heard, all_of_it.heard) == (["hot"], ["cold"])
+        assert (warnings.heard, all_of_it.heard) == (["client connect"], ["client disconnect"])
 
     root = logging.getLogger()
     with_master(scenario)
