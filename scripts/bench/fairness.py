@@ -26,7 +26,7 @@ LIMIT = 5
 """Times of what it takes when nobody else is there."""
 PATIENCE = 20
 """Seconds until a request is given up."""
-CALM = 60
+CALM = 300
 """Seconds until a server must be done with what a client has left behind."""
 
 FLOODS: dict[str, floods.Flood] = {
