@@ -18,7 +18,7 @@ from mitmproxy.connection import Client
 from . import connections, open_files
 from .engine import plug
 from .engine.responses import to_last_bytes
-from .in_flight import Transport
+from .in_flight import InFlight, Transport
 from .replies import Reply
 from .rules import Limits
 from .spell import Spell
@@ -30,28 +30,23 @@ MESSAGE = "This proxy has as many connections as it may. Please try again."
 
 
 class Connected:
-    """Counts connections, by the ids of clients."""
+    """Counts connections, by the ids of clients; as requests are counted."""
 
     def __init__(self) -> None:
-        self._present: set[str] = set()
-        self._unsent: dict[str, Transport] = {}
-        """Connections of those that have gone for mitmproxy, at the last look."""
+        self._clients = InFlight()
 
     def admit(self, key: str, limit: int) -> bool:
         """A client has come; tells whether it may stay."""
-        if len(self._present) + len(self._unsent) >= limit:
-            self._unsent = {k: t for k, t in self._unsent.items() if t.get_write_buffer_size()}
-            if len(self._present) + len(self._unsent) >= limit:
-                return False
-        self._present.add(key)
+        if self._clients.reaches(limit):
+            return False
+        self._clients.begin(key)
         return True
 
     def leave(self, key: str, transport: Transport | None) -> None:
         """It has gone; what was not sent yet waits in its transport, if there is one."""
-        if key in self._present:
-            self._present.discard(key)
-            if transport is not None and transport.get_write_buffer_size():
-                self._unsent[key] = transport
+        # Most have taken all; theirs are not to be kept until somebody looks.
+        waits = transport is not None and transport.get_write_buffer_size()
+        self._clients.end(key, transport if waits else None)
 
 
 class ClientLimit:

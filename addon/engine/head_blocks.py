@@ -6,8 +6,8 @@ any other frame counts as well, but for that of a body: a body has a limit of it
 
 from __future__ import annotations
 
-_PREFACE = 24
-"""Bytes of a client's connection preface (section 3.4)."""
+from .frames import HTTP2_PREFACE
+
 _HEAD = 9
 """Bytes of the head of a frame (section 4.1)."""
 _DATA, _HEADERS, _CONTINUATION = 0, 1, 9
@@ -18,7 +18,7 @@ class HeadBlocks:
     """Reads the heads of frames, and no more."""
 
     def __init__(self) -> None:
-        self._left = _PREFACE
+        self._left = HTTP2_PREFACE
         """Bytes of the present frame that are still to come."""
         self._begun = b""
         """Of the head of the next frame."""

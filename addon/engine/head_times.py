@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from .head_blocks import HeadBlocks
+from .turns import WakeUp
 
 
 class HeadTimes:
@@ -23,7 +24,7 @@ class HeadTimes:
 
     def __init__(
         self,
-        wake_up: Callable[[float, Callable[[], None]], None],
+        wake_up: WakeUp,
         seconds: Callable[[], float],
         late: Callable[[], None],
     ) -> None:

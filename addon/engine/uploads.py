@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .exchange import Asked, Exchange
+from .turns import WakeUp
 
 PORTION = 16 * 1024
 """Bytes by which a window is opened; a quarter of one."""
@@ -33,7 +34,7 @@ class Uploads:
         self,
         connection: Any,
         has_room: Callable[[Exchange], bool],
-        wake_up: Callable[[float, Callable[[], None]], None],
+        wake_up: WakeUp,
         flush: Callable[[], None],
     ) -> None:
         self._h2 = connection
