@@ -64,26 +64,7 @@ class Dispatcher:
         Returns:
             None if all is done; otherwise what is left to be waited for.
         """
-        groups = self._handlers(name)
-        # Nearly always there is a handler for each addon and none that waits.
-        for number, (known, users) in enumerate(groups, 1):
-            if users or len(known) != 1:
-                rest = self._trigger(iter(groups[number - 1 :]), name, data)
-                break
-            try:
-                result = known[0](data)
-            except exceptions.AddonHalt:
-                rest = None
-                break
-            except Exception:
-                with addonmanager.safecall():
-                    raise
-            else:
-                if result is not None and inspect.isawaitable(result):
-                    rest = self._rest(result, iter(()), iter(groups[number:]), name, data)
-                    break
-        else:
-            rest = None
+        rest = self._trigger(iter(self._handlers(name)), name, data)
         if rest is not None:
             return self._after(rest, data)
         return self._update(data) if isinstance(data, Flow) else None
