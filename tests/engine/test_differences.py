@@ -165,7 +165,7 @@ TABLE = [
             and case.scene.requests[case.number - 1].method == b"HEAD"
             and case.scene.play.act in (("requestheaders", "answer"), ("request", "answer"))
         ),
-        is_tea,
+        lambda case: is_tea(case) or is_closed(case),
     ),
     Difference(
         "A 304 that names a transfer coding has no last chunk behind it.",
