@@ -297,6 +297,7 @@ class Engine(layer.Layer):
         self, upstream: Upstream, reply: Any, made: Callable[[Upstream | None, str], None]
     ) -> None:
         if reply.reply is None:
+            upstream.made = True
             made(upstream, "")
         else:
             upstream.closed = True

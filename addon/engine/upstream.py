@@ -36,6 +36,8 @@ class Upstream:
         self.tap: Any = None
         self.exchange: Exchange | None = None
         self.closed = False
+        self.made = False
+        """Whether it can be written to; it is open before, while its TLS begins."""
         self._engine = engine
         self._buffer = b""
         self._begun = heads.Begun()
@@ -56,7 +58,8 @@ class Upstream:
     @property
     def idle(self) -> bool:
         """Whether the next request may use it."""
-        return self.exchange is None and not self.closed and self.conn.state is ConnectionState.OPEN
+        free = self.made and self.exchange is None and not self.closed
+        return free and self.conn.state is ConnectionState.OPEN
 
     def begin(
         self, exchange: Exchange, request: http.Request, content: bytes, *, whole: bool

@@ -36,3 +36,8 @@ class Play:
     act: tuple[str, str] | None = None
     """A hook, and what it does: "kill", "answer", or "fill" the answer that is there."""
     options: tuple[tuple[str, Any], ...] = ()
+    alpn: bytes | None = None
+    """The protocol that the client has chosen, if it has."""
+    spares: bool = False
+    """Whether hooks do what mitmproxy's layer omits on the way from HTTP/2: requests say how their
+    bodies are framed, and have no trailers."""

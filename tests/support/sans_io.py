@@ -26,6 +26,8 @@ from .wire import Message, read_answers, read_requests
 
 UPSTREAM = ("registry.test", 80)
 PLAIN_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain"
+NUMBER = "n"
+"""A header with the number of a request, where one may overtake others."""
 SOON = 60
 """Seconds of the longest time that is waited for: those for a head are an hour here."""
 
@@ -35,6 +37,8 @@ class Seen:
     """One flow, as hooks and upstreams saw it."""
 
     flow: http.HTTPFlow
+    number: int
+    """Which of the requests it is."""
     hooks: list[tuple[str, Any]] = field(default_factory=list)
     asked: list[tuple[Server, bytes]] = field(default_factory=list)
 
@@ -70,6 +74,7 @@ class World:
             state=ConnectionState.OPEN,
             proxy_mode=ProxyMode.parse("reverse:http://registry.test"),
         )
+        self.client.alpn = play.alpn
         context = Context(self.client, _options(play))
         context.server = Server(address=UPSTREAM)
         self.layer = make(context, self.addon)
@@ -221,9 +226,13 @@ class World:
         if not isinstance(flow, http.HTTPFlow):
             return
         if not self.seen or all(seen.flow is not flow for seen in self.seen):
-            self.seen.append(Seen(flow))
+            number = int(flow.request.headers.get(NUMBER, len(self.seen)))
+            self.seen.append(Seen(flow, number))
         seen = next(seen for seen in self.seen if seen.flow is flow)
         seen.hooks.append((hook.name, snapshot(flow)))
+        if self.play.spares and "content-length" not in flow.request.headers:
+            flow.request.headers["transfer-encoding"] = "chunked"
+            flow.request.trailers = None
         if self.play.act is not None and self.play.act[0] == hook.name:
             if self.play.act[1] == "kill" and flow.killable:
                 flow.kill()
@@ -236,15 +245,21 @@ class World:
         elif hook.name == "responseheaders" and flow.response is not None:
             flow.response.stream = self.play.stream[1]
 
-    def _said(self) -> tuple[int, Said]:
-        """The flow under way, and what its upstream says."""
-        number = max(0, len(self.seen) - 1)
-        said = self.play.said
-        return number, said[number] if number < len(said) else Said((PLAIN_ANSWER,))
+    def _said(self, requests: list[Message]) -> tuple[Seen, Said]:
+        """The flow that is under way, and what its upstream says.
+
+        Args:
+            requests: on the same connection.
+        """
+        numbers = [each.values(NUMBER.encode()) for each in requests]
+        seen, said = self.seen[-1], self.play.said
+        if numbers and numbers[0]:
+            seen = next(seen for seen in self.seen if seen.number == int(numbers[0][0]))
+        return seen, said[seen.number] if seen.number < len(said) else Said((PLAIN_ANSWER,))
 
     def _open(self, command: commands.OpenConnection) -> None:
         conn = command.connection
-        if self._said()[1].refuses:
+        if self._said([])[1].refuses:
             conn.error = "no connection"
         else:
             conn.state = ConnectionState.OPEN
@@ -258,14 +273,14 @@ class World:
         if not isinstance(conn, Server):
             self.sent += data
             return
-        number, said = self._said()
-        self.seen[number].asked.append((conn, data))
         received = self._received[conn] = self._received.get(conn, b"") + data
         requests = read_requests(received)
+        seen, said = self._said(requests)
+        seen.asked.append((conn, data))
         there = sum(request.complete or said.early for request in requests)
         while self._answered.get(conn, 0) < there:
             self._answered[conn] = self._answered.get(conn, 0) + 1
-            attempt = self._attempts[number] = self._attempts.get(number, 0) + 1
+            attempt = self._attempts[seen.number] = self._attempts.get(seen.number, 0) + 1
             again = Said((PLAIN_ANSWER,))
             wanted = said if attempt == 1 else again
             self._theirs.extend((conn, portion) for portion in wanted.portions)
