@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture import providers
 from mitmproxy import certs
 from support.turns import turn
 
 # Servers run as everywhere: with this, lines of their logs come that others would wait for.
 os.environ.pop("PYTHONUNBUFFERED", None)
+
+# Hypothesis also tries the constants of all modules of ours that are loaded: an edit anywhere, or
+# another worker, would make other examples of the same seed (see test_repeatable.py).
+if hasattr(providers, "_get_local_constants"):
+    providers._get_local_constants = lambda: providers._local_constants
 
 # Quick and the same in every run; `--hypothesis-profile long` looks for something new.
 settings.register_profile(

@@ -1,0 +1,23 @@
+"""A default run tries the same everywhere: what is rare turns up where it was caused, or never."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import addon.hop_by_hop  # noqa: F401 (it has many words)
+
+
+def test_no_constants_of_ours() -> None:
+    """Examples do not depend on which of our modules are loaded, nor on what is written in them."""
+    drawn = []
+
+    @settings(max_examples=1000, database=None)
+    @given(st.binary(max_size=20))
+    def draw(value: bytes) -> None:
+        drawn.append(value)
+
+    draw()
+    assert len(drawn) == 1000
+    words = [value for value in drawn if len(value) > 6 and value.replace(b"-", b"").isalpha()]
+    assert words == []
