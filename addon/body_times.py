@@ -10,7 +10,6 @@ that do not, those that have been silent for a few seconds give way when that li
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -18,10 +17,10 @@ from mitmproxy.connection import Client
 
 from . import connections
 from .engine.front import Front, SilentBodies
+from .looks import Looks
+from .to_engine import ToEngine
 from .wide_reads import WideReader
 
-LOOKS = 4
-"""How often a connection is looked at in the time that it has."""
 HURRY = 5.0
 """Seconds of silence after which a body gives way to other requests."""
 
@@ -32,8 +31,8 @@ class BodyTimes:
     def __init__(self) -> None:
         self._awaited: dict[str, tuple[Client, Front]] = {}
         """By the ids of clients."""
-        self._alarm: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._looks = Looks(self._end_silent)
+        self._to_engine = ToEngine()
         self._hurried = 0.0
 
     def await_body(self, client: Client, front: Front, limit: Callable[[], float]) -> None:
@@ -46,8 +45,7 @@ class BodyTimes:
         """
         if client.id not in self._awaited:
             self._awaited[client.id] = client, front
-            if self._alarm is None:
-                self._set_alarm(limit)
+            self._looks.go_on(limit)
 
     def forget(self, key: str) -> None:
         """A client has gone; takes its id."""
@@ -59,32 +57,14 @@ class BodyTimes:
             self._hurried = now
             self._end_silent(min(limit, HURRY))
 
-    def _set_alarm(self, limit: Callable[[], float]) -> None:
-        loop = asyncio.get_running_loop()
-        self._alarm = loop.call_later(limit() / LOOKS, self._look, limit)
-
-    def _look(self, limit: Callable[[], float]) -> None:
-        self._alarm = None
-        try:
-            self._end_silent(limit())
-        finally:
-            if self._awaited:
-                self._set_alarm(limit)
-
-    def _end_silent(self, seconds: float) -> None:
+    def _end_silent(self, seconds: float) -> bool:
         for key, (client, front) in [*self._awaited.items()]:
             silent = front.silence(waited(client))
             if silent is None:
                 del self._awaited[key]
             elif silent >= seconds:
-                # Not here and now: the engine may be in the middle of something for this client.
-                asyncio.get_running_loop().call_soon(self._end, client, seconds)
-
-    def _end(self, client: Client, seconds: float) -> None:
-        if (record := connections.handler(client)) is not None:
-            task = asyncio.create_task(record.server_event(SilentBodies(seconds)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+                self._to_engine.tell_soon(client, SilentBodies(seconds))
+        return bool(self._awaited)
 
 
 def waited(client: Client) -> float:

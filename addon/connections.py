@@ -121,9 +121,19 @@ def _watchdog(client: Client) -> Any | None:
 
 def reset_at_end(client: Client) -> None:
     """Let the connection end with a reset when it is closed, which loses what is not sent yet."""
-    if (found := io(client, client)) is not None and isinstance(found.writer, asyncio.StreamWriter):
-        connection = found.writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if (found := transport(client)) is not None:
+        _let_end_be_a_reset(found)
+
+
+def reset(writes: asyncio.WriteTransport) -> None:
+    """End a connection with a reset at once, also one that mitmproxy has closed and forgotten."""
+    _let_end_be_a_reset(writes)
+    writes.abort()
+
+
+def _let_end_be_a_reset(writes: asyncio.WriteTransport) -> None:
+    connection = writes.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def forget(client: Client, connection: Connection) -> None:

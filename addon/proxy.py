@@ -58,6 +58,7 @@ from . import (
     replies,
     room,
     sd_notify,
+    send_times,
     settings,
     silent_clients,
     still_there,
@@ -113,6 +114,7 @@ class MlflowProxy:
         self.silent_clients = silent_clients.SilentClients()
         self.client_limit = client_limit.ClientLimit()
         self._body_times = body_times.BodyTimes()
+        self._send_times = send_times.SendTimes()
         self._loop_errors = loop_errors.LoopErrors()
         self.lean = lean.Lean()
         self._unanswered: dict[Address, str] = {}
@@ -328,6 +330,7 @@ class MlflowProxy:
         if isinstance(mode, ReverseMode) and "http" in mode.scheme:
             self.time_limits.connected(client, self.settings.rules.limits.head_timeout)
             self.silent_clients.connected(client, self._rules)
+            self._send_times.connected(client, self._send_timeout)
 
     def _turn_away(self, client: Client, rules: Rules) -> None:
         client.error = "too many clients are connected"
@@ -359,6 +362,7 @@ class MlflowProxy:
         self.client_limit.gone(client)
         self.time_limits.forget(client.id)
         self._body_times.forget(client.id)
+        self._send_times.gone(client.id)
         self.silent_clients.forget(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -610,6 +614,13 @@ class MlflowProxy:
 
     def _body_timeout(self) -> float:
         return self.settings.rules.limits.body_timeout if self.settings else 0
+
+    def _send_timeout(self) -> float:
+        return self.settings.rules.limits.send_timeout if self.settings else 0
+
+    def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
+        """A client has no room for an answer (see `engine.interface.Addon`)."""
+        self._send_times.await_window(client, untaken)
 
     def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
         """A transfer that had begun was cut (see `engine.interface.Addon`)."""

@@ -77,7 +77,7 @@ _SAFETY = (
         ),
         Part.SAFETY,
         "time limits, silent clients, stalled bodies and the drain look at a client's connections",
-        ("body_times", "connections", "drain", "engine.top_layer"),
+        ("body_times", "connections", "drain", "engine.top_layer", "to_engine"),
         upstream=f"{_CUTS}; {_ISSUES}/7027 says why server_event does not wait",
     ),
     Place(

@@ -342,6 +342,9 @@ class Limits(_Model):
     body_timeout: Seconds = Field(
         default=60, description="Seconds for which the body of a request may not go on."
     )
+    send_timeout: Seconds = Field(
+        default=60, description="Seconds for which a client may take nothing of what waits for it."
+    )
     client_idle_timeout: Annotated[float, Field(gt=0, le=86400)] = Field(
         default=3900, description="Seconds for which a client's connection may wait for a request."
     )

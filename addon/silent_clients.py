@@ -46,7 +46,8 @@ def allowed(
         return limits.client_idle_timeout
     if events and not upstream.event_idle_timeout:
         return None
-    longest = max(upstream.response_timeout, upstream.idle_timeout, limits.body_timeout)
+    longest = max(upstream.response_timeout, upstream.idle_timeout)
+    longest = max(longest, limits.body_timeout, limits.send_timeout)
     if events:
         longest = max(longest, upstream.event_idle_timeout)
     return max(stalled, longest + MARGIN)
@@ -65,6 +66,7 @@ def warning(tcp_timeout: float, limits: Limits, upstream: Upstream) -> str | Non
         "upstream.idle_timeout": upstream.idle_timeout,
         "upstream.event_idle_timeout": upstream.event_idle_timeout,
         "limits.body_timeout": limits.body_timeout,
+        "limits.send_timeout": limits.send_timeout,
         "limits.client_idle_timeout": limits.client_idle_timeout,
     }
     beyond = [f"{name} ({value:g})" for name, value in values.items() if value >= tcp_timeout]

@@ -17,6 +17,16 @@ class SilentBodies(events.Event):
     seconds: float
 
 
+@dataclass
+class UntakenAnswers(events.Event):
+    """Streams of HTTP/2 have to end whose clients have taken nothing for so many seconds."""
+
+    seconds: float
+
+
+STOPPED_READING = "the client stopped reading in the middle of an answer"
+
+
 class Front(Protocol):
     """A client's connection, by whichever version of HTTP."""
 

@@ -21,6 +21,7 @@ from . import messages
 from .allowance import Allowance
 from .exchange import Exchange
 from .frames import HTTP2_PREFACE, Frames, http2_length
+from .front import STOPPED_READING
 from .head_times import HeadTimes
 from .turns import Turns
 from .uploads import Uploads
@@ -55,6 +56,8 @@ class _Stream:
         """Whether the request is complete."""
         self.heard = time.monotonic()
         """When a part of its body has come."""
+        self.taken = self.heard
+        """When the client has had room for a part of the answer, or nothing has waited for that."""
         self.bodiless = False
         """Whether the answer has a head alone."""
 
@@ -67,6 +70,8 @@ class Http2Front:
         self._conn = engine.context.client
         self._buffer = b""
         self._streams: dict[int, _Stream] = {}
+        self._taken = 0.0
+        """When the client has had room for a part of any answer."""
         self._closed = False
         self._heads = HeadTimes(engine.wake_up, self._head_seconds, self._late)
         self._frames = Frames(http2_length, HTTP2_PREFACE)
@@ -315,6 +320,8 @@ class Http2Front:
         stream = self._streams.get(key)
         if stream is None or not data or stream.bodiless:
             return
+        if not stream.waiting:
+            stream.taken = time.monotonic()
         stream.waiting.append(data)
         stream.size += len(data)
         self._send_waiting(key)
@@ -364,6 +371,7 @@ class Http2Front:
             stream.size -= len(chunk)
             last = stream.complete and not stream.waiting
             self._h2.send_data(key, chunk, end_stream=last)
+            self._taken = stream.taken = time.monotonic()
             if last:
                 self._over(key, stream)
                 return
@@ -372,6 +380,35 @@ class Http2Front:
             self._over(key, stream)
         else:
             self._pace(stream)
+            if stream.waiting:
+                self._engine.addon.await_window(self._conn, self.untaken)
+
+    def untaken(self) -> float | None:
+        """Tell for how many seconds a client has had no room for an answer that waits.
+
+        Returns:
+            The longest time; None if no answer waits.
+        """
+        waiting = [stream for stream in self._streams.values() if stream.waiting]
+        if self._closed or not waiting:
+            return None
+        return max(self._untaken(stream) for stream in waiting)
+
+    def _untaken(self, stream: _Stream) -> float:
+        taken = stream.taken
+        if self._h2.outbound_flow_control_window <= 0:
+            # Other streams may have had all the room that there was for the connection.
+            taken = max(taken, self._taken)
+        return time.monotonic() - taken
+
+    def end_untaken(self, seconds: float) -> None:
+        """End the answers for which there has been no room for so long."""
+        for key, stream in [*self._streams.items()]:
+            if stream.waiting and self._untaken(stream) >= seconds:
+                self._engine.addon.was_cut(stream.exchange.flow, STOPPED_READING)
+                self._h2.reset_stream(key, h2.errors.ErrorCodes.CANCEL)
+                self._gone(key, STOPPED_READING)
+        self._flush()
 
     def _over(self, key: int, stream: _Stream) -> None:
         del self._streams[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from mitmproxy import http
@@ -125,6 +126,15 @@ class Addon(Protocol):
 
     def await_body(self, client: Client, front: Front) -> None:
         """The body of a request has begun, and is not complete."""
+
+    def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
+        """A client by HTTP/2 has no room for a part of an answer.
+
+        Args:
+            client: the client.
+            untaken: tells for how many seconds it has taken nothing of such an answer; None if
+                nothing waits any more.
+        """
 
     def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
         """A transfer that had begun was cut; no answer tells of it."""

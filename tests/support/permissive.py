@@ -83,6 +83,9 @@ class Permissive:
     def refuse_to_hold(self, _flow: Any) -> None:
         """See `Addon`."""
 
+    def await_window(self, _client: Any, _untaken: Any) -> None:
+        """See `Addon`."""
+
     def await_body(self, _client: Any, _front: Any) -> None:
         """See `Addon`."""
 
