@@ -220,6 +220,16 @@ _SAFETY = (
     Place("mitmproxy.http:Response", ("data",), Part.SAFETY, "the same", ("engine.messages",)),
     Place("mitmproxy.http:Headers", ("fields",), Part.SAFETY, "the same", ("engine.messages",)),
     Place(
+        "mitmproxy.flow:Flow",
+        (
+            *("id", "client_conn", "server_conn", "live", "timestamp_created", "intercepted"),
+            *("_resume_event", "_backup", "marked", "is_replay", "metadata", "comment"),
+        ),
+        Part.SAFETY,
+        "flows are, too",
+        ("engine.messages",),
+    ),
+    Place(
         "mitmproxy.addons.proxyauth",
         ("REALM",),
         Part.SAFETY,

@@ -26,6 +26,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from .. import headers, hop_by_hop
 from ..bodies import HELD_LIMIT
+from . import messages
 from .interface import (
     ANSWERED,
     AUTHORITY,
@@ -116,9 +117,7 @@ class Exchange:
             expects: whether there is an Expect header.
         """
         engine, context = self._engine, self._engine.context
-        self.flow = flow = http.HTTPFlow(context.client, context.server)
-        flow.request = request
-        flow.live = True
+        self.flow = flow = messages.flow(context.client, context.server, request)
         flow.metadata[AUTHORITY] = host
         self._expects = expects
         if problem := engine.request_problem(request):

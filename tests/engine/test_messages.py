@@ -1,8 +1,10 @@
-"""Messages that are built around their fields are those that mitmproxy's constructors make."""
+"""What is built around its fields is what the constructors of mitmproxy make."""
 
 from __future__ import annotations
 
-from mitmproxy import http
+import uuid
+
+from mitmproxy import connection, http
 
 from addon.engine import messages
 
@@ -29,6 +31,28 @@ def test_a_request() -> None:
     assert made.headers == theirs.headers
     assert made.copy().get_state() == theirs.get_state()
     assert made.stream is False
+
+
+def test_a_flow() -> None:
+    """It differs in nothing but its name."""
+    client = connection.Client(peername=("client", 1), sockname=("proxy", 2))
+    server = connection.Server(address=("registry", 80))
+    request = http.Request.make("GET", "http://registry/")
+    made, theirs = messages.flow(client, server, request), http.HTTPFlow(client, server, live=True)
+    theirs.request, theirs.timestamp_created = request, request.timestamp_start
+    assert uuid.UUID(made.id).version == uuid.UUID(theirs.id).version == 4
+    assert uuid.UUID(made.id).variant == uuid.UUID(theirs.id).variant
+    theirs.id = made.id
+    assert vars(made) == vars(theirs)
+    assert made.get_state() == theirs.get_state()
+    assert made.metadata is not messages.flow(client, server, request).metadata
+
+
+def test_names_do_not_repeat() -> None:
+    """Not within what is asked for in one call of the system, and not behind it."""
+    names = [next(messages._IDS) for _ in range(1_000)]
+    assert len(set(names)) == len(names)
+    assert all(str(uuid.UUID(name)) == name for name in names)
 
 
 def test_a_response() -> None:
