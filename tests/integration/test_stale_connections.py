@@ -49,7 +49,7 @@ def ask(
     return answer.status
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
 def test_retried_once(scripted: Upstream, client: http.client.HTTPConnection, method: str) -> None:
     """An idempotent request without a body is sent again on a new connection."""
     scripted.answer = Stale(fresh=2)

@@ -2,11 +2,13 @@
 
 `NAME of OWNER in MODULE` renames something, for all who use it in a module and those below it;
 `logger` renames the logger of connections, `field` adds one to requests, `parameter` adds one to a
-function, `emit` renames that of one, and `text` changes one of asyncio. Without a value all stays.
+function, `emit` renames that of one, and `text` changes one of asyncio. Between two of them stands
+"; ". Without a value all stays.
 """
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import os
@@ -25,7 +27,7 @@ from mitmproxy.tools import web  # noqa: F401  # It is loaded, and mitmproxy's v
 
 
 def rename(old: str, path: str, scope: str) -> None:
-    """Rename an attribute of a class, or something in a module."""
+    """Rename an attribute of a class, also of the instances that are there, or of a module."""
     owner: Any = resolve_name(path)
     new = f"{old}_now"
     for name, module in [*sys.modules.items()]:
@@ -36,6 +38,10 @@ def rename(old: str, path: str, scope: str) -> None:
     if old in vars(owner):
         setattr(owner, new, vars(owner)[old])
         delattr(owner, old)
+    if inspect.isclass(owner):
+        for each in gc.get_objects():
+            if issubclass(type(each), owner) and old in vars(each):
+                vars(each)[new] = vars(each).pop(old)
 
 
 def _functions(namespace: Any, depth: int = 0) -> Iterator[FunctionType]:
@@ -114,11 +120,9 @@ OTHERS = {
     "parameter": add_parameter,
     "text": change_text,
 }
-what = os.environ["BREAKS"]
-if not what:
-    pass
-elif what in OTHERS:
-    OTHERS[what]()
-else:
-    name, _, owner, _, scope = what.split(" ")
-    rename(name, owner, scope)
+for what in os.environ["BREAKS"].split("; "):
+    if what in OTHERS:
+        OTHERS[what]()
+    elif what:
+        name, _, path, _, scope = what.split(" ")
+        rename(name, path, scope)
