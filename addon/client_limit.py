@@ -1,7 +1,11 @@
 """How many clients may be connected at once.
 
-A connection holds memory and an open file, also while it is idle. One beyond the limit gets an
-answer in a single write, if it is likely to speak plain HTTP, and is closed unread.
+A connection holds memory and an open file, also while it is idle. For one beyond the limit that
+which has been idle for longest is closed, as nginx does it: otherwise clients that forget their
+connections would lock out everybody, and among them whoever asks whether the proxy is alive.
+
+If none is idle the new one is turned away. It gets an answer in a single write, if it is likely to
+speak plain HTTP, and is closed unread.
 
 mitmproxy forgets a client when its answer is complete. Up to some 300 KiB of that may still wait
 for a client that does not read, and so does the open file; such a connection counts on.
@@ -17,11 +21,14 @@ from mitmproxy.connection import Client
 
 from . import connections, open_files
 from .engine import plug
+from .engine.front import GiveWay
 from .engine.responses import to_last_bytes
+from .idle_clients import IdleClients
 from .in_flight import InFlight, Transport
 from .replies import Reply
 from .rules import Limits
 from .spell import Spell
+from .to_engine import ToEngine
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +49,10 @@ class Connected:
         self._clients.begin(key)
         return True
 
+    def admit_for_another(self, key: str) -> None:
+        """One has come for which another is going to leave."""
+        self._clients.begin(key)
+
     def leave(self, key: str, transport: Transport | None) -> None:
         """It has gone; what was not sent yet waits in its transport, if there is one."""
         # Most have taken all; theirs are not to be kept until somebody looks.
@@ -56,6 +67,9 @@ class ClientLimit:
         self._connected = Connected()
         self._transports: dict[str, asyncio.WriteTransport] = {}
         self._spell = Spell(_over)
+        self._idle: IdleClients = IdleClients(connections.handlers, connections.idle_since)
+        self._giving_way = Spell(_there_is_room)
+        self._to_engine = ToEngine()
         self.in_force = 0
         """How many clients there may be."""
 
@@ -77,13 +91,28 @@ class ClientLimit:
 
     def admits(self, client: Client) -> bool:
         """A client has connected; tells whether it may stay."""
-        if self._connected.admit(client.id, self.in_force):
+        if self._connected.admit(client.id, self.in_force) or self._takes_a_place(client):
             if (transport := connections.transport(client)) is not None:
                 self._transports[client.id] = transport
             return True
         if self._spell.happens():
             logger.warning("%d clients are connected, more are turned away", self.in_force)
         return False
+
+    def _takes_a_place(self, client: Client) -> bool:
+        """Close the connection that has been idle for longest; tells whether there was one."""
+        if (record := self._idle.take()) is None:
+            return False
+        if self._giving_way.happens():
+            logger.warning(
+                "%d clients are connected, those that are idle for longest give way", self.in_force
+            )
+        if connections.engine_of(record.client) is not None:
+            self._to_engine.tell_soon(record.client, GiveWay())
+        else:
+            connections.close(record.client)  # It has said nothing yet.
+        self._connected.admit_for_another(client.id)
+        return True
 
     def gone(self, client: Client) -> None:
         """A client has gone."""
@@ -101,3 +130,7 @@ def answer(client: Client, reply: Reply) -> None:
 
 def _over(times: int) -> None:
     logger.warning("clients are let in again; %d were turned away", times)
+
+
+def _there_is_room(times: int) -> None:
+    logger.warning("there is room for clients again; %d idle ones have given way", times)

@@ -17,6 +17,7 @@ from mitmproxy.connection import Client, Connection, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.layers.http import HttpLayer
 
+from .engine import plug
 from .engine.layer import Engine
 from .reached_into import Part
 from .still_there import lacks
@@ -76,9 +77,28 @@ def silence(client: Client) -> float | None:
     return 0.0 if watchdog.blocker else time.time() - watchdog.last_activity
 
 
+def idle_since(record: Any) -> float | None:
+    """When an idle client was last active, in seconds since 1970.
+
+    Args:
+        record: of the client.
+
+    Returns:
+        None if it is in the middle of something, has not taken all of its answers, or has gone.
+    """
+    client, watchdog = record.client, record.timeout_watchdog
+    if watchdog.blocker or not plug.serves(client):
+        return None
+    if (found := transport(client)) is None or found.is_closing():
+        return None
+    if found.get_write_buffer_size() or is_busy(client):
+        return None
+    return float(watchdog.last_activity)
+
+
 def is_busy(client: Client) -> bool:
     """Tell whether a client has begun a request that is not over."""
-    if (engine := _engine(client)) is not None:
+    if (engine := engine_of(client)) is not None:
         return engine.at_work
     for layer in _http_layers(client):
         if lacks(Part.OTHER_MODES):
@@ -92,7 +112,7 @@ def is_busy(client: Client) -> bool:
 
 def flows(client: Client) -> list[HTTPFlow]:
     """What a client has in flight."""
-    if (engine := _engine(client)) is not None:
+    if (engine := engine_of(client)) is not None:
         return engine.flows()
     if lacks(Part.OTHER_MODES):
         return []
@@ -100,7 +120,8 @@ def flows(client: Client) -> list[HTTPFlow]:
     return [stream.flow for stream in streams if hasattr(stream, "flow")]
 
 
-def _engine(client: Client) -> Engine | None:
+def engine_of(client: Client) -> Engine | None:
+    """The engine that serves a client; None if it has not said enough for that."""
     record = handler(client)
     layers = record.layer.context.layers if record else []
     return next((layer for layer in layers if isinstance(layer, Engine)), None)

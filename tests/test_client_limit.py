@@ -54,6 +54,17 @@ def test_those_who_are_there() -> None:
     assert clients.admit("e", 2)
 
 
+def test_one_gives_way() -> None:
+    """Until it has left there is one more."""
+    clients = Connected()
+    assert clients.admit("a", 1)
+    clients.admit_for_another("b")
+    clients.leave("a", None)
+    assert not clients.admit("c", 1)
+    clients.leave("b", None)
+    assert clients.admit("c", 1)
+
+
 def test_until_the_last_byte_is_written() -> None:
     """A connection that mitmproxy has forgotten counts until its client has taken everything."""
     clients, slow = Connected(), Connection(1)

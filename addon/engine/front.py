@@ -24,6 +24,11 @@ class UntakenAnswers(events.Event):
     seconds: float
 
 
+@dataclass
+class GiveWay(events.Event):
+    """A connection has to end if it is idle, in favour of another."""
+
+
 STOPPED_READING = "the client stopped reading in the middle of an answer"
 
 
@@ -42,6 +47,9 @@ class Front(Protocol):
 
     def end_silent(self, seconds: float, waited: float) -> None:
         """End the requests whose bodies have not gone on for so long."""
+
+    def give_way(self) -> None:
+        """Close the connection, on which nothing is under way."""
 
     def behind_what_is_there(self, then: Callable[[], None]) -> None:
         """Call a function: at once, or when it is clear that what has come ends no exchange."""

@@ -155,6 +155,10 @@ class Http1Front:
         else:
             exchange.stalled()
 
+    def give_way(self) -> None:
+        """See `Front`."""
+        self._close()
+
     def _read_some(self) -> bool:
         """Read a head, or a part of a body; tell whether there may be more to read."""
         if self._closed:

@@ -102,8 +102,8 @@ class Http2Front:
 
     @property
     def at_work(self) -> bool:
-        """Whether a request is served."""
-        return bool(self._streams)
+        """Whether a request is served, or has begun to arrive."""
+        return bool(self._streams or self._turns.resting or self._heads.begun)
 
     def exchanges(self) -> list[Exchange]:
         """What is served."""
@@ -194,6 +194,13 @@ class Http2Front:
                     # The answer is complete: nobody waits for the rest (RFC 9113, section 8.1).
                     self._h2.reset_stream(key, h2.errors.ErrorCodes.NO_ERROR)
                     self._flush()
+
+    def give_way(self) -> None:
+        """See `Front`."""
+        if not self._closed:
+            self._h2.close_connection()
+            self._flush()
+            self._close()
 
     def take_rest(self) -> bytes:
         """No connection is handed over here."""

@@ -38,6 +38,11 @@ class HeadTimes:
         self._ends: float | None = None
         self._alarm = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether a head has begun, and is not complete."""
+        return self._ends is not None
+
     def received(self, data: bytes) -> None:
         """Bytes have come."""
         self._blocks.feed(data)

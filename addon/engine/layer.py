@@ -29,7 +29,7 @@ from .. import framing
 from ..headers import read
 from . import heads
 from .exchange import Exchange
-from .front import SilentBodies, UntakenAnswers
+from .front import GiveWay, SilentBodies, UntakenAnswers
 from .front_http1 import Http1Front
 from .front_http2 import Http2Front
 from .interface import ENDED_BY, Addon
@@ -112,6 +112,9 @@ class Engine(layer.Layer):
             self.front.end_silent(event.seconds, self.addon.waited(self.context.client))
         elif isinstance(event, UntakenAnswers) and isinstance(self.front, Http2Front):
             self.front.end_untaken(event.seconds)
+        elif isinstance(event, GiveWay):
+            if not self.at_work:
+                self.front.give_way()
         elif isinstance(event, events.MessageInjected) and self._websocket is not None:
             self._websocket.take(event)
 

@@ -6,20 +6,27 @@ import contextlib
 import json
 import resource
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h2.events
 import stack
-from support.client import connect, read_all, read_until, request
+from support.client import RawHttp2, connect, read_all, read_until, request
 from support.fixtures import StartProxy
-from support.upstream import Upstream
+from support.upstream import OK, Received, Upstream
 from support.waiting import eventually
+
+from addon.idle_clients import QUIET
 
 FEW = 64
 MANY = 200
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+BEGIN, REST = REQUEST[:9], REQUEST[9:]
+"""Who has begun a request is not idle."""
 
 
 @contextlib.contextmanager
@@ -37,6 +44,11 @@ def limited(files: str, url: str, folder: Path, **limits: Any) -> Iterator[stack
 def is_served(client: Any) -> bool:
     """Tell whether a client gets an answer on a connection that stays open."""
     client.sendall(REQUEST)
+    return is_answered(client)
+
+
+def is_answered(client: Any) -> bool:
+    """The same for one that has sent its request already."""
     return read_until(client, b'"alive"}').startswith(b"HTTP/1.1 200")
 
 
@@ -67,6 +79,8 @@ def test_one_more_than_allowed(scripted: Upstream, start_proxy: StartProxy) -> N
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(connect(proxy.url)) for _ in range(4)]
         assert all(map(is_served, clients))
+        for client in clients:
+            client.sendall(BEGIN)
         for _ in range(3):
             with connect(proxy.url) as refused:
                 head, _, body = read_all(refused).partition(b"\r\n\r\n")
@@ -76,12 +90,98 @@ def test_one_more_than_allowed(scripted: Upstream, start_proxy: StartProxy) -> N
             document = json.loads(body)
             assert document["error_code"] == "TEMPORARILY_UNAVAILABLE"
             assert document["source"] == "proxy"
+        for client in clients:
+            client.sendall(REST)
+        assert all(map(is_answered, clients))
         assert all(map(is_served, clients))
     eventually(lambda: request(proxy.url, "/livez").status == 200)
     # Some more may have come before all places were free again.
     assert told('refused_total{reason="too_many_connections"}') >= 3
     assert told("client_connections_limit") == 4
     assert proxy.text().count("turned away") == 1, proxy.text()
+
+
+@contextlib.contextmanager
+def full(url: str, start_proxy: StartProxy, *options: str) -> Iterator[tuple[Any, Any]]:
+    """A proxy with room for three: two have been served, the first of them first."""
+    proxy = start_proxy(url, limits={"connections": 3}, options=options)
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(connect(proxy.url)) for _ in range(2)]
+        # Whoever has asked whether the proxy is there may not have gone.
+        eventually(lambda: all(map(is_served, clients)))
+        yield proxy, clients
+
+
+def test_idle_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """The one that has been idle for longest first; whoever is in the middle of something stays."""
+    with full(scripted.url, start_proxy) as (proxy, (first, second)):
+        third = connect(proxy.url)
+        third.sendall(BEGIN)
+        time.sleep(0.2)
+        assert all(map(is_served, (second, first)))
+        time.sleep(QUIET + 0.5)
+        with connect(proxy.url) as livez:
+            assert is_served(livez)
+            assert second.recv(1) == b""
+            assert is_served(first)
+            third.sendall(REST)
+            assert is_answered(third)
+        third.close()
+        assert proxy.text().count("those that are idle for longest give way") == 1
+
+
+def test_clients_without_a_word_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """Connections that were opened and forgotten lock nobody out."""
+    proxy = start_proxy(scripted.url, limits={"connections": 3})
+    with contextlib.ExitStack() as opened:
+        silent = [opened.enter_context(connect(proxy.url)) for _ in range(3)]
+        time.sleep(QUIET + 0.5)
+        for _ in range(2):
+            assert is_served(opened.enter_context(connect(proxy.url)))
+        assert silent[0].recv(1) == b""
+    eventually(lambda: request(proxy.url, "/livez").status == 200)
+
+
+def test_http2_gives_way(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
+    """It is told so; but not while one of its streams is open."""
+    release = threading.Event()
+
+    def wait(_: Received, connection: socket.socket) -> None:
+        release.wait(20)
+        connection.sendall(OK)
+
+    scripted.answer = wait
+    scripted.requests.clear()
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", "x")]
+    proxy = start_proxy(
+        scripted.url, limits={"connections": 2}, options=("--set", f"confdir={tmp_path}")
+    )
+    with contextlib.ExitStack() as opened:
+        busy, idle = (
+            opened.enter_context(RawHttp2(proxy.url, tmp_path / "mitmproxy-ca-cert.pem"))
+            for _ in range(2)
+        )
+        for client, path in ((busy, "/api/2.0/x"), (idle, "/livez")):
+            client.h2.send_headers(1, [*fields, (":path", path)], end_stream=True)
+            client.flush()
+            eventually(lambda: len(scripted.requests) == 1)
+        idle.socket.settimeout(20)
+        assert any(isinstance(event, h2.events.StreamEnded) for event in first_events(idle))
+        time.sleep(QUIET + 0.5)
+        with connect(proxy.url) as livez:
+            assert is_served(livez)
+        ends = [e for e in idle.events() if isinstance(e, h2.events.ConnectionTerminated)]
+        assert [end.error_code for end in ends] == [0]
+        release.set()
+        assert any(isinstance(event, h2.events.StreamEnded) for event in first_events(busy))
+
+
+def first_events(client: RawHttp2) -> Iterator[h2.events.Event]:
+    """Events until the first stream has ended."""
+    for event in client.events():
+        yield event
+        if isinstance(event, h2.events.StreamEnded):
+            return
 
 
 def test_whoever_speaks_tls_is_told_nothing(
@@ -103,6 +203,7 @@ def _is_alone(proxy: stack.Server) -> bool:
             return False
         if not served:
             return False
+        first.sendall(BEGIN)
         with connect(proxy.url) as second:
             assert read_all(second) == b""
     return True
@@ -114,10 +215,14 @@ def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
         assert "limits.connections is 10000, but 200 open files allow 50" in proxy.text()
         with contextlib.ExitStack() as opened:
             clients = [opened.enter_context(connect(proxy.url)) for _ in range(120)]
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"GET /api/2.0/x HTTP/1.1\r\n")
             served = []
             for client in clients:
                 with contextlib.suppress(OSError):
-                    client.sendall(b"GET /api/2.0/x HTTP/1.1\r\nHost: x\r\n\r\n")
+                    client.sendall(b"Host: x\r\n\r\n")
+                with contextlib.suppress(OSError):
                     served.append(read_until(client, b"\n")[9:12])
         # The one that has asked whether the proxy is there may not have gone yet.
         assert served.count(b"200") in (49, 50)
