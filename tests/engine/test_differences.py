@@ -8,24 +8,17 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from support.differences import (
-    ALL,
+    COMMON,
     Difference,
-    acts,
     explain,
-    is_broken,
     is_complete,
-    is_failed,
-    is_streamed,
+    is_sent_again,
     is_tea,
     last,
-    limit,
     names,
-    said,
 )
 from support.exchanges import Scene, scenes
-from support.sans_io import PLAIN_ANSWER
 from support.side_by_side import Case, Outcome, cases
-from support.wire import read_answers
 
 
 def is_refused(case: Case) -> bool:
@@ -62,18 +55,8 @@ def before(case: Case) -> tuple[bytes, bytes]:
     return b"".join(p for p, _ in request.data), b"".join(p for p, _ in answer.data)
 
 
-def is_sent_again(case: Case) -> bool:
-    """Whether the client has the answer to the same request on another connection."""
-    again = read_answers(PLAIN_ANSWER, [], ended=False)[0]
-    return (
-        len(case.ours.asked) == 2
-        and case.ours.asked[0] == case.ours.asked[1]
-        and case.ours.answer is not None
-        and set(again.fields) <= set(case.ours.answer.fields)
-    )
-
-
 TABLE = [
+    *COMMON,
     Difference(
         "A connection of HTTP/1.0 serves one request.",
         lambda case: case.number and case.scene.requests[case.number - 1].version == b"HTTP/1.0",
@@ -104,11 +87,6 @@ TABLE = [
         ),
     ),
     Difference(
-        "An answer in `requestheaders` goes out at once; a body that is still to come is dropped.",
-        lambda case: acts(case, "requestheaders", "answer"),
-        lambda case: names(case.ours) == ALL and not case.ours.asked and is_tea(case),
-    ),
-    Difference(
         "The body of an addon's answer to HEAD does not go out, as part of the next answer.",
         lambda case: (
             case.number
@@ -121,57 +99,6 @@ TABLE = [
         "A 304 that names a transfer coding has no last chunk behind it.",
         lambda case: b" 304" in before(case)[1] and b"chunked" in before(case)[1],
         lambda case: is_last_chunk(case.theirs) and not is_last_chunk(case.ours),
-    ),
-    Difference(
-        "An answer in `request` stands, though the body has passed.",
-        lambda case: acts(case, "request", "answer") and is_streamed(case),
-        lambda case: names(case.ours) == ALL and is_tea(case),
-    ),
-    Difference(
-        "A flow that is killed in `request` ends there, though the body has passed.",
-        lambda case: acts(case, "request", "kill") and is_streamed(case),
-        lambda case: names(case.ours) == ["requestheaders", "request", "error"],
-    ),
-    Difference(
-        "An answer that is killed in `response` is seen to be no whole one.",
-        lambda case: acts(case, "response", "kill"),
-        lambda case: not is_complete(case) and case.us.client_closed,
-    ),
-    Difference(
-        "When `error` runs for a body that is too large, the answer is in the flow.",
-        lambda case: case.theirs.status in (413, 502) and limit(case),
-        lambda case: (
-            case.ours.status == case.theirs.status
-            and last(case.ours) == "error"
-            and case.ours.hooks[-1][1][2][0] == case.ours.status
-        ),
-    ),
-    Difference(
-        "A flow ends once: mitmproxy may call `response` behind `error`.",
-        lambda case: names(case.theirs)[-2:] == ["error", "response"],
-        lambda case: last(case.ours) == "error" and case.us.client_closed,
-    ),
-    Difference(
-        "Errors with upstreams are answers that addons see in `response`.",
-        lambda case: last(case.theirs) == "error",
-        lambda case: case.theirs.status in (0, 502) and is_failed(case),
-    ),
-    Difference(
-        "An answer that a client could take for something else is an error.",
-        lambda case: case.answer.odd or case.answer.odd_body,
-        lambda case: is_failed(case) or is_broken(case),
-    ),
-    Difference(
-        "A reset is not the end of a body.",
-        lambda case: case.answer.framing == "end" and said(case).end == "reset" and case.ours.asked,
-        lambda case: (
-            last(case.ours) == "error"
-            or not is_complete(case)
-            or is_failed(case)
-            or case.ours.status == 418
-            or is_sent_again(case)
-        ),
-        always=True,
     ),
     Difference(
         "A request that met a connection about to be closed is sent again.",

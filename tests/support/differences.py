@@ -9,7 +9,9 @@ from typing import Any
 from hypothesis import event
 
 from .plays import Said
+from .sans_io import PLAIN_ANSWER
 from .side_by_side import Case, Outcome, describe, is_same
+from .wire import read_answers
 
 ALL = ["requestheaders", "request", "responseheaders", "response"]
 """The hooks of a flow that is complete."""
@@ -58,6 +60,12 @@ def is_complete(case: Case) -> bool:
     return case.ours.answer is not None and case.ours.answer.complete
 
 
+def is_cut_off(case: Case) -> bool:
+    """Whether the client sees that what it has is no whole answer."""
+    was_reset = case.ours.answer is not None and case.ours.answer.values(b":reset")
+    return not is_complete(case) and bool(was_reset or case.us.client_closed)
+
+
 def acts(case: Case, hook: str, act: str) -> bool:
     """Whether an addon does that."""
     return case.scene.play.act == (hook, act)
@@ -77,6 +85,79 @@ def is_streamed(case: Case) -> bool:
 def is_tea(case: Case) -> bool:
     """Whether the client has the answer of an addon, if it is there to read it."""
     return case.ours.status == 418 or case.scene.play.client_end == "reset"
+
+
+def is_sent_again(case: Case) -> bool:
+    """Whether the client has the answer to the same request on another connection."""
+    again = read_answers(PLAIN_ANSWER, [], ended=False)[0]
+    return (
+        len(case.ours.asked) == 2
+        and case.ours.asked[0] == case.ours.asked[1]
+        and case.ours.answer is not None
+        and set(again.fields) <= set(case.ours.answer.fields)
+    )
+
+
+COMMON = [
+    Difference(
+        "An answer in `requestheaders` goes out at once; a body that is still to come is dropped.",
+        lambda case: acts(case, "requestheaders", "answer"),
+        lambda case: names(case.ours) == ALL and not case.ours.asked and is_tea(case),
+    ),
+    Difference(
+        "An answer in `request` stands, though the body has passed.",
+        lambda case: acts(case, "request", "answer") and is_streamed(case),
+        lambda case: names(case.ours) == ALL and is_tea(case),
+    ),
+    Difference(
+        "A flow that is killed in `request` ends there, though the body has passed.",
+        lambda case: acts(case, "request", "kill") and is_streamed(case),
+        lambda case: names(case.ours) == ["requestheaders", "request", "error"],
+    ),
+    Difference(
+        "An answer that is killed in `response` is seen to be no whole one.",
+        lambda case: acts(case, "response", "kill"),
+        is_cut_off,
+    ),
+    Difference(
+        "When `error` runs for a body that is too large, the answer is in the flow.",
+        # mitmproxy has no answer behind 100 Continue.
+        lambda case: limit(case) and (case.theirs.interim or case.theirs.status in (413, 502)),
+        lambda case: (
+            case.ours.status in (case.theirs.status or 413, 413)
+            and last(case.ours) == "error"
+            and case.ours.hooks[-1][1][2][0] == case.ours.status
+        ),
+    ),
+    Difference(
+        "A flow ends once: mitmproxy may call `response` behind `error`.",
+        lambda case: names(case.theirs)[-2:] == ["error", "response"],
+        lambda case: last(case.ours) == "error" and case.us.client_closed,
+    ),
+    Difference(
+        "Errors with upstreams are answers that addons see in `response`.",
+        lambda case: last(case.theirs) == "error",
+        lambda case: case.theirs.status in (0, 502) and is_failed(case),
+    ),
+    Difference(
+        "An answer that a client could take for something else is an error.",
+        lambda case: case.answer.odd or case.answer.odd_body,
+        lambda case: is_failed(case) or is_broken(case),
+    ),
+    Difference(
+        "A reset is not the end of a body.",
+        lambda case: case.answer.framing == "end" and said(case).end == "reset" and case.ours.asked,
+        lambda case: (
+            last(case.ours) == "error"
+            or not is_complete(case)
+            or is_failed(case)
+            or case.ours.status == 418
+            or is_sent_again(case)
+        ),
+        always=True,
+    ),
+]
+"""Those of clients by any version of HTTP."""
 
 
 def explain(cases: Iterable[Case], table: list[Difference]) -> None:

@@ -222,7 +222,16 @@ def scenes(draw: Draw, *, odd: bool = True) -> Scene:
     is_cut = odd and draw(st.integers(0, 9)) == 9
     if is_cut:
         data = kept(data, draw(st.integers(0, 399)))
-    client = in_portions(draw, data)
+    return Scene(requests, answers, is_cut, *plays(draw, in_portions(draw, data), answers, odd))
+
+
+def plays(
+    draw: Draw,
+    client: tuple[tuple[bytes, ...], tuple[bytes, ...]],
+    answers: tuple[Answer, ...],
+    odd: bool,
+) -> tuple[Play, Play]:
+    """A client's portions and answers in a play, for our layer and for mitmproxy's."""
     said = [said_to(draw, answer, odd) for answer in answers]
     play = Play(
         client=client[0],
@@ -240,8 +249,7 @@ def scenes(draw: Draw, *, odd: bool = True) -> Scene:
             ),
         ),
     )
-    spared = replace(play, client=client[1], said=tuple(each[1] for each in said))
-    return Scene(requests, answers, is_cut, play, spared)
+    return play, replace(play, client=client[1], said=tuple(each[1] for each in said))
 
 
 def said_to(draw: Draw, answer: Answer, odd: bool) -> tuple[Said, Said]:

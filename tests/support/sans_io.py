@@ -230,9 +230,10 @@ class World:
             self.seen.append(Seen(flow, number))
         seen = next(seen for seen in self.seen if seen.flow is flow)
         seen.hooks.append((hook.name, snapshot(flow)))
-        if self.play.spares and "content-length" not in flow.request.headers:
-            flow.request.headers["transfer-encoding"] = "chunked"
+        if self.play.spares:
             flow.request.trailers = None
+            if "content-length" not in flow.request.headers:
+                flow.request.headers["transfer-encoding"] = "chunked"
         if self.play.act is not None and self.play.act[0] == hook.name:
             if self.play.act[1] == "kill" and flow.killable:
                 flow.kill()

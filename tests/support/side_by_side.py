@@ -35,6 +35,10 @@ class Outcome:
         return self.answer.status if self.answer is not None and self.answer.line else 0
 
 
+Answers = list[tuple[Message, tuple[bytes, ...]]]
+"""Final answers, each with the lines of interim ones before it."""
+
+
 class Run:
     """One layer's part in a scene."""
 
@@ -45,14 +49,7 @@ class Run:
             world.run()
         except (AssertionError, NotImplementedError, ValueError, AttributeError) as error:
             self.crash = repr(error)
-        self.answers: list[tuple[Message, tuple[bytes, ...]]] = []
-        interim: tuple[bytes, ...] = ()
-        for answer in world.answers():
-            if 100 <= answer.status < 200 and answer.status != 101:
-                interim = (*interim, answer.line)
-            else:
-                self.answers.append((answer, interim))
-                interim = ()
+        self.answers = self.read()
         self.client_closed = world.client.state is not ConnectionState.OPEN
         self.connections = [
             self.client_closed,
@@ -60,14 +57,31 @@ class Run:
         ]
         """What is closed and open in the end."""
 
+    def read(self) -> Answers:
+        """What the client got."""
+        return final(self.world.answers())
+
     def outcome(self, number: int) -> Outcome:
         """What became of a request."""
-        seen = self.world.seen[number] if number < len(self.world.seen) else None
+        seen = next((seen for seen in self.world.seen if seen.number == number), None)
         answers = self.answers
         answer, interim = answers[number] if number < len(answers) else (None, ())
         if seen is None:
             return Outcome([], [], answer, interim)
         return Outcome(seen.hooks, seen.requests(), answer, interim)
+
+
+def final(answers: list[Message]) -> Answers:
+    """The interim ones with those that they go before."""
+    result: Answers = []
+    interim: tuple[bytes, ...] = ()
+    for answer in answers:
+        if 100 <= answer.status < 200 and answer.status != 101:
+            interim = (*interim, answer.line)
+        else:
+            result.append((answer, interim))
+            interim = ()
+    return result
 
 
 NO_REQUEST = Request(b"", b"", b"", (), False, False)
@@ -136,11 +150,12 @@ def _sorted(pairs: Any) -> Any:
     return sorted(named, key=lambda pair: pair[0].lower())
 
 
-def cases(scene: Scene) -> Iterator[Case]:
+def cases(scene: Scene, run: type[Run] = Run) -> Iterator[Case]:
     """Play a scene with both: each request, and the end of the connection."""
-    us = Run(Engine, scene.play)
+    us = run(Engine, scene.play)
     assert not us.crash
-    them = Run(lambda context, _: HttpLayer(context, HTTPMode.transparent), scene.spared)
+    assert not us.world.layer._failed
+    them = run(lambda context, _: HttpLayer(context, HTTPMode.transparent), scene.spared)
     for number in range(len(scene.requests)):
         yield Case(scene, number, us.outcome(number), them.outcome(number), us, them)
     served = max(len(us.world.seen), len(them.world.seen))

@@ -1,0 +1,74 @@
+"""The same as `test_differences` for clients that speak HTTP/2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from support.differences import COMMON, Difference, explain, is_complete, is_tea, last, names
+from support.exchanges import Scene
+from support.exchanges_http2 import Http2Run, scenes
+from support.side_by_side import Case, Outcome, cases
+
+
+def is_refused(case: Case) -> bool:
+    """Whether a request is answered with 400 or reset, and nothing else happens."""
+    is_seen = names(case.ours) == ["requestheaders", "error"]
+    return case.ours.status in ((0, 400) if is_seen else (0,)) and not case.ours.asked
+
+
+def progress(outcome: Outcome) -> tuple[int, int, int]:
+    """How much has become of a request."""
+    asked = outcome.asked
+    return len(outcome.hooks), len(asked), sum(len(each.body) for each in asked)
+
+
+def is_given_up(case: Case) -> Any:
+    """Whether the client has given up the request, or all of them."""
+    return case.scene.play.client_end != "open" or getattr(case.request, "is_reset", False)
+
+
+TABLE = [
+    *COMMON,
+    Difference(
+        "A head that is not what the grammar has, or of two meanings, is refused, and no other.",
+        lambda case: case.request.odd,
+        is_refused,
+    ),
+    Difference(
+        "The connection goes on behind a malformed head.",
+        lambda case: case.them.client_closed and any(each.odd for each in case.scene.requests),
+        lambda case: not case.us.client_closed,
+    ),
+    Difference(
+        "What has come with a malformed frame, but before it, is seen.",
+        lambda case: case.them.client_closed,
+        lambda case: progress(case.ours) > progress(case.theirs),
+    ),
+    Difference(
+        "The body of an addon's answer to HEAD does not go out.",
+        lambda case: case.request.method == b"HEAD" and case.scene.play.act,
+        lambda case: is_tea(case) and case.ours.answer and not case.ours.answer.body,
+    ),
+    Difference(
+        "A request that is given up with the bytes that bring it is not sent on.",
+        is_given_up,
+        lambda case: last(case.ours) == "error" and len(case.ours.asked) <= len(case.theirs.asked),
+    ),
+    Difference(
+        "An answer ends when its request has ended, also one without a body.",
+        lambda case: case.scene.is_cut or not getattr(case.request, "is_ended", True),
+        lambda case: last(case.ours) == "response" and not is_complete(case),
+    ),
+    Difference(
+        "The connection to the upstream ends with a request that an addon has killed.",
+        lambda case: case.at_end and case.us.client_closed == case.them.client_closed,
+        lambda case: sum(case.us.connections) < sum(case.them.connections),
+    ),
+]
+
+
+@given(scenes())
+def test_differences_http2(scene: Scene) -> None:
+    """Each difference is one of those that have a reason."""
+    explain(cases(scene, Http2Run), TABLE)
