@@ -672,6 +672,11 @@ class Exchange:
         self._break("client", why)
 
     def _on_stalled(self) -> None:
+        if self.answered is Answered.DONE:
+            # The registry did not wait for the rest either: its answer is the only one.
+            self.asked = Asked.DROPPED
+            self._finish()
+            return
         if self.answered is Answered.STREAMED:
             self._engine.addon.was_cut(self.flow, BODY_STALLED)
             self._break("client", BODY_STALLED)

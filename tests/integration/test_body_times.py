@@ -126,6 +126,67 @@ def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProx
     assert got.count(b"HTTP/1.1 ") == 1
 
 
+@contextlib.contextmanager
+def early(hasty: stack.Server) -> Iterator[stack.Server]:
+    """A proxy in front of a registry that answers when it has seen the head of a request."""
+    document = response("200 OK", b"{}", ("Content-Type", "application/json"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                if read_until(connection, b"\r\n\r\n"):
+                    connection.sendall(document)
+                    read_all(connection)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=answer, args=listener.accept()[:1], daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        with running_proxy(
+            hasty.log.parent / "whole",
+            f"http://127.0.0.1:{listener.getsockname()[1]}",
+            options=("--set", f"confdir={hasty.log.parent}"),
+            limits=HASTY,
+        ) as proxy:
+            yield proxy
+            assert "internal error" not in proxy.text(), proxy.text()
+
+
+def test_the_answer_is_complete(hasty: stack.Server) -> None:
+    """It is the only one, and other requests of the connection go on."""
+    with early(hasty) as proxy:
+        with connect(proxy.url) as client:
+            client.sendall(begin(FILE, "Content-Length: 9") + b"x")
+            got = read_all(client)
+        assert got.count(b"HTTP/1.1 ") == 1
+        assert got.startswith(b"HTTP/1.1 200 ")
+        assert got.endswith(b"{}")
+        with RawHttp2(proxy.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client2:
+            client2.h2.send_headers(1, fields("PUT", FILE))
+            client2.h2.send_data(1, b"x")
+            client2.flush()
+            seen = []
+            for event in client2.events():
+                if isinstance(event, h2.events.ResponseReceived | h2.events.StreamReset):
+                    seen.append((type(event).__name__, event.stream_id))
+                if isinstance(event, h2.events.StreamEnded):
+                    seen.append(("StreamEnded", event.stream_id))
+                    if event.stream_id == 1:
+                        client2.h2.send_headers(3, fields("GET", API), end_stream=True)
+                        client2.flush()
+                    else:
+                        break
+    assert seen == [
+        ("ResponseReceived", 1),
+        ("StreamEnded", 1),
+        ("StreamReset", 1),
+        ("ResponseReceived", 3),
+        ("StreamEnded", 3),
+    ]
+
+
 @pytest.mark.parametrize("target", [API, FILE])
 def test_slow_but_steady(scripted: Upstream, hasty: stack.Server, target: str) -> None:
     """It is the time between two bytes that counts."""
