@@ -1,0 +1,258 @@
+"""A client's connection that ends in any way, on which all that is counted is watched."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.exceptions
+import h2.settings
+from mitmproxy import http
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook
+
+from addon.engine.front import SilentBodies
+from addon.engine.layer import Engine
+from addon.engine.turns import Slots
+from addon.held import Held
+from addon.in_flight import InFlight
+
+from .permissive import Permissive
+from .plays import Play
+from .sans_io import SOON, World
+from .websocket import ASKING, KEY, SWITCH
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+ANSWERS = [
+    *[HEAD + b"abcdef"] * 6,
+    *(HEAD, b"abc", HEAD + b"abc", b"HTTP/1.1 2", SWITCH, SWITCH + b"\x81\x01x"),
+    *(b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nabc", b"\x81\x01x", b"\x88\0"),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+]
+"""What a registry says, or a part of it."""
+HTTP1 = [
+    *[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] * 3,
+    b"GET / HTTP/1.1\r\nHost: a\r\n" + ASKING.encode() + b"\r\n",
+    *(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n", b"abc", b"abcdef", b"\r\n"),
+    b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    *(b"0\r\n\r\n", b"\x81\x81\0\0\0\0x", b"\x88\x80\0\0\0\0"),
+]
+"""What a client says by HTTP/1."""
+FIELDS = [(":method", "PUT"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
+STREAMS = 6
+"""How many requests there are at most by HTTP/2."""
+
+
+class Counting(Permissive):
+    """Counts as the addon does.
+
+    Args:
+        limit: how many bytes may be held.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.slots = Slots(0)
+        self.in_flight = InFlight()
+        self.held = Held()
+        self.limit = limit
+        self.late: list[Any] = []
+        self.paused: Counter[Any] = Counter()
+        """How often reading from connections was stopped, and not gone on with."""
+        self.fails = False
+        """Whether the next question ends with an exception."""
+        self.has_failed = False
+        self.waits = 0.0
+
+    def over(self, flow: Any) -> None:
+        """See `Addon`."""
+        self.in_flight.end(flow.id, None)
+        self.held.leave(flow.id, None)
+
+    def hold(self, flow: Any, more: int) -> bool:
+        """See `Addon`."""
+        if flow.id not in self.in_flight:
+            self.late.append(flow)
+        return self.held.take(flow.id, more, self.limit)
+
+    def refuse_to_hold(self, flow: Any) -> None:
+        """See `Addon`."""
+        flow.response = http.Response.make(503)
+
+    def may_go(self, _flow: Any) -> bool:
+        """See `Addon`."""
+        if self.fails:
+            self.fails, self.has_failed = False, True
+            raise RuntimeError
+        return True
+
+    def is_draining(self) -> bool:
+        """See `Addon`."""
+        return not self.may_go(None)
+
+    def waited(self, _client: Any) -> float:
+        """See `Addon`."""
+        return self.waits
+
+    def pace(self, _client: Any, connection: Any, wanted: bool) -> None:
+        """See `Addon`."""
+        self.paused[connection] += -1 if wanted else 1
+
+
+class Scene:
+    """A client's connection, with what it brings about.
+
+    Args:
+        http2: whether the client speaks it.
+        limit: how many bytes may be held.
+        stream: whether bodies of requests and of answers pass.
+    """
+
+    def __init__(self, *, http2: bool, limit: int, stream: tuple[bool, bool]) -> None:
+        world = World(lambda context, addon: Engine(context, addon), Play((), ()))
+        self.client = world.client
+        self.client.alpn = b"h2" if http2 else b"http/1.1"
+        self.addon = Counting(limit)
+        context: Context = world.layer.context
+        context.layers.clear()
+        self.engine = Engine(context, self.addon)
+        self.servers: list[Any] = []
+        self.waiting: list[events.Event] = []
+        """Ends of hooks, attempts and times that are still to be told."""
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration()) if http2 else None
+        self._next = 1
+        self._refuses = False
+        self._stream = stream
+        self._flows: list[http.HTTPFlow] = []
+        begin, window = b"", 2 if limit < 100 else 100
+        if self._h2 is not None:
+            self._h2.initiate_connection()
+            self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
+            begin = self._h2.data_to_send()
+        self._give(events.Start())
+        self._send(begin)
+
+    def step(self, kind: str, number: int) -> None:
+        """Something happens, if it can.
+
+        Args:
+            kind: what.
+            number: which of those that there are.
+        """
+        server = self.servers[number % len(self.servers)] if self.servers else None
+        if kind == "client":
+            self._say(number)
+        elif kind == "server" and server:
+            if server.state & ConnectionState.CAN_READ:
+                self._give(events.DataReceived(server, ANSWERS[number % len(ANSWERS)]))
+        elif kind == "server ends" and server:
+            self._end(server, ConnectionState.CAN_WRITE)
+        elif kind == "go on" and self.waiting:
+            self._give(self.waiting.pop(number % len(self.waiting)))
+        elif kind == "refuse":
+            self._refuses = True
+        elif kind == "kill" and self._flows:
+            if (flow := self._flows[number % len(self._flows)]).killable:
+                flow.kill()
+        elif kind == "silence":
+            self.addon.waits = 100
+            self._give(SilentBodies(0))
+        elif kind == "fail":
+            self.addon.fails = True
+        elif kind == "client ends":
+            self.leave(half=bool(number % 2) and self._h2 is None)
+
+    def go_on(self) -> None:
+        """Nothing waits for anything of our own any more."""
+        while self.waiting:
+            self._give(self.waiting.pop(0))
+
+    def leave(self, *, half: bool = False) -> None:
+        """The client goes away, and all with it; or it shuts down its side alone."""
+        self._end(self.client, ConnectionState.CAN_WRITE if half else ConnectionState.CLOSED)
+        if not half:
+            # Who has shut down its side before is not heard of again.
+            self.client.state = ConnectionState.CLOSED
+            self.client.timestamp_end = time.time()
+            for server in self.servers:
+                self._end(server, ConnectionState.CLOSED)
+
+    def _say(self, number: int) -> None:
+        if self._h2 is None:
+            self._send(HTTP1[number % len(HTTP1)])
+            return
+        what, stream = number % 10, 2 * (number // 10 % STREAMS) + 1
+        # There may be no such stream.
+        with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
+            if what <= 5 and self._next < 2 * STREAMS:
+                self._h2.send_headers(self._next, FIELDS, end_stream=what <= 2)
+                self._next += 2
+            elif what in (6, 7):
+                self._h2.send_data(stream, b"abcdef", end_stream=what == 7)
+            elif what == 8:
+                self._h2.reset_stream(stream)
+            else:
+                self._h2.increment_flow_control_window(4, stream)
+        self._send(self._h2.data_to_send())
+
+    def _send(self, data: bytes) -> None:
+        if data and self.client.state & ConnectionState.CAN_READ:
+            self._give(events.DataReceived(self.client, data))
+
+    def _end(self, connection: Any, state: ConnectionState) -> None:
+        if connection.state & ConnectionState.CAN_READ:
+            connection.state &= state
+            self._give(events.ConnectionClosed(connection))
+
+    def _give(self, event: events.Event) -> None:
+        if isinstance(event, events.OpenConnectionCompleted) and event.reply is None:
+            event.command.connection.state = ConnectionState.OPEN
+            self.servers.append(event.command.connection)
+        for command in [*self.engine.handle_event(event)]:
+            self._take(command)
+        assert self.addon.has_failed or not self.engine._failed
+
+    def _take(self, command: Any) -> None:
+        if isinstance(command, commands.RequestWakeup):
+            if command.delay <= SOON and self.client.state is not ConnectionState.CLOSED:
+                self.waiting.append(events.Wakeup(command))
+        elif isinstance(command, commands.OpenConnection):
+            error = "no connection" if self._refuses else None
+            self._refuses = False
+            self.waiting.append(events.OpenConnectionCompleted(command, error))
+        elif isinstance(command, commands.CloseConnection):
+            self._close(command.connection)
+        elif isinstance(command, commands.StartHook):
+            self._hook(command)
+        elif isinstance(command, commands.SendData) and command.connection is self.client:
+            self._hear(command.data)
+
+    def _hear(self, data: bytes) -> None:
+        if self._h2 is not None:
+            with contextlib.suppress(h2.exceptions.ProtocolError):
+                self._h2.receive_data(data)
+
+    def _close(self, connection: Any) -> None:
+        was_open = connection.state & ConnectionState.CAN_READ
+        connection.state = ConnectionState.CLOSED
+        if was_open:
+            self.waiting.append(events.ConnectionClosed(connection))
+
+    def _hook(self, hook: Any) -> None:
+        flow = hook.flow
+        if isinstance(hook, HttpRequestHeadersHook):
+            self._flows.append(flow)
+            self.addon.in_flight.begin(flow.id)
+            flow.request.stream = self._stream[0]
+            if "upgrade" in flow.request.headers:
+                flow.metadata["mlflow_switches"] = KEY
+        elif hook.name == "responseheaders":
+            flow.response.stream = self._stream[1]
+        if hook.blocking:
+            self.waiting.append(events.HookCompleted(hook))
