@@ -215,7 +215,11 @@ class Exchange:
         if self._waiting:
             self._queue.append(partial(step, *values))
         elif not self._over:
-            step(*values)
+            try:
+                step(*values)
+            except Exception as error:
+                if not self._engine.ends_alone(self, error):
+                    raise
 
     def _hook(self, kind: Any, then: Callable[[], None]) -> None:
         if self._engine.hook(kind, self.flow, partial(self._go_on, then)):
@@ -225,9 +229,19 @@ class Exchange:
 
     def _go_on(self, then: Callable[[], None]) -> None:
         self._waiting = False
-        then()
-        while self._queue and not self._waiting and not self._over:
-            self._queue.popleft()()
+        try:
+            then()
+            while self._queue and not self._waiting and not self._over:
+                self._queue.popleft()()
+        except Exception as error:
+            if not self._engine.ends_alone(self, error):
+                raise
+
+    def give_up(self) -> None:
+        """Do nothing more: after an exception of ours nothing is sure."""
+        self._over = True
+        self._queue.clear()
+        self._close_upstream()
 
     # The request.
 

@@ -35,10 +35,14 @@ from .front_http2 import Http2Front
 from .interface import ENDED_BY, Addon
 from .sizes import Sizes
 from .tap import Tap, Write
+from .uploads import Uploads
 from .upstream import Upstream
 from .websocket import WebSocket
 
 logger = logging.getLogger(__name__)
+
+_OF_CONNECTION = ("h2.", "hpack.", "hyperframe.", Http2Front.__module__, Uploads.__module__)
+"""Modules, or how their names begin."""
 
 
 class Engine(layer.Layer):
@@ -124,20 +128,41 @@ class Engine(layer.Layer):
         # Its message, and the values in a traceback, may be anybody's.
         self.log(f"internal error, the connection is closed: {described(error)}", logging.ERROR)
         for exchange in self._exchanges():
-            if exchange.is_open:
-                flow = exchange.flow
-                if flow.response is not None:
-                    # Else the end of the connection could be that of the answer.
-                    self.addon.reset(self.context.client)
-                flow.error = flow.error or Error("internal error")
-                flow.metadata[ENDED_BY] = "proxy"
-                flow.live = False
-                self.hook(HttpErrorHook, flow, lambda: None)
-            self.addon.over(exchange.flow)
+            if exchange.is_open and exchange.flow.response is not None:
+                # Else the end of the connection could be that of the answer.
+                self.addon.reset(self.context.client)
+            self._report(exchange)
         if self._websocket is not None:
             self.addon.over(self._websocket.flow)
         for conn in (*self._upstreams, self.context.client):
             self.close(conn)
+
+    def _report(self, exchange: Exchange) -> None:
+        """Say that an exchange has ended by an exception of ours."""
+        if exchange.is_open:
+            flow = exchange.flow
+            flow.error = flow.error or Error("internal error")
+            flow.metadata[ENDED_BY] = "proxy"
+            flow.live = False
+            self.hook(HttpErrorHook, flow, lambda: None)
+        self.addon.over(exchange.flow)
+
+    def ends_alone(self, exchange: Exchange, error: Exception) -> bool:
+        """End one request by HTTP/2 after an exception of ours, if that concerns no other.
+
+        It does where the connection itself was being written: hyper-h2 may have changed what both
+        sides have to know alike, such as the table of header fields (RFC 7541, section 2.3.2).
+
+        Returns:
+            False if all that the client has begun has to end.
+        """
+        if not isinstance(self.front, Http2Front) or is_of_connection(error):
+            return False
+        self.log(f"internal error, the stream is reset: {described(error)}", logging.ERROR)
+        self._report(exchange)
+        exchange.give_up()
+        self.front.abort(exchange.key)
+        return True
 
     def _exchanges(self) -> list[Exchange]:
         begun = self.front.exchanges() if hasattr(self, "front") else []
@@ -383,3 +408,11 @@ def described(error: Exception) -> str:
     """Kind and place of an exception, without what it says."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {last.name} ({Path(last.filename).name}:{last.lineno})"
+
+
+def is_of_connection(error: Exception) -> bool:
+    """Tell whether an exception has come out of the client's connection by HTTP/2."""
+    modules = (
+        str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+    return any(name.startswith(_OF_CONNECTION) for name in modules)

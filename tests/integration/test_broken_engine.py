@@ -1,17 +1,21 @@
-"""An exception in the engine ends its client's connection, and nothing else."""
+"""An exception in the engine ends its client's connection, or its stream, and nothing else."""
 
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import h2.errors
+import h2.events
 import pytest
 import stack
 from support import breaker
-from support.client import raw, request
+from support.client import RawHttp2, raw, request
 from support.proxies import running_proxy
-from support.upstream import OK, Upstream, response
+from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
 API = "/api/2.0/mlflow/experiments/search"
@@ -26,7 +30,8 @@ def broken(
     folder = tmp_path_factory.mktemp("broken")
     port, log = stack.free_port(), folder / "access.log"
     sets = (f"mlflow_access_log={log}", f"mlflow_metrics={port}")
-    options = ("-s", breaker.__file__, "--set", sets[0], "--set", sets[1])
+    more = ("--set", f"confdir={folder}")
+    options = ("-s", breaker.__file__, "--set", sets[0], "--set", sets[1], *more)
     with running_proxy(folder, scripted.url, options=options) as server:
         yield server, log, f"http://127.0.0.1:{port}"
         assert "secret" not in server.text()
@@ -60,4 +65,64 @@ def test_it_ends_its_connection(
     assert "\nmlflow_proxy_requests_in_flight 0" in page, page
 
     # The answer was there when the last step broke.
+    eventually(lambda: by_proxy(log) == ended + (step != "_finish"))
+
+
+def ask(client: RawHttp2, stream: int, target: str, step: str = "") -> None:
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", target)]
+    client.h2.send_headers(stream, [*fields, ("x-break", step)], end_stream=True)
+    client.flush()
+
+
+def until(client: RawHttp2, kind: type[h2.events.Event], stream: int) -> h2.events.Event:
+    """The first event of a kind for a stream."""
+    client.socket.settimeout(20)
+    return next(
+        event
+        for event in client.events()
+        if isinstance(event, kind) and getattr(event, "stream_id", None) == stream
+    )
+
+
+@pytest.mark.parametrize("step", [*breaker.STEPS, "finish"])
+@pytest.mark.parametrize("target", [API, FILE])
+def test_http2(
+    scripted: Upstream, broken: tuple[stack.Server, Path, str], step: str, target: str
+) -> None:
+    """Its stream is reset and others go on; but not where the connection itself has broken."""
+    proxy, log, metrics = broken
+    release, slow = threading.Event(), "/api/2.0/mlflow/slow"
+    kind = ("Content-Type", "application/octet-stream")
+    whole = response("200 OK", b"x" * 9, kind, framing="bytes") if target == FILE else OK
+
+    def answer(received: Received, connection: socket.socket) -> None:
+        if received.target.endswith("slow"):
+            release.wait(20)
+        connection.sendall(whole)
+
+    scripted.answer = answer
+    scripted.requests.clear()
+    ended, alone = by_proxy(log), step != "finish"
+    with RawHttp2(proxy.url, log.parent / "mitmproxy-ca-cert.pem") as client:
+        ask(client, 1, slow)
+        eventually(lambda: len(scripted.requests) == 1)
+        ask(client, 3, target, step)
+        if alone:
+            event = until(client, h2.events.StreamReset, 3)
+            assert isinstance(event, h2.events.StreamReset)
+            assert event.error_code == h2.errors.ErrorCodes.INTERNAL_ERROR
+            ask(client, 5, target)
+            until(client, h2.events.StreamEnded, 5)
+            release.set()
+            until(client, h2.events.StreamEnded, 1)
+        else:
+            kinds = [type(event) for event in client.events()]
+            assert h2.events.StreamEnded not in kinds
+            release.set()
+    says = "the stream is reset: RuntimeError in step" if alone else "the connection is closed: "
+    assert f"internal error, {says}" in proxy.text()
+    assert request(proxy.url, API).status == 200
+    page = request(metrics, "/metrics").body.decode()
+    assert "\nmlflow_proxy_requests_in_flight 0" in page, page
+    # The answer was there when the last step broke; the slow one went with the connection.
     eventually(lambda: by_proxy(log) == ended + (step != "_finish"))

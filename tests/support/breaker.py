@@ -1,6 +1,7 @@
 """A mitmproxy script that breaks the engine: a step of an exchange raises, as a header says.
 
-`X-Break: _on_head` lets that method of the exchange raise.
+`X-Break: _on_head` lets that method of the exchange raise, and `X-Break: finish` that of a client's
+side by HTTP/2.
 """
 
 from __future__ import annotations
@@ -19,6 +20,17 @@ class Breaker:
         exchange: Any = sys.modules["addon.engine.exchange"].Exchange
         for name in STEPS:
             setattr(exchange, name, _breaking(name, getattr(exchange, name)))
+        front: Any = sys.modules["addon.engine.front_http2"].Http2Front
+        finish = front.finish
+
+        def breaking(self: Any, key: int) -> None:
+            # What an exception does that comes after hyper-h2 has written something.
+            streams = self._streams
+            if streams[key].exchange.flow.request.headers.get("X-Break") == "finish":
+                self._h2.send_headers(key, [(b":status", object())])
+            finish(self, key)
+
+        front.finish = breaking
 
 
 def _breaking(name: str, method: Any) -> Any:
