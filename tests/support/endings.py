@@ -17,6 +17,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook
 
+from addon.engine.exchange import Answered, Exchange
 from addon.engine.front import SilentBodies
 from addon.engine.layer import Engine
 from addon.engine.turns import Slots
@@ -33,15 +34,18 @@ ANSWERS = [
     *[HEAD + b"abcdef"] * 6,
     *(HEAD, b"abc", HEAD + b"abc", b"HTTP/1.1 2", SWITCH, SWITCH + b"\x81\x01x"),
     *(b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nabc", b"\x81\x01x", b"\x88\0"),
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    + b"1\r\nx\r\n" * 200
+    + b"0\r\n\r\n",
 ]
 """What a registry says, or a part of it."""
 HTTP1 = [
     *[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] * 3,
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3,
     b"GET / HTTP/1.1\r\nHost: a\r\n" + ASKING.encode() + b"\r\n",
     *(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n", b"abc", b"abcdef", b"\r\n"),
     b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-    *(b"0\r\n\r\n", b"\x81\x81\0\0\0\0x", b"\x88\x80\0\0\0\0"),
+    *(b"0\r\n\r\n", b"\x81\x81\0\0\0\0x" * 20, b"\x88\x80\0\0\0\0"),
 ]
 """What a client says by HTTP/1."""
 FIELDS = [(":method", "PUT"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
@@ -136,7 +140,7 @@ class Scene:
             self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
             begin = self._h2.data_to_send()
         self._give(events.Start())
-        self._send(begin)
+        self.send(begin)
 
     def step(self, kind: str, number: int) -> None:
         """Something happens, if it can.
@@ -150,7 +154,9 @@ class Scene:
             self._say(number)
         elif kind == "server" and server:
             if server.state & ConnectionState.CAN_READ:
-                self._give(events.DataReceived(server, ANSWERS[number % len(ANSWERS)]))
+                switches = "upgrade" in self._flows[-1].request.headers and number % 3
+                said = SWITCH if switches else ANSWERS[number % len(ANSWERS)]
+                self._give(events.DataReceived(server, said))
         elif kind == "server ends" and server:
             self._end(server, ConnectionState.CAN_WRITE)
         elif kind == "go on" and self.waiting:
@@ -167,6 +173,11 @@ class Scene:
             self.addon.fails = True
         elif kind == "client ends":
             self.leave(half=bool(number % 2) and self._h2 is None)
+
+    def send(self, data: bytes) -> None:
+        """The client sends something, if it is there."""
+        if data and self.client.state & ConnectionState.CAN_READ:
+            self._give(events.DataReceived(self.client, data))
 
     def go_on(self) -> None:
         """Nothing waits for anything of our own any more."""
@@ -185,7 +196,7 @@ class Scene:
 
     def _say(self, number: int) -> None:
         if self._h2 is None:
-            self._send(HTTP1[number % len(HTTP1)])
+            self.send(HTTP1[number % len(HTTP1)])
             return
         what, stream = number % 10, 2 * (number // 10 % STREAMS) + 1
         # There may be no such stream.
@@ -199,11 +210,9 @@ class Scene:
                 self._h2.reset_stream(stream)
             else:
                 self._h2.increment_flow_control_window(4, stream)
-        self._send(self._h2.data_to_send())
-
-    def _send(self, data: bytes) -> None:
-        if data and self.client.state & ConnectionState.CAN_READ:
-            self._give(events.DataReceived(self.client, data))
+                for _ in range(20):
+                    self._h2.ping(bytes(8))
+        self.send(self._h2.data_to_send())
 
     def _end(self, connection: Any, state: ConnectionState) -> None:
         if connection.state & ConnectionState.CAN_READ:
@@ -217,6 +226,16 @@ class Scene:
         for command in [*self.engine.handle_event(event)]:
             self._take(command)
         assert self.addon.has_failed or not self.engine._failed
+        for exchange in self.engine.front.exchanges() if hasattr(self.engine, "front") else []:
+            self._check(exchange)
+
+    def _check(self, exchange: Exchange) -> None:
+        """What is counted for a request is what it holds."""
+        counted = exchange._counted
+        if exchange.is_open:
+            assert self.addon.held._flows.get(exchange.flow.id, 0) == counted
+        if exchange.answered in (Answered.NOT_YET, Answered.AWAITED, Answered.STREAMED):
+            assert counted <= exchange._held + len(exchange._answer)
 
     def _take(self, command: Any) -> None:
         if isinstance(command, commands.RequestWakeup):
