@@ -150,6 +150,13 @@ _SAFETY = (
         ("engine.layer",),
     ),
     Place(
+        "mitmproxy.proxy.layers.websocket",
+        ("WebsocketEndHook",),
+        Part.SAFETY,
+        "the hook of a WebSocket that the engine ends itself",
+        ("engine.websocket",),
+    ),
+    Place(
         "mitmproxy.proxy.commands",
         ("CloseConnection", "OpenConnection", "RequestWakeup", "SendData", "StartHook"),
         Part.SAFETY,

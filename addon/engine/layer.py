@@ -133,6 +133,7 @@ class Engine(layer.Layer):
                 self.addon.reset(self.context.client)
             self._report(exchange)
         if self._websocket is not None:
+            self._websocket.give_up()
             self.addon.over(self._websocket.flow)
         for conn in (*self._upstreams, self.context.client):
             self.close(conn)

@@ -6,13 +6,14 @@ Here it is given a few frames at a time, and the end of a hook only when it is i
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.websocket import WebsocketLayer
+from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketLayer
 
 from .frames import Frames, websocket_length
 from .turns import Turns
@@ -20,6 +21,10 @@ from .turns import Turns
 if TYPE_CHECKING:
     from .layer import Engine
     from .upstream import Upstream
+
+
+ABNORMAL = 1006
+"""The code of an end without a close frame (RFC 6455, section 7.4.1)."""
 
 
 class WebSocket:
@@ -63,6 +68,15 @@ class WebSocket:
         self._events.append(event)
         if not self._turns.resting:
             self._go_on()
+
+    def give_up(self) -> None:
+        """End after an exception of ours, of which mitmproxy's layer does not hear."""
+        flow, data = self.flow, self.flow.websocket
+        if data is not None and data.timestamp_end is None:
+            data.timestamp_end = time.time()
+            data.closed_by_client, data.close_code = False, ABNORMAL
+            flow.live = False
+            self._engine.hook(WebsocketEndHook, flow, lambda: None)
 
     def _is_end(self, event: events.Event) -> bool:
         ends = isinstance(event, events.ConnectionClosed) and event.connection is self._client

@@ -13,10 +13,11 @@ import h2.events
 import pytest
 import stack
 from support import breaker
-from support.client import RawHttp2, raw, request
+from support.client import RawHttp2, connect, raw, read_all, read_until, request
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
+from support.websocket import ASKING, SWITCH
 
 API = "/api/2.0/mlflow/experiments/search"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
@@ -126,3 +127,23 @@ def test_http2(
     assert "\nmlflow_proxy_requests_in_flight 0" in page, page
     # The answer was there when the last step broke; the slow one went with the connection.
     eventually(lambda: by_proxy(log) == ended + (step != "_finish"))
+
+
+def test_a_websocket(scripted: Upstream, broken: tuple[stack.Server, Path, str]) -> None:
+    """It ends with its connection, and addons hear of its end."""
+    proxy, _, metrics = broken
+
+    def switch(_: Received, connection: socket.socket) -> None:
+        connection.sendall(SWITCH)
+        connection.recv(1)
+
+    scripted.answer = switch
+    with connect(proxy.url) as client:
+        head = f"GET {API} HTTP/1.1\r\nHost: x\r\nX-Break: websocket\r\n{ASKING}\r\n"
+        client.sendall(head.encode())
+        assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+        client.sendall(b"\x81\x81\0\0\0\0x")
+        assert read_all(client) == b""
+    assert proxy.text().count("websocket_end: 1006") == 1
+    page = request(metrics, "/metrics").body.decode()
+    assert "\nmlflow_proxy_requests_in_flight 0" in page, page

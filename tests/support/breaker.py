@@ -1,19 +1,28 @@
 """A mitmproxy script that breaks the engine: a step of an exchange raises, as a header says.
 
 `X-Break: _on_head` lets that method of the exchange raise, and `X-Break: finish` that of a client's
-side by HTTP/2.
+side by HTTP/2. `X-Break: websocket` does it when something comes on a WebSocket.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
+
+from mitmproxy import http
+from mitmproxy.proxy import events
 
 STEPS = ("_on_end", "_use", "_on_head", "_on_answer", "_on_answer_end", "_finish")
 
 
 class Breaker:
     """Puts methods that may raise in the place of the engine's."""
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """It has ended."""
+        if flow.websocket is not None:
+            logging.warning("websocket_end: %s", flow.websocket.close_code)
 
     def running(self) -> None:
         """The engine is loaded."""
@@ -31,6 +40,16 @@ class Breaker:
             finish(self, key)
 
         front.finish = breaking
+        websocket: Any = sys.modules["addon.engine.websocket"].WebSocket
+        feed = websocket._feed
+
+        def breaking_feed(self: Any, event: Any) -> None:
+            breaks = self.flow.request.headers.get("X-Break") == "websocket"
+            if breaks and isinstance(event, events.DataReceived):
+                raise RuntimeError("secret")
+            feed(self, event)
+
+        websocket._feed = breaking_feed
 
 
 def _breaking(name: str, method: Any) -> Any:
