@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import h2.exceptions
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 
@@ -15,6 +16,12 @@ from .exchanges import Answer, Request, Scene
 from .plays import Play
 from .sans_io import World
 from .wire import Message
+
+CRASHES = (
+    *(AssertionError, NotImplementedError, ValueError, AttributeError),
+    h2.exceptions.ProtocolError,
+)
+"""What mitmproxy's layers raise where something is odd."""
 
 
 @dataclass
@@ -47,7 +54,7 @@ class Run:
         self.world = world = World(make, play)
         try:
             world.run()
-        except (AssertionError, NotImplementedError, ValueError, AttributeError) as error:
+        except CRASHES as error:
             self.crash = repr(error)
         self.answers = self.read()
         self.client_closed = world.client.state is not ConnectionState.OPEN
