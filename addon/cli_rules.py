@@ -85,7 +85,6 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from . import on_explain, settings
-    from .dialect import Finding
 
     if (read := _read(arguments.rules)) is None:
         return 1
@@ -98,8 +97,8 @@ def _explain(arguments: argparse.Namespace) -> int:
         address = (upstream.host, upstream.port)
         if config.dialect == "auto" and not config.is_listed(*address):
             if arguments.dialect:
-                found = Finding(arguments.dialect, config.base_path, "--dialect")
-                read = settings.adapted(read, address, found)
+                is_ajax = arguments.dialect == "ajax"
+                read = settings.adapted(read, address, is_ajax=is_ajax, base_path=config.base_path)
                 known = "--dialect says so"
             else:
                 known = "not listed: a running proxy asks it; --dialect says what it would find"

@@ -68,7 +68,7 @@ from . import (
 )
 from .answering import RefusedError
 from .decision import FAILED, SAID, WHY
-from .dialect import Dialect, Finding
+from .dialect import Dialect
 from .dialect_watch import Address, DialectWatch
 from .engine import plug, top_layer
 from .engine.front import Front
@@ -104,7 +104,7 @@ class MlflowProxy:
         """What is in force for new flows, before anything is found out about their upstream."""
         self._adapted: dict[Address, Settings] = {}
         """The same for the upstreams about which something was found out."""
-        self._other_way: dict[tuple[Address, Dialect], Settings] = {}
+        self._other_way: dict[tuple[Address, bool], Settings] = {}
         """The same for upstreams whose dialect is not clear, if it were the other one."""
         self.dialects = DialectWatch(self._adapt)
         self.health = health_service.HealthService()
@@ -258,8 +258,12 @@ class MlflowProxy:
 
     def _adapt(self) -> None:
         if (read := self.settings) is not None:
-            found = self.dialects.findings.items()
-            self._adapted = {where: settings.adapted(read, where, what) for where, what in found}
+            self._adapted = {
+                address: settings.adapted(
+                    read, address, is_ajax=found.dialect == "ajax", base_path=found.base_path
+                )
+                for address, found in self.dialects.findings.items()
+            }
             self._other_way = {}
 
     def in_force(self, address: Address) -> Settings | None:
@@ -540,12 +544,12 @@ class MlflowProxy:
 
     def _if_it_were_the_other(self, address: Address, in_force: Settings) -> Settings:
         upstream = in_force.rules.upstream
-        speaks: Dialect = "standard" if upstream.is_external(*address) else "ajax"
-        key = (address, speaks)
+        is_ajax = not upstream.is_external(*address)
+        key = (address, is_ajax)
         if key not in self._other_way:
-            read = self.settings or in_force
-            found = Finding(speaks, upstream.base_path, "")
-            self._other_way[key] = settings.adapted(read, address, found)
+            self._other_way[key] = settings.adapted(
+                self.settings or in_force, address, is_ajax=is_ajax, base_path=upstream.base_path
+            )
         return self._other_way[key]
 
     def _learn(self, flow: http.HTTPFlow) -> Settings | None:

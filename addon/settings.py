@@ -9,7 +9,6 @@ from typing import Any
 from mitmproxy import flowfilter
 
 from . import gate
-from .dialect import Finding
 from .filters import parse_request_filter
 from .routes import Router
 from .rule_types import uri_host
@@ -67,23 +66,26 @@ def _what_is_off(switch: gate.Switch, allowed: frozenset[Operation]) -> str:
     return f"artifacts.{off[0]} is switched off"
 
 
-def adapted(settings: Settings, address: tuple[str, int], found: Finding) -> Settings:
+def adapted(
+    settings: Settings, address: tuple[str, int], *, is_ajax: bool, base_path: str
+) -> Settings:
     """Put what was found out about an upstream into settings: they hold for that one alone.
 
     Args:
         settings: as they were read.
         address: host and port of the upstream.
-        found: its dialect, and the path below which it serves.
+        is_ajax: whether it serves only /ajax-api/.
+        base_path: the path below which it serves, without a final slash.
     """
     upstream = settings.rules.upstream.model_dump()
-    if found.dialect == "ajax":
+    if is_ajax:
         host, port = address
         upstream["external_hosts"].append(f"{uri_host(host)}:{port}")
     changes: dict[str, Any] = {}
-    if found.base_path and not upstream["base_path"]:
-        upstream["base_path"] = found.base_path
+    if base_path and not upstream["base_path"]:
+        upstream["base_path"] = base_path
         # Clients that know the path ask below it, and those that do not get there, too.
-        mounts = [*dict.fromkeys((*settings.rules.mounts, found.base_path))]
+        mounts = [*dict.fromkeys((*settings.rules.mounts, base_path))]
         longest_first = tuple(sorted(mounts, key=len, reverse=True))
         changes = {"mounts": mounts, "mounts_longest_first": longest_first}
     changes["upstream"] = Upstream.model_validate(upstream)
