@@ -8,7 +8,7 @@ from http import HTTPMethod
 
 from mitmproxy import http
 
-from . import bodies, cors, decision, replies, target
+from . import bodies, cors, decision, replies, request_ids, target
 from .engine.interface import ANSWERED
 from .engine.responses import to_response
 
@@ -80,8 +80,8 @@ def note(flow: http.HTTPFlow, reply: replies.Reply) -> None:
 def request_id(flow: http.HTTPFlow | None) -> str:
     """The request id of a flow, the client's or mitmproxy's; what is no flow gets a new one."""
     if flow is None:
-        return replies.request_id(None)
-    return replies.request_id(flow.request.headers.get(replies.REQUEST_ID), flow.id)
+        return request_ids.request_id(None)
+    return request_ids.request_id(flow.request.headers.get(request_ids.REQUEST_ID), flow.id)
 
 
 def shown_method(request: http.Request) -> str:
@@ -95,7 +95,7 @@ def shown_method(request: http.Request) -> str:
 def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
     """Log an error of the proxy's own under the id that the client sees."""
     what = "a malformed request" if flow is None else _named(flow)
-    shown = dict(reply.headers)[replies.REQUEST_ID]
+    shown = dict(reply.headers)[request_ids.REQUEST_ID]
     logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, shown)
 
 

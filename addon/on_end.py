@@ -12,7 +12,8 @@ from . import answering, decision, target
 from .decision import FAILED, FORWARDED, WHY
 from .engine.interface import BYTES_IN, BYTES_OUT, ENDED_BY
 from .measured import Ended
-from .replies import REQUEST_ID, Reply
+from .replies import Reply
+from .request_ids import REQUEST_ID
 
 
 def ended(flow: http.HTTPFlow) -> Ended:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-REQUEST_ID = "X-Request-Id"
+from .request_ids import REQUEST_ID
 
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
-_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +83,6 @@ def redirect(location: str, request_id: str) -> Reply:
         REQUEST_ID: request_id,
     }
     return Reply(308, tuple(headers.items()), b"")
-
-
-def request_id(received: str | None, ours: str | None = None) -> str:
-    """The id of a request: the client's own if it is fit to be repeated, else ours.
-
-    Args:
-        received: the X-Request-Id header, None if there is none.
-        ours: what the request is called here; None stands for a new id.
-    """
-    if received and _SANE_ID.fullmatch(received):
-        return received
-    return ours or secrets.token_hex(16)
 
 
 def own_error(

@@ -8,13 +8,15 @@ See https://www.w3.org/TR/trace-context/#traceparent-header.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
-
-from .replies import REQUEST_ID, request_id
 
 Header = tuple[bytes, bytes]
 Names = tuple[Header, Header]
 
+REQUEST_ID = "X-Request-Id"
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _ID = REQUEST_ID.lower().encode()
 _NAME = REQUEST_ID.encode()
 _TRACE = b"traceparent"
@@ -26,6 +28,18 @@ UPSTREAM_ID = b"X-Upstream-Request-Id"
 _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,64})?"
 )
+
+
+def request_id(received: str | None, ours: str | None = None) -> str:
+    """The id of a request: the client's own if it is fit to be repeated, else ours.
+
+    Args:
+        received: the X-Request-Id header, None if there is none.
+        ours: what the request is called here; None stands for a new id.
+    """
+    if received and _SANE_ID.fullmatch(received):
+        return received
+    return ours or secrets.token_hex(16)
 
 
 def of(fields: Mapping[bytes, bytes], ours: str) -> Names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from addon import request_ids
@@ -85,3 +87,17 @@ def test_for_client(answered: list[Header], got: list[Header]) -> None:
     """The client gets the names of its request; one of the upstream's own is not lost."""
     fields = read(answered)
     assert list(request_ids.for_client(tuple(answered), fields, (ours()[0], ours()[1]))) == got
+
+
+@pytest.mark.parametrize("received", ["4f2a", "1-67890-abc=@x/y:z", "x" * 128])
+def test_a_sane_request_id_is_kept(received: str) -> None:
+    """The client's own id lets it find its request in the log."""
+    assert request_ids.request_id(received) == received
+
+
+@pytest.mark.parametrize("received", [None, "", "a b", "x" * 129, "a\x1b[0m", "a\nb", "é", '"'])
+def test_another_request_id_is_made(received: str | None) -> None:
+    """What could forge a line of the log or flood it is replaced."""
+    made = request_ids.request_id(received)
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    assert request_ids.request_id(received) != made
