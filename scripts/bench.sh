@@ -46,7 +46,6 @@ if [[ $line != 12 ]]; then
 fi
 for server in nginx haproxy wrk valgrind vgdb; do scripts/setup-server.sh "$server" >/dev/null; done
 install_tool fastapi==0.165.0 httpx==0.28.1 uvicorn==0.54.0 uvloop==0.23.0 httptools==0.9.0
-install_tool py-spy==0.4.3
 install_tool matplotlib==3.11.2
 if [[ -z $quick ]]; then scripts/setup-mlflow.sh 3 >/dev/null; fi
 

@@ -1,4 +1,4 @@
-"""What the benchmark's figures depend on: whose work it was, since when one waits."""
+"""What the benchmark's figures depend on: targets, order, since when a request waits."""
 
 from __future__ import annotations
 
@@ -8,68 +8,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import stack
 from bench.open_loop import latencies, percentile
 from bench.results import Row
 from bench.session import alternate
-from bench.stack_samples import HOOKS, HTTP_LAYER, OTHERS, is_request, owner, read, shares
-
-LOOP = "BaseEventLoop._run_once (/usr/lib/python3.13/asyncio/base_events.py:2038)"
-SERVER = "ConnectionHandler.server_event (/v/site-packages/mitmproxy/proxy/server.py:420)"
-HOOK = f"MlflowProxy.request ({stack.ROOT}/addon/proxy.py:7)"
-STREAM = f"Exchange.answer ({stack.ROOT}/addon/engine/exchange.py:9)"
-INLINE = f"dispatch ({stack.ROOT}/addon/inline_hooks.py:3)"
-QUOTE = "quote (/usr/lib/python3.13/urllib/parse.py:900)"
-MADE = "__init__ (<string>:2)"
-H11 = "Headers.__init__ (/v/site-packages/h11/_headers.py:5)"
-
-
-@pytest.mark.parametrize(
-    ("frames", "whose"),
-    [
-        ([LOOP], OTHERS),
-        ([LOOP, SERVER], OTHERS),
-        ([LOOP, SERVER, HOOK], HOOKS),
-        ([LOOP, SERVER, HOOK, QUOTE], HOOKS),
-        ([LOOP, SERVER, HOOK, QUOTE, MADE], HOOKS),
-        ([LOOP, SERVER, HOOK, H11], OTHERS),
-        ([LOOP, SERVER, HOOK, H11, MADE], OTHERS),
-        ([LOOP, STREAM, SERVER], OTHERS),
-        ([LOOP, SERVER, STREAM], HTTP_LAYER),
-        ([LOOP, SERVER, STREAM, QUOTE], HTTP_LAYER),
-        ([LOOP, SERVER, INLINE], HTTP_LAYER),
-        ([LOOP, SERVER, INLINE, HOOK], HOOKS),
-        ([LOOP, SERVER, "nonsense"], OTHERS),
-    ],
-)
-def test_owner_of_a_sample(frames: list[str], whose: str) -> None:
-    """The innermost frame that is not the standard library's decides."""
-    assert owner(frames) == whose
-    assert is_request(frames)
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        [SERVER, HOOK],
-        [LOOP, "EpollSelector.select (/usr/lib/python3.13/selectors.py:452)"],
-        [LOOP, HOOK, "_find_and_load (<frozen importlib._bootstrap>:1360)"],
-        [LOOP, "loadscript (/v/site-packages/mitmproxy/addons/script.py:160)", HOOK],
-        [LOOP, "AddonManager.register (/v/site-packages/mitmproxy/addonmanager.py:190)", HOOK],
-    ],
-)
-def test_waiting_and_starting_are_no_request(frames: list[str]) -> None:
-    """Neither counts as work for requests."""
-    assert not is_request(frames)
-
-
-def test_shares() -> None:
-    """Samples are counted as often as they were met."""
-    lines = [f"{LOOP};{SERVER};{HOOK} 1", f"{LOOP};{STREAM} 2", f"{LOOP};{SERVER} 5", f"{HOOK} 9"]
-    assert list(read(lines))[1] == ([LOOP, STREAM], 2)
-    assert shares(lines) == {HOOKS: 0.125, HTTP_LAYER: 0.25, OTHERS: 0.625, "samples": 8}
-    with pytest.raises(ValueError, match="no work"):
-        shares([])
 
 
 @pytest.mark.parametrize(
