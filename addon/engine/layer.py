@@ -403,6 +403,10 @@ class Engine(layer.Layer):
         ):
             if rest:
                 self._websocket.take(events.DataReceived(conn, rest))
+        for conn in (self.context.client, upstream.conn):
+            if not conn.state & ConnectionState.CAN_READ:
+                # Told before, to those who had the connection then.
+                self._websocket.take(events.ConnectionClosed(conn))
 
 
 def described(error: Exception) -> str:

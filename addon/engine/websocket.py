@@ -79,13 +79,17 @@ class WebSocket:
             self._engine.hook(WebsocketEndHook, flow, lambda: None)
 
     def _is_end(self, event: events.Event) -> bool:
-        ends = isinstance(event, events.ConnectionClosed) and event.connection is self._client
-        return ends and self._client.state is ConnectionState.CLOSED
+        # One that has shut down its side before is not heard of again: the registry's end tells.
+        return isinstance(event, events.ConnectionClosed) and self._is_gone
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._client.state is ConnectionState.CLOSED
 
     def _completed(self, reply: Any) -> None:
         """A hook is complete."""
         self._reply = reply
-        if self._turns.is_over and self._client.state is not ConnectionState.CLOSED:
+        if self._turns.is_over and not self._is_gone:
             self._turns.rest(self._go_on)
         else:
             self._go_on(new=False)
@@ -99,7 +103,7 @@ class WebSocket:
         while self._events and not self._hook:
             if (event := self._next()) is not None:
                 self._feed(event)
-            if self._events and not self._hook and self._turns.is_over:
+            if self._events and not self._hook and self._turns.is_over and not self._is_gone:
                 self._turns.rest(self._go_on)
                 break
         self._pace(bool(self._events))
@@ -124,7 +128,8 @@ class WebSocket:
         flow = self.flow
         if flow.websocket and not self._engine.addon.keeps_messages():
             del flow.websocket.messages[:-1]
-        if isinstance(event, events.ConnectionClosed) and event.connection is self._client:
+        ends = isinstance(event, events.ConnectionClosed) and event.connection is self._client
+        if ends or (flow.websocket and flow.websocket.timestamp_end):
             self._engine.addon.over(flow)
 
     def _pass(self, command: commands.Command) -> None:

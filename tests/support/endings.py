@@ -42,7 +42,7 @@ ANSWERS = [
 HTTP1 = [
     *[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] * 3,
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3,
-    b"GET / HTTP/1.1\r\nHost: a\r\n" + ASKING.encode() + b"\r\n",
+    *[b"GET / HTTP/1.1\r\nHost: a\r\n" + ASKING.encode() + b"\r\n"] * 3,
     *(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n", b"abc", b"abcdef", b"\r\n"),
     b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     *(b"0\r\n\r\n", b"\x81\x81\0\0\0\0x" * 20, b"\x88\x80\0\0\0\0"),
@@ -221,6 +221,10 @@ class Scene:
 
     def _give(self, event: events.Event) -> None:
         if isinstance(event, events.OpenConnectionCompleted) and event.reply is None:
+            if self.client.state is ConnectionState.CLOSED:
+                event.reply = "connection cancelled"  # So does mitmproxy.
+                self._give(event)
+                return
             event.command.connection.state = ConnectionState.OPEN
             self.servers.append(event.command.connection)
         for command in [*self.engine.handle_event(event)]:
@@ -232,7 +236,8 @@ class Scene:
     def _check(self, exchange: Exchange) -> None:
         """What is counted for a request is what it holds."""
         counted = exchange._counted
-        if exchange.is_open:
+        # Who has gone counts no more, also while an addon is asked.
+        if exchange.is_open and exchange._gone is None and not self.engine._failed:
             assert self.addon.held._flows.get(exchange.flow.id, 0) == counted
         if exchange.answered in (Answered.NOT_YET, Answered.AWAITED, Answered.STREAMED):
             assert counted <= exchange._held + len(exchange._answer)
