@@ -28,8 +28,8 @@ from . import (
     dialect,
     health,
     rules_file,
-    to_https,
 )
+from .protocol import to_https
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import addresses, banner
+from . import banner
+from .protocol import addresses
 from .rules_file import DEFAULT_PATH
 
 SCRIPT = Path(__file__).with_name("main.py").resolve()

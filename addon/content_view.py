@@ -11,7 +11,8 @@ from typing import Any
 
 from mitmproxy import contentviews, flow, http
 
-from . import bodies, decision, mlflow_text, on_show
+from . import decision, mlflow_text, on_show
+from .protocol import bodies
 
 
 class MlflowView:

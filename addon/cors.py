@@ -11,8 +11,8 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import replace
 
+from .protocol.request_ids import REQUEST_ID
 from .replies import Reply
-from .request_ids import REQUEST_ID
 
 METHOD = "access-control-request-method"
 HEADERS = "access-control-request-headers"

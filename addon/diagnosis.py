@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from .dialect import ABSENT, GUARDED, HTTPS, PAGES, SMALL, Finding, suggestion
+from .dialect import (
+    ABSENT,
+    GUARDED,
+    HTTPS,
+    PAGES,
+    SMALL,
+    Finding,
+    suggestion,
+)
 
 CREDENTIALS = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 

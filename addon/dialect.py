@@ -13,9 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from . import to_https
-from .bodies import is_json
-from .health import Answer, error_code, is_html, is_json_answer, switched_off
+from .health import (
+    Answer,
+    error_code,
+    is_html,
+    is_json_answer,
+    switched_off,
+)
+from .protocol import to_https
+from .protocol.bodies import is_json
 
 Dialect = Literal["standard", "ajax"]
 

@@ -13,7 +13,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from .diagnosis import advice
-from .dialect import PREFIXES, Ask, Finding, find, is_place
+from .dialect import (
+    PREFIXES,
+    Ask,
+    Finding,
+    find,
+    is_place,
+)
 
 logger = logging.getLogger(__name__)
 

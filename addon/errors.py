@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from . import bodies
+from .protocol import bodies
 from .rules import Errors
 
 # What describes a body that is no longer there (RFC 9110, section 8; RFC 9530).

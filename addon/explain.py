@@ -10,13 +10,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import bodies, gate
+from . import gate
+from .protocol import bodies
+from .protocol.target import shown
 from .replies import Reply
 from .routes import Route
 from .rule_types import uri_host
-from .rules import OPERATIONS, Operation, RewriteRule, Rules
+from .rules import (
+    OPERATIONS,
+    Operation,
+    RewriteRule,
+    Rules,
+)
 from .settings import Settings
-from .target import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from . import forwarded_field, hosts
+from .protocol import forwarded_field, hosts
 from .rule_types import is_plain_path
 
 Network = IPv4Network | IPv6Network

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
+from .protocol.target import last_root
 from .replies import Reply, json_reply, own_headers
 from .rules import Artifacts, Endpoint, Operation
 from .rules_file import RulesError
-from .target import last_root
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
 OPTION = "mlflow_serve_artifacts"

@@ -23,7 +23,7 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import headers
+from .protocol import headers
 
 _DEFAULT_ADDONS = "mitmproxy.addons."
 """Where mitmproxy's own addons live, whose handlers are known once and for all."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
-from . import bodies, decision, dialect, on_request
+from . import decision, dialect, on_request
 from .answering import RefusedError
 from .decision import Decision
-from .headers import read as read_headers
 from .health import Answer
+from .protocol import bodies
+from .protocol.headers import read as read_headers
 from .replies import Problem
 from .settings import Settings
 

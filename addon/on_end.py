@@ -8,12 +8,13 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.flow import Error
 
-from . import answering, decision, target
+from . import answering, decision
 from .decision import FAILED, FORWARDED, WHY
 from .engine.interface import BYTES_IN, BYTES_OUT, ENDED_BY
 from .measured import Ended
+from .protocol import target
+from .protocol.request_ids import REQUEST_ID
 from .replies import Reply
-from .request_ids import REQUEST_ID
 
 
 def ended(flow: http.HTTPFlow) -> Ended:

@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from mitmproxy import connection, http
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from . import answering, bodies, decision, gate, on_request, origin
+from . import (
+    answering,
+    decision,
+    gate,
+    on_request,
+    origin,
+)
 from .engine.interface import AUTHORITY
 from .explain import Case, Explanation, explain
-from .headers import read as read_headers
+from .protocol import bodies
+from .protocol.headers import read as read_headers
 from .replies import Problem, Reply
 from .rewrite import Origin
 from .settings import Settings

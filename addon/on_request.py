@@ -14,25 +14,32 @@ from . import (
     answering,
     decision,
     forwarded,
-    framing,
     gate,
-    hop_by_hop,
-    hosts,
     login,
     origin,
     remarks,
     replies,
-    request_ids,
     streaming,
 )
-from . import target as targets
 from .answering import denied
 from .decision import FORWARDED, Decision
 from .engine.interface import AUTHORITY, SWITCHES, WHOLE
-from .headers import Fields, text
+from .protocol import (
+    framing,
+    hop_by_hop,
+    hosts,
+    request_ids,
+)
+from .protocol import target as targets
+from .protocol.headers import Fields, text
 from .rewrite import Origin
 from .routes import Route
-from .rules import HEALTH_PATHS, Endpoint, Operation, Rules
+from .rules import (
+    HEALTH_PATHS,
+    Endpoint,
+    Operation,
+    Rules,
+)
 from .settings import Settings
 
 

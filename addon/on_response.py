@@ -8,23 +8,25 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from . import (
     answering,
-    bodies,
     decision,
     errors,
-    framing,
-    hop_by_hop,
     login,
     on_show,
     places,
     remarks,
-    request_ids,
     rewrite,
     streaming,
-    to_https,
 )
 from .decision import FORWARDED, Decision
 from .engine.interface import AUTHORITY, DROPPED, HOLD
-from .headers import Fields, read, text
+from .protocol import (
+    bodies,
+    framing,
+    hop_by_hop,
+    request_ids,
+    to_https,
+)
+from .protocol.headers import Fields, read, text
 from .rules import Rules
 from .settings import Settings
 

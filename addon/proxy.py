@@ -38,7 +38,6 @@ from . import (
     drain,
     flow_ring,
     gate,
-    headers,
     health_service,
     held,
     in_flight,
@@ -72,11 +71,17 @@ from .dialect import Dialect
 from .dialect_watch import Address, DialectWatch
 from .engine import plug, top_layer
 from .engine.front import Front
-from .engine.interface import BYTES_OUT, DROPPED, ENDED_BY, HOLD
+from .engine.interface import (
+    BYTES_OUT,
+    DROPPED,
+    ENDED_BY,
+    HOLD,
+)
 from .engine.responses import to_response
 from .engine.top_layer import TopLayer
 from .engine.turns import Slots
 from .measured import State
+from .protocol import headers
 from .reached_into import Part
 from .reports import Reports
 from .rewrite import Origin

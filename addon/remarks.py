@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from . import bodies
 from .decision import Decision
-from .target import shown
+from .protocol import bodies
+from .protocol.target import shown
 
 HEALTH = "health"
 """Why the proxy has answered a health request."""

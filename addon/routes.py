@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from . import families, gate, rewrite
-from . import target as targets
 from .decision import Decision
+from .protocol import target as targets
 from .rules import HEALTH_PATHS, Endpoint, Rules
 
 _KEPT = 1024

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .patterns import below_any_prefix
+from .protocol.target import api_index
 from .rule_types import (
     ErrorCodeName,
     ErrorStatus,
@@ -36,7 +37,6 @@ from .rule_types import (
     matches_status,
     uri_host,
 )
-from .target import api_index
 
 Operation = Literal["read", "write", "delete"]
 """What a request does to artifacts."""

@@ -12,7 +12,12 @@ from . import gate
 from .filters import parse_request_filter
 from .routes import Router
 from .rule_types import uri_host
-from .rules import OPERATIONS, Operation, Rules, Upstream
+from .rules import (
+    OPERATIONS,
+    Operation,
+    Rules,
+    Upstream,
+)
 from .rules_file import RulesError, load
 
 

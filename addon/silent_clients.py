@@ -14,7 +14,8 @@ from functools import partial
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 
-from . import answering, bodies, connections, lean
+from . import answering, connections, lean
+from .protocol import bodies
 from .rules import Limits, Rules, Upstream
 from .timers import Timers
 

@@ -20,8 +20,9 @@ from functools import partial
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
-from . import answering, bodies, connections
+from . import answering, connections
 from .engine.interface import RETRIED
+from .protocol import bodies
 from .replies import Problem
 from .rules import Upstream
 from .timers import Timers

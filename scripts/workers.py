@@ -30,8 +30,9 @@ import haproxy_config
 import stack
 from worker import INTERVAL, Worker, run
 
-from addon import addresses, cli_run
+from addon import cli_run
 from addon.line_writer import AT_THE_END, LineWriter, is_file
+from addon.protocol import addresses
 
 MAIN = Path(__file__).with_name("worker_main.py")
 """What a worker runs in the place of mitmdump's own script."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from addon import addresses, banner, cli, cli_run
+from addon import banner, cli, cli_run
+from addon.protocol import addresses
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,14 @@ import pytest
 
 from addon import rules_file
 from addon.diagnosis import advice, report
-from addon.dialect import ABSENT, GUARDED, HTTPS, PAGES, SILENT, Finding
+from addon.dialect import (
+    ABSENT,
+    GUARDED,
+    HTTPS,
+    PAGES,
+    SILENT,
+    Finding,
+)
 
 URL = "https://r.example:8443"
 AGAIN = f"scripts/probe.sh --diagnose {URL}"

@@ -7,7 +7,12 @@ from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from addon import decision, flow_ring, on_show, still_there
+from addon import (
+    decision,
+    flow_ring,
+    on_show,
+    still_there,
+)
 
 
 def flows(count: int) -> list[http.HTTPFlow]:

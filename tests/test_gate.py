@@ -5,8 +5,8 @@ import json
 import pytest
 
 from addon import gate, rules_file
+from addon.protocol.target import fold
 from addon.rules import Operation
-from addon.target import fold
 
 ARTIFACTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts
 

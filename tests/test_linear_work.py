@@ -18,30 +18,32 @@ import pytest
 
 from addon import (
     access_log,
-    bodies,
     dialect,
     errors,
     forwarded,
-    framing,
     gate,
-    headers,
     health,
-    hop_by_hop,
-    hosts,
     log_guard,
     login,
     mlflow_text,
     origin,
     places,
     replies,
-    request_ids,
     rewrite,
     routes,
     rules_file,
+)
+from addon.engine import heads
+from addon.protocol import (
+    bodies,
+    framing,
+    headers,
+    hop_by_hop,
+    hosts,
+    request_ids,
     target,
     to_https,
 )
-from addon.engine import heads
 
 RULES = rules_file.load(rules_file.DEFAULT_PATH)
 ASKED = errors.Asked("GET", "/api/2.0/mlflow/x", ["/api/2.0/mlflow/x"])

@@ -14,7 +14,8 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.test import taddons, tflow, tutils
 from mitmproxy.tools.web import webaddons
 
-from addon import decision, gate, health_service, target
+from addon import decision, gate, health_service
+from addon.protocol import target
 from addon.proxy import MlflowProxy
 from addon.rules_file import DEFAULT_PATH as RULES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import addon.hop_by_hop  # noqa: F401 (it has many words)
+import addon.protocol.hop_by_hop  # noqa: F401 (it has many words)
 
 
 def test_no_constants_of_ours() -> None:

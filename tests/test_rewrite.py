@@ -2,7 +2,8 @@
 
 import pytest
 
-from addon import rules, rules_file, target
+from addon import rules, rules_file
+from addon.protocol import target
 from addon.rewrite import Origin, map_location, rewrite
 
 SHIPPED = rules_file.load(rules_file.DEFAULT_PATH)

@@ -24,8 +24,8 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
-from .. import headers, hop_by_hop
-from ..bodies import HELD_LIMIT
+from ..protocol import headers, hop_by_hop
+from ..protocol.bodies import HELD_LIMIT
 from . import messages
 from .interface import (
     ANSWERED,

@@ -10,11 +10,16 @@ from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 
-from ..headers import read
+from ..protocol.headers import read
 from . import heads, messages
 from .backlog import Backlog
 from .exchange import BODY_STALLED, Exchange
-from .readers import BrokenError, Chunked, Length, Reader
+from .readers import (
+    BrokenError,
+    Chunked,
+    Length,
+    Reader,
+)
 from .responses import to_last_bytes
 from .turns import Turns
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..headers import Fields, read
+from ..protocol.headers import Fields, read
 
 Pairs = tuple[tuple[bytes, bytes], ...]
 """Header fields in their order, with names as they came and values without white space around."""

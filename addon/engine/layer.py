@@ -25,8 +25,8 @@ from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import TunnelLayer
 from mitmproxy.websocket import WebSocketData
 
-from .. import framing
-from ..headers import read
+from ..protocol import framing
+from ..protocol.headers import read
 from . import heads
 from .exchange import Exchange
 from .front import GiveWay, SilentBodies, UntakenAnswers

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from mitmproxy import http
 from mitmproxy.utils import human
 
-from .. import framing
+from ..protocol import framing
 
 
 class Verdict(Enum):

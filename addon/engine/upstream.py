@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState, Server
 
-from .. import framing
-from ..headers import read
+from ..protocol import framing
+from ..protocol.headers import read
 from . import heads, messages
-from .readers import BrokenError, Chunked, Length, Reader, UntilEnd
+from .readers import (
+    BrokenError,
+    Chunked,
+    Length,
+    Reader,
+    UntilEnd,
+)
 from .turns import Turns
 
 if TYPE_CHECKING:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon.engine.readers import CHUNKS_AT_ONCE, BrokenError, Chunked, Length, Reader, UntilEnd
+from addon.engine.readers import (
+    CHUNKS_AT_ONCE,
+    BrokenError,
+    Chunked,
+    Length,
+    Reader,
+    UntilEnd,
+)
 
 
 def read(reader: Reader, *portions: bytes) -> tuple[bytes, bytes]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from support.client import Response, request
 from support.upstream import Received, Upstream
 
-from addon import bodies
+from addon.protocol import bodies
 
 LABELS = [
     *("text/html", "text/html; charset=utf-8", "TEXT/HTML;charset=latin-1", "text/plain", ""),

@@ -21,8 +21,8 @@ OK = response("200 OK", b"{}", ("Content-Type", "application/json"))
 
 # Where the request goes, how the upstream would answer, and how often it is asked.
 CASES: dict[str, tuple[str, bytes, int]] = {
-    "target.read": (API, OK, 0),
-    "target.ambiguity": (API, OK, 0),
+    "protocol.target.read": (API, OK, 0),
+    "protocol.target.ambiguity": (API, OK, 0),
     "gate.artifact_endpoints": (API, OK, 0),
     "gate.suspected_endpoints": (API, OK, 0),
     "gate.refusal": (FILE, OK, 0),

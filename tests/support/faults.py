@@ -13,7 +13,12 @@ from typing import Any
 from mitmproxy import http
 
 FUNCTIONS = [
-    *("target.read", "target.ambiguity", "gate.artifact_endpoints", "gate.suspected_endpoints"),
+    *(
+        "protocol.target.read",
+        "protocol.target.ambiguity",
+        "gate.artifact_endpoints",
+        "gate.suspected_endpoints",
+    ),
     *("gate.refusal", "rewrite.rewrite", "origin.is_foreign", "streaming.stream_request"),
     *("errors.may_need_conversion", "login.may_be_page", "login.redirect_place"),
     *("rewrite.map_location", "streaming.stream_response", "errors.convert"),
@@ -36,7 +41,7 @@ def failing(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def load(_: object) -> None:
     for name in FUNCTIONS:
-        module_name, function = name.split(".")
+        module_name, _, function = name.rpartition(".")
         module = importlib.import_module(f"addon.{module_name}")
         setattr(module, function, failing(name, getattr(module, function)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon import framing
+from addon.protocol import framing
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from addon import target
+from addon.protocol import target
 
 MOUNTS = ("/api/mlflow", "/mlflow", "")
 

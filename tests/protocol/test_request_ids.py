@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from addon import request_ids
-from addon.headers import read
+from addon.protocol import request_ids
+from addon.protocol.headers import read
 
 UUID = "1f2e3d4c-5b6a-4789-8abc-def012345678"
 MADE = "00-1f2e3d4c5b6a47898abcdef012345678-8abcdef012345678-00"

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from addon import bodies
+from addon.protocol import bodies
 
 TITLE = b"<!doctype html><html><head><title>Bad   Gateway</title></head><body>x</body></html>"
 

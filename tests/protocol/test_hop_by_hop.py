@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon import headers, hop_by_hop
+from addon.protocol import headers, hop_by_hop
 
 Pairs = list[tuple[bytes, bytes]]
 

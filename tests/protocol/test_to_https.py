@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from addon.to_https import CODE, error, secure_url
+from addon.protocol.to_https import CODE, error, secure_url
 
 HERE = "http://r.example:80/api/x?token=secret"
 

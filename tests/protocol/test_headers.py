@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http
 
-from addon import headers
+from addon.protocol import headers
 
 NAMES = st.sampled_from([b"Host", b"host", b"Accept", b"X-A", b"x-a"])
 FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=4)), max_size=6)

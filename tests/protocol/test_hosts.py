@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from addon import hosts
+from addon.protocol import hosts
 
 ALLOWED = [
     "mlflow.example.org",

@@ -1,0 +1,1 @@
+"""Facts of HTTP, without a policy."""
