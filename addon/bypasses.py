@@ -20,7 +20,7 @@ from mitmproxy.proxy.mode_specs import (
     UpstreamMode,
 )
 
-from .rules_file import RulesError
+from .rules.rules_file import RulesError
 from .settings import Settings
 
 _UNREAD = {

@@ -27,9 +27,9 @@ from . import (
     diagnosis,
     dialect,
     health,
-    rules_file,
 )
 from .protocol import to_https
+from .rules import rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3

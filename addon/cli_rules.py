@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .rules_file import DEFAULT_PATH, RulesError
+from .rules.rules_file import DEFAULT_PATH, RulesError
 
 if TYPE_CHECKING:
     from .settings import Settings

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from . import banner
 from .protocol import addresses
-from .rules_file import DEFAULT_PATH
+from .rules.rules_file import DEFAULT_PATH
 
 SCRIPT = Path(__file__).with_name("main.py").resolve()
 """What mitmproxy loads."""

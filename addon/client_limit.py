@@ -26,7 +26,7 @@ from .engine.responses import to_last_bytes
 from .idle_clients import IdleClients
 from .in_flight import InFlight, Transport
 from .replies import Reply
-from .rules import Limits
+from .rules.model import Limits
 from .spell import Spell
 from .to_engine import ToEngine
 

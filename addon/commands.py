@@ -15,7 +15,7 @@ from . import explain, on_explain
 from .dialect_watch import Address, say
 from .listeners import in_reverse_mode
 from .rewrite import Origin
-from .rules_file import RulesError
+from .rules.rules_file import RulesError
 
 if TYPE_CHECKING:
     from .proxy import MlflowProxy

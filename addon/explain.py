@@ -15,13 +15,13 @@ from .protocol import bodies
 from .protocol.target import shown
 from .replies import Reply
 from .routes import Route
-from .rule_types import uri_host
-from .rules import (
+from .rules.model import (
     OPERATIONS,
     Operation,
     RewriteRule,
     Rules,
 )
+from .rules.values import uri_host
 from .settings import Settings
 
 

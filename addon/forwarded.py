@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from .protocol import forwarded_field, hosts
-from .rule_types import is_plain_path
+from .rules.values import is_plain_path
 
 Network = IPv4Network | IPv6Network
 Header = tuple[bytes, bytes]

@@ -10,8 +10,8 @@ from itertools import chain
 
 from .protocol.target import last_root
 from .replies import Reply, json_reply, own_headers
-from .rules import Artifacts, Endpoint, Operation
-from .rules_file import RulesError
+from .rules.model import Artifacts, Endpoint, Operation
+from .rules.rules_file import RulesError
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
 OPTION = "mlflow_serve_artifacts"

@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from .gate import DISABLED
 from .protocol import to_https
 from .protocol.bodies import is_json
-from .rules import Probe
+from .rules.model import Probe
 
 State = Literal["ok", "disabled", "warning", "critical"]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from . import health
 from .replies import Reply, json_reply
-from .rules import Health, Probe
+from .rules.model import Health, Probe
 
 PROBE_HEADER = "X-MLflow-Proxy-Probe"
 PROBE_KEY = PROBE_HEADER.lower().encode()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, parse_qsl, quote, unquote, urljoin, urlsplit
 from .errors import Answer, Converted
 from .protocol import bodies
 from .protocol.target import fold, shown
-from .rules import Login
+from .rules.model import Login
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

@@ -34,7 +34,7 @@ from .protocol import target as targets
 from .protocol.headers import Fields, text
 from .rewrite import Origin
 from .routes import Route
-from .rules import (
+from .rules.model import (
     HEALTH_PATHS,
     Endpoint,
     Operation,

@@ -27,7 +27,7 @@ from .protocol import (
     to_https,
 )
 from .protocol.headers import Fields, read, text
-from .rules import Rules
+from .rules.model import Rules
 from .settings import Settings
 
 

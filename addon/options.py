@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from mitmproxy.addonmanager import Loader
 
 from . import flow_ring
-from .rules_file import DEFAULT_PATH
+from .rules.rules_file import DEFAULT_PATH
 
 PREFIX = "mlflow_"
 """How all of them begin."""

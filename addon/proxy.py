@@ -52,7 +52,6 @@ from . import (
     on_show,
     open_files,
     options,
-    reload,
     remarks,
     replies,
     room,
@@ -85,8 +84,9 @@ from .protocol import headers
 from .reached_into import Part
 from .reports import Reports
 from .rewrite import Origin
-from .rules import Drain, Rules
-from .rules_file import RulesError
+from .rules import reload
+from .rules.model import Drain, Rules
+from .rules.rules_file import RulesError
 from .settings import Settings
 
 if TYPE_CHECKING:

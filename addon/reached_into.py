@@ -248,10 +248,10 @@ _SAFETY = (
         ("lst",),
         Part.SAFETY,
         "filters in rules that can never match are refused",
-        ("filters",),
+        ("rules.filters",),
     ),
-    Place("mitmproxy.flowfilter:FOr", ("lst",), Part.SAFETY, "the same", ("filters",)),
-    Place("mitmproxy.flowfilter:FNot", ("itm",), Part.SAFETY, "the same", ("filters",)),
+    Place("mitmproxy.flowfilter:FOr", ("lst",), Part.SAFETY, "the same", ("rules.filters",)),
+    Place("mitmproxy.flowfilter:FNot", ("itm",), Part.SAFETY, "the same", ("rules.filters",)),
     Place(
         "mitmproxy.optmanager:OptManager",
         ("deferred",),

@@ -12,7 +12,7 @@ from functools import lru_cache
 from . import families, gate, rewrite
 from .decision import Decision
 from .protocol import target as targets
-from .rules import HEALTH_PATHS, Endpoint, Rules
+from .rules.model import HEALTH_PATHS, Endpoint, Rules
 
 _KEPT = 1024
 """Paths."""

@@ -9,16 +9,16 @@ from typing import Any
 from mitmproxy import flowfilter
 
 from . import gate
-from .filters import parse_request_filter
 from .routes import Router
-from .rule_types import uri_host
-from .rules import (
+from .rules.filters import parse_request_filter
+from .rules.model import (
     OPERATIONS,
     Operation,
     Rules,
     Upstream,
 )
-from .rules_file import RulesError, load
+from .rules.rules_file import RulesError, load
+from .rules.values import uri_host
 
 
 @dataclass(frozen=True, slots=True)

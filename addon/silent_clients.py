@@ -16,7 +16,7 @@ from mitmproxy.connection import Client
 
 from . import answering, connections, lean
 from .protocol import bodies
-from .rules import Limits, Rules, Upstream
+from .rules.model import Limits, Rules, Upstream
 from .timers import Timers
 
 MARGIN = 10

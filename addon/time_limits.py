@@ -24,7 +24,7 @@ from . import answering, connections
 from .engine.interface import RETRIED
 from .protocol import bodies
 from .replies import Problem
-from .rules import Upstream
+from .rules.model import Upstream
 from .timers import Timers
 from .wide_reads import WideReader
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from addon import bypasses, settings
-from addon.rules_file import DEFAULT_PATH, RulesError
+from addon.rules.rules_file import DEFAULT_PATH, RulesError
 
 REVERSE = ["reverse:https://registry.example"]
 DEFAULTS: dict[str, Any] = {

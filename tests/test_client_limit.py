@@ -8,7 +8,7 @@ import pytest
 
 from addon import open_files
 from addon.client_limit import ClientLimit, Connected
-from addon.rules import Limits
+from addon.rules.model import Limits
 
 
 class Connection:

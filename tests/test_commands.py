@@ -11,7 +11,7 @@ from mitmproxy.test import taddons
 
 from addon import gate
 from addon.proxy import STALE, MlflowProxy
-from addon.rules_file import DEFAULT_PATH
+from addon.rules.rules_file import DEFAULT_PATH
 
 
 @pytest.fixture

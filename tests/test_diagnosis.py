@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from addon import rules_file
 from addon.diagnosis import advice, report
 from addon.dialect import (
     ABSENT,
@@ -14,6 +13,7 @@ from addon.dialect import (
     SILENT,
     Finding,
 )
+from addon.rules import rules_file
 
 URL = "https://r.example:8443"
 AGAIN = f"scripts/probe.sh --diagnose {URL}"

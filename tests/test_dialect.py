@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from addon import rules_file
 from addon.dialect import (
     Dialect,
     Finding,
@@ -18,6 +17,7 @@ from addon.dialect import (
     suggestion,
 )
 from addon.health import Answer
+from addon.rules import rules_file
 
 JSON = "application/json"
 LIST = Answer(200, JSON, b'{"experiments": []}')

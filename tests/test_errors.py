@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from addon import errors, rules_file
+from addon import errors
 from addon.errors import Answer, Asked
-from addon.rules import Errors
+from addon.rules import rules_file
+from addon.rules.model import Errors
 
 RULES = rules_file.load(rules_file.DEFAULT_PATH).errors
 PATH = "/api/2.0/mlflow/x"

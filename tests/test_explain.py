@@ -8,7 +8,7 @@ import pytest
 
 from addon import explain, on_explain, settings
 from addon.rewrite import Origin
-from addon.rules_file import DEFAULT_PATH
+from addon.rules.rules_file import DEFAULT_PATH
 
 UPSTREAM = Origin("https", "registry.example.org", 443)
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/a"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from addon import rules_file
 from addon.routes import Router
+from addon.rules import rules_file
 
 ROUTER = Router(rules_file.load(rules_file.DEFAULT_PATH), wary=False)
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from addon import gate, rules_file
+from addon import gate
 from addon.protocol.target import fold
-from addon.rules import Operation
+from addon.rules import rules_file
+from addon.rules.model import Operation
 
 ARTIFACTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts
 

@@ -8,7 +8,7 @@ from support.upstream import Upstream, silent
 
 from addon import health
 from addon.health import Answer
-from addon.rules import Probe
+from addon.rules.model import Probe
 
 JSON = "application/json"
 NO_ARTIFACTS = (

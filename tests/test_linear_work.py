@@ -31,7 +31,6 @@ from addon import (
     replies,
     rewrite,
     routes,
-    rules_file,
 )
 from addon.engine import heads
 from addon.protocol import (
@@ -44,6 +43,7 @@ from addon.protocol import (
     target,
     to_https,
 )
+from addon.rules import rules_file
 
 RULES = rules_file.load(rules_file.DEFAULT_PATH)
 ASKED = errors.Asked("GET", "/api/2.0/mlflow/x", ["/api/2.0/mlflow/x"])

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from addon import login, rules_file
+from addon import login
 from addon.errors import Answer
-from addon.rules import Login
+from addon.rules import rules_file
+from addon.rules.model import Login
 
 RULES = rules_file.load(rules_file.DEFAULT_PATH)
 API = "/api/2.0/mlflow/runs/get"

@@ -17,7 +17,7 @@ from mitmproxy.tools.web import webaddons
 from addon import decision, gate, health_service
 from addon.protocol import target
 from addon.proxy import MlflowProxy
-from addon.rules_file import DEFAULT_PATH as RULES
+from addon.rules.rules_file import DEFAULT_PATH as RULES
 
 
 @pytest.fixture

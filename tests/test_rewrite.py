@@ -2,9 +2,10 @@
 
 import pytest
 
-from addon import rules, rules_file
 from addon.protocol import target
 from addon.rewrite import Origin, map_location, rewrite
+from addon.rules import model as rules
+from addon.rules import rules_file
 
 SHIPPED = rules_file.load(rules_file.DEFAULT_PATH)
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from addon import rules_file
 from addon.routes import Router
+from addon.rules import rules_file
 
 SHIPPED = rules_file.load(rules_file.DEFAULT_PATH)
 PATHS = [

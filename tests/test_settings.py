@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from addon import settings
-from addon.rules_file import RulesError
+from addon.rules.rules_file import RulesError
 
 SOME = "artifacts: {endpoints: [{path: /x}]"
 

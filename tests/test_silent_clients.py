@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from addon import silent_clients, time_limits
-from addon.rules import Limits, Upstream
+from addon.rules.model import Limits, Upstream
 
 LIMITS = Limits(client_idle_timeout=700)
 

@@ -49,7 +49,7 @@ def faulty_proxy(
     """A read-only proxy whose functions fail when a request asks for it."""
     folder = tmp_path_factory.mktemp("faulty")
     rules = stack.write_rules(
-        folder / "rules.yaml", external=["127.0.0.1"], artifacts={"write": False}
+        folder / "rules.model.yaml", external=["127.0.0.1"], artifacts={"write": False}
     )
     script = Path(faults.__file__)
     with stack.proxy(

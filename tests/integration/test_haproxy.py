@@ -16,7 +16,7 @@ from support.client import read_all, request
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
-from addon.rules import Rules
+from addon.rules.model import Rules
 
 API = "/api/2.0/mlflow/runs/get"
 RULES = Rules()

@@ -16,7 +16,7 @@ import stack
 from support import image
 from support.manifests import FOLDER, Manifests
 
-from addon import rules_file
+from addon.rules import rules_file
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 DOCKERFILE = FOLDER.parent / "Dockerfile"

@@ -98,7 +98,7 @@ def proxy(
     lines = request.param == "info"
     folder = tmp_path_factory.mktemp(request.param)
     rules = stack.write_rules(
-        folder / "rules.yaml",
+        folder / "rules.model.yaml",
         external=["127.0.0.1"],
         artifacts={"write": False},
         allowed_hosts=["127.0.0.1", "localhost"],

@@ -18,7 +18,7 @@ from support import sandbox
 from support.client import request
 from support.upstream import Upstream
 
-from addon.rules import Rules
+from addon.rules.model import Rules
 
 UNIT = stack.ROOT / "scripts" / "deploy" / "systemd" / "mlflow-proxy@.service"
 PORT = "8081"

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..protocol.target import api_index
 from .patterns import below_any_prefix
-from .protocol.target import api_index
-from .rule_types import (
+from .values import (
     ErrorCodeName,
     ErrorStatus,
     FilterExpression,

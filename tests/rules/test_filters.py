@@ -3,7 +3,7 @@
 import pytest
 from mitmproxy.test import tflow
 
-from addon.filters import parse_request_filter
+from addon.rules.filters import parse_request_filter
 
 
 @pytest.mark.parametrize(

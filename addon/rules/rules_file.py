@@ -11,9 +11,9 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from . import yaml_lines
-from .rules import Rules
+from .model import Rules
 
-DEFAULT_PATH = Path(__file__).with_name("rules.yaml").resolve()
+DEFAULT_PATH = Path(__file__).parent.with_name("rules.yaml").resolve()
 """The file that is shipped: in the package, which has a link in a checkout."""
 
 

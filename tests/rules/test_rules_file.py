@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 import yaml
 
-from addon import rules_file
+from addon.rules import rules_file
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "addon" / "rules.schema.json").read_text())
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from addon.patterns import below_any_prefix
+from addon.rules.patterns import below_any_prefix
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What rules.yaml may say: its model, its file, and how it is watched."""
