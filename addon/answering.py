@@ -8,9 +8,10 @@ from http import HTTPMethod
 
 from mitmproxy import http
 
-from . import cors, decision, replies
+from . import decision
 from .engine.interface import ANSWERED
 from .engine.responses import to_response
+from .errors import cors, replies
 from .protocol import bodies, request_ids, target
 
 logger = logging.getLogger(__name__)

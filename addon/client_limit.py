@@ -23,9 +23,9 @@ from . import connections, open_files
 from .engine import plug
 from .engine.front import GiveWay
 from .engine.responses import to_last_bytes
+from .errors.replies import Reply
 from .idle_clients import IdleClients
 from .in_flight import InFlight, Transport
-from .replies import Reply
 from .rules.model import Limits
 from .spell import Spell
 from .to_engine import ToEngine

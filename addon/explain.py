@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from . import gate
+from .errors.replies import Reply
 from .protocol import bodies
 from .protocol.target import shown
-from .replies import Reply
 from .routes import Route
 from .rules.model import (
     OPERATIONS,

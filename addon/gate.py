@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
+from .errors.replies import Reply, json_reply, own_headers
 from .protocol.target import last_root
-from .replies import Reply, json_reply, own_headers
 from .rules.model import Artifacts, Endpoint, Operation
 from .rules.rules_file import RulesError
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Literal
 
 from . import health
-from .replies import Reply, json_reply
+from .errors.replies import Reply, json_reply
 from .rules.model import Health, Probe
 
 PROBE_HEADER = "X-MLflow-Proxy-Probe"

@@ -23,9 +23,9 @@ from prometheus_client.registry import Collector
 
 from . import __version__
 from .decision import Conversion
+from .errors.replies import UPSTREAM_PROBLEMS, Refusal
 from .families import Family
 from .measured import Ended, State
-from .replies import UPSTREAM_PROBLEMS, Refusal
 
 PREFIX = "mlflow_proxy_"
 

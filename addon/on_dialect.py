@@ -10,10 +10,10 @@ from mitmproxy import http
 from . import decision, dialect, on_request
 from .answering import RefusedError
 from .decision import Decision
+from .errors.replies import Problem
 from .health import Answer
 from .protocol import bodies
 from .protocol.headers import read as read_headers
-from .replies import Problem
 from .settings import Settings
 
 _ASKED = "_mlflow_asked"

@@ -11,10 +11,10 @@ from mitmproxy.flow import Error
 from . import answering, decision
 from .decision import FAILED, FORWARDED, WHY
 from .engine.interface import BYTES_IN, BYTES_OUT, ENDED_BY
+from .errors.replies import Reply
 from .measured import Ended
 from .protocol import target
 from .protocol.request_ids import REQUEST_ID
-from .replies import Reply
 
 
 def ended(flow: http.HTTPFlow) -> Ended:

@@ -17,10 +17,10 @@ from . import (
     origin,
 )
 from .engine.interface import AUTHORITY
+from .errors.replies import Problem, Reply
 from .explain import Case, Explanation, explain
 from .protocol import bodies
 from .protocol.headers import read as read_headers
-from .replies import Problem, Reply
 from .rewrite import Origin
 from .settings import Settings
 

@@ -15,15 +15,14 @@ from . import (
     decision,
     forwarded,
     gate,
-    login,
     origin,
     remarks,
-    replies,
     streaming,
 )
 from .answering import denied
 from .decision import FORWARDED, Decision
 from .engine.interface import AUTHORITY, SWITCHES, WHOLE
+from .errors import login, replies
 from .protocol import (
     framing,
     hop_by_hop,

@@ -9,8 +9,6 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from . import (
     answering,
     decision,
-    errors,
-    login,
     on_show,
     places,
     remarks,
@@ -19,6 +17,8 @@ from . import (
 )
 from .decision import FORWARDED, Decision
 from .engine.interface import AUTHORITY, DROPPED, HOLD
+from .errors import login
+from .errors import upstream as errors
 from .protocol import (
     bodies,
     framing,

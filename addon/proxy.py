@@ -53,7 +53,6 @@ from . import (
     open_files,
     options,
     remarks,
-    replies,
     room,
     sd_notify,
     send_times,
@@ -79,6 +78,7 @@ from .engine.interface import (
 from .engine.responses import to_response
 from .engine.top_layer import TopLayer
 from .engine.turns import Slots
+from .errors import replies
 from .measured import State
 from .protocol import headers
 from .reached_into import Part

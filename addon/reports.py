@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .access_log import AccessLog, line
+from .errors.replies import Refusal
 from .measured import Ended, State
-from .replies import Refusal
 
 if TYPE_CHECKING:
     from .metrics import Metrics

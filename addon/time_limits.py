@@ -22,8 +22,8 @@ from mitmproxy.connection import Client, Connection
 
 from . import answering, connections
 from .engine.interface import RETRIED
+from .errors.replies import Problem
 from .protocol import bodies
-from .replies import Problem
 from .rules.model import Upstream
 from .timers import Timers
 from .wide_reads import WideReader

@@ -19,20 +19,19 @@ import pytest
 from addon import (
     access_log,
     dialect,
-    errors,
     forwarded,
     gate,
     health,
     log_guard,
-    login,
     mlflow_text,
     origin,
     places,
-    replies,
     rewrite,
     routes,
 )
 from addon.engine import heads
+from addon.errors import login, replies
+from addon.errors import upstream as errors
 from addon.protocol import (
     bodies,
     framing,

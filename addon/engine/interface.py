@@ -8,7 +8,7 @@ from typing import Protocol
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
-from ..replies import Reply
+from ..errors.replies import Reply
 from .front import Front
 from .top_layer import TopLayer
 from .turns import Slots

@@ -7,7 +7,7 @@ import time
 from mitmproxy import http
 from mitmproxy.net.http import http1, status_codes
 
-from ..replies import Reply
+from ..errors.replies import Reply
 from . import messages
 
 

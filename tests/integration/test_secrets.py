@@ -256,7 +256,7 @@ OUTCOMES = {
     },
     "fault in an answer": Outcome(
         500,
-        headers=f"{HOST}X-Fault: errors.convert\r\n",
+        headers=f"{HOST}X-Fault: errors.upstream.convert\r\n",
         answer=answer("404 Not Found", PAGE),
         says="Internal",
     ),

@@ -20,9 +20,18 @@ FUNCTIONS = [
         "gate.suspected_endpoints",
     ),
     *("gate.refusal", "rewrite.rewrite", "origin.is_foreign", "streaming.stream_request"),
-    *("errors.may_need_conversion", "login.may_be_page", "login.redirect_place"),
-    *("rewrite.map_location", "streaming.stream_response", "errors.convert"),
-    *("errors.is_long_native", "login.convert_page", "login.is_no_page", "replies.explain"),
+    *(
+        "errors.upstream.may_need_conversion",
+        "errors.login.may_be_page",
+        "errors.login.redirect_place",
+    ),
+    *("rewrite.map_location", "streaming.stream_response", "errors.upstream.convert"),
+    *(
+        "errors.upstream.is_long_native",
+        "errors.login.convert_page",
+        "errors.login.is_no_page",
+        "errors.replies.explain",
+    ),
 ]
 
 armed = ""

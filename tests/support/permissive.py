@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from addon.engine.turns import Slots
-from addon.replies import Reply, json_reply
+from addon.errors.replies import Reply, json_reply
 
 
 class Permissive:

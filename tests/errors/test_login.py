@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from addon import login
-from addon.errors import Answer
+from addon.errors import login
+from addon.errors.upstream import Answer
 from addon.rules import rules_file
 from addon.rules.model import Login
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon import cors, replies
+from addon.errors import cors, replies
 
 LAB = "https://lab.example"
 ERROR = replies.own_error(503, "X", "No.", "http_request_denied", "id-1", "artifacts_disabled")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from .protocol.request_ids import REQUEST_ID
+from ..protocol.request_ids import REQUEST_ID
 
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from addon import errors
-from addon.errors import Answer, Asked
+from addon.errors import upstream as errors
+from addon.errors.upstream import Answer, Asked
 from addon.rules import rules_file
 from addon.rules.model import Errors
 

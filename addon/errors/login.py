@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, parse_qsl, quote, unquote, urljoin, urlsplit
 
-from .errors import Answer, Converted
-from .protocol import bodies
-from .protocol.target import fold, shown
-from .rules.model import Login
+from ..protocol import bodies
+from ..protocol.target import fold, shown
+from ..rules.model import Login
+from .upstream import Answer, Converted
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

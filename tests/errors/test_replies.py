@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from addon import replies
+from addon.errors import replies
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import replace
 
-from .protocol.request_ids import REQUEST_ID
+from ..protocol.request_ids import REQUEST_ID
 from .replies import Reply
 
 METHOD = "access-control-request-method"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from .protocol import bodies
-from .rules.model import Errors
+from ..protocol import bodies
+from ..rules.model import Errors
 
 # What describes a body that is no longer there (RFC 9110, section 8; RFC 9530).
 ENTITY_HEADERS = (

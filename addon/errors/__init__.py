@@ -1,0 +1,1 @@
+"""Each document that a client reads when something fails."""
