@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .rules.rules_file import DEFAULT_PATH, RulesError
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from .routing.settings import Settings
 
 BAD_ARGUMENTS = 2
 
@@ -65,7 +65,7 @@ def add(commands: Any) -> None:
 
 def _read(path: Path) -> Settings | None:
     # Imported here: `probe` does without mitmproxy.
-    from . import gate, settings
+    from .routing import gate, settings
 
     try:
         return settings.read(path, os.environ.get(gate.ENVIRONMENT), "")
@@ -84,7 +84,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from . import on_explain, settings
+    from . import on_explain
+    from .routing import settings
 
     if (read := _read(arguments.rules)) is None:
         return 1

@@ -14,12 +14,12 @@ from mitmproxy.log import ALERT
 from . import explain, on_explain
 from .dialect_watch import Address, say
 from .listeners import in_reverse_mode
-from .rewrite import Origin
+from .routing.rewrite import Origin
 from .rules.rules_file import RulesError
 
 if TYPE_CHECKING:
     from .proxy import MlflowProxy
-    from .settings import Settings
+    from .routing.settings import Settings
 
 logger = logging.getLogger(__name__)
 

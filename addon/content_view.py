@@ -11,8 +11,9 @@ from typing import Any
 
 from mitmproxy import contentviews, flow, http
 
-from . import decision, mlflow_text, on_show
+from . import mlflow_text, on_show
 from .protocol import bodies
+from .routing import decision
 
 
 class MlflowView:

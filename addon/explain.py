@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import gate
 from .errors.replies import Reply
 from .protocol import bodies
 from .protocol.target import shown
-from .routes import Route
+from .routing import gate
+from .routing.routes import Route
+from .routing.settings import Settings
 from .rules.model import (
     OPERATIONS,
     Operation,
@@ -22,7 +23,6 @@ from .rules.model import (
     Rules,
 )
 from .rules.values import uri_host
-from .settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

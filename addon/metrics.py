@@ -22,10 +22,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from . import __version__
-from .decision import Conversion
 from .errors.replies import UPSTREAM_PROBLEMS, Refusal
-from .families import Family
 from .measured import Ended, State
+from .routing.decision import Conversion
+from .routing.families import Family
 
 PREFIX = "mlflow_proxy_"
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
-from . import decision, dialect, on_request
+from . import dialect, on_request
 from .answering import RefusedError
-from .decision import Decision
 from .errors.replies import Problem
 from .health import Answer
 from .protocol import bodies
 from .protocol.headers import read as read_headers
-from .settings import Settings
+from .routing import decision
+from .routing.decision import Decision
+from .routing.settings import Settings
 
 _ASKED = "_mlflow_asked"
 """Attribute of a flow: path and query as the client sent them, where they may be needed again."""

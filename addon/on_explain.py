@@ -9,20 +9,15 @@ from dataclasses import dataclass
 from mitmproxy import connection, http
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from . import (
-    answering,
-    decision,
-    gate,
-    on_request,
-    origin,
-)
+from . import answering, on_request
 from .engine.interface import AUTHORITY
 from .errors.replies import Problem, Reply
 from .explain import Case, Explanation, explain
 from .protocol import bodies
 from .protocol.headers import read as read_headers
-from .rewrite import Origin
-from .settings import Settings
+from .routing import decision, gate, origin
+from .routing.rewrite import Origin
+from .routing.settings import Settings
 
 # RFC 9110, section 9.1
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

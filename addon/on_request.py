@@ -10,17 +10,8 @@ from mitmproxy import http
 from mitmproxy.addons import proxyauth
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import (
-    answering,
-    decision,
-    forwarded,
-    gate,
-    origin,
-    remarks,
-    streaming,
-)
+from . import answering, remarks
 from .answering import denied
-from .decision import FORWARDED, Decision
 from .engine.interface import AUTHORITY, SWITCHES, WHOLE
 from .errors import login, replies
 from .protocol import (
@@ -31,15 +22,23 @@ from .protocol import (
 )
 from .protocol import target as targets
 from .protocol.headers import Fields, text
-from .rewrite import Origin
-from .routes import Route
+from .routing import (
+    decision,
+    forwarded,
+    gate,
+    origin,
+    streaming,
+)
+from .routing.decision import FORWARDED, Decision
+from .routing.rewrite import Origin
+from .routing.routes import Route
+from .routing.settings import Settings
 from .rules.model import (
     HEALTH_PATHS,
     Endpoint,
     Operation,
     Rules,
 )
-from .settings import Settings
 
 
 def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:

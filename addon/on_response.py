@@ -6,16 +6,7 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import (
-    answering,
-    decision,
-    on_show,
-    places,
-    remarks,
-    rewrite,
-    streaming,
-)
-from .decision import FORWARDED, Decision
+from . import answering, on_show, remarks
 from .engine.interface import AUTHORITY, DROPPED, HOLD
 from .errors import login
 from .errors import upstream as errors
@@ -27,8 +18,15 @@ from .protocol import (
     to_https,
 )
 from .protocol.headers import Fields, read, text
+from .routing import (
+    decision,
+    places,
+    rewrite,
+    streaming,
+)
+from .routing.decision import FORWARDED, Decision
+from .routing.settings import Settings
 from .rules.model import Rules
-from .settings import Settings
 
 
 def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:

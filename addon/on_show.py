@@ -7,8 +7,9 @@ from typing import Any
 
 from mitmproxy import ctx, flow, http
 
-from . import decision, lean, remarks
-from .decision import FAILED, SAID
+from . import lean, remarks
+from .routing import decision
+from .routing.decision import FAILED, SAID
 
 _ORIGINAL = "mlflow_original"
 """Key in `flow.metadata`: what `remarks.Original` holds."""

@@ -33,11 +33,9 @@ from . import (
     commands,
     connections,
     content_view,
-    decision,
     diagnosis,
     drain,
     flow_ring,
-    gate,
     health_service,
     held,
     in_flight,
@@ -56,7 +54,6 @@ from . import (
     room,
     sd_notify,
     send_times,
-    settings,
     silent_clients,
     still_there,
     term_log,
@@ -64,7 +61,6 @@ from . import (
     wide_reads,
 )
 from .answering import RefusedError
-from .decision import FAILED, SAID, WHY
 from .dialect import Dialect
 from .dialect_watch import Address, DialectWatch
 from .engine import plug, top_layer
@@ -83,11 +79,13 @@ from .measured import State
 from .protocol import headers
 from .reached_into import Part
 from .reports import Reports
-from .rewrite import Origin
+from .routing import decision, gate, settings
+from .routing.decision import FAILED, SAID, WHY
+from .routing.rewrite import Origin
+from .routing.settings import Settings
 from .rules import reload
 from .rules.model import Drain, Rules
 from .rules.rules_file import RulesError
-from .settings import Settings
 
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View

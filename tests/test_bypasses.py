@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from addon import bypasses, settings
+from addon import bypasses
+from addon.routing import settings
 from addon.rules.rules_file import DEFAULT_PATH, RulesError
 
 REVERSE = ["reverse:https://registry.example"]

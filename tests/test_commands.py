@@ -9,8 +9,8 @@ import pytest
 from mitmproxy import exceptions
 from mitmproxy.test import taddons
 
-from addon import gate
 from addon.proxy import STALE, MlflowProxy
+from addon.routing import gate
 from addon.rules.rules_file import DEFAULT_PATH
 
 

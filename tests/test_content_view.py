@@ -8,9 +8,10 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from addon import decision, on_show
+from addon import on_show
 from addon.content_view import MlflowView
 from addon.remarks import Original
+from addon.routing import decision
 
 JSON = "application/json"
 

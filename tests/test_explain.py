@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from addon import explain, on_explain, settings
-from addon.rewrite import Origin
+from addon import explain, on_explain
+from addon.routing import settings
+from addon.routing.rewrite import Origin
 from addon.rules.rules_file import DEFAULT_PATH
 
 UPSTREAM = Origin("https", "registry.example.org", 443)

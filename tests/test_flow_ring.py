@@ -7,12 +7,8 @@ from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from addon import (
-    decision,
-    flow_ring,
-    on_show,
-    still_there,
-)
+from addon import flow_ring, on_show, still_there
+from addon.routing import decision
 
 
 def flows(count: int) -> list[http.HTTPFlow]:

@@ -19,15 +19,9 @@ import pytest
 from addon import (
     access_log,
     dialect,
-    forwarded,
-    gate,
     health,
     log_guard,
     mlflow_text,
-    origin,
-    places,
-    rewrite,
-    routes,
 )
 from addon.engine import heads
 from addon.errors import login, replies
@@ -41,6 +35,14 @@ from addon.protocol import (
     request_ids,
     target,
     to_https,
+)
+from addon.routing import (
+    forwarded,
+    gate,
+    origin,
+    places,
+    rewrite,
+    routes,
 )
 from addon.rules import rules_file
 

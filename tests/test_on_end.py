@@ -6,8 +6,8 @@ import pytest
 from mitmproxy.flow import Error
 from mitmproxy.test import tflow
 
-from addon.decision import FAILED
 from addon.on_end import ended
+from addon.routing.decision import FAILED
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 from mitmproxy.test import taddons, tflow
 from mitmproxy.utils.emoji import emoji
 
-from addon import decision, on_show, remarks
-from addon.decision import Decision
+from addon import on_show, remarks
 from addon.remarks import Original, remark
+from addon.routing import decision
+from addon.routing.decision import Decision
 
 
 def decided(**changes: object) -> Decision:

@@ -21,7 +21,7 @@ from support.fixtures import StartProxy
 from support.proxies import running_proxy
 from support.upstream import Upstream
 
-from addon import gate
+from addon.routing import gate
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,8 +14,9 @@ from support.probe import script
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream
 
-from addon import on_explain, settings
-from addon.rewrite import Origin
+from addon import on_explain
+from addon.routing import settings
+from addon.routing.rewrite import Origin
 
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/a/b.txt"
 SEARCH = "/api/2.0/mlflow/experiments/search"

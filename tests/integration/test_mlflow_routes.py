@@ -13,7 +13,7 @@ from support.client import request
 from support.fixtures import StartProxy
 from support.upstream import OK, Upstream
 
-from addon import gate
+from addon.routing import gate
 from addon.rules import rules_file
 
 Route = tuple[str, str]

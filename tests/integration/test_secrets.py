@@ -252,7 +252,7 @@ OUTCOMES = {
             headers=f"{HOST}X-Fault: {name}\r\n",
             says="Internal",
         )
-        for name in ("protocol.target.read", "rewrite.rewrite")
+        for name in ("protocol.target.read", "routing.rewrite.rewrite")
     },
     "fault in an answer": Outcome(
         500,

@@ -16,16 +16,25 @@ FUNCTIONS = [
     *(
         "protocol.target.read",
         "protocol.target.ambiguity",
-        "gate.artifact_endpoints",
-        "gate.suspected_endpoints",
+        "routing.gate.artifact_endpoints",
+        "routing.gate.suspected_endpoints",
     ),
-    *("gate.refusal", "rewrite.rewrite", "origin.is_foreign", "streaming.stream_request"),
+    *(
+        "routing.gate.refusal",
+        "routing.rewrite.rewrite",
+        "routing.origin.is_foreign",
+        "routing.streaming.stream_request",
+    ),
     *(
         "errors.upstream.may_need_conversion",
         "errors.login.may_be_page",
         "errors.login.redirect_place",
     ),
-    *("rewrite.map_location", "streaming.stream_response", "errors.upstream.convert"),
+    *(
+        "routing.rewrite.map_location",
+        "routing.streaming.stream_response",
+        "errors.upstream.convert",
+    ),
     *(
         "errors.upstream.is_long_native",
         "errors.login.convert_page",

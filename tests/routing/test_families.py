@@ -2,7 +2,7 @@
 
 import pytest
 
-from addon.routes import Router
+from addon.routing.routes import Router
 from addon.rules import rules_file
 
 ROUTER = Router(rules_file.load(rules_file.DEFAULT_PATH), wary=False)

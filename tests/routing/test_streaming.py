@@ -2,7 +2,7 @@
 
 import pytest
 
-from addon import streaming
+from addon.routing import streaming
 
 LIMIT = 1000
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from addon.places import Places, are_in
-from addon.rewrite import Origin
+from addon.routing.places import Places, are_in
+from addon.routing.rewrite import Origin
 
 UPSTREAM = Origin("https", "registry.example.org", 443)
 MOUNTED = Places(UPSTREAM, "http", "proxy.example.com:8080", "/mlflow", "/base")

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from addon.routes import Router
+from addon.routing.routes import Router
 from addon.rules import rules_file
 
 SHIPPED = rules_file.load(rules_file.DEFAULT_PATH)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from .protocol.target import Target
-from .rules.model import RewriteRule
-from .rules.values import uri_host
+from ..protocol.target import Target
+from ..rules.model import RewriteRule
+from ..rules.values import uri_host
 
 # What may stand in a path as it is (RFC 3986, pchar and "/"), and "%" of what is encoded already.
 _PATH_SAFE = "/:@!$&'()*+,;=~%"

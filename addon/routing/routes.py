@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..protocol import target as targets
+from ..rules.model import HEALTH_PATHS, Endpoint, Rules
 from . import families, gate, rewrite
 from .decision import Decision
-from .protocol import target as targets
-from .rules.model import HEALTH_PATHS, Endpoint, Rules
 
 _KEPT = 1024
 """Paths."""

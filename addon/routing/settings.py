@@ -8,17 +8,17 @@ from typing import Any
 
 from mitmproxy import flowfilter
 
-from . import gate
-from .routes import Router
-from .rules.filters import parse_request_filter
-from .rules.model import (
+from ..rules.filters import parse_request_filter
+from ..rules.model import (
     OPERATIONS,
     Operation,
     Rules,
     Upstream,
 )
-from .rules.rules_file import RulesError, load
-from .rules.values import uri_host
+from ..rules.rules_file import RulesError, load
+from ..rules.values import uri_host
+from . import gate
+from .routes import Router
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from addon import settings
+from addon.routing import settings
 from addon.rules.rules_file import RulesError
 
 SOME = "artifacts: {endpoints: [{path: /x}]"

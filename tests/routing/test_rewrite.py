@@ -3,7 +3,7 @@
 import pytest
 
 from addon.protocol import target
-from addon.rewrite import Origin, map_location, rewrite
+from addon.routing.rewrite import Origin, map_location, rewrite
 from addon.rules import model as rules
 from addon.rules import rules_file
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .protocol import hosts
+from ..protocol import hosts
 from .rewrite import Origin, map_location
 
 Header = tuple[bytes, bytes]

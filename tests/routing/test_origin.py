@@ -2,7 +2,7 @@
 
 import pytest
 
-from addon.origin import is_dropped, is_foreign
+from addon.routing.origin import is_dropped, is_foreign
 
 
 @pytest.mark.parametrize(

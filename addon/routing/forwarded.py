@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from .protocol import forwarded_field, hosts
-from .rules.values import is_plain_path
+from ..protocol import forwarded_field, hosts
+from ..rules.values import is_plain_path
 
 Network = IPv4Network | IPv6Network
 Header = tuple[bytes, bytes]

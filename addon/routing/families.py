@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from .rules.model import HEALTH_PATHS
+from ..rules.model import HEALTH_PATHS
 
 Family = Literal["tracking", "registry", "artifacts", "otlp", "ui", "health", "other"]
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
-from .errors.replies import Reply, json_reply, own_headers
-from .protocol.target import last_root
-from .rules.model import Artifacts, Endpoint, Operation
-from .rules.rules_file import RulesError
+from ..errors.replies import Reply, json_reply, own_headers
+from ..protocol.target import last_root
+from ..rules.model import Artifacts, Endpoint, Operation
+from ..rules.rules_file import RulesError
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
 OPTION = "mlflow_serve_artifacts"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from addon import gate
 from addon.protocol.target import fold
+from addon.routing import gate
 from addon.rules import rules_file
 from addon.rules.model import Operation
 

@@ -7,9 +7,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from addon import forwarded
-from addon.forwarded import Forwarded
 from addon.protocol import forwarded_field
+from addon.routing import forwarded
+from addon.routing.forwarded import Forwarded
 
 HERE = ("http", "proxy:8080", "")
 BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .protocol import hosts
+from ..protocol import hosts
 from .rewrite import Origin
 
 # RFC 9110, section 9.2.1; browsers ask for permission with OPTIONS before they send the rest.

@@ -6,7 +6,7 @@ the first byte at once. So small API bodies are held, everything else streams.
 
 from __future__ import annotations
 
-from .protocol.bodies import is_json
+from ..protocol.bodies import is_json
 
 
 def stream_request(*, length: int | None, artifact: bool, threshold: int) -> bool:

@@ -1,0 +1,1 @@
+"""What a request is, whether it may pass, and where it goes."""
