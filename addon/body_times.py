@@ -17,9 +17,9 @@ from mitmproxy.connection import Client
 
 from . import connections
 from .engine.front import Front, SilentBodies
+from .internals.wide_reads import WideReader
 from .looks import Looks
 from .to_engine import ToEngine
-from .wide_reads import WideReader
 
 HURRY = 5.0
 """Seconds of silence after which a body gives way to other requests."""

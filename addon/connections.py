@@ -19,8 +19,8 @@ from mitmproxy.proxy.layers.http import HttpLayer
 
 from .engine import plug
 from .engine.layer import Engine
-from .reached_into import Part
-from .still_there import lacks
+from .internals.reached_into import Part
+from .internals.still_there import lacks
 
 _NEVER = 100 * 365 * 86400
 """Seconds."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import on_show
-from .reached_into import Part
-from .still_there import lacks
+from .internals.reached_into import Part
+from .internals.still_there import lacks
 
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View

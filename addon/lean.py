@@ -20,9 +20,9 @@ from mitmproxy.tools import dump
 
 from . import log_guard
 from .engine.top_layer import TopLayer
-from .inline_hooks import Dispatcher
-from .reached_into import Part
-from .still_there import lacks
+from .internals.inline_hooks import Dispatcher
+from .internals.reached_into import Part
+from .internals.still_there import lacks
 
 logger = logging.getLogger(__name__)
 _CONNECTIONS = logging.getLogger(log_guard.CONNECTIONS)

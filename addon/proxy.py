@@ -55,10 +55,8 @@ from . import (
     sd_notify,
     send_times,
     silent_clients,
-    still_there,
     term_log,
     time_limits,
-    wide_reads,
 )
 from .answering import RefusedError
 from .dialect import Dialect
@@ -75,9 +73,10 @@ from .engine.responses import to_response
 from .engine.top_layer import TopLayer
 from .engine.turns import Slots
 from .errors import replies
+from .internals import still_there, wide_reads
+from .internals.reached_into import Part
 from .measured import State
 from .protocol import headers
-from .reached_into import Part
 from .reports import Reports
 from .routing import decision, gate, settings
 from .routing.decision import FAILED, SAID, WHY

@@ -8,8 +8,8 @@ from typing import Any
 
 from mitmproxy.connection import Client
 
-from .reached_into import Part
-from .still_there import warning
+from .internals.reached_into import Part
+from .internals.still_there import warning
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import logging
 
 from mitmproxy.addons import termlog
 
+from .internals.reached_into import Part
+from .internals.still_there import lacks
 from .line_writer import AT_THE_END, LineWriter, is_file
-from .reached_into import Part
-from .still_there import lacks
 
 
 def install() -> None:

@@ -23,10 +23,10 @@ from mitmproxy.connection import Client, Connection
 from . import answering, connections
 from .engine.interface import RETRIED
 from .errors.replies import Problem
+from .internals.wide_reads import WideReader
 from .protocol import bodies
 from .rules.model import Upstream
 from .timers import Timers
-from .wide_reads import WideReader
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from addon import flow_ring, on_show, still_there
+from addon import flow_ring, on_show
+from addon.internals import still_there
 from addon.routing import decision
 
 

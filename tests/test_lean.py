@@ -17,7 +17,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import server
 from mitmproxy.tools.dump import DumpMaster
 
-from addon import still_there
+from addon.internals import still_there
 from addon.lean import UNUSED, Lean, is_set
 from addon.log_guard import CONNECTIONS
 

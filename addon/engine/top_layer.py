@@ -20,7 +20,7 @@ from mitmproxy.proxy.commands import CloseConnection, Command, SendData, StartHo
 from mitmproxy.proxy.events import DataReceived, Event, HookCompleted
 from mitmproxy.proxy.layer import CommandGenerator
 
-from ..inline_hooks import Dispatcher
+from ..internals.inline_hooks import Dispatcher
 
 LOOK_AFTER = 16 * 1024
 """Bytes to write until it is worth looking whether they are taken."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from addon.reached_into import TABLE, Part, Place
-from addon.still_there import lacks, problems, warning
+from addon.internals.reached_into import TABLE, Part, Place
+from addon.internals.still_there import lacks, problems, warning
 
-ADDON = Path(__file__).resolve().parent.parent / "addon"
+ADDON = Path(__file__).resolve().parents[2] / "addon"
 
 NOT_OF_MITMPROXY = {"cli": {"_choices_actions"}, "cli_completion": {"_actions"}}
 """Private names of argparse."""

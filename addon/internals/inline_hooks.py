@@ -23,12 +23,12 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from .protocol import headers
+from ..protocol import headers
 
 _DEFAULT_ADDONS = "mitmproxy.addons."
 """Where mitmproxy's own addons live, whose handlers are known once and for all."""
 
-_MAIN = str(Path(__file__).with_name("main.py"))
+_MAIN = str(Path(__file__).parent.with_name("main.py"))
 """The script that mitmproxy has loaded."""
 
 _Handler = Callable[[Any], Any]

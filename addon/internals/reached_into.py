@@ -87,7 +87,7 @@ _SAFETY = (
         "closes connections, and tells how long nothing was read or written",
         (
             *("body_times", "connections", "drain", "engine.top_layer", "room", "time_limits"),
-            "wide_reads",
+            "internals.wide_reads",
         ),
         upstream=_CUTS,
     ),
@@ -271,7 +271,7 @@ _SAFETY = (
         ("__dict__", "async read(n)"),
         Part.SAFETY,
         "a subclass takes the place of a reader's class, and tells what time limits ask for",
-        ("wide_reads",),
+        ("internals.wide_reads",),
     ),
 )
 
@@ -281,21 +281,21 @@ _SPEED = (
         ("safecall()", "traverse(chain)"),
         Part.LEAN,
         "hooks are called here as mitmproxy calls them",
-        ("inline_hooks", "lean"),
+        ("internals.inline_hooks", "lean"),
     ),
     Place(
         "mitmproxy.addonmanager:AddonManager",
         ("chain", "lookup", "invoke_addon_sync(addon, event)"),
         Part.LEAN,
         "unused addons leave the chain, and come back configured",
-        ("inline_hooks", "lean"),
+        ("internals.inline_hooks", "lean"),
     ),
     Place(
         "mitmproxy.hooks",
         ("all_hooks", "ConfigureHook"),
         Part.LEAN,
         "the one argument of each hook",
-        ("inline_hooks", "lean"),
+        ("internals.inline_hooks", "lean"),
     ),
     Place(
         "mitmproxy.tools.dump",
@@ -344,7 +344,7 @@ _SPEED = (
         ("_paused", "_transport", "_waiter", "feed_data(data)"),
         Part.BYTES,
         "bytes are taken where they arrive, and pauses reach the socket",
-        ("wide_reads",),
+        ("internals.wide_reads",),
     ),
     Place("mitmproxy.optmanager", ("unset",), Part.OPTIONS, "who has set an option", ("lean",)),
     Place("mitmproxy.optmanager:OptManager", ("_options",), Part.OPTIONS, "the same", ("lean",)),

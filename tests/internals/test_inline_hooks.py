@@ -18,7 +18,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
 from mitmproxy.test import tflow
 
-from addon.inline_hooks import Dispatcher
+from addon.internals.inline_hooks import Dispatcher
 
 KINDS = ["plain", "waits", "fails", "fails later", "halts", "nothing", "module", "no function"]
 

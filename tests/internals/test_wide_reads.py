@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addon import wide_reads
+from addon.internals import wide_reads
 
 
 def test_a_reader_gives_all_it_has() -> None:
