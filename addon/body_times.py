@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 from mitmproxy.connection import Client
 
-from . import connections
+from .engine import connections
 from .engine.front import Front, SilentBodies
+from .engine.to_engine import ToEngine
 from .internals.wide_reads import WideReader
 from .looks import Looks
-from .to_engine import ToEngine
 
 HURRY = 5.0
 """Seconds of silence after which a body gives way to other requests."""

@@ -24,7 +24,8 @@ from weakref import WeakSet
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 
-from . import connections, sd_notify
+from . import sd_notify
+from .engine import connections
 from .rules import model as rules
 
 logger = logging.getLogger(__name__)

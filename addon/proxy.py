@@ -31,7 +31,6 @@ from . import (
     bypasses,
     client_limit,
     commands,
-    connections,
     content_view,
     diagnosis,
     drain,
@@ -61,7 +60,7 @@ from . import (
 from .answering import RefusedError
 from .dialect import Dialect
 from .dialect_watch import Address, DialectWatch
-from .engine import plug, top_layer
+from .engine import connections, plug, top_layer
 from .engine.front import Front
 from .engine.interface import (
     BYTES_OUT,

@@ -18,10 +18,11 @@ from collections.abc import Callable
 
 from mitmproxy.connection import Client
 
-from . import answering, connections
+from . import answering
+from .engine import connections
 from .engine.front import STOPPED_READING, UntakenAnswers
+from .engine.to_engine import ToEngine
 from .looks import Looks
-from .to_engine import ToEngine
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from functools import partial
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 
-from . import answering, connections, lean
+from . import answering, lean
+from .engine import connections
 from .protocol import bodies
 from .rules.model import Limits, Rules, Upstream
 from .timers import Timers

@@ -20,7 +20,8 @@ from functools import partial
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
-from . import answering, connections
+from . import answering
+from .engine import connections
 from .engine.interface import RETRIED
 from .errors.replies import Problem
 from .internals.wide_reads import WideReader

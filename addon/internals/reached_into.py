@@ -65,7 +65,7 @@ _SAFETY = (
         ("connections", "servers", "listen_addrs()"),
         Part.SAFETY,
         "who is connected, and where clients are served",
-        ("connections", "listeners"),
+        ("engine.connections", "listeners"),
         upstream=_CUTS,
     ),
     Place(
@@ -77,7 +77,7 @@ _SAFETY = (
         ),
         Part.SAFETY,
         "time limits, silent clients, stalled bodies and the drain look at a client's connections",
-        ("body_times", "connections", "drain", "engine.top_layer", "to_engine"),
+        ("body_times", "engine.connections", "drain", "engine.top_layer", "engine.to_engine"),
         upstream=f"{_CUTS}; {_ISSUES}/7027 says why server_event does not wait",
     ),
     Place(
@@ -86,7 +86,14 @@ _SAFETY = (
         Part.SAFETY,
         "closes connections, and tells how long nothing was read or written",
         (
-            *("body_times", "connections", "drain", "engine.top_layer", "room", "time_limits"),
+            *(
+                "body_times",
+                "engine.connections",
+                "drain",
+                "engine.top_layer",
+                "room",
+                "time_limits",
+            ),
             "internals.wide_reads",
         ),
         upstream=_CUTS,
@@ -96,7 +103,7 @@ _SAFETY = (
         ("timeout", "last_activity", "blocker"),
         Part.SAFETY,
         "the limit for silent clients takes the place of mitmproxy's own",
-        ("connections", "drain"),
+        ("engine.connections", "drain"),
     ),
     Place(
         f"{_SERVER}:logger",
@@ -126,7 +133,7 @@ _SAFETY = (
         ("client", "server", "layers", "options", "fork()"),
         Part.SAFETY,
         "the engine takes the place of another layer",
-        ("connections", "engine.layer", "engine.plug", "engine.top_layer"),
+        ("engine.connections", "engine.layer", "engine.plug", "engine.top_layer"),
     ),
     Place(
         "mitmproxy.proxy.tunnel:TunnelLayer",
@@ -354,16 +361,16 @@ _SPEED = (
         ("connections", "streams"),
         Part.OTHER_MODES,
         "what a client has in flight where the engine does not serve",
-        ("connections",),
+        ("engine.connections",),
         upstream=_CUTS,
     ),
-    Place(f"{_HTTP}:HttpStream", ("flow",), Part.OTHER_MODES, "the same", ("connections",)),
+    Place(f"{_HTTP}:HttpStream", ("flow",), Part.OTHER_MODES, "the same", ("engine.connections",)),
     Place(
         f"{_HTTP}._http1:Http1Server",
         ("buf", "request"),
         Part.OTHER_MODES,
         "whether such a client has begun a request",
-        ("connections",),
+        ("engine.connections",),
     ),
     Place(
         "mitmproxy.addons.view:View",

@@ -17,10 +17,10 @@ from mitmproxy.connection import Client, Connection, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.layers.http import HttpLayer
 
-from .engine import plug
-from .engine.layer import Engine
-from .internals.reached_into import Part
-from .internals.still_there import lacks
+from ..internals.reached_into import Part
+from ..internals.still_there import lacks
+from . import plug
+from .layer import Engine
 
 _NEVER = 100 * 365 * 86400
 """Seconds."""
