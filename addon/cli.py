@@ -19,16 +19,9 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from . import (
-    __version__,
-    cli_completion,
-    cli_rules,
-    cli_run,
-    diagnosis,
-    dialect,
-    health,
-)
+from . import __version__, cli_completion, cli_rules, cli_run
 from .protocol import to_https
+from .registry import diagnosis, dialect, health
 from .rules import rules_file
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}

@@ -12,8 +12,8 @@ from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
 from . import explain, on_explain
-from .dialect_watch import Address, say
 from .listeners import in_reverse_mode
+from .registry.dialect_watch import Address, say
 from .routing.rewrite import Origin
 from .rules.rules_file import RulesError
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
-from . import dialect, on_request
+from . import on_request
 from .answering import RefusedError
 from .errors.replies import Problem
-from .health import Answer
 from .protocol import bodies
 from .protocol.headers import read as read_headers
+from .registry import dialect
+from .registry.health import Answer
 from .routing import decision
 from .routing.decision import Decision
 from .routing.settings import Settings

@@ -32,10 +32,8 @@ from . import (
     client_limit,
     commands,
     content_view,
-    diagnosis,
     drain,
     flow_ring,
-    health_service,
     held,
     in_flight,
     lean,
@@ -58,8 +56,6 @@ from . import (
     time_limits,
 )
 from .answering import RefusedError
-from .dialect import Dialect
-from .dialect_watch import Address, DialectWatch
 from .engine import connections, plug, top_layer
 from .engine.front import Front
 from .engine.interface import (
@@ -76,6 +72,9 @@ from .internals import still_there, wide_reads
 from .internals.reached_into import Part
 from .measured import State
 from .protocol import headers
+from .registry import diagnosis, health_service
+from .registry.dialect import Dialect
+from .registry.dialect_watch import Address, DialectWatch
 from .reports import Reports
 from .routing import decision, gate, settings
 from .routing.decision import FAILED, SAID, WHY

@@ -16,13 +16,7 @@ from collections.abc import Callable
 
 import pytest
 
-from addon import (
-    access_log,
-    dialect,
-    health,
-    log_guard,
-    mlflow_text,
-)
+from addon import access_log, log_guard, mlflow_text
 from addon.engine import heads
 from addon.errors import login, replies
 from addon.errors import upstream as errors
@@ -36,6 +30,7 @@ from addon.protocol import (
     target,
     to_https,
 )
+from addon.registry import dialect, health
 from addon.routing import (
     forwarded,
     gate,

@@ -14,9 +14,9 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.test import taddons, tflow, tutils
 from mitmproxy.tools.web import webaddons
 
-from addon import health_service
 from addon.protocol import target
 from addon.proxy import MlflowProxy
+from addon.registry import health_service
 from addon.routing import decision, gate
 from addon.rules.rules_file import DEFAULT_PATH as RULES
 

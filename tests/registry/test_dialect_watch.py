@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from addon import dialect_watch
-from addon.dialect import Finding
-from addon.dialect_watch import DialectWatch
-from addon.health import Answer
+from addon.registry import dialect_watch
+from addon.registry.dialect import Finding
+from addon.registry.dialect_watch import DialectWatch
+from addon.registry.health import Answer
 
 SERVED = Answer(200, "application/json", b"{}")
 ABSENT = Answer(404)

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from .protocol import to_https
-from .protocol.bodies import is_json
-from .routing.gate import DISABLED
-from .rules.model import Probe
+from ..protocol import to_https
+from ..protocol.bodies import is_json
+from ..routing.gate import DISABLED
+from ..rules.model import Probe
 
 State = Literal["ok", "disabled", "warning", "critical"]
 

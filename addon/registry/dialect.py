@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
+from ..protocol import to_https
+from ..protocol.bodies import is_json
 from .health import (
     Answer,
     error_code,
@@ -20,8 +22,6 @@ from .health import (
     is_json_answer,
     switched_off,
 )
-from .protocol import to_https
-from .protocol.bodies import is_json
 
 Dialect = Literal["standard", "ajax"]
 

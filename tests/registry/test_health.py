@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 from support.upstream import Upstream, silent
 
-from addon import health
-from addon.health import Answer
+from addon.registry import health
+from addon.registry.health import Answer
 from addon.rules.model import Probe
 
 JSON = "application/json"

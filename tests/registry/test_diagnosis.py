@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from addon.diagnosis import advice, report
-from addon.dialect import (
+from addon.registry.diagnosis import advice, report
+from addon.registry.dialect import (
     ABSENT,
     GUARDED,
     HTTPS,

@@ -16,9 +16,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+from ..errors.replies import Reply, json_reply
+from ..rules.model import Health, Probe
 from . import health
-from .errors.replies import Reply, json_reply
-from .rules.model import Health, Probe
 
 PROBE_HEADER = "X-MLflow-Proxy-Probe"
 PROBE_KEY = PROBE_HEADER.lower().encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon.dialect import (
+from addon.registry.dialect import (
     Dialect,
     Finding,
     find,
@@ -16,7 +16,7 @@ from addon.dialect import (
     may_ask_twice,
     suggestion,
 )
-from addon.health import Answer
+from addon.registry.health import Answer
 from addon.rules import rules_file
 
 JSON = "application/json"

@@ -1,0 +1,1 @@
+"""Asking what is behind the proxy: probes, health paths, dialect."""
