@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import banner
+from .observe import banner
 from .protocol import addresses
 from .rules.rules_file import DEFAULT_PATH
 

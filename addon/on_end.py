@@ -11,7 +11,7 @@ from mitmproxy.flow import Error
 from . import answering
 from .engine.interface import BYTES_IN, BYTES_OUT, ENDED_BY
 from .errors.replies import Reply
-from .measured import Ended
+from .observe.measured import Ended
 from .protocol import target
 from .protocol.request_ids import REQUEST_ID
 from .routing import decision

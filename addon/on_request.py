@@ -10,10 +10,11 @@ from mitmproxy import http
 from mitmproxy.addons import proxyauth
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import answering, remarks
+from . import answering
 from .answering import denied
 from .engine.interface import AUTHORITY, SWITCHES, WHOLE
 from .errors import login, replies
+from .observe import remarks
 from .protocol import (
     framing,
     hop_by_hop,

@@ -6,10 +6,11 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import answering, on_show, remarks
+from . import answering, on_show
 from .engine.interface import AUTHORITY, DROPPED, HOLD
 from .errors import login
 from .errors import upstream as errors
+from .observe import remarks
 from .protocol import (
     bodies,
     framing,

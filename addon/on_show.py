@@ -7,7 +7,8 @@ from typing import Any
 
 from mitmproxy import ctx, flow, http
 
-from . import lean, remarks
+from . import lean
+from .observe import remarks
 from .routing import decision
 from .routing.decision import FAILED, SAID
 

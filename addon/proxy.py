@@ -26,7 +26,6 @@ from mitmproxy.tls import TlsData
 
 from . import (
     answering,
-    banner,
     body_times,
     bypasses,
     client_limit,
@@ -38,7 +37,6 @@ from . import (
     in_flight,
     lean,
     listeners,
-    log_guard,
     loop_errors,
     on_dialect,
     on_end,
@@ -47,12 +45,10 @@ from . import (
     on_show,
     open_files,
     options,
-    remarks,
     room,
     sd_notify,
     send_times,
     silent_clients,
-    term_log,
     time_limits,
 )
 from .answering import RefusedError
@@ -70,12 +66,18 @@ from .engine.turns import Slots
 from .errors import replies
 from .internals import still_there, wide_reads
 from .internals.reached_into import Part
-from .measured import State
+from .observe import (
+    banner,
+    log_guard,
+    remarks,
+    term_log,
+)
+from .observe.measured import State
+from .observe.reports import Reports
 from .protocol import headers
 from .registry import diagnosis, health_service
 from .registry.dialect import Dialect
 from .registry.dialect_watch import Address, DialectWatch
-from .reports import Reports
 from .routing import decision, gate, settings
 from .routing.decision import FAILED, SAID, WHY
 from .routing.rewrite import Origin

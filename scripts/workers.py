@@ -31,7 +31,7 @@ import stack
 from worker import INTERVAL, Worker, run
 
 from addon import cli_run
-from addon.line_writer import AT_THE_END, LineWriter, is_file
+from addon.observe.line_writer import AT_THE_END, LineWriter, is_file
 from addon.protocol import addresses
 
 MAIN = Path(__file__).with_name("worker_main.py")

@@ -10,7 +10,7 @@ from mitmproxy.test import tflow
 
 from addon import on_show
 from addon.content_view import MlflowView
-from addon.remarks import Original
+from addon.observe.remarks import Original
 from addon.routing import decision
 
 JSON = "application/json"

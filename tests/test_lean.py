@@ -19,7 +19,7 @@ from mitmproxy.tools.dump import DumpMaster
 
 from addon.internals import still_there
 from addon.lean import UNUSED, Lean, is_set
-from addon.log_guard import CONNECTIONS
+from addon.observe.log_guard import CONNECTIONS
 
 VALUES = {
     "anticache": True,

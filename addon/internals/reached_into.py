@@ -110,7 +110,7 @@ _SAFETY = (
         (f"name={_SERVER}",),
         Part.SAFETY,
         "what mitmproxy repeats of its peers is kept out of the log",
-        ("lean", "log_guard"),
+        ("lean", "observe.log_guard"),
     ),
     Place(
         "mitmproxy.addons.next_layer:NextLayer",
@@ -385,7 +385,7 @@ _SPEED = (
         ("file", "emit(record)", "format(record)"),
         Part.LOG,
         "a thread writes the log, and an error of its does not end the process",
-        ("term_log",),
+        ("observe.term_log",),
         upstream=f"{_ISSUES}/4669",
     ),
     Place(

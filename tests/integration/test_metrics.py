@@ -24,7 +24,7 @@ from support.proxies import running_proxy
 from support.upstream import OK, Answer, Received, Upstream, response
 from support.waiting import eventually
 
-from addon import metrics
+from addon.observe import metrics
 
 DEPLOY = stack.ROOT / "scripts" / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.waiting import eventually
 
-from addon import access_log, line_writer
-from addon.access_log import AccessLog
-from addon.measured import Ended
+from addon.observe import access_log, line_writer
+from addon.observe.access_log import AccessLog
+from addon.observe.measured import Ended
 
 VALUES: dict[str, Any] = {
     "start": 1790000000.0444,
@@ -95,7 +95,7 @@ def test_standard_output(tmp_path: Path) -> None:
     """It stays open for others."""
     code = (
         "import asyncio\n"
-        "from addon.access_log import AccessLog, STDOUT\n"
+        "from addon.observe.access_log import AccessLog, STDOUT\n"
         "async def run():\n"
         "    log = AccessLog(STDOUT)\n"
         "    log.add('one'); log.flush(); log.add('two'); log.finish()\n"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mitmproxy.proxy import server
 
-from addon import log_guard
+from addon.observe import log_guard
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .protocol import bodies
-from .protocol.target import shown
-from .routing.decision import Decision
+from ..protocol import bodies
+from ..protocol.target import shown
+from ..routing.decision import Decision
 
 HEALTH = "health"
 """Why the proxy has answered a health request."""

@@ -13,9 +13,9 @@ import pytest
 import stack
 from support.client import read_all
 
-from addon import metrics_listener, reports
-from addon.measured import State
-from addon.metrics_listener import MetricsListener, answer, parse_address
+from addon.observe import metrics_listener, reports
+from addon.observe.measured import State
+from addon.observe.metrics_listener import MetricsListener, answer, parse_address
 
 Address = tuple[str, int]
 

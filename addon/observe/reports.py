@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..errors.replies import Refusal
 from .access_log import AccessLog, line
-from .errors.replies import Refusal
 from .measured import Ended, State
 
 if TYPE_CHECKING:

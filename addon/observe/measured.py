@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .routing.families import Family
+from ..routing.families import Family
 
 
 class Ended(NamedTuple):

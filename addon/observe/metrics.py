@@ -21,11 +21,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from . import __version__
-from .errors.replies import UPSTREAM_PROBLEMS, Refusal
+from .. import __version__
+from ..errors.replies import UPSTREAM_PROBLEMS, Refusal
+from ..routing.decision import Conversion
+from ..routing.families import Family
 from .measured import Ended, State
-from .routing.decision import Conversion
-from .routing.families import Family
 
 PREFIX = "mlflow_proxy_"
 

@@ -6,8 +6,9 @@ import pytest
 from mitmproxy.test import taddons, tflow
 from mitmproxy.utils.emoji import emoji
 
-from addon import on_show, remarks
-from addon.remarks import Original, remark
+from addon import on_show
+from addon.observe import remarks
+from addon.observe.remarks import Original, remark
 from addon.routing import decision
 from addon.routing.decision import Decision
 

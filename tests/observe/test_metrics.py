@@ -10,9 +10,10 @@ import pytest
 from mitmproxy import version
 from prometheus_client.parser import text_string_to_metric_families
 
-from addon import __version__, metrics
-from addon.measured import Ended, State
-from addon.metrics import Metrics
+from addon import __version__
+from addon.observe import metrics
+from addon.observe.measured import Ended, State
+from addon.observe.metrics import Metrics
 
 STATE = State(
     in_flight=3,

@@ -13,8 +13,8 @@ import logging
 
 from mitmproxy.addons import termlog
 
-from .internals.reached_into import Part
-from .internals.still_there import lacks
+from ..internals.reached_into import Part
+from ..internals.still_there import lacks
 from .line_writer import AT_THE_END, LineWriter, is_file
 
 
