@@ -12,7 +12,7 @@ from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
 from . import explain, on_explain
-from .listeners import in_reverse_mode
+from .hooks.listeners import in_reverse_mode
 from .registry.dialect_watch import Address, say
 from .routing.rewrite import Origin
 from .rules.rules_file import RulesError

@@ -11,7 +11,8 @@ from typing import Any
 
 from mitmproxy import contentviews, flow, http
 
-from . import mlflow_text, on_show
+from . import mlflow_text
+from .hooks import on_show
 from .protocol import bodies
 from .routing import decision
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from mitmproxy import connection, http
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from . import answering, on_request
 from .engine.interface import AUTHORITY
 from .errors.replies import Problem, Reply
 from .explain import Case, Explanation, explain
+from .hooks import answering, on_request
 from .protocol import bodies
 from .protocol.headers import read as read_headers
 from .routing import decision, gate, origin

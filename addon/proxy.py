@@ -25,33 +25,11 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from . import (
-    answering,
-    body_times,
-    bypasses,
-    client_limit,
     commands,
     content_view,
-    drain,
     flow_ring,
-    held,
-    in_flight,
-    lean,
-    listeners,
-    loop_errors,
-    on_dialect,
-    on_end,
-    on_request,
-    on_response,
-    on_show,
-    open_files,
     options,
-    room,
-    sd_notify,
-    send_times,
-    silent_clients,
-    time_limits,
 )
-from .answering import RefusedError
 from .engine import connections, plug, top_layer
 from .engine.front import Front
 from .engine.interface import (
@@ -64,6 +42,30 @@ from .engine.responses import to_response
 from .engine.top_layer import TopLayer
 from .engine.turns import Slots
 from .errors import replies
+from .hooks import (
+    answering,
+    body_times,
+    bypasses,
+    client_limit,
+    drain,
+    held,
+    in_flight,
+    lean,
+    listeners,
+    loop_errors,
+    on_dialect,
+    on_end,
+    on_request,
+    on_response,
+    on_show,
+    open_files,
+    room,
+    sd_notify,
+    send_times,
+    silent_clients,
+    time_limits,
+)
+from .hooks.answering import RefusedError
 from .internals import still_there, wide_reads
 from .internals.reached_into import Part
 from .observe import (

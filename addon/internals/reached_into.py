@@ -65,7 +65,7 @@ _SAFETY = (
         ("connections", "servers", "listen_addrs()"),
         Part.SAFETY,
         "who is connected, and where clients are served",
-        ("engine.connections", "listeners"),
+        ("engine.connections", "hooks.listeners"),
         upstream=_CUTS,
     ),
     Place(
@@ -77,7 +77,13 @@ _SAFETY = (
         ),
         Part.SAFETY,
         "time limits, silent clients, stalled bodies and the drain look at a client's connections",
-        ("body_times", "engine.connections", "drain", "engine.top_layer", "engine.to_engine"),
+        (
+            "hooks.body_times",
+            "engine.connections",
+            "hooks.drain",
+            "engine.top_layer",
+            "engine.to_engine",
+        ),
         upstream=f"{_CUTS}; {_ISSUES}/7027 says why server_event does not wait",
     ),
     Place(
@@ -87,12 +93,12 @@ _SAFETY = (
         "closes connections, and tells how long nothing was read or written",
         (
             *(
-                "body_times",
+                "hooks.body_times",
                 "engine.connections",
-                "drain",
+                "hooks.drain",
                 "engine.top_layer",
-                "room",
-                "time_limits",
+                "hooks.room",
+                "hooks.time_limits",
             ),
             "internals.wide_reads",
         ),
@@ -103,14 +109,14 @@ _SAFETY = (
         ("timeout", "last_activity", "blocker"),
         Part.SAFETY,
         "the limit for silent clients takes the place of mitmproxy's own",
-        ("engine.connections", "drain"),
+        ("engine.connections", "hooks.drain"),
     ),
     Place(
         f"{_SERVER}:logger",
         (f"name={_SERVER}",),
         Part.SAFETY,
         "what mitmproxy repeats of its peers is kept out of the log",
-        ("lean", "observe.log_guard"),
+        ("hooks.lean", "observe.log_guard"),
     ),
     Place(
         "mitmproxy.addons.next_layer:NextLayer",
@@ -248,7 +254,7 @@ _SAFETY = (
         ("REALM",),
         Part.SAFETY,
         "a refusal for want of credentials is told from others",
-        ("on_request",),
+        ("hooks.on_request",),
     ),
     Place(
         "mitmproxy.flowfilter:FAnd",
@@ -288,35 +294,35 @@ _SPEED = (
         ("safecall()", "traverse(chain)"),
         Part.LEAN,
         "hooks are called here as mitmproxy calls them",
-        ("internals.inline_hooks", "lean"),
+        ("internals.inline_hooks", "hooks.lean"),
     ),
     Place(
         "mitmproxy.addonmanager:AddonManager",
         ("chain", "lookup", "invoke_addon_sync(addon, event)"),
         Part.LEAN,
         "unused addons leave the chain, and come back configured",
-        ("internals.inline_hooks", "lean"),
+        ("internals.inline_hooks", "hooks.lean"),
     ),
     Place(
         "mitmproxy.hooks",
         ("all_hooks", "ConfigureHook"),
         Part.LEAN,
         "the one argument of each hook",
-        ("internals.inline_hooks", "lean"),
+        ("internals.inline_hooks", "hooks.lean"),
     ),
     Place(
         "mitmproxy.tools.dump",
         ("DumpMaster",),
         Part.LEAN,
         "addons are left out of mitmdump alone",
-        ("lean",),
+        ("hooks.lean",),
     ),
     Place(
         "mitmproxy.master:Master",
         ("_legacy_log_events",),
         Part.LEAN,
         "lines of the log are no hooks while nobody listens",
-        ("lean",),
+        ("hooks.lean",),
     ),
     Place(
         f"{_SERVER}:ConnectionHandler",
@@ -353,9 +359,13 @@ _SPEED = (
         "bytes are taken where they arrive, and pauses reach the socket",
         ("internals.wide_reads",),
     ),
-    Place("mitmproxy.optmanager", ("unset",), Part.OPTIONS, "who has set an option", ("lean",)),
-    Place("mitmproxy.optmanager:OptManager", ("_options",), Part.OPTIONS, "the same", ("lean",)),
-    Place("mitmproxy.optmanager:_Option", ("value",), Part.OPTIONS, "the same", ("lean",)),
+    Place(
+        "mitmproxy.optmanager", ("unset",), Part.OPTIONS, "who has set an option", ("hooks.lean",)
+    ),
+    Place(
+        "mitmproxy.optmanager:OptManager", ("_options",), Part.OPTIONS, "the same", ("hooks.lean",)
+    ),
+    Place("mitmproxy.optmanager:_Option", ("value",), Part.OPTIONS, "the same", ("hooks.lean",)),
     Place(
         f"{_HTTP}:HttpLayer",
         ("connections", "streams"),
@@ -393,7 +403,7 @@ _SPEED = (
         ("_accept_connection",),
         Part.LOOP,
         "one line while no client can be accepted",
-        ("loop_errors",),
+        ("hooks.loop_errors",),
         says="socket.accept() out of system resource",
     ),
 )

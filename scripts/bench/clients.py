@@ -45,7 +45,7 @@ def measure(session: Session) -> Iterator[Table]:
     # one while the registry keeps the connection that belongs to it.
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    most = (limit - 200) // 2  # The proxy lets no more in, see addon/open_files.py.
+    most = (limit - 200) // 2  # The proxy lets no more in, see addon/hooks/open_files.py.
     counts = sorted({min(n, most) for n in (QUICK_COUNTS if session.quick else COUNTS)})
     ways: list[tuple[str, Callable[[Path, str], stack.Server], int]]
     ways = [("the proxy", servers.proxy, count) for count in counts]

@@ -23,7 +23,7 @@ from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
-from addon.drain import QUIET
+from addon.hooks.drain import QUIET
 
 API = "/api/2.0/mlflow/experiments/search"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"

@@ -20,7 +20,7 @@ from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream
 from support.waiting import eventually
 
-from addon.idle_clients import QUIET
+from addon.hooks.idle_clients import QUIET
 
 FEW = 64
 MANY = 200

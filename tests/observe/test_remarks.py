@@ -6,7 +6,7 @@ import pytest
 from mitmproxy.test import taddons, tflow
 from mitmproxy.utils.emoji import emoji
 
-from addon import on_show
+from addon.hooks import on_show
 from addon.observe import remarks
 from addon.observe.remarks import Original, remark
 from addon.routing import decision

@@ -21,8 +21,8 @@ from addon.engine.exchange import Answered, Exchange
 from addon.engine.front import SilentBodies
 from addon.engine.layer import Engine
 from addon.engine.turns import Slots
-from addon.held import Held
-from addon.in_flight import InFlight
+from addon.hooks.held import Held
+from addon.hooks.in_flight import InFlight
 
 from .permissive import Permissive
 from .plays import Play

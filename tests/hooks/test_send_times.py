@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon.send_times import Progress
+from addon.hooks.send_times import Progress
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from functools import partial
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 
+from ..engine import connections
+from ..protocol import bodies
+from ..rules.model import Limits, Rules, Upstream
 from . import answering, lean
-from .engine import connections
-from .protocol import bodies
-from .rules.model import Limits, Rules, Upstream
 from .timers import Timers
 
 MARGIN = 10

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from addon import sd_notify
+from addon.hooks import sd_notify
 
 
 def test_nobody_has_asked(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from addon import bypasses
+from addon.hooks import bypasses
 from addon.routing import settings
 from addon.rules.rules_file import DEFAULT_PATH, RulesError
 

@@ -8,11 +8,11 @@ from http import HTTPMethod
 
 from mitmproxy import http
 
-from .engine.interface import ANSWERED
-from .engine.responses import to_response
-from .errors import cors, replies
-from .protocol import bodies, request_ids, target
-from .routing import decision
+from ..engine.interface import ANSWERED
+from ..engine.responses import to_response
+from ..errors import cors, replies
+from ..protocol import bodies, request_ids, target
+from ..routing import decision
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from addon.held import Held
+from addon.hooks.held import Held
 
 
 class Connection:

@@ -6,28 +6,28 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import answering, on_show
-from .engine.interface import AUTHORITY, DROPPED, HOLD
-from .errors import login
-from .errors import upstream as errors
-from .observe import remarks
-from .protocol import (
+from ..engine.interface import AUTHORITY, DROPPED, HOLD
+from ..errors import login
+from ..errors import upstream as errors
+from ..observe import remarks
+from ..protocol import (
     bodies,
     framing,
     hop_by_hop,
     request_ids,
     to_https,
 )
-from .protocol.headers import Fields, read, text
-from .routing import (
+from ..protocol.headers import Fields, read, text
+from ..routing import (
     decision,
     places,
     rewrite,
     streaming,
 )
-from .routing.decision import FORWARDED, Decision
-from .routing.settings import Settings
-from .rules.model import Rules
+from ..routing.decision import FORWARDED, Decision
+from ..routing.settings import Settings
+from ..rules.model import Rules
+from . import answering, on_show
 
 
 def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:

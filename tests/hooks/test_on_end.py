@@ -6,7 +6,7 @@ import pytest
 from mitmproxy.flow import Error
 from mitmproxy.test import tflow
 
-from addon.on_end import ended
+from addon.hooks.on_end import ended
 from addon.routing.decision import FAILED
 
 

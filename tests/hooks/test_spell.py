@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from addon.spell import Spell
+from addon.hooks.spell import Spell
 
 
 def test_the_log_hears_twice() -> None:

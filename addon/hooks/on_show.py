@@ -7,10 +7,10 @@ from typing import Any
 
 from mitmproxy import ctx, flow, http
 
+from ..observe import remarks
+from ..routing import decision
+from ..routing.decision import FAILED, SAID
 from . import lean
-from .observe import remarks
-from .routing import decision
-from .routing.decision import FAILED, SAID
 
 _ORIGINAL = "mlflow_original"
 """Key in `flow.metadata`: what `remarks.Original` holds."""

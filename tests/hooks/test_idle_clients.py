@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from addon.idle_clients import PAUSE, QUIET, IdleClients
+from addon.hooks.idle_clients import PAUSE, QUIET, IdleClients
 
 
 class Clients:

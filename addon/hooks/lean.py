@@ -18,11 +18,11 @@ from typing import Any
 from mitmproxy import addonmanager, hooks, optmanager
 from mitmproxy.tools import dump
 
-from .engine.top_layer import TopLayer
-from .internals.inline_hooks import Dispatcher
-from .internals.reached_into import Part
-from .internals.still_there import lacks
-from .observe import log_guard
+from ..engine.top_layer import TopLayer
+from ..internals.inline_hooks import Dispatcher
+from ..internals.reached_into import Part
+from ..internals.still_there import lacks
+from ..observe import log_guard
 
 logger = logging.getLogger(__name__)
 _CONNECTIONS = logging.getLogger(log_guard.CONNECTIONS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addon.timers import Timers
+from addon.hooks.timers import Timers
 
 
 def run(scenario: Callable[[Timers, list[str]], Awaitable[None]], calls: int) -> list[str]:

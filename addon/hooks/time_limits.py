@@ -20,13 +20,13 @@ from functools import partial
 from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
+from ..engine import connections
+from ..engine.interface import RETRIED
+from ..errors.replies import Problem
+from ..internals.wide_reads import WideReader
+from ..protocol import bodies
+from ..rules.model import Upstream
 from . import answering
-from .engine import connections
-from .engine.interface import RETRIED
-from .errors.replies import Problem
-from .internals.wide_reads import WideReader
-from .protocol import bodies
-from .rules.model import Upstream
 from .timers import Timers
 
 logger = logging.getLogger(__name__)

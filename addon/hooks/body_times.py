@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 from mitmproxy.connection import Client
 
-from .engine import connections
-from .engine.front import Front, SilentBodies
-from .engine.to_engine import ToEngine
-from .internals.wide_reads import WideReader
+from ..engine import connections
+from ..engine.front import Front, SilentBodies
+from ..engine.to_engine import ToEngine
+from ..internals.wide_reads import WideReader
 from .looks import Looks
 
 HURRY = 5.0

@@ -8,14 +8,14 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.flow import Error
 
+from ..engine.interface import BYTES_IN, BYTES_OUT, ENDED_BY
+from ..errors.replies import Reply
+from ..observe.measured import Ended
+from ..protocol import target
+from ..protocol.request_ids import REQUEST_ID
+from ..routing import decision
+from ..routing.decision import FAILED, FORWARDED, WHY
 from . import answering
-from .engine.interface import BYTES_IN, BYTES_OUT, ENDED_BY
-from .errors.replies import Reply
-from .observe.measured import Ended
-from .protocol import target
-from .protocol.request_ids import REQUEST_ID
-from .routing import decision
-from .routing.decision import FAILED, FORWARDED, WHY
 
 
 def ended(flow: http.HTTPFlow) -> Ended:

@@ -10,36 +10,36 @@ from mitmproxy import http
 from mitmproxy.addons import proxyauth
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from . import answering
-from .answering import denied
-from .engine.interface import AUTHORITY, SWITCHES, WHOLE
-from .errors import login, replies
-from .observe import remarks
-from .protocol import (
+from ..engine.interface import AUTHORITY, SWITCHES, WHOLE
+from ..errors import login, replies
+from ..observe import remarks
+from ..protocol import (
     framing,
     hop_by_hop,
     hosts,
     request_ids,
 )
-from .protocol import target as targets
-from .protocol.headers import Fields, text
-from .routing import (
+from ..protocol import target as targets
+from ..protocol.headers import Fields, text
+from ..routing import (
     decision,
     forwarded,
     gate,
     origin,
     streaming,
 )
-from .routing.decision import FORWARDED, Decision
-from .routing.rewrite import Origin
-from .routing.routes import Route
-from .routing.settings import Settings
-from .rules.model import (
+from ..routing.decision import FORWARDED, Decision
+from ..routing.rewrite import Origin
+from ..routing.routes import Route
+from ..routing.settings import Settings
+from ..rules.model import (
     HEALTH_PATHS,
     Endpoint,
     Operation,
     Rules,
 )
+from . import answering
+from .answering import denied
 
 
 def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from addon.in_flight import InFlight
+from addon.hooks.in_flight import InFlight
 
 
 class Connection:

@@ -18,10 +18,10 @@ from collections.abc import Callable
 
 from mitmproxy.connection import Client
 
+from ..engine import connections
+from ..engine.front import STOPPED_READING, UntakenAnswers
+from ..engine.to_engine import ToEngine
 from . import answering
-from .engine import connections
-from .engine.front import STOPPED_READING, UntakenAnswers
-from .engine.to_engine import ToEngine
 from .looks import Looks
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from addon import loop_errors
+from addon.hooks import loop_errors
 
 
 def test_all_else_is_reported_as_before(caplog: pytest.LogCaptureFixture) -> None:

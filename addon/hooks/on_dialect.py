@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
+from ..errors.replies import Problem
+from ..protocol import bodies
+from ..protocol.headers import read as read_headers
+from ..registry import dialect
+from ..registry.health import Answer
+from ..routing import decision
+from ..routing.decision import Decision
+from ..routing.settings import Settings
 from . import on_request
 from .answering import RefusedError
-from .errors.replies import Problem
-from .protocol import bodies
-from .protocol.headers import read as read_headers
-from .registry import dialect
-from .registry.health import Answer
-from .routing import decision
-from .routing.decision import Decision
-from .routing.settings import Settings
 
 _ASKED = "_mlflow_asked"
 """Attribute of a flow: path and query as the client sent them, where they may be needed again."""

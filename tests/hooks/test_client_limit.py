@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from addon import open_files
-from addon.client_limit import ClientLimit, Connected
+from addon.hooks import open_files
+from addon.hooks.client_limit import ClientLimit, Connected
 from addon.rules.model import Limits
 
 

@@ -24,9 +24,9 @@ from weakref import WeakSet
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 
+from ..engine import connections
+from ..rules import model as rules
 from . import sd_notify
-from .engine import connections
-from .rules import model as rules
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from mitmproxy.proxy.mode_specs import (
     UpstreamMode,
 )
 
-from .routing.settings import Settings
-from .rules.rules_file import RulesError
+from ..routing.settings import Settings
+from ..rules.rules_file import RulesError
 
 _UNREAD = {
     "ignore_hosts": "connections to these hosts pass unread",

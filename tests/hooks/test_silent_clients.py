@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon import silent_clients, time_limits
+from addon.hooks import silent_clients, time_limits
 from addon.rules.model import Limits, Upstream
 
 LIMITS = Limits(client_idle_timeout=700)

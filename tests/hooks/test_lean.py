@@ -17,8 +17,8 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import server
 from mitmproxy.tools.dump import DumpMaster
 
+from addon.hooks.lean import UNUSED, Lean, is_set
 from addon.internals import still_there
-from addon.lean import UNUSED, Lean, is_set
 from addon.observe.log_guard import CONNECTIONS
 
 VALUES = {

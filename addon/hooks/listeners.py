@@ -8,7 +8,7 @@ from typing import Any
 from mitmproxy import ctx
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from .routing.rewrite import Origin
+from ..routing.rewrite import Origin
 
 
 def in_reverse_mode() -> list[tuple[ReverseMode, Origin]]:

@@ -19,15 +19,15 @@ import logging
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 
+from ..engine import connections, plug
+from ..engine.front import GiveWay
+from ..engine.responses import to_last_bytes
+from ..engine.to_engine import ToEngine
+from ..errors.replies import Reply
+from ..rules.model import Limits
 from . import open_files
-from .engine import connections, plug
-from .engine.front import GiveWay
-from .engine.responses import to_last_bytes
-from .engine.to_engine import ToEngine
-from .errors.replies import Reply
 from .idle_clients import IdleClients
 from .in_flight import InFlight, Transport
-from .rules.model import Limits
 from .spell import Spell
 
 logger = logging.getLogger(__name__)

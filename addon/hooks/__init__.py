@@ -1,0 +1,1 @@
+"""What happens when: the parts of the addon that touch flows and connections."""
