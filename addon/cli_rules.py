@@ -75,7 +75,7 @@ def _read(path: Path) -> Settings | None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from .explain import counts
+    from .explain.words import counts
 
     if (read := _read(arguments.file)) is None:
         return 1
@@ -84,7 +84,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from . import on_explain
+    from .explain import question as on_explain
     from .routing import settings
 
     if (read := _read(arguments.rules)) is None:

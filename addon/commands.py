@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
-from . import explain, on_explain
+from .explain import question as on_explain
+from .explain import words as explain
 from .hooks.listeners import in_reverse_mode
 from .registry.dialect_watch import Address, say
 from .routing.rewrite import Origin

@@ -14,7 +14,7 @@ from support.probe import script
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream
 
-from addon import on_explain
+from addon.explain import question as on_explain
 from addon.routing import settings
 from addon.routing.rewrite import Origin
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from mitmproxy import connection, http
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from .engine.interface import AUTHORITY
-from .errors.replies import Problem, Reply
-from .explain import Case, Explanation, explain
-from .hooks import answering, on_request
-from .protocol import bodies
-from .protocol.headers import read as read_headers
-from .routing import decision, gate, origin
-from .routing.rewrite import Origin
-from .routing.settings import Settings
+from ..engine.interface import AUTHORITY
+from ..errors.replies import Problem, Reply
+from ..hooks import answering, on_request
+from ..protocol import bodies
+from ..protocol.headers import read as read_headers
+from ..routing import decision, gate, origin
+from ..routing.rewrite import Origin
+from ..routing.settings import Settings
+from .words import Case, Explanation, explain
 
 # RFC 9110, section 9.1
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -10,19 +10,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .errors.replies import Reply
-from .protocol import bodies
-from .protocol.target import shown
-from .routing import gate
-from .routing.routes import Route
-from .routing.settings import Settings
-from .rules.model import (
+from ..errors.replies import Reply
+from ..protocol import bodies
+from ..protocol.target import shown
+from ..routing import gate
+from ..routing.routes import Route
+from ..routing.settings import Settings
+from ..rules.model import (
     OPERATIONS,
     Operation,
     RewriteRule,
     Rules,
 )
-from .rules.values import uri_host
+from ..rules.values import uri_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

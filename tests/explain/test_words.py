@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from addon import explain, on_explain
+from addon.explain import question as on_explain
+from addon.explain import words as explain
 from addon.routing import settings
 from addon.routing.rewrite import Origin
 from addon.rules.rules_file import DEFAULT_PATH

@@ -1,0 +1,1 @@
+"""One request in words, decided by the functions of the hooks."""
