@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from mitmproxy.addonmanager import Loader
 
-from . import flow_ring
+from .mitmweb import flow_ring
 from .rules.rules_file import DEFAULT_PATH
 
 PREFIX = "mlflow_"

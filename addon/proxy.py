@@ -24,12 +24,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
-from . import (
-    commands,
-    content_view,
-    flow_ring,
-    options,
-)
+from . import options
 from .engine import connections, plug, top_layer
 from .engine.front import Front
 from .engine.interface import (
@@ -68,6 +63,7 @@ from .hooks import (
 from .hooks.answering import RefusedError
 from .internals import still_there, wide_reads
 from .internals.reached_into import Part
+from .mitmweb import commands, content_view, flow_ring
 from .observe import (
     banner,
     log_guard,

@@ -16,10 +16,10 @@ from collections.abc import Callable
 
 import pytest
 
-from addon import mlflow_text
 from addon.engine import heads
 from addon.errors import login, replies
 from addon.errors import upstream as errors
+from addon.mitmweb import mlflow_text
 from addon.observe import access_log, log_guard
 from addon.protocol import (
     bodies,

@@ -387,7 +387,7 @@ _SPEED = (
         ("store_count()", "resolve(flow_spec)", "remove(flows)"),
         Part.FLOWS,
         "the oldest flows are forgotten",
-        ("flow_ring",),
+        ("mitmweb.flow_ring",),
         upstream=f"{_ISSUES}/4129",
     ),
     Place(

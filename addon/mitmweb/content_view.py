@@ -11,10 +11,10 @@ from typing import Any
 
 from mitmproxy import contentviews, flow, http
 
+from ..hooks import on_show
+from ..protocol import bodies
+from ..routing import decision
 from . import mlflow_text
-from .hooks import on_show
-from .protocol import bodies
-from .routing import decision
 
 
 class MlflowView:

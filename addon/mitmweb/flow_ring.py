@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .hooks import on_show
-from .internals.reached_into import Part
-from .internals.still_there import lacks
+from ..hooks import on_show
+from ..internals.reached_into import Part
+from ..internals.still_there import lacks
 
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
-from .explain import question as on_explain
-from .explain import words as explain
-from .hooks.listeners import in_reverse_mode
-from .registry.dialect_watch import Address, say
-from .routing.rewrite import Origin
-from .rules.rules_file import RulesError
+from ..explain import question as on_explain
+from ..explain import words as explain
+from ..hooks.listeners import in_reverse_mode
+from ..registry.dialect_watch import Address, say
+from ..routing.rewrite import Origin
+from ..rules.rules_file import RulesError
 
 if TYPE_CHECKING:
-    from .proxy import MlflowProxy
-    from .routing.settings import Settings
+    from ..proxy import MlflowProxy
+    from ..routing.settings import Settings
 
 logger = logging.getLogger(__name__)
 

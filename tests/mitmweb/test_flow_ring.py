@@ -7,9 +7,9 @@ from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from addon import flow_ring
 from addon.hooks import on_show
 from addon.internals import still_there
+from addon.mitmweb import flow_ring
 from addon.routing import decision
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon import mlflow_text
+from addon.mitmweb import mlflow_text
 
 RUN = {
     "run": {

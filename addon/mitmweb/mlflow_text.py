@@ -12,7 +12,7 @@ from itertools import islice
 from textwrap import wrap
 from typing import Any
 
-from .protocol import bodies
+from ..protocol import bodies
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a document that is taken apart."""

@@ -8,8 +8,8 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from addon.content_view import MlflowView
 from addon.hooks import on_show
+from addon.mitmweb.content_view import MlflowView
 from addon.observe.remarks import Original
 from addon.routing import decision
 
