@@ -30,7 +30,7 @@ import haproxy_config
 import stack
 from worker import INTERVAL, Worker, run
 
-from addon import cli_run
+from addon.cli import run as cli_run
 from addon.observe.line_writer import AT_THE_END, LineWriter, is_file
 from addon.protocol import addresses
 

@@ -16,7 +16,7 @@ import stack
 from support.client import request
 from support.waiting import eventually
 
-from addon.cli_run import QUIET
+from addon.cli.run import QUIET
 
 PAGE = 4096
 """Bytes of the smallest pipe."""

@@ -27,7 +27,7 @@ from support.upstream import OK as KEPT_ALIVE
 from support.upstream import Answer, Received, Upstream, silent
 from support.waiting import eventually
 
-from addon.cli_run import QUIET
+from addon.cli.run import QUIET
 
 
 def access_log(proxy: stack.Server) -> Path:

@@ -16,7 +16,7 @@ from addon.internals.still_there import lacks, problems, warning
 
 ADDON = Path(__file__).resolve().parents[2] / "addon"
 
-NOT_OF_MITMPROXY = {"cli": {"_choices_actions"}, "cli_completion": {"_actions"}}
+NOT_OF_MITMPROXY = {"cli.main": {"_choices_actions"}, "cli.completion": {"_actions"}}
 """Private names of argparse."""
 
 TELLING = {

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .observe import banner
-from .protocol import addresses
-from .rules.rules_file import DEFAULT_PATH
+from ..observe import banner
+from ..protocol import addresses
+from ..rules.rules_file import DEFAULT_PATH
 
-SCRIPT = Path(__file__).with_name("main.py").resolve()
+SCRIPT = Path(__file__).parent.with_name("main.py").resolve()
 """What mitmproxy loads."""
 
 QUIET = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .rules.rules_file import DEFAULT_PATH, RulesError
+from ..rules.rules_file import DEFAULT_PATH, RulesError
 
 if TYPE_CHECKING:
-    from .routing.settings import Settings
+    from ..routing.settings import Settings
 
 BAD_ARGUMENTS = 2
 
@@ -65,7 +65,7 @@ def add(commands: Any) -> None:
 
 def _read(path: Path) -> Settings | None:
     # Imported here: `probe` does without mitmproxy.
-    from .routing import gate, settings
+    from ..routing import gate, settings
 
     try:
         return settings.read(path, os.environ.get(gate.ENVIRONMENT), "")
@@ -75,7 +75,7 @@ def _read(path: Path) -> Settings | None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from .explain.words import counts
+    from ..explain.words import counts
 
     if (read := _read(arguments.file)) is None:
         return 1
@@ -84,8 +84,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from .explain import question as on_explain
-    from .routing import settings
+    from ..explain import question as on_explain
+    from ..routing import settings
 
     if (read := _read(arguments.rules)) is None:
         return 1

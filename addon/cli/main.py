@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from . import __version__, cli_completion, cli_rules, cli_run
-from .protocol import to_https
-from .registry import diagnosis, dialect, health
-from .rules import rules_file
+from .. import __version__
+from ..protocol import to_https
+from ..registry import diagnosis, dialect, health
+from ..rules import rules_file
+from . import completion as cli_completion
+from . import rules as cli_rules
+from . import run as cli_run
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -167,7 +170,3 @@ def _print_whole(text: str) -> None:
 def _schema(_: argparse.Namespace) -> int:
     print(json.dumps(rules_file.schema(), indent=2))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from addon import cli, cli_run
+from addon.cli import main as cli
+from addon.cli import run as cli_run
 from addon.observe import banner
 from addon.protocol import addresses
 

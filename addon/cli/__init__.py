@@ -1,0 +1,1 @@
+"""The commands of the shell: run, check, explain, probe."""
