@@ -58,6 +58,7 @@ from .hooks import (
     sd_notify,
     send_times,
     silent_clients,
+    term_log,
     time_limits,
 )
 from .hooks.answering import RefusedError
@@ -68,7 +69,6 @@ from .observe import (
     banner,
     log_guard,
     remarks,
-    term_log,
 )
 from .observe.measured import State
 from .observe.reports import Reports

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lint and types. `scripts/check.sh --fix` mends what can be mended.
+# Format, lint, types, and which way imports go. `scripts/check.sh --fix` formats and fixes what it can.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh --dev
@@ -11,4 +11,5 @@ fi
 .venv/bin/ruff format --check --quiet . || { echo "unformatted files; run scripts/check.sh --fix" >&2; exit 1; }
 .venv/bin/ruff check --quiet .
 .venv/bin/mypy
+imports=$(.venv/bin/lint-imports --no-cache 2>&1) || { echo "$imports" >&2; exit 1; }
 for script in scripts/*.sh .ci/run; do bash -n "$script"; done

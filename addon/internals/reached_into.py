@@ -395,7 +395,7 @@ _SPEED = (
         ("file", "emit(record)", "format(record)"),
         Part.LOG,
         "a thread writes the log, and an error of its does not end the process",
-        ("observe.term_log",),
+        ("hooks.term_log",),
         upstream=f"{_ISSUES}/4669",
     ),
     Place(

@@ -13,10 +13,10 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod, HTTPStatus
+from importlib import metadata
 from itertools import accumulate
 from typing import get_args
 
-from mitmproxy import version
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -181,7 +181,7 @@ def _of_state(state: State) -> Iterator[_Metric]:
     yield _counter("rules_reloads", "How often changed rules were read.", ("result",), reloads)
     versions = {
         "version": __version__,
-        "mitmproxy": version.VERSION,
+        "mitmproxy": metadata.version("mitmproxy"),
         "python": platform.python_version(),
     }
     build = GaugeMetricFamily(PREFIX + "build_info", "1, with versions.", labels=[*versions])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
-
-from mitmproxy import http
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from .families import Family
+
+if TYPE_CHECKING:
+    from mitmproxy import http
 
 Conversion = Literal["login_redirect", "login_page", "https_redirect", "html", "json", "other"]
 """What is put in other words: a redirect to a login or to https, a page, an error with a body."""

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import flowfilter
-
-from ..rules.filters import parse_request_filter
+from ..rules.filters import Filter, parse_request_filter
 from ..rules.model import (
     OPERATIONS,
     Operation,
@@ -31,7 +29,7 @@ class Settings:
     """What may be done to artifacts."""
     wary: bool
     """Whether that is not all."""
-    filters: dict[int, flowfilter.TFilter]
+    filters: dict[int, Filter]
     """Compiled filter expressions by the index of their rule."""
     router: Router = field(compare=False)
 

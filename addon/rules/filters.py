@@ -23,7 +23,10 @@ _TOO_EARLY = (
 )
 
 
-def parse_request_filter(expression: str) -> flowfilter.TFilter:
+Filter = flowfilter.TFilter
+
+
+def parse_request_filter(expression: str) -> Filter:
     """Compile a filter expression that can be answered from request headers.
 
     Raises:
@@ -45,7 +48,7 @@ def parse_request_filter(expression: str) -> flowfilter.TFilter:
     return compiled
 
 
-def _parts(compiled: flowfilter.TFilter) -> Iterator[flowfilter.TFilter]:
+def _parts(compiled: Filter) -> Iterator[Filter]:
     yield compiled
     for part in getattr(compiled, "lst", ()):
         yield from _parts(part)

@@ -15,7 +15,7 @@ from mitmproxy.addons import termlog
 
 from ..internals.reached_into import Part
 from ..internals.still_there import lacks
-from .line_writer import AT_THE_END, LineWriter, is_file
+from ..observe.line_writer import AT_THE_END, LineWriter, is_file
 
 
 def install() -> None:
