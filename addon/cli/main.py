@@ -23,9 +23,7 @@ from .. import __version__
 from ..protocol import to_https
 from ..registry import diagnosis, dialect, health
 from ..rules import rules_file
-from . import completion as cli_completion
-from . import rules as cli_rules
-from . import run as cli_run
+from . import completion, rules, run
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -40,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        code = UNKNOWN if self.get_default("run") is _probe else cli_rules.BAD_ARGUMENTS
+        code = UNKNOWN if self.get_default("run") is _probe else rules.BAD_ARGUMENTS
         self.exit(code, f"{self.prog}: {message}\n")
 
 
@@ -53,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
-    cli_run.add(commands)
+    run.add(commands)
 
     probe = commands.add_parser("probe", help="check a registry through the proxy")
     probe.add_argument(
@@ -80,12 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     probe.set_defaults(run=_probe)
 
-    cli_rules.add(commands)
+    rules.add(commands)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)
 
-    cli_completion.add(commands, parser)
+    completion.add(commands, parser)
     for listed in commands._choices_actions:
         commands.choices[listed.dest].description = listed.help
 

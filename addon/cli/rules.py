@@ -84,7 +84,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from ..explain import question as on_explain
+    from ..explain.question import Question, ask, server
     from ..routing import settings
 
     if (read := _read(arguments.rules)) is None:
@@ -94,7 +94,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         listed = config.external_hosts
         if not (name := arguments.upstream or (listed[0] if listed else None)):
             raise ValueError("--upstream is needed: the rules list no external host")
-        upstream, known = on_explain.server(name), ""
+        upstream, known = server(name), ""
         address = (upstream.host, upstream.port)
         if config.dialect == "auto" and not config.is_listed(*address):
             if arguments.dialect:
@@ -104,8 +104,8 @@ def _explain(arguments: argparse.Namespace) -> int:
             else:
                 known = "not listed: a running proxy asks it; --dialect says what it would find"
         headers = [_header(text) for text in arguments.header]
-        question = on_explain.Question(arguments.method, arguments.url, upstream, known, headers)
-        explanation = on_explain.ask(read, question)
+        question = Question(arguments.method, arguments.url, upstream, known, headers)
+        explanation = ask(read, question)
     except ValueError as error:
         print(f"explain: {error}", file=sys.stderr)
         return BAD_ARGUMENTS

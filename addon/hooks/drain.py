@@ -25,7 +25,7 @@ from mitmproxy import ctx
 from mitmproxy.connection import Client
 
 from ..engine import connections
-from ..rules import model as rules
+from ..rules.model import Drain as Limits
 from . import sd_notify
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Drain:
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
-    def upon_sigterm(self, limits: Callable[[], rules.Drain]) -> None:
+    def upon_sigterm(self, limits: Callable[[], Limits]) -> None:
         """Take the place of mitmproxy's own handler of the signal.
 
         Args:
@@ -75,7 +75,7 @@ class Drain:
         if isinstance(writer, asyncio.StreamWriter):
             self._transports.add(writer.transport)
 
-    async def _run(self, limits: rules.Drain) -> None:
+    async def _run(self, limits: Limits) -> None:
         logger.warning(
             "draining: %g seconds of grace, then up to %g for what is in flight",
             limits.grace,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
-from ..explain import question as on_explain
-from ..explain import words as explain
+from ..explain.question import Question, ask, server, split
+from ..explain.words import counts, summary
 from ..hooks.listeners import in_reverse_mode
 from ..registry.dialect_watch import Address, say
 from ..routing.rewrite import Origin
@@ -43,7 +43,7 @@ class Commands:
             question = self._question(method, url)
             address = (question.upstream.host, question.upstream.port)
             in_force = self._in_force(address if question.reverse else None)
-            return on_explain.ask(in_force, question).lines()
+            return ask(in_force, question).lines()
         except ValueError as error:
             raise exceptions.CommandError(str(error)) from None
 
@@ -54,9 +54,7 @@ class Commands:
         """
         source = f"{ctx.options.mlflow_rules} ({self._proxy.health.rules})"
         found = self._proxy.dialects.findings.items()
-        return explain.summary(
-            self._in_force(), source=source, found=[say(*each) for each in found]
-        )
+        return summary(self._in_force(), source=source, found=[say(*each) for each in found])
 
     @command.command("mlflow.reload")
     def reload(self) -> Sequence[str]:
@@ -67,7 +65,7 @@ class Commands:
             self._proxy.reload_now()
         except RulesError as error:
             raise exceptions.CommandError(f"the old rules stay in force: {error}") from None
-        return [f"{ctx.options.mlflow_rules}: {explain.counts(self._in_force().rules)}"]
+        return [f"{ctx.options.mlflow_rules}: {counts(self._in_force().rules)}"]
 
     @command.command("mlflow.health")
     def health(self) -> None:
@@ -96,13 +94,13 @@ class Commands:
         for name, says in {found["status"]: listener, **found["probes"]}.items():
             logger.log(level, "%s: %s", name, says)
 
-    def _question(self, method: str, url: str) -> on_explain.Question:
-        authority, _ = on_explain.split(url)
+    def _question(self, method: str, url: str) -> Question:
+        authority, _ = split(url)
         listeners = in_reverse_mode()
         if not listeners:
             if not authority:
                 raise ValueError(f"{url!r}: expected a whole URL: no listener is in reverse mode")
-            return on_explain.Question(method, url, on_explain.server(url), reverse=False)
+            return Question(method, url, server(url), reverse=False)
         asked = Origin.of("http", authority)
         mode = next(
             (mode for mode, listener in listeners if asked and asked.port == listener.port),
@@ -111,7 +109,7 @@ class Commands:
         found = self._proxy.dialects.findings.get(mode.address)
         known = f"found out: {found.reason}" if found else ""
         upstream = Origin("http" if mode.scheme == "http" else "https", *mode.address)
-        return on_explain.Question(method, url, upstream, known)
+        return Question(method, url, upstream, known)
 
     def _in_force(self, upstream: Address | None = None) -> Settings:
         proxy = self._proxy

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from addon.explain import question as on_explain
-from addon.explain import words as explain
+from addon.explain.question import Question, ask, server
+from addon.explain.words import Explanation, counts, summary
 from addon.routing import settings
 from addon.routing.rewrite import Origin
 from addon.rules.rules_file import DEFAULT_PATH
@@ -38,8 +38,8 @@ def read(tmp_path: Path) -> settings.Settings:
 
 def lines(
     read: settings.Settings, method: str, url: str, *headers: tuple[str, str]
-) -> tuple[explain.Explanation, list[str]]:
-    found = on_explain.ask(read, on_explain.Question(method, url, UPSTREAM, headers=headers))
+) -> tuple[Explanation, list[str]]:
+    found = ask(read, Question(method, url, UPSTREAM, headers=headers))
     return found, found.lines()
 
 
@@ -180,11 +180,11 @@ def test_filters_see_the_request_as_it_came(tmp_path: Path) -> None:
 def test_a_forward_proxy(read: settings.Settings) -> None:
     """Hosts that are not listed are not concerned, and health paths are the upstream's."""
     url = "http://registry.example.org/mlflow/livez"
-    question = on_explain.Question("GET", url, on_explain.server(url), reverse=False)
-    assert on_explain.ask(read, question).sent == "/deep/livez"
+    question = Question("GET", url, server(url), reverse=False)
+    assert ask(read, question).sent == "/deep/livez"
     url = "http://example.org/mlflow/api/x"
-    question = on_explain.Question("GET", url, on_explain.server(url), reverse=False)
-    found = on_explain.ask(read, question)
+    question = Question("GET", url, server(url), reverse=False)
+    found = ask(read, question)
     assert (found.sent, found.rule) == ("/mlflow/api/x", None)
     assert found.lines()[-1] == (
         "result    passed on as it is: a forward proxy touches only external hosts"
@@ -209,9 +209,9 @@ def test_no_url(read: settings.Settings, url: str) -> None:
 )
 def test_upstreams(read: settings.Settings, text: str, expected: Origin) -> None:
     """As people write them."""
-    assert on_explain.server(text) == expected
-    question = on_explain.Question("GET", "/mlflow/x", expected)
-    found = on_explain.ask(read, question)
+    assert server(text) == expected
+    question = Question("GET", "/mlflow/x", expected)
+    found = ask(read, question)
     assert found.sent == "/deep/x"
     host, _, port = expected.url.rpartition("/")[2].rpartition(":")
     assert found.lines()[0] == f"upstream  {host}:{port}: internal, serves /api/"
@@ -226,7 +226,7 @@ def test_a_host_that_is_listed_with_its_port(tmp_path: Path) -> None:
         (443, "internal, serves /api/"),
     ):
         upstream = Origin("https", "r.example", port)
-        found = on_explain.ask(read, on_explain.Question("GET", "http://proxy", upstream))
+        found = ask(read, Question("GET", "http://proxy", upstream))
         assert found.sent == "/"
         assert found.lines()[:2] == [f"upstream  r.example:{port}: {serves}", "mount     /"]
 
@@ -243,7 +243,7 @@ def test_what_a_balancer_says(tmp_path: Path) -> None:
 
 def test_summary(read: settings.Settings, tmp_path: Path) -> None:
     """What was set, and what stands there without."""
-    assert explain.summary(read, source="here") == [
+    assert summary(read, source="here") == [
         "rules     here",
         "mounts    /mlflow",
         "hosts     proxy",
@@ -264,7 +264,7 @@ def test_summary(read: settings.Settings, tmp_path: Path) -> None:
         "artifacts: {read: false, write: false, endpoints: [{path: /x}]}\n"
     )
     bare = settings.read(tmp_path / "bare.yaml", None, "")
-    assert explain.summary(bare, source="there", found=["a:80: b", "c:80: d"]) == [
+    assert summary(bare, source="there", found=["a:80: b", "c:80: d"]) == [
         "rules     there",
         "mounts    /",
         "hosts     all",
@@ -278,6 +278,4 @@ def test_summary(read: settings.Settings, tmp_path: Path) -> None:
         "artifacts write: switched off by artifacts.write",
         "artifacts delete: switched off by artifacts.write",
     ]
-    assert explain.counts(bare.rules) == (
-        "1 rewrite, 1 artifact endpoint, 0 error overrides, 0 probes"
-    )
+    assert counts(bare.rules) == ("1 rewrite, 1 artifact endpoint, 0 error overrides, 0 probes")

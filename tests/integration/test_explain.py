@@ -14,7 +14,7 @@ from support.probe import script
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream
 
-from addon.explain import question as on_explain
+from addon.explain.question import Question, ask
 from addon.routing import settings
 from addon.routing.rewrite import Origin
 
@@ -95,13 +95,13 @@ def test_the_proxy_does_what_is_said(
     """Status, error_code and the target upstream are the same."""
     server, read = proxy
     host = headers.get("Host") or server.url.partition("//")[2]
-    question = on_explain.Question(
+    question = Question(
         method,
         f"http://{host}{target}",
         Origin("http", "127.0.0.1", upstream.port),
         headers=[(name, value) for name, value in headers.items() if name != "Host"],
     )
-    explained = on_explain.ask(read, question)
+    explained = ask(read, question)
     before = len(upstream.requests)
     got = request(server.url, target, method=method, headers=headers, skip_host="Host" in headers)
     arrived = [received.target for received in upstream.requests[before:]]
