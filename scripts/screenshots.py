@@ -1,4 +1,4 @@
-"""Makes the pictures of the README; `scripts/screenshots.sh` calls it."""
+"""Makes the pictures of the manual; `scripts/screenshots.sh` calls it."""
 
 from __future__ import annotations
 

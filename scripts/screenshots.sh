@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pictures of the README, scripts/screenshots/*.png, with a real registry, mitmweb and
+# Makes the pictures of the manual, scripts/screenshots/*.png, with a real registry, mitmweb and
 # Chromium.
 #
 #   scripts/screenshots.sh
