@@ -60,8 +60,8 @@ def test_rules(manifests: Manifests) -> None:
 
 
 def test_rules_of_ones_own(tmp_path: Path) -> None:
-    """As the README says it; their name stays."""
-    text = (stack.ROOT / "README.md").read_text()
+    """As scripts/deploy/README.md says it; their name stays."""
+    text = (stack.ROOT / "scripts" / "deploy" / "README.md").read_text()
     [generator] = re.findall(r"```yaml\n( *configMapGenerator:\n(?:.*\n)*?) *```", text)
     resources = f"resources: [{os.path.relpath(FOLDER / 'base', tmp_path)}]\n"
     (tmp_path / "kustomization.yaml").write_text(resources + textwrap.dedent(generator))

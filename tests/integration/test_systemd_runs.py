@@ -1,4 +1,4 @@
-"""The unit under a real systemd, by the steps of the README."""
+"""The unit under a real systemd, by the steps of scripts/deploy/README.md."""
 
 from __future__ import annotations
 
