@@ -17,6 +17,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from addon import options
+from addon.errors.replies import Refusal
+from addon.observe.measured import State
+from addon.observe.metrics import PREFIX, Metrics
 from addon.rules import rules_file
 from addon.rules.model import Rules
 
@@ -27,6 +30,7 @@ README = ROOT / "README.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 RULES = ROOT / "addon" / "rules" / "README.md"
 OPERATING = ROOT / "scripts" / "deploy" / "OPERATING.md"
+TROUBLESHOOTING = OPERATING.with_name("TROUBLESHOOTING.md")
 
 LONG = 120
 """Lines, above which a page has a table of contents."""
@@ -78,15 +82,15 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 def links(page: Path, before: str = r"\Z") -> list[str]:
-    """The targets of links and pictures, without those of other sites.
-
-    Args:
-        page: where they are.
-        before: a regular expression, up to which the page is read.
-    """
+    """The targets of links and pictures in this repository, up to a regular expression."""
     text = re.split(before, prose(page), maxsplit=1, flags=re.MULTILINE)[0]
     found = _LINK.findall(_CODE.sub("", text))
     return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def rows(page: Path) -> list[str]:
+    """The rows of its tables."""
+    return [line for line in prose(page).splitlines() if line.startswith("| ")]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,6 @@ def links(page: Path, before: str = r"\Z") -> list[str]:
     [
         ("allowed_hosts", "allowed_hosts"),
         ("408, 413 and 431", "408-413-and-431"),
-        ("MLflow's own web UI", "mlflows-own-web-ui"),
         ("`--web` - a [link](a.md#b)", "--web---a-link"),
     ],
 )
@@ -115,7 +118,8 @@ def test_links(page: Path) -> None:
 
 
 def test_each_page_is_found() -> None:
-    """The README leads to every page."""
+    """The README leads to every page, and their examples are tried below."""
+    assert len(EXAMPLES) >= 15
     listed = {(ROOT / target.partition("#")[0]).resolve() for target in links(README)}
     assert {*PAGES} - listed == {README}
 
@@ -159,11 +163,6 @@ EXAMPLES = [
 def test_examples(example: str) -> None:
     """Rules that a reader copies are valid."""
     assert rules_file.parse(example, "example") != Rules()
-
-
-def test_there_are_examples() -> None:
-    """They are found."""
-    assert len(EXAMPLES) >= 15
 
 
 def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -216,6 +215,28 @@ def test_options() -> None:
     """Each option of the addon has its line."""
     text = (ROOT / "addon" / "cli" / "README.md").read_text()
     assert [o for o, *_ in options._OPTIONS if f"\n| `{o}` |" not in text] == []
+
+
+def test_metrics() -> None:
+    """Each metric and each reason of a refusal has its line."""
+    state = State(0, 0, False, True, 0.0, {}, (0.0, True), 0, 0, 0, 0, 0)
+    named = {code for row in rows(OPERATING) for code in _CODE.findall(row.split(" | ")[0])}
+    for metric in Metrics(lambda: state).collect():
+        known = metric.name.removeprefix(PREFIX)
+        assert {known, f"{known}_total"} & named, known
+    assert {*get_args(Refusal)} <= named
+
+
+def test_messages() -> None:
+    """The messages of the proxy that a person looks up are those of the code."""
+    files = [*(ROOT / "addon").rglob("*.py"), ROOT / "rules.yaml"]
+    files.append(OPERATING.parent / "haproxy" / "haproxy.cfg")
+    code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(file.read_text() for file in files))
+    spans = [span for row in rows(TROUBLESHOOTING) for span in _CODE.findall(row)]
+    parts = [part.strip() for span in spans for part in span.split("...")]
+    said = [part for part in parts if part.count(" ") >= 3 and not part.startswith("scripts/")]
+    assert len(said) >= 25
+    assert [part for part in said if part not in code] == []
 
 
 def test_alerts() -> None:
