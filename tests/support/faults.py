@@ -13,34 +13,24 @@ from typing import Any
 from mitmproxy import http
 
 FUNCTIONS = [
-    *(
-        "protocol.target.read",
-        "protocol.target.ambiguity",
-        "routing.gate.artifact_endpoints",
-        "routing.gate.suspected_endpoints",
-    ),
-    *(
-        "routing.gate.refusal",
-        "routing.rewrite.rewrite",
-        "routing.origin.is_foreign",
-        "routing.streaming.stream_request",
-    ),
-    *(
-        "errors.upstream.may_need_conversion",
-        "errors.login.may_be_page",
-        "errors.login.redirect_place",
-    ),
-    *(
-        "routing.rewrite.map_location",
-        "routing.streaming.stream_response",
-        "errors.upstream.convert",
-    ),
-    *(
-        "errors.upstream.is_long_native",
-        "errors.login.convert_page",
-        "errors.login.is_no_page",
-        "errors.replies.explain",
-    ),
+    "protocol.target.read",
+    "protocol.target.ambiguity",
+    "routing.gate.artifact_endpoints",
+    "routing.gate.suspected_endpoints",
+    "routing.gate.refusal",
+    "routing.rewrite.rewrite",
+    "routing.origin.is_foreign",
+    "routing.streaming.stream_request",
+    "errors.upstream.may_need_conversion",
+    "errors.login.may_be_page",
+    "errors.login.redirect_place",
+    "routing.rewrite.map_location",
+    "routing.streaming.stream_response",
+    "errors.upstream.convert",
+    "errors.upstream.is_long_native",
+    "errors.login.convert_page",
+    "errors.login.is_no_page",
+    "errors.replies.explain",
 ]
 
 armed = ""
