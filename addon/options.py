@@ -20,20 +20,20 @@ _OPTIONS: list[tuple[str, type, object, str]] = [
         str,
         "",
         "Serve artifacts (true or false). Overrides the environment variable "
-        "MLFLOW_SERVE_ARTIFACTS and the rules; empty leaves it to them.",
+        "MLFLOW_SERVE_ARTIFACTS and the rules; empty: they decide.",
     ),
     (
         "mlflow_keep_flows",
         int,
         flow_ring.DEFAULT,
-        "Flows that mitmweb keeps; the oldest that are not marked give way. 0 keeps all.",
+        "Flows that mitmweb keeps; the oldest without a mark are dropped. 0 keeps all.",
     ),
     (
         "mlflow_lean",
         bool,
         True,
-        "Take addons of mitmproxy's that are not used out of the way of requests, and call the "
-        "others without a task for each; only in mitmdump.",
+        "Leave out addons of mitmproxy that are not used, and call the others without a task for "
+        "each; only in mitmdump.",
     ),
     (
         "mlflow_access_log",
@@ -45,8 +45,8 @@ _OPTIONS: list[tuple[str, type, object, str]] = [
         "mlflow_metrics",
         str,
         "",
-        "PORT or HOST:PORT at which Prometheus finds metrics, under /metrics; a port alone is "
-        "one of 127.0.0.1.",
+        "PORT or HOST:PORT of the page with metrics for Prometheus, /metrics; a port alone is on "
+        "127.0.0.1.",
     ),
 ]
 """Name, type, default and help."""

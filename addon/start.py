@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class NobodyServed:
-    """In the place of the addon until mitmproxy ends, or after a reload that has failed."""
+    """In place of the addon until mitmproxy ends, or after a reload that has failed."""
 
     def client_connected(self, client: Client) -> None:
         """Turn a client away."""

@@ -84,7 +84,7 @@ def findings(report: Any, installed: dict[str, str]) -> list[str]:
     return [
         f"{name} {installed[name]}: "
         f"{' '.join([vulnerability['id'], *sorted(vulnerability['aliases'])])}, "
-        f"mended in {' '.join(vulnerability['fix_versions']) or 'no version yet'}"
+        f"fixed in {' '.join(vulnerability['fix_versions']) or 'no version yet'}"
         for name in sorted(installed)
         for vulnerability in answers[name]["vulns"]
     ]

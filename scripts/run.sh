@@ -6,7 +6,7 @@
 #   scripts/run.sh --upstream URL           production: mitmdump in front of your registry
 #
 #   --listen HOST:PORT                      default 127.0.0.1:8080
-#   --web                                   mitmweb in the place of mitmdump
+#   --web                                   mitmweb in place of mitmdump
 #   --workers N                             with --upstream: N processes of it behind HAProxy
 #   -- OPTIONS...                           further options of mitmdump, such as --set or --certs
 set -euo pipefail

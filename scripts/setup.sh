@@ -33,5 +33,5 @@ version=$("$venv/bin/mitmdump" --version)
 say "Ready: ${version%%$'\n'*}"
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
     say "No Python >= 3.12 was found. This mitmproxy has known security problems in mitmweb" \
-        "(CVE-2025-23217) and in HTTP/2 (CVE-2025-57804), which 12.x has mended."
+        "(CVE-2025-23217) and in HTTP/2 (CVE-2025-57804), which 12.x has fixed."
 fi

@@ -35,7 +35,7 @@ from addon.observe.line_writer import AT_THE_END, LineWriter, is_file
 from addon.protocol import addresses
 
 MAIN = Path(__file__).with_name("worker_main.py")
-"""What a worker runs in the place of mitmdump's own script."""
+"""What a worker runs in place of mitmdump's own script."""
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds until a worker that ended by itself is started again: at first, and after many times."""

@@ -15,8 +15,8 @@ def test_findings() -> None:
     unmended = {"id": "PYSEC-4", "aliases": [], "fix_versions": []}
     found = {"name": "h2", "version": "4.1.0", "vulns": [KNOWN, unmended]}
     assert audit.findings({"dependencies": [CLEAN, found]}, INSTALLED) == [
-        "h2 4.1.0: PYSEC-1 CVE-2 GHSA-3, mended in 4.3.0",
-        "h2 4.1.0: PYSEC-4, mended in no version yet",
+        "h2 4.1.0: PYSEC-1 CVE-2 GHSA-3, fixed in 4.3.0",
+        "h2 4.1.0: PYSEC-4, fixed in no version yet",
     ]
 
 

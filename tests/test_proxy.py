@@ -319,7 +319,7 @@ def test_disabled_artifacts_in_graphql(
 def test_expect_is_not_continued_for_a_refusal(
     addon: MlflowProxy, context: taddons.context
 ) -> None:
-    """A client that asks before it sends gets the refusal in the place of '100 Continue'."""
+    """A client that asks before it sends gets the refusal in place of '100 Continue'."""
     context.configure(addon, mlflow_serve_artifacts="false")
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", headers={"expect": "100-continue"})
     addon.requestheaders(flow)
@@ -491,7 +491,7 @@ LOGIN = b"<!doctype html><title>Sign in</title>"
 def test_login_pages(
     addon: MlflowProxy, path: str, accept: str, status: int, headers: dict[str, str], becomes: int
 ) -> None:
-    """A login page in the place of an API's answer is an error; for a browser it is none."""
+    """A login page in place of an API's answer is an error; for a browser it is none."""
     flow = make_flow(path, headers={"accept": accept})
     addon.requestheaders(flow)
     response = respond(addon, flow, status=status, content=LOGIN, headers=headers)

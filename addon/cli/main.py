@@ -61,20 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="tracking URI; default: MLFLOW_TRACKING_URI, else http://127.0.0.1:8080",
     )
     probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    probe.add_argument("--write", action="store_true", help="put, read and delete an artifact too")
+    probe.add_argument(
+        "--write", action="store_true", help="also write, read and delete an artifact"
+    )
     probe.add_argument(
         "--diagnose",
         action="store_true",
-        help="find out whether a registry (its own URL, not the proxy's) serves /api, /ajax-api or "
-        "both, and suggest a rule",
+        help="detect whether a registry (give its own URL, not the proxy's) serves /api, "
+        "/ajax-api or both, and suggest a rule",
     )
-    probe.add_argument("--timeout", type=float, metavar="SECONDS", help="for each probe")
+    probe.add_argument("--timeout", type=float, metavar="SECONDS", help="time limit of each probe")
     probe.add_argument(
         "--rules",
         type=Path,
         default=rules_file.DEFAULT_PATH,
         metavar="FILE",
-        help="with the probes; default: those shipped",
+        help="take the probes from this rules file; default: the shipped one",
     )
     probe.set_defaults(run=_probe)
 

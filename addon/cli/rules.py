@@ -20,29 +20,29 @@ BAD_ARGUMENTS = 2
 
 def add(commands: Any) -> None:
     """Add the two to the commands of a parser."""
-    check = commands.add_parser("check", help="check a rules file, as at the start of the proxy")
+    check = commands.add_parser("check", help="check a rules file as the proxy does at start")
     check.add_argument(
         "file",
         nargs="?",
         type=Path,
         default=DEFAULT_PATH,
         metavar="FILE",
-        help="default: the rules.yaml that is shipped",
+        help="rules file; default: the shipped one",
     )
     check.set_defaults(run=_check)
 
-    explain = commands.add_parser("explain", help="what happens to a request, and why")
+    explain = commands.add_parser("explain", help="show what happens to a request and why")
     explain.add_argument("method", metavar="METHOD", help="such as GET")
-    explain.add_argument("url", metavar="URL", help="as the client asks the proxy, or its path")
+    explain.add_argument("url", metavar="URL", help="URL of the proxy, or only its path")
     explain.add_argument(
         "--upstream",
         metavar="HOST[:PORT]",
-        help="what stands behind the proxy; default: the first of upstream.external_hosts",
+        help="the registry; default: the first of upstream.external_hosts",
     )
     explain.add_argument(
         "--dialect",
         choices=("standard", "ajax"),
-        help="what the proxy would find out about an upstream that is not listed",
+        help="API of an upstream that is not listed; a running proxy detects it",
     )
     explain.add_argument(
         "-H",
@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
         type=Path,
         default=DEFAULT_PATH,
         metavar="FILE",
-        help="default: the rules.yaml that is shipped",
+        help="rules file; default: the shipped one",
     )
     explain.add_argument("--json", action="store_true", help="one JSON document on stdout")
     explain.set_defaults(run=_explain)

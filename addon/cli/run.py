@@ -34,17 +34,23 @@ def add(commands: Any) -> None:
         metavar="HOST:PORT",
         help="default: %(default)s",
     )
-    run.add_argument("--rules", type=Path, metavar="FILE", help="in the place of those shipped")
-    run.add_argument("--web", action="store_true", help="mitmweb in the place of mitmdump")
+    run.add_argument(
+        "--rules", type=Path, metavar="FILE", help="rules file; default: the shipped one"
+    )
+    run.add_argument("--web", action="store_true", help="start mitmweb, not mitmdump")
     run.add_argument(
         "options", nargs="*", metavar="-- OPTION", help="further options of mitmdump, such as --set"
     )
     run.set_defaults(run=_run)
 
-    script = commands.add_parser("script", help='for mitmdump -s "$(mlflow-proxy script)"')
+    script = commands.add_parser(
+        "script", help='print the path for mitmdump -s "$(mlflow-proxy script)"'
+    )
     script.set_defaults(run=_script)
 
-    rules = commands.add_parser("rules", help="print the shipped rules.yaml, to begin with")
+    rules = commands.add_parser(
+        "rules", help="print the shipped rules.yaml, to start your own from"
+    )
     rules.set_defaults(run=_rules)
 
 
@@ -70,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
     started += ["--listen-host", host, "--listen-port", str(port)]
     if arguments.rules is not None:
         started += ["--set", f"mlflow_rules={arguments.rules}"]
-    # In the place of this process: signals and the exit code are mitmproxy's own.
+    # In place of this process: signals and the exit code are mitmproxy's own.
     os.execv(started[0], [*started, *arguments.options])  # noqa: S606
 
 

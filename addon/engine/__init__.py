@@ -1,6 +1,6 @@
 """HTTP between clients and registries, as a layer that mitmproxy is given in its hook `next_layer`.
 
-* `plug`: puts the engine in the place of mitmproxy's own HTTP layer, in reverse mode over TCP.
+* `plug`: puts the engine in place of mitmproxy's own HTTP layer, in reverse mode over TCP.
 * `layer`: one engine for each client; takes events, gives back commands, does no I/O by itself.
 * `front_http1`, `front_http2`: a client's side, by either version of HTTP.
 * `exchange`: one request with its answer; runs mitmproxy's hooks in mitmproxy's order.

@@ -1,4 +1,4 @@
-"""The engine: the layer that serves HTTP in reverse mode, in the place of mitmproxy's `HttpLayer`.
+"""The engine: the layer that serves HTTP in reverse mode, in place of mitmproxy's `HttpLayer`.
 
 An addon says in the hook `next_layer` which layer serves a connection
 (https://docs.mitmproxy.org/stable/api/events.html). This one belongs to one client: it takes events

@@ -34,7 +34,7 @@ class _Rest(Event):
 
 
 class TopLayer:
-    """In the place of a client's topmost layer.
+    """In place of a client's topmost layer.
 
     Args:
         handler: mitmproxy's record of the client (see `connections`), before its first event.

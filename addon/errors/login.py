@@ -1,4 +1,4 @@
-"""Login pages: what an identity provider puts in the place of an answer of the API.
+"""Login pages: what an identity provider puts in place of an answer of the API.
 
 The client takes a page with status 200 for success and complains that it is no JSON; after a
 redirect it does the same with the provider's page. Both become an error that says what to do.
@@ -149,7 +149,7 @@ def redirect_place(
 
 
 def convert_redirect(status: int, place: str, rules: Login, *, file: bool) -> Converted:
-    """What the client gets in the place of a redirect to a login page.
+    """What the client gets in place of a redirect to a login page.
 
     Args:
         status: HTTP status of the redirect.
@@ -162,7 +162,7 @@ def convert_redirect(status: int, place: str, rules: Login, *, file: bool) -> Co
 
 
 def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
-    """What the client gets in the place of a success that may be a page, None if it is none.
+    """What the client gets in place of a success that may be a page, None if it is none.
 
     Args:
         answer: the answer.
@@ -176,7 +176,7 @@ def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
     title = bodies.words(decoded.content, answer.content_type) if decoded else ""
     what = f"a web page ({title})" if title else "a web page"
     return _error(
-        f"The server answered {answer.status} with {what} in the place of JSON, probably to ask "
+        f"The server answered {answer.status} with {what} in place of JSON, probably to ask "
         f"for a login, at {where}. {ADVICE}",
         rules,
     )

@@ -98,7 +98,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What the client gets in the place of an upstream's error."""
+    """What the client gets in place of an upstream's error."""
 
     status: int
     body: bytes | None

@@ -32,7 +32,7 @@ def install() -> None:
 
 
 class _Emit:
-    """Stands in the place of the handler's own method."""
+    """Stands in place of the handler's own method."""
 
     def __init__(self, handler: termlog.TermLogHandler, file: io.TextIOWrapper) -> None:
         self._handler = handler

@@ -1,4 +1,4 @@
-"""Reads of 256 KiB in the place of 64 KiB.
+"""Reads of 256 KiB in place of 64 KiB.
 
 mitmproxy asks asyncio for 65,535 bytes at a time (`handle_connection` in mitmproxy/proxy/server.py)
 and each portion passes some twenty function calls on its way. asyncio itself receives up to 256 KiB

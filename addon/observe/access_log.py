@@ -25,7 +25,7 @@ from .measured import Ended
 logger = logging.getLogger(__name__)
 
 STDOUT = "-"
-"""Stands for standard output in the place of a path."""
+"""Stands for standard output in place of a path."""
 
 WAIT = 1.0
 """Seconds that a line may wait for others."""

@@ -175,7 +175,7 @@ def shown(path_and_query: str) -> str:
 
     All three may hold a token, also where somebody has encoded their marks by mistake; so may what
     follows white space, which HTTP/2 carries and no target has. User and password of a URL that
-    stands in the place of a path, or in one, are left out as well.
+    stands in place of a path, or in one, are left out as well.
     """
     path = path_and_query.partition("?")[0]
     return _kept_shown(path) if len(path) < 512 else _shown(path)

@@ -67,7 +67,7 @@ class DialectWatch:
             self.unasked.clear()
 
     def start(self, upstreams: Mapping[Address, Ask], base_path: str) -> None:
-        """Watch these upstreams in the place of others.
+        """Watch these upstreams in place of others.
 
         Args:
             upstreams: how to ask each of them.

@@ -44,7 +44,7 @@ WRITE_CONTENT = b"mlflow-proxy-probe\n"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for a probe; `error` in the place of a status if nothing did."""
+    """What came back for a probe; `error` in place of a status if nothing did."""
 
     status: int | None
     content_type: str = ""

@@ -56,11 +56,11 @@ class Upstream(_Model):
     )
     dialect: Literal["auto", "standard", "ajax"] = Field(
         default="auto",
-        description="What an upstream serves that is not listed: /ajax-api/ alone (ajax), /api/ "
-        "too (standard), or what it answers when it is asked (auto).",
+        description="API of an upstream that is not listed: ajax (only /ajax-api/), standard "
+        "(/api/), or auto (detected).",
     )
     base_path: PathPrefix = Field(
-        default="", description="Put in front of every path that goes upstream."
+        default="", description="Prefix of every path that goes upstream."
     )
 
     connect_timeout: Seconds = Field(
@@ -74,8 +74,7 @@ class Upstream(_Model):
     )
     event_idle_timeout: Annotated[float, Field(ge=0, le=86400)] = Field(
         default=0,
-        description="The same for a response that is a stream of events (text/event-stream); "
-        "0: no limit.",
+        description="The same for event streams (text/event-stream); 0: no limit.",
     )
 
     @cached_property
@@ -98,9 +97,9 @@ class RewriteRule(_Model):
     match: Regex = Field(
         description="Regular expression, read from the start of the path below the mount."
     )
-    replace: str = Field(description=r"Takes the place of the matched part; \1 is its first group.")
+    replace: str = Field(description=r"Replaces the matched part; \1 is the first group.")
     upstream: Literal["external", "internal", "any"] | list[Host] = Field(
-        default="any", description="The upstreams for which the rule holds."
+        default="any", description="Upstreams to which the rule applies."
     )
     filter: FilterExpression = Field(
         default=None, description='mitmproxy filter expression on the request, such as "~m PUT".'
@@ -129,8 +128,8 @@ class Origins(_Model):
 
     allowed: list[OriginName] = Field(
         default=[],
-        description="Origins besides the proxy's own; * allows all. They may read the proxy's own "
-        "errors, too.",
+        description="Origins of web pages that may change something, besides the proxy's own; * "
+        "allows all. They may also read the proxy's own errors.",
     )
 
 
@@ -139,12 +138,13 @@ class Forwarded(_Model):
 
     send: bool = Field(
         default=False,
-        description="Tell the upstream whom a request came from, in place of what a client says.",
+        description="Tell the upstream the client's address and the public host, scheme and "
+        "prefix; a client's own values are dropped.",
     )
     trusted: list[Network] = Field(
         default=[],
-        description="Networks of proxies in front of this one, whose own X-Forwarded-* or "
-        "Forwarded count.",
+        description="Networks of load balancers in front of the proxy, whose X-Forwarded-* or "
+        "Forwarded are believed.",
     )
 
 
@@ -154,17 +154,17 @@ class Endpoint(_Model):
     path: Regex = Field(description="Regular expression for the whole path below the mount.")
     operation: Operation | None = Field(
         default=None,
-        description="What the request does; by default its method tells (GET and HEAD read, "
-        "DELETE deletes, all others write).",
+        description="What the request does; default: by method (GET, HEAD and OPTIONS read, DELETE "
+        "deletes, all others write).",
     )
     methods: tuple[Method, ...] = Field(
         default=(),
         strict=False,  # YAML has lists, and what endpoints are compared by cannot change.
-        description="HTTP methods of the requests that count; none named: all.",
+        description="HTTP methods that count; empty: all.",
     )
     files: bool = Field(
         default=False,
-        description="The bodies are the files themselves: HTML among them is no error.",
+        description="The bodies are the files themselves, so HTML among them is no error.",
     )
     graphql_field: Name | None = Field(
         default=None, description="Only GraphQL documents that name this field count."
@@ -185,7 +185,9 @@ class Artifacts(_Model):
         description="Status of a refusal. MLflow's client shows the message of a 501 or 403 at "
         "once and repeats a 503 for some seconds.",
     )
-    endpoints: list[Endpoint] = Field(default=[], description="What counts as an artifact request.")
+    endpoints: list[Endpoint] = Field(
+        default=[], description="The requests that count as artifact requests."
+    )
 
     @cached_property
     def _paths(self) -> list[tuple[Endpoint, re.Pattern[str]]]:
@@ -214,10 +216,10 @@ class Artifacts(_Model):
 
 
 class Login(_Model):
-    """Login pages in the place of an API's answer."""
+    """Login pages in place of an API's answer."""
 
     enabled: bool = Field(default=True, description="false lets login pages pass.")
-    status: ErrorStatus = Field(default=401, description="Status in the place of the page's.")
+    status: ErrorStatus = Field(default=401, description="Status of the error.")
     error_code: ErrorCodeName = Field(default="UNAUTHENTICATED", description="Its error_code.")
     redirects: list[Regex] = Field(
         default=[],
@@ -225,7 +227,7 @@ class Login(_Model):
     )
     stores: list[Regex] = Field(
         default=[],
-        description="Regular expressions, searched for in the URL of a redirect: it passes.",
+        description="Regular expressions, searched for in the URL of a redirect: object stores.",
     )
 
 
@@ -240,15 +242,15 @@ class ErrorOverride(_Model):
         description="Statuses of the upstream, such as 500 or 5xx."
     )
     says: Regex | None = Field(
-        default=None, description="Regular expression, searched for in the upstream's own words."
+        default=None, description="Regular expression, searched for in the upstream's words."
     )
     bodies: Literal["any", "foreign"] = Field(
-        default="any", description="foreign leaves errors alone that are MLflow's JSON already."
+        default="any", description="foreign: only errors that are not MLflow's JSON already."
     )
-    status: ErrorStatus | None = Field(default=None, description="Sent in place of the status.")
-    error_code: ErrorCodeName | None = Field(default=None, description="Sent as error_code.")
+    status: ErrorStatus | None = Field(default=None, description="Replaces the status.")
+    error_code: ErrorCodeName | None = Field(default=None, description="Replaces the error_code.")
     message: str | None = Field(
-        default=None, description="The message begins with it; the upstream's own words follow."
+        default=None, description="The message begins with it; the upstream's words follow."
     )
 
     @model_validator(mode="after")
@@ -267,13 +269,13 @@ class Errors(_Model):
     vocabulary: Literal["default", "mlflow"] = Field(
         default="default",
         description="mlflow: ENDPOINT_NOT_FOUND or RESOURCE_DOES_NOT_EXIST, which the client "
-        "knows, in the place of RESOURCE_NOT_FOUND.",
+        "knows, in place of RESOURCE_NOT_FOUND.",
     )
     codes: dict[StatusKey, ErrorCodeName] = Field(
         default={}, description="error_code by HTTP status; 4xx and 5xx stand for the rest."
     )
     overrides: list[ErrorOverride] = Field(
-        default=[], description="Exceptions; the first that matches counts."
+        default=[], description="Exceptions; the first match counts."
     )
     login: Login = Login()
 
@@ -329,47 +331,50 @@ class Limits(_Model):
     """How much a client may ask for."""
 
     api_body: Size = Field(
-        default=100 * 2**20, description="Bytes of a request body, but for artifacts."
+        default=100 * 2**20, description="Bytes of the request body of an API call."
     )
-    artifact_body: Size = Field(default=2**40, description="Bytes of an artifact that is sent.")
+    artifact_body: Size = Field(
+        default=2**40, description="Bytes of the request body of an artifact."
+    )
     request_head: Size = Field(default=2**16, description="Bytes of request line and headers.")
     response_head: Size = Field(
         default=2**16, description="Bytes of status line and headers of an upstream."
     )
     head_timeout: Seconds = Field(
-        default=60, description="Seconds from the first byte of a request line to its last header."
+        default=60, description="Seconds from the first byte of a request head to its end."
     )
     body_timeout: Seconds = Field(
-        default=60, description="Seconds for which the body of a request may not go on."
+        default=60, description="Seconds for which a request body may pause."
     )
     send_timeout: Seconds = Field(
-        default=60, description="Seconds for which a client may take nothing of what waits for it."
+        default=60,
+        description="Seconds for which a client may take nothing of an answer that waits.",
     )
     client_idle_timeout: Annotated[float, Field(gt=0, le=86400)] = Field(
         default=3900, description="Seconds for which a client's connection may wait for a request."
     )
     held: Size = Field(
         default=256 * 2**20,
-        description="Bytes of bodies that are held in memory, of all requests together.",
+        description="Bytes of bodies in memory, of all requests and answers together.",
     )
     connections: Annotated[int, Field(ge=1)] = Field(
         default=10_000,
-        description="Clients that are connected at once; never more than half of the files that "
-        "the process may open.",
+        description="Clients that are connected at once; at most half of the files that the "
+        "process may open.",
     )
     flows: Annotated[int, Field(ge=1)] = Field(
-        default=1000, description="Requests that are being served at once."
+        default=1000, description="Requests that are served at once."
     )
 
 
 class Drain(_Model):
-    """How the proxy ends upon SIGTERM."""
+    """How the proxy ends after SIGTERM."""
 
     grace: Annotated[float, Field(ge=0, le=3600)] = Field(
-        default=10, description="Seconds for which it serves on, while /readyz answers 503."
+        default=10, description="Seconds for which it still serves, while /readyz answers 503."
     )
     timeout: Annotated[float, Field(ge=0, le=86400)] = Field(
-        default=60, description="Seconds after that for what is in flight."
+        default=60, description="Seconds after that for requests in flight."
     )
 
 
@@ -426,10 +431,10 @@ class Rules(_Model):
     )
     allowed_hosts: list[HostPattern] = Field(
         default=[],
-        description="Names, addresses and networks under which the proxy may be addressed; none "
-        "listed: all.",
+        description="Names, addresses and networks under which clients may address the proxy; "
+        "empty: every name.",
     )
-    rewrites: list[RewriteRule] = Field(default=[], description="The first that matches counts.")
+    rewrites: list[RewriteRule] = Field(default=[], description="The first match counts.")
     origins: Origins = Origins()
     forwarded: Forwarded = Forwarded()
     artifacts: Artifacts = Artifacts()

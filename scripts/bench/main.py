@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def add(file: Path, line: int, name: str, measured: dict[str, object]) -> None:
-    """Put results into the file in the place of older ones; the others stay."""
+    """Put results into the file in place of older ones; the others stay."""
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     kept.setdefault(str(line), {})[name] = measured
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ def small_registry(folder: Path) -> stack.Server:
 
 
 def nginx(folder: Path, upstream: str) -> stack.Server:
-    """Start nginx in the place of the proxy: the same rewrite, and no buffering."""
+    """Start nginx in place of the proxy: the same rewrite, and no buffering."""
     config = _NGINX.replace("UPSTREAM", upstream.removeprefix("http://"))
     return stack.nginx(folder, config).wait_for_port()
 

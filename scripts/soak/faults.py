@@ -83,7 +83,7 @@ def write_rules(there: Site, **changes: object) -> None:
     written.replace(there.rules)
 
 
-# Faults. Each is under way for some seconds, and has mended itself when it returns.
+# Faults. Each is under way for some seconds, and is over when it returns.
 
 
 def nothing(there: Site) -> int:

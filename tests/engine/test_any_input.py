@@ -25,7 +25,7 @@ HOOKS = ["requestheaders", "request", "responseheaders", "response", "error"]
 
 
 def mangled(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:
-    """Data with some bytes in the place of others."""
+    """Data with some bytes in place of others."""
     for place, other in changes:
         at = place % (len(data) + 1)
         data = data[:at] + other + data[at + 1 :]

@@ -227,7 +227,7 @@ def test_what_the_client_gets() -> None:
     assert page is not None
     assert page.status == 403
     assert json.loads(page.body or b"")["message"] == (
-        "The server answered 200 with a web page (Sign in to Example) in the place of JSON, "
+        "The server answered 200 with a web page (Sign in to Example) in place of JSON, "
         "probably to ask for a login, at /mlflow/api?. Check the credentials of the client "
         "(MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)."
     )

@@ -45,8 +45,8 @@ def test_findings_are_told_for_each_python() -> None:
         assert old.startswith("Python 3.11: ")
         assert old.splitlines()[0].endswith(" packages, known vulnerabilities: 2")
         assert old.splitlines()[1:] == [
-            "  h2 4.1.0: CVE-1 TEST-h2, mended in 99",
-            "  mitmproxy 11.0.2: CVE-1 TEST-mitmproxy, mended in 99",
+            "  h2 4.1.0: CVE-1 TEST-h2, fixed in 99",
+            "  mitmproxy 11.0.2: CVE-1 TEST-mitmproxy, fixed in 99",
         ]
         assert new.endswith(" packages, known vulnerabilities: 0\n")
         assert audit(service.url, "3.12", "3.13").returncode == 0

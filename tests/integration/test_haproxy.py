@@ -74,7 +74,7 @@ def test_the_end_of_a_worker_is_noticed_in_time() -> None:
 
 
 class Workers:
-    """Two upstreams in the place of workers."""
+    """Two upstreams in place of workers."""
 
     def __init__(self, *upstreams: Upstream) -> None:
         self.upstreams = upstreams

@@ -64,7 +64,7 @@ def test_artifacts_off(mlflow_server: stack.Server, start_proxy: StartProxy) -> 
 
 
 def test_without_rewriting(external_registry: stack.Server, start_proxy: StartProxy) -> None:
-    """The fault that the proxy mends is what the probes find where it is not mended."""
+    """The fault that the proxy fixes is what the probes find without it."""
     proxy = start_proxy(external_registry.url, external=("elsewhere.example",))
     status, summary = get(proxy.url, "/health/mlflow")
     assert (status, summary["status"]) == (503, "critical")

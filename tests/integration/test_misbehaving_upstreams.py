@@ -79,7 +79,7 @@ class Row:
 NOT_FOUND = f"The requested resource was not found: {API}"
 DENIED, UNAVAILABLE = "PERMISSION_DENIED", "TEMPORARILY_UNAVAILABLE"
 IS_LOGIN = "The server asks for a login at https://idp.example/oauth2/authorize (it answered …"
-IS_PAGE = "The server answered 200 with a web page (Sign in to Example) in the place of JSON…"
+IS_PAGE = "The server answered 200 with a web page (Sign in to Example) in place of JSON…"
 
 
 def error(status: str, kind: str, body: bytes, *headers: tuple[str, str], **how: Any) -> bytes:

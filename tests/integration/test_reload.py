@@ -61,7 +61,7 @@ def test_a_change(scripted: Upstream, tmp_path: Path, change: Callable[[Path, bo
 
 
 def test_a_bad_change(scripted: Upstream, tmp_path: Path) -> None:
-    """The old rules stay in force, one error says why, /readyz shows it until it is mended."""
+    """The old rules stay in force, one error says why, /readyz shows it until it is fixed."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=False)

@@ -29,7 +29,7 @@ def test_shipped_file() -> None:
 
 
 def test_another_host_is_all_it_takes() -> None:
-    """Putting one's own host in the place of the shipped one makes it external."""
+    """Putting one's own host in place of the shipped one makes it external."""
     text = (ROOT / "rules.yaml").read_text().replace("registry.hokus.ai", "Models.Example.org")
     upstream = rules_file.parse(text, "rules.yaml").upstream
     assert upstream.is_external("models.example.org", 443)
@@ -265,7 +265,7 @@ def test_api_paths_are_expressions_of_their_own() -> None:
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    """A person mends a file in one go, in the order of its lines."""
+    """A person fixes a file in one go, in the order of its lines."""
     with pytest.raises(rules_file.RulesError) as error:
         rules_file.parse("artifacts: {enabled: 1}\nmounts: 5\nupstream: {x: 1}", "f")
     assert [line.split(":")[1] for line in str(error.value).splitlines()] == ["1", "2", "3"]

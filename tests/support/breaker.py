@@ -17,7 +17,7 @@ STEPS = ("_on_end", "_use", "_on_head", "_on_answer", "_on_answer_end", "_finish
 
 
 class Breaker:
-    """Puts methods that may raise in the place of the engine's."""
+    """Puts methods that may raise in place of the engine's."""
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """It has ended."""

@@ -14,7 +14,7 @@ class Canaries:
         self._words: dict[str, str] = {}
 
     def put(self, template: str) -> bytes:
-        """Bytes with a word in the place of each `$name`; `$(...)` is given in Base64."""
+        """Bytes with a word in place of each `$name`; `$(...)` is given in Base64."""
         text = re.sub(r"\$(\w+)", lambda name: self._word(name[1]), template)
         text = re.sub(
             r"\$\((.*?)\)", lambda plain: base64.b64encode(plain[1].encode()).decode(), text

@@ -97,7 +97,7 @@ def raw(url: str, *parts: bytes, pause: float = 0.02) -> bytes:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes, be it with a reset."""
+    """All that comes until the other side closes, also by a reset."""
     data = b""
     try:
         while block := connection.recv(65536):

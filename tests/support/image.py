@@ -1,6 +1,6 @@
 """Builds and runs a Dockerfile without a container engine: needs Linux and root.
 
-A stage is a folder that its commands see as their root. In the place of the base image's system
+A stage is a folder that its commands see as their root. In place of the base image's system
 they see that of this machine, read-only, and under /usr/local the Python that runs the tests.
 """
 

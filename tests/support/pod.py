@@ -17,7 +17,7 @@ HOME = {"HOME": "/"}
 
 
 class Pod:
-    """It runs on free ports in the place of its own, in front of an upstream of the test's."""
+    """It runs on free ports in place of its own, in front of an upstream of the test's."""
 
     def __init__(self, image: Image, manifests: Manifests, upstream: str, folder: Path) -> None:
         self.image = image
