@@ -1,4 +1,4 @@
-"""What users set of the addon as options of mitmproxy, which documents them in `--options`."""
+"""The addon's options of mitmproxy, which lists them in `--options`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .mitmweb import flow_ring
 from .rules.rules_file import DEFAULT_PATH
 
 PREFIX = "mlflow_"
-"""How all of them begin."""
+"""The prefix of all options."""
 
 _OPTIONS: list[tuple[str, type, object, str]] = [
     ("mlflow_rules", str, str(DEFAULT_PATH), "Path of the rules file of the MLflow proxy."),
@@ -53,18 +53,18 @@ _OPTIONS: list[tuple[str, type, object, str]] = [
 
 
 def add(loader: Loader) -> None:
-    """Make mitmproxy know them."""
+    """Register the options with mitmproxy."""
     for name, kind, default, text in _OPTIONS:
         loader.add_option(name, kind, default, text)
 
 
 def misspelled(unknown: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Say what is wrong with names of options that look like ours and are none.
+    """Return a problem for each unknown option that looks like one of ours.
 
-    mitmproxy keeps what it does not know, in case that a script brings such an option.
+    mitmproxy keeps unknown options, because a script may add them later.
 
     Args:
-        unknown: names that mitmproxy keeps; those of our own may be among them.
+        unknown: names that mitmproxy keeps; ours may be among them.
         known: names of all options that exist.
     """
     ours = [name for name in known if name.startswith(PREFIX)]

@@ -1,1 +1,1 @@
-"""Each document that a client reads when something fails."""
+"""The error documents that clients get."""

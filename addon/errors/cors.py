@@ -1,8 +1,8 @@
-"""Answers of the proxy's own as web pages of other origins may read them.
+"""CORS headers, so that web pages of other origins can read the proxy's own answers.
 
-A browser shows them to a page only with Access-Control-Allow-Origin, and asks by a preflight
-before it sends most requests (https://fetch.spec.whatwg.org/#http-cors-protocol). The registry's
-own answers stay as they are.
+A browser shows an answer to a page only with Access-Control-Allow-Origin, and sends a preflight
+before most requests (https://fetch.spec.whatwg.org/#http-cors-protocol). The registry's answers
+stay as they are.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ _NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,4096}")
 def for_page(
     reply: Reply, *, method: str, headers: Mapping[str, str], allowed: Container[str]
 ) -> Reply:
-    """An error or redirect of the proxy's own with what lets a page of an allowed origin read it.
+    """Return the proxy's own error or redirect with headers that let an allowed page read it.
 
-    A preflight succeeds in its place: the page shall see why its request fails, and that one is
-    judged by itself. No browser keeps the answer, so the next one may be the registry's.
+    A preflight succeeds instead, so that the page sends its request and can read why that fails.
+    The request is checked by itself. Browsers do not cache the answer, so the next preflight may
+    reach the registry.
 
     Args:
         reply: the answer.
         method: HTTP method of the request.
         headers: of the request; names in any case.
-        allowed: `origins.allowed`. "*" allows all, but none with credentials, as for MLflow's list.
+        allowed: `origins.allowed`. "*" allows all, but without credentials, as in MLflow's list.
     """
     origin = headers.get("origin")
     if origin is None or (origin not in allowed and "*" not in allowed):

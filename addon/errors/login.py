@@ -1,7 +1,7 @@
-"""Login pages: what an identity provider puts in place of an answer of the API.
+"""Login pages that an identity provider sends in place of an answer of the API.
 
-The client takes a page with status 200 for success and complains that it is no JSON; after a
-redirect it does the same with the provider's page. Both become an error that says what to do.
+The client treats a page with status 200 as success and complains that it is not JSON; it does the
+same with the provider's page after a redirect. Both become an error that says what to do.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STORE_ADVICE = "If files are kept there, the place belongs in errors.login.store
 
 _PLACE_LIMIT = 200
 _ASCII = "".join(map(chr, range(128)))
-# Parameters of URLs that object stores have signed: S3, Google, Alibaba, Tencent, Swift, Azure;
-# then older ones of S3 and Google, and CloudFront's. SAML has a parameter Signature, too.
+# Parameters in URLs that object stores have signed: S3, Google, Alibaba, Tencent, Swift, Azure;
+# then older ones of S3 and Google, and CloudFront's. Signature alone is not enough: SAML has it.
 _SIGNATURES: tuple[frozenset[str], ...] = (
     frozenset({"x-amz-signature"}),
     frozenset({"x-goog-signature"}),
@@ -46,13 +46,13 @@ _HTML_NAMES = frozenset({"", ".html", ".htm", ".xhtml", ".shtml", ".xml", ".svg"
 
 
 def asks_for_pages(accept: str) -> bool:
-    """Tell from the Accept header whether a browser navigates, which may well want a page."""
+    """Return whether the Accept header is from a browser that navigates and may want a page."""
     return "text/html" in accept or "application/xhtml+xml" in accept
 
 
 @lru_cache(64)
 def is_html_or_unknown(content_type: str) -> bool:
-    """Tell whether a body may be a page as far as its label goes."""
+    """Return whether a body may be a page by its Content-Type."""
     return not content_type or bodies.is_html(content_type)
 
 
@@ -66,7 +66,7 @@ def may_be_page(
     path: str,
     query: str,
 ) -> bool:
-    """Tell from the head of a success whether its body may be a page that nobody asked for.
+    """Return whether the body of a success may be an unwanted page, from its head alone.
 
     Args:
         status: HTTP status.
@@ -89,12 +89,12 @@ def may_be_page(
 
 
 def is_page(content_type: str, encoding: str, body: bytes) -> bool:
-    """Tell whether the body of such an answer is a page; `body` may be its beginning."""
+    """Return whether the body of such an answer is a page; `body` may be its beginning."""
     return _is_markup(bodies.decode(body, encoding), content_type)
 
 
 def is_no_page(content_type: str, encoding: str, begin: bytes) -> bool | None:
-    """Tell from the beginning of a body whether it is something else; None while that is open."""
+    """Return whether a body is not a page, from its beginning; None while that is not clear."""
     decoded = bodies.decode(begin, encoding)
     if _is_markup(decoded, content_type):
         return False
@@ -110,29 +110,29 @@ def redirect_place(
     file: bool,
     rules: Login,
 ) -> str | None:
-    """The place of the login page that an answer redirects to, None if it does not.
+    """Return the place of the login page that an answer redirects to; None if it does not.
 
-    A redirect that stays on the API passes, to the same path elsewhere or to another route. One of
-    a file passes if it looks like an object store: the URL is signed, or ends in the file's name.
-    Whatever else came back the client would store as the file.
+    A redirect that stays on the API passes: to the same path elsewhere, or to another route. The
+    redirect of a file passes if it looks like an object store: its URL is signed, or ends in the
+    file's name. Otherwise the client would store the login page as the file.
 
     Args:
         location: the Location header.
         url: the URL of the request as it went upstream.
-        base_path: what stands in front of every path of the upstream.
-        stays: tells whether a path (decoded, below the base path) is one of the API, or for a file
-            one of those with files.
+        base_path: the prefix of every path of the upstream.
+        stays: returns whether a path (decoded, below the base path) is a path of the API, or for a
+            file, whether it is a path with files.
         file: whether the request is for an artifact's bytes, which may be HTML.
-        rules: what is a store or a login page, whatever it looks like.
+        rules: the exceptions, for stores and for login pages.
     """
     try:
-        # As a client does: no URL has other characters, and Python takes seconds for some hosts.
+        # As a client does: URLs are ASCII, and Python takes seconds for some hosts that are not.
         target = urljoin(url, quote(location, safe=_ASCII, errors="surrogateescape"))
         parts = urlsplit(target)
         host = parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return None  # No URL, so no page either.
+        return None  # Not a URL, so not a page.
     if any(pattern.search(target) for pattern in rules.stores):
         return None
     sent, path = urlsplit(url), fold(unquote(parts.path)).path
@@ -149,11 +149,11 @@ def redirect_place(
 
 
 def convert_redirect(status: int, place: str, rules: Login, *, file: bool) -> Converted:
-    """What the client gets in place of a redirect to a login page.
+    """Return the answer for the client in place of a redirect to a login page.
 
     Args:
         status: HTTP status of the redirect.
-        place: as from `redirect_place`.
+        place: from `redirect_place`.
         rules: status and error_code.
         file: as for `redirect_place`.
     """
@@ -162,7 +162,7 @@ def convert_redirect(status: int, place: str, rules: Login, *, file: bool) -> Co
 
 
 def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
-    """What the client gets in place of a success that may be a page, None if it is none.
+    """Return the answer for the client in place of a success with a page; None if it is not one.
 
     Args:
         answer: the answer.
@@ -183,7 +183,7 @@ def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
 
 
 def _file(path: str, query: str) -> str:
-    """The path of the file that a request is for."""
+    """Return the path of the file that a request is for."""
     named = parse_qs(query.removeprefix("?"))
     return next((named[name][0] for name in _FILE_PARAMETERS if name in named), path)
 
@@ -194,13 +194,13 @@ def _is_signed(query: str) -> bool:
 
 
 def _ends_in(path: str, file: str) -> bool:
-    """Tell whether the last segment of a path is a file's name."""
+    """Return whether the last segment of a path is a file's name."""
     name = fold(file).path.rpartition("/")[2]
     return name != "" and path.rpartition("/")[2] == name
 
 
 def _is_markup(decoded: bodies.Decoded | None, content_type: str) -> bool:
-    # What cannot be decoded is what its label says.
+    # If it cannot be decoded, its Content-Type decides.
     return bodies.is_html(content_type) if decoded is None else bodies.is_markup(decoded.content)
 
 

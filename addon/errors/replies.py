@@ -1,6 +1,6 @@
-"""Answers that the proxy makes by itself.
+"""The proxy's own answers.
 
-The client reads `error_code` and `message` from a JSON body and prints anything else as it came
+The client reads `error_code` and `message` from a JSON body and prints any other body unchanged
 (`verify_rest_response` in mlflow/utils/rest_utils.py).
 """
 
@@ -26,7 +26,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     why: str = ""
-    """Of an error of the proxy's own: a `Refusal`, or the type of a `Problem` with an upstream."""
+    """For the proxy's own error: a `Refusal`, or the type of a `Problem` with an upstream."""
 
 
 Refusal = Literal[
@@ -50,16 +50,16 @@ Refusal = Literal[
 _BUSY = frozenset[str](
     {"connection_limit_reached", "too_many_connections", "too_many_requests", "too_much_held"}
 )
-"""The same request may pass a little later."""
+"""Reasons for which the same request may pass a little later."""
 
 RETRY_AFTER = "30"
-"""Seconds. MLflow's client repeats a 503 seven times: for as long as it would by itself, too."""
+"""Seconds. MLflow's client repeats a 503 seven times: about as long as without this header."""
 
 
 def json_reply(
     status: int, content: Any, headers: Mapping[str, str] | None = None, *, why: str = ""
 ) -> Reply:
-    """An answer with a JSON body that no cache keeps."""
+    """Return an answer with a JSON body, not to be cached."""
     body = json.dumps(content).encode("ascii")
     fixed = {
         "Content-Type": "application/json",
@@ -70,11 +70,11 @@ def json_reply(
 
 
 def redirect(location: str, request_id: str) -> Reply:
-    """A redirect that keeps the method (RFC 9110, section 15.4.9), and that no cache keeps.
+    """Return a redirect that keeps the method (RFC 9110, section 15.4.9), not to be cached.
 
     Args:
-        location: a URL, or a relative reference; characters that are not ASCII become escapes.
-        request_id: stands in the access log, too.
+        location: a URL or a relative reference; characters that are not ASCII become escapes.
+        request_id: also in the access log.
     """
     headers = {
         "Location": quote(location, safe=_ASCII, errors="surrogateescape"),
@@ -88,14 +88,14 @@ def redirect(location: str, request_id: str) -> Reply:
 def own_error(
     status: int, code: str, message: str, kind: str, request_id: str, why: str = ""
 ) -> Reply:
-    """An error of the proxy's own making, told from one of the upstream's by `source`.
+    """Return the proxy's own error; `source` distinguishes it from an upstream's.
 
     Args:
         status: HTTP status.
         code: the error_code for it.
         message: a sentence for the person who reads it.
         kind: the error type (see `Problem`).
-        request_id: stands in the log, too.
+        request_id: also in the log.
         why: as in `Reply`; by default the error type.
     """
     content = {
@@ -112,7 +112,7 @@ def own_error(
 
 
 def own_headers(kind: str, request_id: str) -> dict[str, str]:
-    """Headers of every error of the proxy's own: where it was made (RFC 9209), and its id."""
+    """Return the headers of the proxy's own errors: the source (RFC 9209) and the request id."""
     return {"Proxy-Status": f"mlflow-proxy; error={kind}", REQUEST_ID: request_id}
 
 
@@ -124,17 +124,17 @@ TIMEOUTS = frozenset(
         "http_response_timeout",
     }
 )
-"""Error types that are a 504 (RFC 9209, section 2.3)."""
+"""Error types with status 504 (RFC 9209, section 2.3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong, in words and as an error type (RFC 9209, section 2.3)."""
+    """A failure, in words and as an error type (RFC 9209, section 2.3)."""
 
     sentence: str
     kind: str
     refusal: Refusal | None = None
-    """What it is called if the request is at fault."""
+    """The reason for a refusal, if the request is at fault."""
 
 
 def _bad_request(sentence: str, refusal: Refusal) -> Problem:
@@ -150,8 +150,8 @@ _BAD_REQUESTS = {
 }
 _MALFORMED = _bad_request("The request is not valid HTTP.", "malformed")
 
-# mitmproxy reports what went wrong with a connection as text, with addresses and bytes of the
-# peer in it. Clients get one of these sentences, which carry neither.
+# mitmproxy reports connection failures as text that contains addresses and bytes of the peer.
+# Clients get one of these sentences instead.
 NO_FILES = Problem("this proxy has no open files left", "connection_limit_reached")
 _PROBLEMS = {
     r"too many open files|errno 2[34]\b": NO_FILES,
@@ -178,11 +178,11 @@ _PROBLEMS = {
 _UNKNOWN_PROBLEM = Problem("the connection failed", "destination_unavailable")
 
 UPSTREAM_PROBLEMS = TIMEOUTS | {problem.kind for problem in (*_PROBLEMS.values(), _UNKNOWN_PROBLEM)}
-"""Error types of all problems with an upstream."""
+"""The error types of all problems with an upstream."""
 
 
 def connection_problem(message: str) -> Problem:
-    """Say without addresses and bytes why an upstream could not be used.
+    """Return why an upstream could not be used, without addresses and bytes.
 
     Args:
         message: mitmproxy's message for the failed connection.
@@ -192,12 +192,12 @@ def connection_problem(message: str) -> Problem:
 
 
 def explain(status: int, message: str, known: Problem | None = None) -> Problem:
-    """Word an error that mitmproxy reports by itself.
+    """Return the problem for an error that mitmproxy reports.
 
     Args:
-        status: the HTTP status it would answer with.
-        message: its own words, which are not passed on.
-        known: the reason, where it is known better.
+        status: the HTTP status of mitmproxy's own answer.
+        message: mitmproxy's message, which is not passed on.
+        known: a more precise reason, if known.
     """
     if status < 500:
         if known is not None and known.refusal:

@@ -1,7 +1,7 @@
-"""Errors of the upstream, as bodies that an MLflow client understands.
+"""Converts errors of the upstream to bodies that an MLflow client understands.
 
-The client reads `error_code` and `message` from a JSON object and prints anything else as it came
-(`verify_rest_response` in mlflow/utils/rest_utils.py), which for HTML means a page in a terminal.
+The client reads `error_code` and `message` from a JSON object and prints any other body unchanged
+(`verify_rest_response` in mlflow/utils/rest_utils.py), so a user would see HTML in a terminal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from ..protocol import bodies
 from ..rules.model import Errors
 
-# What describes a body that is no longer there (RFC 9110, section 8; RFC 9530).
+# Headers of a body, dropped with it (RFC 9110, section 8; RFC 9530).
 ENTITY_HEADERS = (
     "accept-ranges",
     "content-digest",
@@ -34,9 +34,9 @@ ENTITY_HEADERS = (
     "transfer-encoding",
 )
 
-# What lets a cache keep an answer, ask again for it, or tells of one that was kept (RFC 9111,
-# section 5; RFC 9110, section 8.8), also in the words of some caches alone (RFC 9213, and before).
-# Vary and Set-Cookie stay: no cache keeps anything for them, and a client may need its cookie.
+# Headers that let a cache store or revalidate an answer, or that describe a stored one (RFC 9111,
+# section 5; RFC 9110, section 8.8), with those of single caches (RFC 9213, and older ones). Vary
+# and Set-Cookie stay: they make no cache store anything, and a client may need its cookie.
 _CACHE_HEADERS = frozenset(
     (
         *("age", "edge-control", "etag", "expires", "last-modified", "pragma"),
@@ -45,9 +45,9 @@ _CACHE_HEADERS = frozenset(
 )
 
 CHALLENGE = 'Bearer realm="mlflow"'
-"""WWW-Authenticate of a 401 without one (RFC 9110, section 15.5.2). No browser opens a dialog."""
+"""WWW-Authenticate for a 401 without one (RFC 9110, section 15.5.2). Browsers open no dialog."""
 
-# Under which names servers, clouds and CDNs give their request ids.
+# The headers in which servers, clouds and CDNs send their request ids.
 _REQUEST_IDS = (
     "x-upstream-request-id",
     "request-id",
@@ -66,22 +66,22 @@ _REQUEST_IDS = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of a request matters for the wording of its error."""
+    """The parts of a request that its error message needs."""
 
     method: str
     received: str
-    """The path as the client sent it, as it may be shown (see `target.shown`)."""
+    """The path as the client sent it, safe to show (see `target.shown`)."""
     paths: Sequence[str]
-    """The paths (decoded, below the mount) that it had here and upstream."""
+    """The paths (decoded, below the mount) of the request here and upstream."""
     file: bool = False
-    """Whether it is for a file, not for a route of the API."""
+    """Whether the request is for a file, not for a route of the API."""
     hint: str = ""
-    """Why a route may be missing, in a sentence; "" if there is nothing to say."""
+    """Why a route may be missing, in a sentence; "" if there is no hint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What of an upstream's answer matters."""
+    """The parts of an upstream's answer that matter here."""
 
     status: int
     content_type: str
@@ -89,43 +89,43 @@ class Answer:
     encoding: str
     """The Content-Encoding header, "" if there is none."""
     body: bytes
-    """At least the first `bodies.HELD_LIMIT` bytes, as they came."""
+    """At least the first `bodies.HELD_LIMIT` bytes, as received."""
     whole: bool
-    """Whether that is all of it."""
+    """Whether that is the whole body."""
     request_id: str = ""
     """The id that the upstream gave the request, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What the client gets in place of an upstream's error."""
+    """The answer for the client in place of an upstream's error."""
 
     status: int
     body: bytes | None
-    """None leaves the upstream's body as it is."""
+    """None keeps the upstream's body."""
 
 
 def concerns_caches(name: str) -> bool:
-    """Tell whether a header (in lower case) is for caches, such as CDN-Cache-Control."""
+    """Return whether a header (in lower case) is for caches, such as CDN-Cache-Control."""
     return name in _CACHE_HEADERS or name.endswith("cache-control")
 
 
 def may_need_conversion(status: int, content_type: str) -> bool:
-    """Tell from the head of a response on an API path whether its body has to be looked at."""
+    """Return whether the body of a response on an API path may need conversion, from its head."""
     return status >= 400 and not bodies.has_own_errors(content_type)
 
 
 def upstream_request_id(headers: Mapping[str, str]) -> str:
-    """The request id among the headers of an answer, "" if there is none.
+    """Return the request id in the headers of an answer, "" if there is none.
 
     Args:
-        headers: looked up by lower-case names; a name's case must not matter to it.
+        headers: a mapping that ignores the case of names.
     """
     return next((value for name in _REQUEST_IDS if (value := headers.get(name))), "")
 
 
 def is_long_native(answer: Answer) -> bool:
-    """Tell from its beginning whether a long body is MLflow's own JSON, which passes as it is."""
+    """Return whether a long body begins like MLflow's own JSON, which passes unchanged."""
     decoded = bodies.decode(answer.body, answer.encoding)
     if decoded is None:
         return bodies.is_json(answer.content_type)
@@ -133,14 +133,14 @@ def is_long_native(answer: Answer) -> bool:
 
 
 def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
-    """Turn the error of an upstream into MLflow's.
+    """Convert the error of an upstream to MLflow's.
 
     Returns:
-        What to send, or None where the answer is MLflow's JSON already and passes as it is.
+        The answer for the client; None if it is MLflow's JSON already and passes unchanged.
     """
     decoded = bodies.decode(answer.body, answer.encoding)
     if decoded is None and bodies.is_json(answer.content_type):
-        return None  # Compressed in a way we do not read; its label says JSON.
+        return None  # Compressed in a way that we cannot read; its Content-Type is JSON.
     plain = decoded.content if decoded else b""
     long = not answer.whole or len(plain) >= bodies.DECODED_LIMIT
     if long and _begins_native(plain):
@@ -181,7 +181,7 @@ def _begins_native(plain: bytes) -> bool:
 
 
 def _is_native(content: Any) -> bool:
-    """Tell whether a JSON document is an error of MLflow's (`RestException` in its client)."""
+    """Return whether a JSON document is an MLflow error (`RestException` in its client)."""
     if not isinstance(content, dict):
         return False
     code = content.get("error_code")
@@ -189,14 +189,14 @@ def _is_native(content: Any) -> bool:
 
 
 def _merged(content: Any, *, code: str, recode: bool, message: str, reword: bool) -> bytes:
-    """Add what is missing to a JSON document; what has to give way is kept under `upstream`.
+    """Add the missing fields to a JSON document; replaced ones are kept under `upstream`.
 
     Args:
         content: the document, {} if there is none.
-        code: the error_code, put in where there is none.
-        recode: whether it takes the place of another one, too.
-        message: the message, put in where there is none.
-        reword: whether it takes the place of another one, too.
+        code: the error_code, added if there is none.
+        recode: whether it also replaces an existing one.
+        message: the message, added if there is none.
+        reword: whether it also replaces an existing one.
     """
     merged = dict(content) if isinstance(content, dict) else {}
     displaced: Any = {} if isinstance(content, dict) else content
@@ -236,7 +236,7 @@ def _message(asked: Asked, answer: Answer, words: str, lead: str) -> str:
 
 
 def _is_commonplace(words: str) -> bool:
-    """Tell whether a 404 says no more than that it is one, as the pages of most servers do."""
+    """Return whether a 404 only says that it is one, as the pages of most servers do."""
     return not set(re.findall(r"[^\W\d_]+", words.lower())) - {
         "error",
         "http",

@@ -1,1 +1,1 @@
-"""Facts of HTTP, without a policy."""
+"""Facts of HTTP, without any policy."""

@@ -1,4 +1,4 @@
-"""The addresses that `run` is given: where to listen, and the registry's."""
+"""The addresses on the command line of `run`: where to listen, and the registry's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def upstream(text: str) -> str:
     """Read the registry's URL.
 
     Raises:
-        ArgumentTypeError: it has credentials in it, which are not repeated.
+        ArgumentTypeError: it contains credentials; the message does not repeat them.
     """
     if "@" in text:
         raise argparse.ArgumentTypeError(
@@ -29,10 +29,10 @@ def upstream(text: str) -> str:
 
 
 def listen(text: str) -> tuple[str, int]:
-    """Read HOST:PORT; no host stands for all addresses.
+    """Read HOST:PORT; without a host, all addresses.
 
     Raises:
-        ArgumentTypeError: it is something else.
+        ArgumentTypeError: it is not HOST:PORT.
     """
     match = re.fullmatch(r"(.*):(\d{1,5})", text, re.ASCII)
     if match is None or int(match[2]) > 65535:
@@ -41,12 +41,12 @@ def listen(text: str) -> tuple[str, int]:
 
 
 def shown(host: str, port: int) -> str:
-    """An address as it stands in a URL."""
+    """Return an address as it is written in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def problem(host: str, port: int, *, udp: bool = False) -> str | None:
-    """Say why nobody can listen at an address; None if that is possible.
+    """Return why the proxy cannot listen at an address; None if it can.
 
     Args:
         host: a name or an IP address; "" for all.
@@ -54,7 +54,7 @@ def problem(host: str, port: int, *, udp: bool = False) -> str | None:
         udp: whether mitmproxy needs the port for UDP as well.
     """
     try:
-        # What asyncio asks for.
+        # The same arguments as asyncio's.
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -72,7 +72,7 @@ def _bind(family: int, kind: int, address: tuple[object, ...]) -> None:
         return
     with socket.socket(family, kind) as tried:
         if kind == socket.SOCK_STREAM:
-            # As a server does that may follow upon another.
+            # As servers do, so that one can start right after another one on the same port.
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -1,4 +1,4 @@
-"""What a body is and what it says, by its label and by its bytes."""
+"""The type of a body and its text, from its headers and its bytes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from itertools import islice
 from typing import Any
 
 HELD_LIMIT = 256 * 1024
-"""Bytes of an error or a page that are held to look into it."""
+"""Bytes of an error or a page that are held so that it can be read."""
 
 DECODED_LIMIT = 4 * HELD_LIMIT
-"""Bytes to which a compressed body may grow while we look at it."""
+"""Bytes to which a compressed body may grow when it is decoded."""
 
 PAGE_LIMIT = 64 * 1024
-"""Characters in which a title is looked for."""
+"""Characters in which we look for a title."""
 
 TOKEN_LIMIT = 2000
-"""Tags behind which nobody looks for a title any more."""
+"""Tags after which the search for a title stops."""
 
 WORDS_LIMIT = 300
-"""Characters of an upstream's own words that are passed on."""
+"""Characters of an upstream's message that are passed on."""
 
 CODECS = frozenset(
     (
@@ -41,13 +41,13 @@ CODECS = frozenset(
 )
 """Python's names of the character sets that are decoded.
 
-Python has more, among them some that take minutes for a kilobyte (punycode), and remembers each
-name that it does not know.
+Python has more, but some of them take minutes for a kilobyte (punycode), and it remembers each
+unknown name.
 """
 
 _JSON = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _HTML = re.compile(r"(?:text/html|application/xhtml\+xml)\s*(?:;|$)", re.IGNORECASE)
-# Formats with errors of their own, which their clients read: OTLP, gRPC, server-sent events.
+# Formats with their own errors, which their clients read: OTLP, gRPC, server-sent events.
 _NOT_OURS = re.compile(r"application/(?:x-protobuf|protobuf|grpc)|text/event-stream", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.IGNORECASE)
@@ -60,44 +60,44 @@ _PORTION = 1024
 _CHARSETS = {codec: codec for codec in CODECS} | {
     name: codec for name, codec in aliases.items() if codec in CODECS
 }
-# No character has a number of so many digits.
+# No character has a number with that many digits.
 _LONG_REFERENCE = re.compile(r"&#[0-9]{10,};?")
 
 
 def is_json(content_type: str) -> bool:
-    """Tell whether a Content-Type is JSON or a format built on it (RFC 6839)."""
+    """Return whether a Content-Type is JSON or a format built on it (RFC 6839)."""
     return _JSON.match(content_type) is not None
 
 
 @lru_cache(64)
 def is_html(content_type: str) -> bool:
-    """Tell whether a Content-Type is that of a web page."""
+    """Return whether a Content-Type is that of a web page."""
     return _HTML.match(content_type) is not None
 
 
 def has_own_errors(content_type: str) -> bool:
-    """Tell whether a Content-Type is a format whose errors are no MLflow JSON."""
+    """Return whether a Content-Type is a format whose errors are not MLflow's JSON."""
     return _NOT_OURS.match(content_type) is not None
 
 
 def is_event_stream(content_type: str) -> bool:
-    """Tell whether a Content-Type is that of server-sent events, which may be silent for long."""
+    """Return whether a Content-Type is server-sent events, which may be silent for a long time."""
     return content_type.lower().startswith("text/event-stream")
 
 
 def is_markup(body: bytes) -> bool:
-    """Tell whether a decoded body is HTML or XML. MLflow labels plain text as HTML, too."""
+    """Return whether a decoded body is HTML or XML. MLflow labels plain text as HTML, too."""
     return body.removeprefix(_BOM).lstrip().startswith(b"<")
 
 
 def printable(text: str) -> str:
-    """Text without what could control a terminal; broken UTF-8 becomes replacement characters."""
+    """Return text without control characters; broken UTF-8 becomes replacement characters."""
     shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return _CONTROL.sub("?", shown)
 
 
 def capped(text: str, limit: int = WORDS_LIMIT) -> str:
-    """Text in one line, without control characters, of at most so many characters."""
+    """Return text in one line, without control characters, of at most `limit` characters."""
     text = " ".join(_CONTROL.sub(" ", text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -108,14 +108,14 @@ class Decoded:
 
     content: bytes
     whole: bool
-    """Whether its end was reached: it was neither cut nor grew beyond `DECODED_LIMIT`."""
+    """Whether its end was reached: it was not cut, and did not grow beyond `DECODED_LIMIT`."""
 
 
 def decode(body: bytes, encoding: str) -> Decoded | None:
-    """Undo gzip and deflate as far as the bytes go; None for what we cannot read.
+    """Decode gzip and deflate as far as the bytes go; return None if we cannot read them.
 
     Args:
-        body: as it came, perhaps only its beginning.
+        body: as received, perhaps only its beginning.
         encoding: the Content-Encoding header, "" if there is none.
     """
     match encoding.strip().lower():
@@ -131,10 +131,10 @@ def decode(body: bytes, encoding: str) -> Decoded | None:
 
 
 def _inflate(body: bytes, wbits: int) -> Decoded:
-    """Decompress all members of a gzip file (RFC 1952, section 2.2), or the one stream of others.
+    """Decompress all members of a gzip file (RFC 1952, section 2.2), or the one deflate stream.
 
-    Clients ignore what follows the last member. zlib copies what it has not read, so it is given
-    small portions: the work must not grow with the square of the number of members.
+    Clients ignore bytes after the last member. zlib copies the bytes that it has not read, so it
+    gets small portions: the work must not grow with the square of the number of members.
     """
     content, at, whole = bytearray(), 0, not body
     while at < len(body):
@@ -160,19 +160,19 @@ class Document:
 
     content: Any
     plain: bool
-    """Whether a client that decodes the body as it is labelled can parse it."""
+    """Whether a client that decodes the body by its Content-Type can parse it."""
 
 
 def document(body: bytes, content_type: str) -> Document | None:
-    """Parse a decoded body as JSON; None if it is none.
+    """Parse a decoded body as JSON; return None if it is not JSON.
 
-    Python's parser takes more than JSON has (NaN, and numbers too large for a float). Such a
-    document could not be written back, so it counts as text.
+    Python's parser accepts more than JSON (NaN, and numbers too large for a float). We could not
+    write such a document back, so it counts as text.
     """
     codec = _codec(content_type)
     for plain in (True, False) if codec else (False,):
         try:
-            # Not plain: a byte order mark, or UTF-16. JSON all the same, but no client's.
+            # Not plain: a byte order mark, or UTF-16. It is JSON, but clients cannot read it.
             text = body.decode(codec) if codec and plain else body
             content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
             json.dumps([[[content]]])  # One level less may be too deep to be written back.
@@ -183,7 +183,7 @@ def document(body: bytes, content_type: str) -> Document | None:
 
 
 def words(body: bytes, content_type: str) -> str:
-    """What a page, an XML error or a text wants to say: its title, else its first words.
+    """Return the message of a page, an XML error or a text: its title, otherwise its first words.
 
     Args:
         body: decoded, perhaps only its beginning.
@@ -196,7 +196,7 @@ def words(body: bytes, content_type: str) -> str:
 
 
 def json_words(content: Any) -> str:
-    """What a JSON error of any shape wants to say: the text under its best known key."""
+    """Return the message of a JSON error of any shape: the text under its best known key."""
     text = _said(content, 4)
     if not text and content not in ({}, [], None, ""):
         text = json.dumps(content, ensure_ascii=False)
@@ -231,7 +231,7 @@ def _markup_words(text: str) -> str:
     for tag, data in islice(_tokens(text), TOKEN_LIMIT):
         root = root or tag.strip("!?")
         if tag in said:
-            # There is one title; those further down belong to drawings.
+            # Only the first title counts; later ones belong to drawings.
             inside = "" if tag == "title" and said["title"] else tag
         elif tag == f"/{inside}":
             inside = ""
@@ -247,10 +247,10 @@ def _markup_words(text: str) -> str:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """Split markup into the names of tags, "/name" for an end, and the text behind each.
+    """Split markup into pairs of a tag's name ("/name" for an end tag) and the text after it.
 
-    Each character is looked at once. Python's html.parser takes a minute for 64 KiB of "<a <a",
-    in which nothing else would be served.
+    Each character is read once. Python's html.parser takes a minute for 64 KiB of "<a <a", and the
+    proxy would serve nothing else in that time.
     """
     tag, begin = "", 0
     while (at := text.find("<", begin)) >= 0:
@@ -269,7 +269,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
                 close = _RAW_END[tag].search(text, at)
                 end = close.end() - 1 if close else -1
         else:
-            end = at  # No tag at all.
+            end = at  # Not a tag.
             yield "", "<"
         if end < at:
             return  # Cut, or never closed.
@@ -278,12 +278,12 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _unescaped(text: str) -> str:
-    """Text without character references; Python raises upon one with thousands of digits."""
+    """Decode character references; Python raises for one with thousands of digits."""
     return unescape(_LONG_REFERENCE.sub("\ufffd", text))
 
 
 def _codec(content_type: str) -> str | None:
-    """The codec for a Content-Type, UTF-8 if it names no charset; None for one not in `CODECS`."""
+    """Return the codec for a Content-Type: UTF-8 without a charset, None for an unknown one."""
     match = _CHARSET.search(content_type)
     return _CHARSETS.get(re.sub("[-.:]", "_", match[1].lower())) if match else "utf-8"
 

@@ -1,4 +1,4 @@
-"""The field `Forwarded` (RFC 7239): a list of hops, of which each proxy adds one at the end."""
+"""The field `Forwarded` (RFC 7239): a list of hops; each proxy adds one at the end."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NODE = re.compile(
 
 
 def hops(value: str) -> list[dict[str, str]] | None:
-    """Read the field, each hop as its parameters by lower-case names.
+    """Read the field: each hop is a dict of parameters by lower-case names.
 
-    Spaces around the semicolons, which the grammar does not have, are common.
+    Spaces around the semicolons are common, although the grammar does not allow them.
 
     Returns:
-        The hops in the order in which a request took them; None where it is not valid.
+        The hops in the order in which the request took them; None if the field is not valid.
     """
     found: list[dict[str, str]] = []
     hop: dict[str, str] = {}
@@ -46,11 +46,11 @@ def hops(value: str) -> list[dict[str, str]] | None:
 
 
 def address(node: str) -> str | None:
-    """The IP address of a node, without brackets and port; None for any other name of it.
+    """Return the IP address of a node, without brackets and port; None if it has another name.
 
     Args:
         node: as in `Forwarded` (RFC 7239, section 6, without quotes) or in X-Forwarded-For, where
-            an IPv6 address mostly has no brackets.
+            an IPv6 address usually has no brackets.
     """
     match = _NODE.fullmatch(node)
     if match is None:

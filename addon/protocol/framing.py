@@ -1,9 +1,9 @@
-"""Which requests can be read in one way only.
+"""Checks that a request can be read in one way only.
 
-mitmproxy reads leniently: a line feed alone ends a line, any white space stands for any other, a
-folded header goes on as it came. Where a server before or behind the proxy reads otherwise, the
-two disagree on where a request ends, and a second one hides in the difference (RFC 9112, section
-11.2). So a request is read as the grammar has it, or not at all.
+mitmproxy is lenient: a line feed alone ends a line, any white space can replace any other, and a
+folded header is passed on as received. If a server before or behind the proxy reads it differently,
+the two disagree on where a request ends, and a second request can hide in the difference (RFC
+9112, section 11.2). So a request that does not follow the grammar is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _VISIBLE = rb"[!-~\x80-\xff]"
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,4000}")
 INTERIM_AT_ONCE = 64
-"""Interim answers that are skipped at once: an upstream may send thousands."""
+"""Interim answers that are skipped in one call: an upstream may send thousands."""
 _INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01\b)\d\d\b")
 _NAME = re.compile(_TOKEN)
 _PATH = re.compile(rb"/%s*" % _VISIBLE)
@@ -29,20 +29,20 @@ _PORTS = {b"http": b"80", b"https": b"443"}
 
 
 def content_length(value: bytes) -> int | None:
-    """The number in a Content-Length; None for what is no number, or longer than Python reads."""
+    """Return the number in a Content-Length; None if it is not one, or longer than Python reads."""
     return int(value) if _LENGTH.fullmatch(value) else None
 
 
 def interim_end(data: bytes) -> int | None:
-    """Where the interim responses at the beginning of data end (RFC 9110, section 15.2).
+    """Return where the interim responses at the start of data end (RFC 9110, section 15.2).
 
-    A 101 is none: what follows it is another protocol.
+    A 101 does not count: another protocol follows it.
 
     Args:
-        data: what an upstream has sent.
+        data: the bytes that an upstream has sent.
 
     Returns:
-        The end of the last one that is complete; None if there is none. Others may follow.
+        The end of the last complete one; None if there is none. Others may follow.
     """
     end = 0
     for _ in range(INTERIM_AT_ONCE):
@@ -62,7 +62,7 @@ def request_flaw(
     authority: bytes,
     fields: tuple[tuple[bytes, bytes], ...],
 ) -> str | None:
-    """Say why a request of any HTTP version could be read in more than one way; None if not so.
+    """Return why a request of any HTTP version can be read in more than one way; None if it cannot.
 
     Args:
         version: such as HTTP/1.1.
@@ -72,7 +72,7 @@ def request_flaw(
         authority: of a target in absolute form or an `:authority`; may be empty.
         fields: the headers.
 
-    HTTP/2 carries any bytes; in HTTP/1 some of them would end a line.
+    HTTP/2 can carry any bytes; in HTTP/1 some of them would end a line.
     """
     for name, value in fields:
         if not _NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
@@ -87,10 +87,10 @@ def request_flaw(
 def head_flaw(
     version: bytes, method: bytes, path: bytes, scheme: bytes, authority: bytes, fields: Fields
 ) -> str | None:
-    """The same for a head whose lines are known to be as the grammar has them.
+    """The same for a head whose lines are known to follow the grammar.
 
     Args:
-        version: see `request_flaw`, and so for those that follow.
+        version: see `request_flaw`, also for the next two.
         method: as received.
         path: the target without scheme and authority.
         scheme: may be empty.
@@ -99,7 +99,7 @@ def head_flaw(
     """
     if path[:1] != b"/" and (method, path) != (b"OPTIONS", b"*"):
         return "a malformed target"
-    # The values of repeated fields are joined by a comma and a space, which no Host has.
+    # The values of repeated fields are joined by a comma and a space; no valid Host has a space.
     host = fields.get(b"host")
     if host is None:
         if version == b"HTTP/1.1":
@@ -111,7 +111,8 @@ def head_flaw(
             return "a malformed Host"
         if host is not None and _without_port(authority, scheme) != _without_port(host, scheme):
             return "a target of another host"
-    # Besides chunked, servers and clients differ in what they know, and where a body then ends.
+    # Servers and clients know different codings besides chunked, so they disagree on where a body
+    # ends.
     if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         return "an unknown transfer coding"
     connection = fields.get(b"connection")
@@ -121,6 +122,6 @@ def head_flaw(
 
 
 def _without_port(authority: bytes, scheme: bytes) -> bytes:
-    """An authority in lower case, without the port that its scheme has anyway (RFC 9110, 4.2.3)."""
+    """Return an authority in lower case, without its scheme's default port (RFC 9110, 4.2.3)."""
     host, _, port = authority.lower().rpartition(b":")
     return host if host and port in (b"", _PORTS.get(scheme.lower())) else authority.lower()

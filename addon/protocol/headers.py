@@ -1,6 +1,6 @@
-"""Headers read in one go; mitmproxy goes through all of them for each that is asked for.
+"""Headers as a dict that is built once; mitmproxy searches all of them for each lookup.
 
-Each step of a request reads the same headers again, so what was read last is kept.
+Each step of a request reads the same headers again, so the last result is kept.
 """
 
 from __future__ import annotations
@@ -8,25 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 Fields = Mapping[bytes, bytes]
-"""Values by lower-case names; those of repeated headers joined (RFC 9110, section 5.3)."""
+"""Values by lower-case names; the values of repeated headers are joined (RFC 9110, section 5.3)."""
 
 
 _last: tuple[Sequence[tuple[bytes, bytes]], Fields] = ((), {})
 
 
 def read(headers: Sequence[tuple[bytes, bytes]]) -> Fields:
-    """Read headers as mitmproxy keeps them, in `Headers.fields`."""
+    """Return headers, as mitmproxy keeps them in `Headers.fields`, by lower-case names."""
     global _last
     before, fields = _last
     if headers is not before:
         fields = _read(headers)
-        if type(headers) is tuple:  # No other kind stays as it is.
+        if type(headers) is tuple:  # Other sequences can change.
             _last = (headers, fields)
     return fields
 
 
 def remember(headers: tuple[tuple[bytes, bytes], ...], fields: Fields) -> None:
-    """Spare the next reader of some headers the work: they are known already."""
+    """Keep the result for some headers, so that the next `read` need not build it."""
     global _last
     _last = (headers, fields)
 
@@ -42,6 +42,6 @@ def _read(headers: Sequence[tuple[bytes, bytes]]) -> Fields:
 
 
 def text(fields: Fields, name: bytes) -> str | None:
-    """A value as mitmproxy gives it; None if there is none."""
+    """Return a value as mitmproxy decodes it; None if there is none."""
     value = fields.get(name)
     return None if value is None else value.decode("utf-8", "surrogateescape")

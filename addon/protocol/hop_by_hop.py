@@ -1,8 +1,8 @@
-"""Fields for one connection alone (RFC 9110, section 7.6.1), and the one upgrade that may pass.
+"""Fields for one connection only (RFC 9110, section 7.6.1), and the one upgrade that may pass.
 
-A connection that has changed its protocol is a pipe: the rules see nothing of what goes through it.
-With h2c that would be any number of requests. So it may only become a WebSocket, whose messages are
-no requests.
+A connection that has changed its protocol is a pipe: the rules do not see the bytes in it. With h2c
+these could be any number of requests. So a connection may only become a WebSocket, because its
+messages are not requests.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _ONE_HOP = frozenset(
     {b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"upgrade"}
 )
 _HARMLESS = frozenset({b"", b"close", b"keep-alive", b"Keep-Alive"})
-"""Usual values of Connection, which name no field."""
-# What a message is, where it goes, and who asks for it. A proxy in front may have added some of
-# these for the registry: no client may have them taken away.
+"""Common values of Connection that name no field."""
+# Fields about the content, the target and the sender of a message. A proxy in front may have added
+# some of them for the registry: clients must not be able to remove them.
 _END_TO_END = re.compile(
     rb"content-.+|transfer-encoding|host|origin|referer|expect|range|if-.+|via|(?:set-)?cookie|location|"
     rb"trace(?:parent|state)|forwarded|x-(?:forwarded|original|real|http|method|request)-.+|"
@@ -34,7 +34,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def options(connection: Iterable[bytes]) -> set[bytes]:
-    """The options of a Connection header, in lower case.
+    """Return the options of a Connection header, in lower case.
 
     Args:
         connection: its values, one for each line.
@@ -43,7 +43,7 @@ def options(connection: Iterable[bytes]) -> set[bytes]:
 
 
 def closes(version: bytes, connection: Iterable[bytes]) -> bool:
-    """Tell whether a connection ends with a message (RFC 9112, section 9.3).
+    """Return whether a connection closes after a message (RFC 9112, section 9.3).
 
     Args:
         version: of HTTP, such as HTTP/1.1.
@@ -54,26 +54,26 @@ def closes(version: bytes, connection: Iterable[bytes]) -> bool:
 
 
 def takes_away(connection: bytes) -> bool:
-    """Tell whether a Connection header names what must not be for one connection alone."""
+    """Return whether a Connection header names a field that must reach the server."""
     if connection in _HARMLESS:
         return False
     return any(map(is_end_to_end, options([connection])))
 
 
 def is_end_to_end(name: bytes) -> bool:
-    """Tell whether a field must not be for one connection alone, by its name in lower case."""
+    """Return whether a field (lower-case name) must reach the server, whatever Connection names."""
     return name not in _OPTIONS and _END_TO_END.fullmatch(name) is not None
 
 
 def pass_on(headers: Headers, fields: Fields, *, switches: bool = False) -> Headers:
-    """Headers of a request or response without those that are for one connection alone.
+    """Return the headers of a request or response without those for one connection only.
 
-    Transfer-Encoding stays, as it frames the body; so does what `is_end_to_end`.
+    Transfer-Encoding stays, because it frames the body; so do fields that are `is_end_to_end`.
 
     Args:
-        headers: names and values, as they came.
-        fields: the same, as `headers.read` gives them.
-        switches: whether they are of a WebSocket's handshake.
+        headers: names and values, as received.
+        fields: the same, from `headers.read`.
+        switches: whether they belong to a WebSocket's handshake.
     """
     if _ONE_HOP.isdisjoint(fields):
         return headers
@@ -89,12 +89,12 @@ def pass_on(headers: Headers, fields: Fields, *, switches: bool = False) -> Head
 
 
 def websocket_key(method: str, version: str, fields: Fields, *, body: bool) -> bytes | None:
-    """The key of a WebSocket's opening handshake (RFC 6455, section 4.2.1); None if it is none.
+    """Return the key of a WebSocket's opening handshake (RFC 6455, 4.2.1); None if it is not one.
 
     Args:
         method: of the request.
         version: of HTTP, such as HTTP/1.1.
-        fields: its headers; what was sent twice counts as neither.
+        fields: its headers; a header that was sent twice is not valid.
         body: whether a body follows.
     """
     if b"upgrade" not in fields:
@@ -113,7 +113,7 @@ def websocket_key(method: str, version: str, fields: Fields, *, body: bool) -> b
 
 
 def is_accepted(key: bytes, fields: Fields) -> bool:
-    """Tell whether the headers of a 101 accept a WebSocket (RFC 6455, section 4.2.2).
+    """Return whether the headers of a 101 accept a WebSocket (RFC 6455, section 4.2.2).
 
     Args:
         key: of the request.

@@ -1,8 +1,8 @@
-"""The host guard: names and addresses under which the proxy may be addressed.
+"""The host guard: the names and addresses that clients may use for the proxy.
 
-In reverse mode mitmproxy replaces Host, and so switches off MLflow's own check against DNS
-rebinding: a web page whose name suddenly leads to the proxy's address would be let in, with all
-that a browser behind the same firewall can reach.
+In reverse mode mitmproxy replaces Host, which disables MLflow's own check against DNS rebinding: a
+web page whose name suddenly resolves to the proxy's address could then use the registry through a
+browser behind the same firewall.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ Network = IPv4Network | IPv6Network
 
 _PORT = r"(?::(?P<port>\d{1,5}))?"
 _AUTHORITY = re.compile(rf"(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\]){_PORT}")
-# An IPv6 address needs brackets only in front of a port; a port may be any, "*".
+# An IPv6 address needs brackets only in front of a port; the port "*" means any.
 _PATTERN = re.compile(
     r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d{1,5}|\*))?"
     r"|(?P<bare>[^\[\]]*:[^\[\]]*:[^\[\]]*)"
 )
 _LABELS = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
-# Browsers take such a host for an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+# Browsers read such a host as an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker).
 _NUMBER_AT_END = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 _OLD_NETWORK = re.compile(r"((?:\d{1,3}\.){1,3})\*(?:\.\*)*")
 
 
 @dataclass(frozen=True, slots=True)
 class HostPattern:
-    """Hosts of which one may be named: an entry of `allowed_hosts`. Made by `pattern`."""
+    """An entry of `allowed_hosts`: the hosts that it allows. Made by `pattern`."""
 
     text: str
-    """As it stands in the rules."""
+    """The entry as it is written in the rules."""
     name: str
-    """A whole name; ".example.org" for all names below it; "" for any host at all."""
+    """A whole name; ".example.org" for all names below it; "" for any host."""
     network: Network | None
-    """Addresses, in place of a name."""
+    """Addresses, in place of a name; None if there is none."""
     port: int | None
     """None for all ports."""
 
@@ -44,7 +44,7 @@ class HostPattern:
         return self.text
 
     def covers(self, host: str, address: Network | None, port: int) -> bool:
-        """Tell whether it covers a host (lower-case), which may be an address, and a port."""
+        """Return whether it allows a host (lower-case, or an address) and a port."""
         if self.port not in (None, port):
             return False
         if self.network is not None:
@@ -61,11 +61,11 @@ class HostPattern:
 def pattern(text: str) -> HostPattern:
     """Read an entry of `allowed_hosts`.
 
-    A star stands for whole labels in front of a name, and for nothing else: "10.0.*" as text would
-    cover the name 10.0.attacker.example.
+    A star only stands for whole labels in front of a name: "10.0.*" as text would allow the name
+    10.0.attacker.example.
 
     Raises:
-        ValueError: with what is expected in its place.
+        ValueError: the message says what is expected in its place.
     """
     match = _PATTERN.fullmatch(text.lower())
     if match is None:
@@ -90,7 +90,7 @@ def pattern(text: str) -> HostPattern:
 
 
 def in_brackets(authority: str, address: str) -> str:
-    """An authority in which an IPv6 address stands as a URL has it.
+    """Return an authority with its IPv6 address in brackets, as in a URL.
 
     mitmproxy writes a Host for an upstream at ::1 as "::1:5000".
 
@@ -103,7 +103,7 @@ def in_brackets(authority: str, address: str) -> str:
 
 
 def is_allowed(authority: str, allowed: Iterable[HostPattern]) -> bool:
-    """Tell whether a request may name the proxy so.
+    """Return whether a request may use this name for the proxy.
 
     Args:
         authority: the Host header or :authority, with or without a port; "" if there is none.
@@ -117,9 +117,9 @@ def is_allowed(authority: str, allowed: Iterable[HostPattern]) -> bool:
 
 
 def split(authority: str) -> tuple[str, int | None] | None:
-    """The host (lower-case, IPv6 without brackets) and the port of an authority.
+    """Return the host (lower-case, IPv6 without brackets) and the port of an authority.
 
-    Stricter than a URL's (RFC 3986, section 3.2): no userinfo, no escapes. None for all else.
+    Stricter than in a URL (RFC 3986, section 3.2): no userinfo, no escapes. Otherwise None.
     """
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
@@ -134,15 +134,15 @@ def split(authority: str) -> tuple[str, int | None] | None:
 
 
 def is_fixed(host: str) -> bool:
-    """Tell whether nobody can make a host (lower-case, without brackets) lead elsewhere.
+    """Return whether a host (lower-case, without brackets) always leads to the same place.
 
-    An address does not; a localhost is this machine (RFC 6761, section 6.3).
+    An address does; a localhost is this machine (RFC 6761, section 6.3).
     """
     return _address(host) is not None or host == "localhost" or host.endswith(".localhost")
 
 
 def _address(host: str) -> Network | None:
-    """An address as a network of its own; None for a name."""
+    """Return an address as a network of one address; None for a name."""
     try:
         address = ip_address(host)
     except ValueError:

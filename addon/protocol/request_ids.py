@@ -1,7 +1,7 @@
-"""The names of a request: X-Request-Id, and traceparent of W3C Trace Context.
+"""The ids of a request: X-Request-Id, and traceparent of W3C Trace Context.
 
-A client's own are kept, others are made; the upstream gets them with the request, the client with
-the answer. A name that is not fit to be repeated counts as none.
+A client's ids are kept, and missing ones are made. The upstream gets them with the request, the
+client with the answer. An id that is not safe to repeat counts as missing.
 See https://www.w3.org/TR/trace-context/#traceparent-header.
 """
 
@@ -22,20 +22,20 @@ _NAME = REQUEST_ID.encode()
 _TRACE = b"traceparent"
 _TRACE_STATE = b"tracestate"
 UPSTREAM_ID = b"X-Upstream-Request-Id"
-"""Under which the client gets an id that the upstream has made by itself."""
+"""The header in which the client gets the upstream's own id."""
 
-# Later versions may have more behind the flags. All zeros stand for nothing.
+# Later versions may have more after the flags. All zeros are not valid.
 _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,64})?"
 )
 
 
 def request_id(received: str | None, ours: str | None = None) -> str:
-    """The id of a request: the client's own if it is fit to be repeated, else ours.
+    """Return the id of a request: the client's if it is safe to repeat, otherwise ours.
 
     Args:
         received: the X-Request-Id header, None if there is none.
-        ours: what the request is called here; None stands for a new id.
+        ours: our id for the request; None makes a new one.
     """
     if received and _SANE_ID.fullmatch(received):
         return received
@@ -43,11 +43,11 @@ def request_id(received: str | None, ours: str | None = None) -> str:
 
 
 def of(fields: Mapping[bytes, bytes], ours: str) -> Names:
-    """The request id and the traceparent of a request, as headers.
+    """Return the request id and the traceparent of a request, as headers.
 
     Args:
         fields: its headers, by lower-case names.
-        ours: a random UUID for this request, of which missing names are made.
+        ours: a random UUID for this request; missing ids are made from it.
     """
     shown = ours
     if _ID in fields:
@@ -56,7 +56,7 @@ def of(fields: Mapping[bytes, bytes], ours: str) -> Names:
         trace = fields[_TRACE]
     else:
         digits = ours.replace("-", "")
-        # Not sampled: nobody has recorded it.
+        # Not sampled: this proxy records no traces.
         trace = f"00-{digits}-{digits[16:]}-00".encode()
     return (_NAME, shown.encode()), (_TRACE, trace)
 
@@ -64,7 +64,7 @@ def of(fields: Mapping[bytes, bytes], ours: str) -> Names:
 def for_upstream(
     headers: tuple[Header, ...], fields: Mapping[bytes, bytes], names: Names
 ) -> tuple[Header, ...]:
-    """The headers of a request with its names among them.
+    """Return the headers of a request with its ids.
 
     Args:
         headers: of the request.
@@ -78,14 +78,14 @@ def for_upstream(
         return headers
     drop = {_ID, _TRACE}
     if before[1] != after[1]:
-        drop.add(_TRACE_STATE)  # It belongs to a trace that ends here.
+        drop.add(_TRACE_STATE)  # It belongs to the old trace, which ends here.
     return _without(headers, drop) + names
 
 
 def for_client(
     headers: tuple[Header, ...], fields: Mapping[bytes, bytes], names: Names
 ) -> tuple[Header, ...]:
-    """The headers of an answer with the names of the request among them; see `for_upstream`."""
+    """Return the headers of an answer with the ids of its request; see `for_upstream`."""
     if _ID not in fields and _TRACE not in fields:
         return headers + names
     theirs = fields.get(_ID)

@@ -1,9 +1,9 @@
-"""The request target, read once.
+"""The request target, parsed once.
 
-A server decodes percent-encoding before it routes and ignores repeated leading slashes (MLflow
-under uvicorn and gunicorn does both), so what a request *means* is not what stands on the wire.
-Every policy asks the decoded path; only the rewrite touches the raw one. `Target.raw_index`
-connects the two: it tells where in the raw path a character of the decoded path came from.
+A server decodes percent-encoding before it routes, and ignores repeated leading slashes (MLflow
+under uvicorn and gunicorn does both), so the meaning of a request is not the text on the wire.
+Every policy checks the decoded path; only the rewrite changes the raw one. `Target.raw_index`
+connects the two: it returns where a character of the decoded path begins in the raw path.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _NEEDS_FOLDING = re.compile(r"[%\\;]|//|/\.")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 # Where MLflow's REST API begins; a prefix may stand in front (`mlflow server --static-prefix`).
 _API = re.compile(r"/(?:ajax-)?api/\d+(?:\.\d+)*/(?:preview/)?mlflow(?:-artifacts)?(?=/|\Z)")
-# The same for the most suspicious reader, and the folder of the UI's files.
+# The same for the most suspicious reading, and the folder of the UI's files.
 _ROOT = re.compile(
     r"/(?:(?:ajax-)?api/[^/]+/(?:preview/)?mlflow(?:-artifacts)?(?=/|\Z)|static-files/)"
 )
 
 ROUNDS = 8
-"""Layers of percent-encoding that are looked through; a target with more is refused."""
+"""Layers of percent-encoding that are decoded; a target with more is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +43,23 @@ class Target:
     received: str
     """The path as the client sent it, without the query."""
     query: str
-    """The query with its question mark, or nothing."""
+    """The query with its question mark, or ""."""
     mount: str
-    """The mount it came in under; nothing for the root."""
+    """The mount of the request; "" for the root."""
     raw: str
-    """The path below the mount as the client spelled it."""
+    """The path below the mount as the client sent it."""
     path: str
-    """The same as a server routes on it: decoded once, one leading slash."""
+    """The same as a server routes it: decoded once, one leading slash."""
     offsets: tuple[int, ...] | None
-    """For each character of `path` and its end the index in `raw`; None where they are equal."""
+    """The index in `raw` of each character of `path` and of its end; None if they are equal."""
 
     def raw_index(self, index: int) -> int:
-        """The index in `raw` at which the character `path[index]` begins."""
+        """Return the index in `raw` at which the character `path[index]` begins."""
         return index if self.offsets is None else self.offsets[index]
 
     @property
     def api(self) -> int:
-        """The index in `path` at which MLflow's REST API begins: behind a prefix, otherwise 0."""
+        """The index in `path` at which MLflow's REST API begins: after a prefix, otherwise 0."""
         return api_index(self.path)
 
 
@@ -69,18 +69,18 @@ class Folded:
 
     path: str
     problem: str | None = None
-    """What no server should have to read; None if there is nothing."""
+    """Why the path is refused; None if it is fine."""
 
 
 def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
     """Read a request target in origin form (RFC 9112, section 3.2.1).
 
     Args:
-        path_and_query: as on the wire; bytes that are not UTF-8 as surrogate escapes.
+        path_and_query: as received; bytes that are not UTF-8 as surrogate escapes.
         mounts: path prefixes without a final slash, longest first; "" is the root.
 
     Returns:
-        The target, or None where no mount covers the path.
+        The target, or None if the path is under no mount.
     """
     received, mark, query = path_and_query.partition("?")
     path, offsets = _decode(received)
@@ -100,11 +100,11 @@ def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
 
 
 def ambiguity(target: Target) -> str | None:
-    """Say what in a target is read differently by different servers; None if there is nothing.
+    """Return which part of a target servers read differently; None if there is none.
 
-    A fragment has no place in a request target (RFC 9112, section 3.2): gunicorn drops it, uvicorn
-    takes it for a part of the path. Control characters end a path for some matchers (the $ of a
-    regular expression before a newline) and for C libraries.
+    A request target has no fragment (RFC 9112, section 3.2): gunicorn drops it, uvicorn reads it as
+    part of the path. Control characters end a path for some matchers (the $ of a regular expression
+    before a newline) and for C libraries.
     """
     if "#" in target.received:
         return "a fragment"
@@ -112,45 +112,45 @@ def ambiguity(target: Target) -> str | None:
 
 
 def flaw(query: str) -> str | None:
-    """Say what in a query is ambiguous (see `ambiguity`)."""
+    """Return which part of a query is ambiguous (see `ambiguity`)."""
     if query.isprintable() and "#" not in query:
-        return None  # Nearly always, and in a tenth of the time.
+        return None  # Nearly all queries, in a tenth of the time.
     found = _FLAW.search(query)
     return found and ("a fragment" if found[0] == "#" else "control characters")
 
 
 def api_index(path: str) -> int:
-    """The index at which MLflow's REST API begins in a decoded path; 0 if it is not there.
+    """Return the index at which MLflow's REST API begins in a decoded path; 0 if it does not.
 
-    What stands in front of it is a prefix under which the whole of MLflow is served.
+    The text before it is a prefix under which all of MLflow is served.
     """
     found = _API.search(path)
     return found.start() if found else 0
 
 
 def last_root(path: str) -> int:
-    """The last index in a decoded path at which a route of MLflow's can begin.
+    """Return the last index in a decoded path at which a route of MLflow can begin.
 
-    What follows the beginning of the REST API, or the folder of the UI's files, is a parameter:
-    a tag or a file may have the name of a route.
+    After the beginning of the REST API, or the folder of the UI's files, there are parameters: a
+    tag or a file may have the name of a route.
     """
     return max((found.start() for found in _ROOT.finditer(path)), default=len(path))
 
 
 def fold(path: str) -> Folded:
-    """The most suspicious reading of a path, for decisions that must not be talked around.
+    """Return the most suspicious reading of a path, for decisions that must not be bypassed.
 
     Decoded until nothing changes, backslashes as slashes, matrix parameters dropped, slashes
-    merged, dot segments resolved: what some server or middlebox upstream might make of it.
+    merged, dot segments resolved: as some server or middlebox upstream might read it.
 
-    The work is linear: a layer of encoding may cost its sender a single byte, so what is still
-    encoded after `ROUNDS` layers is a problem, and is not decoded to its end.
+    The work must stay linear, and one more layer of encoding may cost the sender only a byte. So a
+    path that is still encoded after `ROUNDS` layers is refused, not decoded to its end.
     """
     if not _NEEDS_FOLDING.search(path):
         return Folded(path)
     problem = None
     for _ in range(ROUNDS):
-        # "%252525..." would take as many rounds as it is long.
+        # Otherwise the rounds for "%252525..." would grow with its length.
         decoded = unquote(_NESTED.sub("%", path), errors="surrogateescape")
         if decoded == path:
             break
@@ -171,11 +171,11 @@ def fold(path: str) -> Folded:
 
 
 def shown(path_and_query: str) -> str:
-    """A target as logs and messages may show it: without query, fragment and path parameters.
+    """Return a target as logs and messages may show it: no query, fragment or path parameters.
 
-    All three may hold a token, also where somebody has encoded their marks by mistake; so may what
-    follows white space, which HTTP/2 carries and no target has. User and password of a URL that
-    stands in place of a path, or in one, are left out as well.
+    All three may hold a token, even if their marks were encoded by mistake; so may any text after
+    white space, which HTTP/2 can carry although no target has it. User and password of a URL in a
+    path, or in place of one, are left out as well.
     """
     path = path_and_query.partition("?")[0]
     return _kept_shown(path) if len(path) < 512 else _shown(path)

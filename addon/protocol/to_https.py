@@ -1,7 +1,7 @@
-"""An upstream that answers http by a redirect to its own https, and nothing else.
+"""An upstream that answers http only with a redirect to its own https.
 
-Such a redirect leads back to the proxy, which asks by http again, and so the client would follow it
-for ever. What has to change is the upstream that the proxy was started with.
+Such a redirect leads back to the proxy, which uses http again, so the client would follow it for
+ever. The fix is to start the proxy with the https URL as its upstream.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ CODE = "HTTPS_REQUIRED"
 """The error_code."""
 
 STATUS = 501
-"""Of the answer in its place: MLflow's client shows its message at once."""
+"""Status of the answer in its place: MLflow's client shows its message at once."""
 
 
 def secure_url(status: int, location: str, *, url: str, names: Collection[str] = ()) -> str | None:
-    """The URL, without a path, that an upstream has to be used by; None if it may stay as it is.
+    """Return the URL, without a path, to use for an upstream; None if it can stay as it is.
 
     Args:
         status: HTTP status of the answer.
         location: its Location header, "" if there is none.
-        url: as the upstream was asked.
-        names: other hosts by which it may know itself, in lower case.
+        url: the URL of the request as it went upstream.
+        names: other hosts that the upstream may use for itself, in lower case.
     """
     if status not in REDIRECTS or not location or not url.startswith("http:"):
         return None
@@ -46,10 +46,10 @@ def secure_url(status: int, location: str, *, url: str, names: Collection[str] =
 
 
 def error(secure: str) -> bytes:
-    """The document that says so, in MLflow's form.
+    """Return the error document about this, in MLflow's form.
 
     Args:
-        secure: as from `secure_url`.
+        secure: from `secure_url`.
     """
     message = (
         "The registry answers http only by a redirect to https, which would lead back here. "

@@ -1,4 +1,4 @@
-"""What a request is for, in a few words that metrics can be divided by."""
+"""The family of a request: its purpose, as a label of metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..rules.model import HEALTH_PATHS
 
 Family = Literal["tracking", "registry", "artifacts", "otlp", "ui", "health", "other"]
 
-# Routes as MLflow has them, read from the start of a path (decoded, below the mount).
+# MLflow's routes, matched from the start of a path (decoded, below the mount).
 _FAMILIES: dict[Family, re.Pattern[str]] = {
     "registry": re.compile(
         r"/(ajax-)?api/[^/]+/(preview/)?mlflow/(registered-models|model-versions|unity-catalog)\b"
@@ -21,11 +21,11 @@ _FAMILIES: dict[Family, re.Pattern[str]] = {
 
 
 def family(path: str, *, artifact: bool) -> Family:
-    """The family of a path.
+    """Return the family of a path.
 
     Args:
         path: decoded, below the mount, as it goes upstream.
-        artifact: whether the rules count it as a request for artifacts.
+        artifact: whether it is an artifact request by the rules.
     """
     if path in HEALTH_PATHS or path == "/health":
         return "health"

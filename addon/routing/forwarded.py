@@ -1,7 +1,7 @@
-"""X-Forwarded-For, -Proto, -Host, -Port and -Prefix, and Forwarded: what proxies in front say.
+"""X-Forwarded-For, -Proto, -Host, -Port and -Prefix, and Forwarded, from proxies in front.
 
-Only what a trusted peer says is believed, and anybody's else is replaced: else each client could
-choose the address that stands in the logs of the registry.
+Only those of a trusted peer are believed. Others are replaced: otherwise each client could choose
+its address in the logs of the registry.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _SENT |= {HOST: b"X-Forwarded-Host", PREFIX: b"X-Forwarded-Prefix"}
 _REPLACED = {*_SENT, PORT, FIELD}
 
 _HOPS = 32
-"""So many proxies in a row are looked at: more there are not, and a client can write thousands."""
+"""Proxies in a row that are read: there are never more, but a client can write thousands."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """How a request reached the first proxy that is trusted, or this one."""
+    """How a request reached the first trusted proxy, or this one."""
 
     client: str
     """IP address of the client, as far as proxies are trusted."""
@@ -46,18 +46,18 @@ class Forwarded:
     """Addresses from the client to the peer, for X-Forwarded-For."""
     scheme: str
     host: str
-    """With a port, if it is not the scheme's own."""
+    """With the port, if it is not the scheme's default."""
     prefix: str
-    """Path that proxies have taken away from the front; no final slash."""
+    """The prefix that proxies in front have removed from the path; no final slash."""
     trusted: bool = False
-    """Whether the peer is."""
+    """Whether the peer is trusted."""
 
     def for_upstream(self, headers: tuple[Header, ...], mount: str) -> tuple[Header, ...]:
-        """The headers of a request with what the upstream is told in place of what they claim.
+        """Return the headers of a request with our values in place of the client's.
 
         Args:
             headers: as received.
-            mount: the path that this proxy takes away, "" for none.
+            mount: the prefix that this proxy removes, "" for none.
         """
         values = {FOR: self.chain, PROTO: self.scheme, HOST: self.host, PREFIX: self.prefix + mount}
         told = tuple(
@@ -70,11 +70,11 @@ class Forwarded:
 
 
 def is_claim(name: bytes, *, trusted: bool) -> bool:
-    """Tell whether a header says what only a proxy in front can know, and must not go upstream.
+    """Return whether a header makes a claim that only a proxy in front can make: it is dropped.
 
-    What is put in its place never does. A trusted peer may say more, such as X-Forwarded-User.
-    With underscores it may still be the client's: WSGI servers read X_Forwarded_For as
-    X-Forwarded-For, and a balancer that replaces the one passes the other on.
+    The headers that we replace are always dropped. A trusted peer may send others, such as
+    X-Forwarded-User. A name with underscores may still be the client's: WSGI servers read
+    X_Forwarded_For as X-Forwarded-For, and a balancer that replaces one passes the other on.
     """
     folded = name.lower().replace(b"_", b"-")
     if folded in _REPLACED:
@@ -92,15 +92,15 @@ def read(
 ) -> Forwarded:
     """Read the headers of a request.
 
-    Where there is any of X-Forwarded-For, -Proto, -Host and -Port, Forwarded does not count: few
-    balancers write it, so beside the others it is likely to be the client's.
+    If there is any of X-Forwarded-For, -Proto, -Host and -Port, Forwarded does not count: few
+    balancers write it, so beside the others it is likely the client's.
 
     Args:
         fields: its headers, by lower-case names.
-        peer: IP address of whoever has connected.
-        scheme: "http" or "https", as the peer has connected.
-        host: that it has asked for.
-        trusted: the networks of proxies whose word counts.
+        peer: IP address of the peer of this connection.
+        scheme: "http" or "https", of this connection.
+        host: the host that the peer asks for.
+        trusted: the networks of trusted proxies.
     """
     networks = tuple(trusted)
     if not is_trusted(peer, networks):
@@ -119,7 +119,7 @@ def read(
         proto = _text(fields, PROTO).partition(",")[0].strip().lower()
         named = _text(fields, HOST).strip()
     scheme = proto if proto in _DEFAULT_PORTS else scheme
-    # In a list of hosts nobody can tell which one a proxy has written.
+    # A list of hosts is not valid: we cannot tell which one a proxy has written.
     host = named if hosts.split(named) else host
     prefix = _text(fields, PREFIX).strip().rstrip("/")
     return Forwarded(
@@ -133,10 +133,10 @@ def read(
 
 
 def _walk(chain: Sequence[str], peer: str, trusted: tuple[Network, ...]) -> tuple[str, int]:
-    """From the right: what stands left of the first address that is not trusted, anybody can write.
+    """Read the chain from the right: a client can write anything left of the first untrusted one.
 
     Returns:
-        The client's address, and how many entries at the end of the chain are by trusted proxies.
+        The client's address, and how many entries at the end of the chain trusted proxies wrote.
     """
     client, written = peer, 0
     for node in reversed(chain[-_HOPS:]):
@@ -150,7 +150,7 @@ def _walk(chain: Sequence[str], peer: str, trusted: tuple[Network, ...]) -> tupl
 
 
 def _with_port(host: str, scheme: str, port: str) -> str:
-    """Add what X-Forwarded-Port says to a host that names no port by itself."""
+    """Add the port of X-Forwarded-Port to a host without a port."""
     found = hosts.split(host)
     if found is None or found[1] is not None or not (port.isascii() and port.isdigit()):
         return host
@@ -161,7 +161,7 @@ def _with_port(host: str, scheme: str, port: str) -> str:
 
 @lru_cache(1024)
 def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
-    """Tell whether an IP address is in one of some networks."""
+    """Return whether an IP address is in one of the trusted networks."""
     found = ip_address(address)
     mapped = getattr(found, "ipv4_mapped", None)
     return any((mapped or found) in network for network in trusted)

@@ -1,4 +1,4 @@
-"""The artifact switch: which requests it covers, and what they get while it is off."""
+"""The artifact switch: the requests that it covers, and the answer to them while it is off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTION = "mlflow_serve_artifacts"
 DISABLED = "ARTIFACTS_DISABLED"
 
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
-"""Headers in which some frameworks look for another method than that of the request."""
+"""Headers from which some frameworks take a method in place of the request's."""
 
 _SLASHES = re.compile("//+")
 _WORDS = dict.fromkeys(("true", "1", "yes", "on", "y", "t"), True) | dict.fromkeys(
@@ -32,11 +32,11 @@ class Switch:
 
     on: bool
     source: str
-    """What has put it there."""
+    """The setting that decided it."""
 
 
 def switch(from_rules: bool, environment: str | None, option: str) -> Switch:
-    """Work out the position of the switch: the option over the environment over the rules.
+    """Return the position of the switch: the option overrides the environment, that the rules.
 
     Args:
         from_rules: `artifacts.enabled`.
@@ -44,7 +44,7 @@ def switch(from_rules: bool, environment: str | None, option: str) -> Switch:
         option: the value of mlflow_serve_artifacts, "" if it is not set.
 
     Raises:
-        RulesError: one of them is set to something that is neither yes nor no.
+        RulesError: the option or the variable is neither yes nor no.
     """
     for source, value in ((OPTION, option or None), (ENVIRONMENT, environment)):
         if value is None:
@@ -59,7 +59,7 @@ def switch(from_rules: bool, environment: str | None, option: str) -> Switch:
 
 
 def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operation]:
-    """What may be done to artifacts. A read-only registry is one from which nothing is deleted.
+    """Return the operations on artifacts that are allowed. Without writes, no deletions either.
 
     Args:
         artifacts: the section of the rules.
@@ -74,10 +74,10 @@ def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operati
 
 
 def artifact_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
-    """Find what makes a request an artifact request; nothing for any other request.
+    """Return the endpoints that make a request an artifact request; none for other requests.
 
-    Each path is read as MLflow reads it, which takes repeated slashes for one (by a redirect) and
-    some routes with a final slash, and serves all of them below a prefix if it is told to.
+    Each path is read as MLflow reads it: MLflow treats repeated slashes as one (by a redirect),
+    accepts a final slash on some routes, and can serve all of them below a prefix.
 
     Args:
         paths: the paths (decoded) under which the request may arrive.
@@ -90,10 +90,10 @@ def artifact_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpo
 
 
 def suspected_endpoints(folded: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
-    """Find what a request might be for somebody who reads paths less strictly than MLflow.
+    """Return the endpoints of a request for servers that read paths less strictly than MLflow.
 
-    Some server or middlebox between may resolve what MLflow would not: dot segments, backslashes,
-    several layers of encoding, matrix parameters, any case.
+    A server or middlebox in between may resolve parts that MLflow does not: dot segments,
+    backslashes, several layers of encoding, matrix parameters, any case.
 
     Args:
         folded: the paths under which the request may arrive, read by `target.fold`.
@@ -108,17 +108,17 @@ def _matching(forms: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
 
 
 def methods(method: str, overrides: Iterable[str | None]) -> list[str]:
-    """The methods that a server may take a request for: its own, and those of override headers."""
+    """Return the methods that a server may use: the request's, and those of override headers."""
     return [method, *(override.strip() for override in overrides if override)]
 
 
 def counts(method: str, endpoint: Endpoint) -> bool:
-    """Tell whether a method makes a request to an endpoint one for artifacts."""
+    """Return whether a request with a method to an endpoint is an artifact request."""
     return not endpoint.methods or method.upper() in endpoint.methods
 
 
 def operation(method: str, endpoint: Endpoint) -> Operation:
-    """Tell what a request does. Servers read methods in any case, and we do not know them all."""
+    """Return the operation of a request. Servers accept methods in any case, and unknown ones."""
     if endpoint.operation is not None:
         return endpoint.operation
     match method.upper():
@@ -131,11 +131,11 @@ def operation(method: str, endpoint: Endpoint) -> Operation:
 
 
 def names_field(body: bytes, field: str) -> bool:
-    """Tell whether a GraphQL request (JSON with a `query`) may ask for a field.
+    """Return whether a GraphQL request (JSON with a `query`) may ask for a field.
 
-    What cannot be read counts as asking: MLflow might read what we do not. A name in a GraphQL
-    document cannot be escaped or split, so it stands in the decoded query if it is used at all
-    (https://spec.graphql.org/October2021/#Name).
+    A body that we cannot read counts as asking, because MLflow might be able to read it. A name in
+    a GraphQL document cannot be escaped or split, so if a field is used, its name is in the decoded
+    query (https://spec.graphql.org/October2021/#Name).
     """
     try:
         request = json.loads(body)
@@ -157,16 +157,16 @@ _REFUSALS: dict[Operation, str] = {
 def refusal(
     status: int, operation: Operation, allowed: frozenset[Operation], request_id: str
 ) -> Reply:
-    """The answer to an artifact request that the switch refuses.
+    """Return the answer to an artifact request that the switch refuses.
 
     MLflow's client repeats a 503 seven times, with pauses that double up to minutes, unless the
-    answer names a pause of its own (`Retry-After`, RFC 9110, section 10.2.3; 0 is ignored).
+    answer sets the pause (`Retry-After`, RFC 9110, section 10.2.3; 0 is ignored).
 
     Args:
         status: HTTP status, `artifacts.disabled_status`.
-        operation: what was asked for.
-        allowed: what would be served.
-        request_id: stands in the log, too.
+        operation: the operation of the request.
+        allowed: the operations that are allowed.
+        request_id: also in the log.
     """
     what = _REFUSALS[operation] if allowed else "Artifact storage is not configured."
     content = {

@@ -1,8 +1,8 @@
-"""The origin guard: other sites must not use a browser that can reach the proxy.
+"""The origin guard: other sites must not reach the proxy through a user's browser.
 
 Older MLflow servers check `Origin` only under /api/, so a request that is moved to /ajax-api/ would
-pass a check it used to fail (https://github.com/mlflow/mlflow/pull/20832). The check is made here
-instead, for requests that a rule rewrites. Clients that are no browsers send no `Origin`.
+pass a check that it should fail (https://github.com/mlflow/mlflow/pull/20832). So the check is made
+here, for requests that a rule rewrites. Clients other than browsers send no `Origin`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from ..protocol import hosts
 from .rewrite import Origin
 
-# RFC 9110, section 9.2.1; browsers ask for permission with OPTIONS before they send the rest.
+# RFC 9110, section 9.2.1; browsers send OPTIONS to ask for permission before other methods.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def is_foreign(method: str, origin: str | None, authority: str, allowed: Iterable[str]) -> bool:
-    """Tell whether a request changes something on behalf of another site.
+    """Return whether a request changes something on behalf of another site.
 
     Args:
         method: HTTP method.
         origin: the Origin header (RFC 6454, section 7), None if there is none.
-        authority: the Host the client asked for. Its scheme is not compared, because TLS may end
-            in front of the proxy.
+        authority: the Host of the request. Its scheme is not compared, because TLS may end in
+            front of the proxy.
         allowed: further origins, "https://lab.example.org", or "*" for all.
     """
     if origin is None or method in SAFE_METHODS or "*" in allowed or origin in allowed:
@@ -32,7 +32,7 @@ def is_foreign(method: str, origin: str | None, authority: str, allowed: Iterabl
 
 
 def is_own(origin: str, authority: str) -> bool:
-    """Tell whether a page is of the proxy's own: of the host that its request asks for.
+    """Return whether a page is from the proxy itself: from the host that its request asks for.
 
     Args:
         origin: the Origin header.
@@ -44,20 +44,22 @@ def is_own(origin: str, authority: str) -> bool:
 
 
 def is_dropped(origin: str, authority: str, *, checked: bool) -> bool:
-    """Tell whether the upstream must not see an Origin, because it is the proxy's own.
+    """Return whether an Origin is the proxy's own, so that the upstream must not see it.
 
-    The upstream is asked under its own name, so a page under the proxy's looks foreign. MLflow's
-    check (mlflow/server/security_utils.py) compares Origin with a list, in which the proxy's name
-    may stand, the upstream's, or neither. A request without Origin passes in all three cases; one
-    with the upstream's name does not. A Referer stays as it is, because MLflow does not read it.
+    The upstream gets requests under its own name, so a page under the proxy's name looks foreign.
+    MLflow's check (mlflow/server/security_utils.py) compares Origin with a list that may contain
+    the proxy's name, the upstream's, or neither. A request without Origin passes in all three
+    cases; one with the upstream's name does not. A Referer stays as it is, because MLflow does not
+    read it.
 
-    With DNS rebinding an attacker's page is an own page, too, and then the upstream's check is the
-    last one. So the name has to be checked here or proved by TLS, or it has to be none.
+    With DNS rebinding an attacker's page looks like an own page, too, and then only the upstream's
+    check is left. So Origin is dropped only if the host guard or TLS has proved the name, or if the
+    host is an address or localhost.
 
     Args:
         origin: the Origin header.
         authority: as for `is_foreign`.
-        checked: whether the host guard has let the authority pass.
+        checked: whether the host guard has accepted the authority.
     """
     if not is_own(origin, authority):
         return False

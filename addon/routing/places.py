@@ -1,9 +1,9 @@
-"""Places in the headers of an answer: those of the upstream's become the proxy's.
+"""Maps places in the headers of an answer from the upstream to the proxy.
 
-Location and Content-Location (RFC 9110, 10.2.2 and 8.7), Link (RFC 8288), Refresh, and the paths
-and domains of cookies (RFC 6265). Strict-Transport-Security passes: browsers ignore it over plain
-HTTP (RFC 6797, section 8.1), and over TLS it asks for what is there already. So does a
-Content-Security-Policy, of which nobody but the registry knows what it has to allow.
+These are Location and Content-Location (RFC 9110, 10.2.2 and 8.7), Link (RFC 8288), Refresh, and
+the paths and domains of cookies (RFC 6265). Strict-Transport-Security passes: browsers ignore it
+over plain HTTP (RFC 6797, section 8.1), and over TLS it asks for what is there already. A
+Content-Security-Policy passes as well: only the registry knows what it has to allow.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Header = tuple[bytes, bytes]
 _COOKIE = b"set-cookie"
 _LINK = re.compile(r"(?<![^,])(\s*<)([^<>]*)(?=>)")
 # https://html.spec.whatwg.org/#shared-declarative-refresh-steps
-# Possessive: white space fits into several parts, and trying all ways takes squared time.
+# Possessive: white space fits into several parts, and backtracking would take quadratic time.
 _REFRESH = re.compile(
     r"""(\s*+[\d.]*+(?:\s++[;,]?+|[;,])\s*+(?:url\s*+=\s*+)?+["']?+)([^\s"'][^"']*)""",
     re.IGNORECASE,
 )
 _DROPPED = frozenset(
     {
-        b"alt-svc",  # Leads clients around the proxy, or to a port that it does not have.
-        # The keys of the registry: clients would accept no other under the proxy's name.
+        b"alt-svc",  # Sends clients around the proxy, or to a port that it does not have.
+        # They pin the registry's keys: clients would accept no others under the proxy's name.
         b"public-key-pins",
         b"public-key-pins-report-only",
     }
@@ -38,26 +38,26 @@ _CONCERNED = _DROPPED | _URLS | {_COOKIE, b"link", b"refresh"}
 
 
 def are_in(fields: Mapping[bytes, bytes]) -> bool:
-    """Tell whether an answer (headers by lower-case names) says anything that is brought back."""
+    """Return whether any header of an answer (by lower-case names) has to be mapped."""
     return not _CONCERNED.isdisjoint(fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """How a client knows the places of an upstream."""
+    """Where a client finds the places of an upstream."""
 
     upstream: Origin
     scheme: str
-    """Of the client's request, as far as one knows: "http" or "https"."""
+    """The scheme of the client's request, as far as it is known: "http" or "https"."""
     authority: str
-    """Host and port that the client has asked for; "" if it named none."""
+    """Host and port of the client's request; "" if it has none."""
     mount: str
-    """What its paths begin with."""
+    """The prefix of the client's paths."""
     base_path: str
-    """What stands in front of the upstream's."""
+    """The prefix of the upstream's paths."""
 
     def headers(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
-        """The headers of an answer for the client."""
+        """Return the headers of an answer for the client."""
         return tuple(
             (name, self._value(name.lower(), value))
             for name, value in headers
@@ -79,7 +79,7 @@ class Places:
         return text.encode("utf-8", "surrogateescape")
 
     def url(self, url: str) -> str:
-        """A URL (see `map_location`)."""
+        """Map a URL (see `map_location`)."""
         public = Origin.of(self.scheme, self.authority)
         return map_location(
             url,
@@ -91,20 +91,20 @@ class Places:
         )
 
     def cookie(self, value: str) -> str:
-        """A Set-Cookie with its Path, and without its Domain where that is the upstream's.
+        """Map the Path of a Set-Cookie, and drop its Domain if that is the upstream's.
 
-        A Domain that covers the public name, too, stays: the cookie is for both. Without one it is
-        for the proxy's host alone.
+        A Domain that also covers the public name stays: the cookie is for both. Without a Domain
+        the cookie is only for the proxy's host.
 
         Secure stays, although browsers refuse such a cookie over plain HTTP: the registry wants it
-        never to go over a connection that others can read, and the proxy cannot tell for sure where
-        TLS ends. nginx and Envoy leave it, too.
+        to be encrypted on the way, and the proxy cannot know for sure where TLS ends. nginx and
+        Envoy keep it, too.
         """
         pair, *attributes = value.split(";")
-        # Of several the last counts (RFC 6265, section 5.3).
+        # The last of several counts (RFC 6265, section 5.3).
         domains = [said for name, said in map(_attribute, attributes) if name == "domain" and said]
         drop = bool(domains) and self._is_upstreams(domains[-1])
-        # Its Path has to be "/", or else browsers refuse it.
+        # Its Path has to be "/"; otherwise browsers refuse the cookie.
         pinned = pair.strip().lower().startswith("__host-")
         kept = [pair]
         for attribute in attributes:
@@ -117,7 +117,7 @@ class Places:
         return ";".join(kept)
 
     def _is_upstreams(self, domain: str) -> bool:
-        """Tell whether a Domain covers the upstream and not the proxy."""
+        """Return whether a Domain covers the upstream and not the proxy."""
         public = hosts.split(self.authority)
         return _covers(domain, self.upstream.host) and not (public and _covers(domain, public[0]))
 
@@ -126,18 +126,18 @@ class Places:
         if path == base or path.startswith(base + "/"):
             path = path[len(base) :]
         elif f"{base}/".startswith(path.rstrip("/") + "/"):
-            path = ""  # It covers all that is below the base path.
+            path = ""  # It covers everything below the base path.
         # "/mlflow/" would not cover "/mlflow".
         return self.mount + ("" if path == "/" else path) or "/"
 
 
 def _attribute(text: str) -> tuple[str, str]:
-    """Name (lower-case) and value of an attribute of a cookie."""
+    """Return name (lower-case) and value of an attribute of a cookie."""
     name, _, said = text.partition("=")
     return name.strip().lower(), said.strip()
 
 
 def _covers(domain: str, host: str) -> bool:
-    """Tell whether a cookie's Domain is for a host (RFC 6265, section 5.1.3)."""
+    """Return whether a cookie's Domain covers a host (RFC 6265, section 5.1.3)."""
     domain = domain.removeprefix(".").lower()
     return host == domain or (host.endswith(f".{domain}") and not hosts.is_fixed(host))

@@ -1,4 +1,4 @@
-"""Paths on their way out, and the redirects that name them on their way back."""
+"""Rewrites paths of requests, and maps redirects back."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..protocol.target import Target
 from ..rules.model import RewriteRule
 from ..rules.values import uri_host
 
-# What may stand in a path as it is (RFC 3986, pchar and "/"), and "%" of what is encoded already.
+# Characters that a path may contain (RFC 3986, pchar and "/"), and "%" of existing escapes.
 _PATH_SAFE = "/:@!$&'()*+,;=~%"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# A scheme, if there is one, stands at the beginning: in "/artifacts/s3://bucket" there is none.
+# A scheme is only at the beginning: "/artifacts/s3://bucket" has none.
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//")
 
 
 def rewrite(target: Target, rules: Sequence[RewriteRule], base_path: str) -> tuple[str, str | None]:
-    """Work out what goes upstream for a target.
+    """Return the path that goes upstream for a target.
 
-    A rule is for the beginning of a path; where none fits, and MLflow's REST API begins behind a
-    prefix, for what follows the prefix.
+    A rule matches the beginning of a path. If no rule does, and MLflow's REST API begins after a
+    prefix, the rules are tried again after the prefix.
 
     Args:
         target: the request target below its mount.
-        rules: those whose conditions hold; the first that matches counts.
+        rules: the rules whose conditions hold; the first that matches counts.
         base_path: put in front of every path; no final slash.
 
     Returns:
@@ -42,7 +42,7 @@ def rewrite(target: Target, rules: Sequence[RewriteRule], base_path: str) -> tup
         rule, match = first
         begin = match.expand(rule.replace)
         if target.offsets is not None:
-            # The groups were read from the decoded path.
+            # The groups are from the decoded path.
             begin = quote(begin, safe=_PATH_SAFE, errors="surrogateescape")
         prefix = target.raw[: target.raw_index(start)] if start else ""
         rest = target.raw[target.raw_index(start + match.end()) :]
@@ -60,8 +60,8 @@ class Origin:
 
     @classmethod
     def of(cls, scheme: str, authority: str) -> Origin | None:
-        """Read a Host header or the authority of a URL; None where it makes no sense."""
-        if not authority.isascii():  # No URL has other characters, and Python normalizes them.
+        """Parse a Host header or the authority of a URL; return None if it is not valid."""
+        if not authority.isascii():  # URLs are ASCII, and Python would normalize other characters.
             return None
         try:
             parts = urlsplit(f"{scheme}://{authority}")
@@ -76,10 +76,10 @@ class Origin:
         return f"{self.scheme}://{uri_host(self.host)}:{self.port}"
 
     def same_place(self, other: Origin) -> bool:
-        """Tell whether two origins are one server.
+        """Return whether two origins are the same server.
 
-        Behind a TLS terminator a server names itself with the wrong scheme, so the default ports
-        of http and https count as one.
+        Behind a TLS terminator a server uses the wrong scheme for itself, so the default ports of
+        http and https count as the same.
         """
         defaults = set(_DEFAULT_PORTS.values())
         return self.host == other.host and (
@@ -90,18 +90,18 @@ class Origin:
 def map_location(
     value: str, *, base: str, ours: Iterable[Origin], public: str, mount: str, base_path: str
 ) -> str:
-    """Bring a Location or Content-Location (RFC 9110, 10.2.2 and 8.7) back under the proxy.
+    """Map a Location or Content-Location (RFC 9110, 10.2.2 and 8.7) to the proxy.
 
     Args:
         value: the header's value.
-        base: the scheme of the request as it went upstream, which "//host/path" refers to.
+        base: the scheme of the request as it went upstream, for "//host/path".
         ours: the origins that lead to the upstream: its own, and the proxy's.
-        public: scheme and authority under which the client knows the proxy, "http://proxy:8080".
-        mount: the mount the request came in under.
-        base_path: what was put in front of the path.
+        public: scheme and authority of the proxy for the client, "http://proxy:8080".
+        mount: the mount of the request.
+        base_path: the prefix that was put in front of the path.
 
     Returns:
-        The value for the client; unchanged where it names another server or a relative path.
+        The value for the client; unchanged if it names another server or a relative path.
     """
     absolute = _ABSOLUTE.match(value) is not None
     if not absolute and not value.startswith("/"):
@@ -123,5 +123,5 @@ def map_location(
     if base_path and (path == base_path or path.startswith(base_path + "/")):
         path = path[len(base_path) :]
     if not authority and not mount and path.startswith("//"):
-        path = "/" + path.lstrip("/")  # What was a path of the upstream's must not become a host.
+        path = "/" + path.lstrip("/")  # A path of the upstream must not become a host.
     return f"{authority}{mount}{path or '/'}{tail}"

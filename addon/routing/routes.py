@@ -1,7 +1,7 @@
-"""What a path means under the rules: worked out once for each path that is asked for often.
+"""The meaning of a path under the rules: computed once for each path that is used often.
 
-Clients ask for a few dozen paths of the API over and over, with queries and bodies that differ. All
-that depends on the path alone is kept; an artifact's path comes and goes.
+Clients use a few dozen paths of the API again and again, with other queries and bodies. Everything
+that depends only on the path is cached; the paths of artifacts drop out of the cache.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from . import families, gate, rewrite
 from .decision import Decision
 
 _KEPT = 1024
-"""Paths."""
+"""Paths in the cache, at most."""
 _LONGEST = 512
-"""Characters of a path that is kept."""
+"""Characters of a cached path, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +25,25 @@ class Route:
     """The meaning of a path."""
 
     target: targets.Target | None
-    """None where no mount covers the path."""
+    """None if the path is under no mount."""
     received: str
     """The path as the client sent it."""
     decision: Decision
-    """What is decided by the path alone; each flow gets a copy, which shares the lists."""
+    """The part that depends only on the path; each flow gets a copy, which shares the lists."""
     problem: str | None = None
-    """Why it can be read in more than one way, if so (see `target.ambiguity`)."""
+    """Why the path can be read in more than one way, if so (see `target.ambiguity`)."""
     health: bool = False
-    """Whether it is a path of the proxy's own."""
+    """Whether it is one of the proxy's own paths."""
     bare: bool = False
-    """Whether it is a mount without its final slash: relative places on a page would miss it."""
+    """Whether it is a mount without a final slash: relative links on a page would not work."""
     sent: str = ""
     """The path that goes upstream."""
     prefix: str = ""
-    """What stands between the mount and MLflow's API."""
+    """The part between the mount and MLflow's API."""
     endpoints: tuple[Endpoint, ...] = ()
-    """What makes it an artifact request (see `gate.artifact_endpoints`)."""
+    """The endpoints that make it an artifact request (see `gate.artifact_endpoints`)."""
     suspected: tuple[Endpoint, ...] = ()
-    """What else it might be, where some artifacts are refused (see `gate.suspected_endpoints`)."""
+    """If wary, the endpoints that others might see in it (see `gate.suspected_endpoints`)."""
 
 
 class Router:
@@ -51,7 +51,7 @@ class Router:
 
     Args:
         rules: the rules.
-        wary: whether some artifacts are refused.
+        wary: whether some operations on artifacts are refused.
     """
 
     def __init__(self, rules: Rules, *, wary: bool) -> None:
@@ -61,12 +61,12 @@ class Router:
         self.applicable = lru_cache(16)(self._find_applicable)
 
     def route(self, path: str, applicable: tuple[int, ...], *, again: bool = False) -> Route:
-        """The route of a path.
+        """Return the route of a path.
 
         Args:
-            path: as on the wire, without the query; bytes that are not UTF-8 as surrogate escapes.
+            path: as received, without the query; bytes that are not UTF-8 as surrogate escapes.
             applicable: the indices of the rewrite rules whose conditions hold.
-            again: the request is sent again: it has left its mount and carries the base path.
+            again: the request is sent again: its mount is gone, and it has the base path.
         """
         find = self._kept if len(path) <= _LONGEST else self._work_out
         return find(path, applicable, again)
@@ -99,7 +99,7 @@ class Router:
             return Route(None, path, decided)
         sent, rule = rewrite.rewrite(target, [rules.rewrites[i] for i in applicable], base_path)
         decided["rule"] = rule
-        # The path as it came, as it goes where a rule has changed it, and with all in front of it.
+        # The path as received, as sent if a rule has changed it, and with the base path.
         here = target.path
         there = _decoded(sent[len(base_path) :]) if rule else here
         readings = [*dict.fromkeys((here, there, _decoded(sent) if base_path else there))]
@@ -142,6 +142,6 @@ class Router:
 
 
 def _decoded(path: str) -> str:
-    """A path that goes upstream as a server reads it."""
+    """Return a path that goes upstream as a server reads it."""
     target = targets.read(path, ("",))
     return target.path if target else path

@@ -1,4 +1,4 @@
-"""All that the hooks need from rules, environment and options, swapped as a whole."""
+"""Everything that the hooks need from rules, environment and options, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .routes import Router
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is in force."""
+    """The settings in force."""
 
     rules: Rules
     switch: gate.Switch
     allowed: frozenset[Operation]
-    """What may be done to artifacts."""
+    """The operations on artifacts that are allowed."""
     wary: bool
-    """Whether that is not all."""
+    """Whether some operations are not allowed."""
     filters: dict[int, Filter]
     """Compiled filter expressions by the index of their rule."""
     router: Router = field(compare=False)
 
 
 def read(path: Path, environment: str | None, option: str) -> Settings:
-    """Read a rules file and put the position of the artifact switch over it.
+    """Read a rules file, and set the artifact switch.
 
     Args:
         path: the rules file.
@@ -72,10 +72,10 @@ def _what_is_off(switch: gate.Switch, allowed: frozenset[Operation]) -> str:
 def adapted(
     settings: Settings, address: tuple[str, int], *, is_ajax: bool, base_path: str
 ) -> Settings:
-    """Put what was found out about an upstream into settings: they hold for that one alone.
+    """Return settings with the findings about one upstream; they are only for that upstream.
 
     Args:
-        settings: as they were read.
+        settings: the settings from `read`.
         address: host and port of the upstream.
         is_ajax: whether it serves only /ajax-api/.
         base_path: the path below which it serves, without a final slash.
@@ -87,7 +87,7 @@ def adapted(
     changes: dict[str, Any] = {}
     if base_path and not upstream["base_path"]:
         upstream["base_path"] = base_path
-        # Clients that know the path ask below it, and those that do not get there, too.
+        # Clients may use this path or leave it out: both work.
         mounts = [*dict.fromkeys((*settings.rules.mounts, base_path))]
         longest_first = tuple(sorted(mounts, key=len, reverse=True))
         changes = {"mounts": mounts, "mounts_longest_first": longest_first}

@@ -1,7 +1,7 @@
-"""Which bodies pass through and which are held until they are whole.
+"""Which bodies stream through, and which are held until they are whole.
 
-Holding a body makes it visible in mitmweb and costs memory; streaming costs neither and gives
-the first byte at once. So small API bodies are held, everything else streams.
+A held body is visible in mitmweb and costs memory. A streamed body costs none, and its first byte
+passes at once. So small API bodies are held, and all others stream.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from ..protocol.bodies import is_json
 
 
 def stream_request(*, length: int | None, artifact: bool, threshold: int) -> bool:
-    """Decide for a request body.
+    """Return whether to stream a request body.
 
     Args:
         length: bytes by Content-Length; None for a body of unknown length.
@@ -25,7 +25,7 @@ def stream_request(*, length: int | None, artifact: bool, threshold: int) -> boo
 def stream_response(
     *, length: int | None, content_type: str, artifact: bool, threshold: int
 ) -> bool:
-    """Decide for a response body that will not be changed.
+    """Return whether to stream a response body that will not be changed.
 
     The JSON answers of artifact endpoints (listings) are held like those of the API.
     """

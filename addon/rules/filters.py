@@ -1,7 +1,7 @@
-"""mitmproxy's filter expressions in rules: the part of a rule that only mitmproxy can read.
+"""mitmproxy's filter expressions in rules. Only mitmproxy can parse them.
 
-A rewrite is decided when the request headers are in, before any body and before any response
-(see `proxy.requestheaders`), so an expression that asks for those can never match and is refused.
+A rewrite is decided when the request headers have arrived, before any body and any response (see
+`proxy.requestheaders`). An expression that needs those can never match, so it is refused.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Filter = flowfilter.TFilter
 
 
 def parse_request_filter(expression: str) -> Filter:
-    """Compile a filter expression that can be answered from request headers.
+    """Compile a filter expression that only needs the request headers.
 
     Raises:
-        ValueError: it is not valid, or asks for a body or a response.
+        ValueError: it is not valid, or needs a body or a response.
     """
     try:
         compiled = flowfilter.parse(expression)

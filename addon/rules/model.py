@@ -1,8 +1,8 @@
 """The model of `rules.yaml`: validated, frozen.
 
-A rules file is the only input that decides what the proxy does, so nothing in it is guessed:
-unknown keys, wrong types, bad regular expressions and duplicate names are refused. Each class is
-a section of the file; the descriptions of its fields stand in the JSON Schema for editors.
+A rules file decides what the proxy does, so nothing in it is guessed: unknown keys, wrong types,
+bad regular expressions and duplicate names are refused. Each class is a section of the file; the
+descriptions of its fields are also in the JSON Schema for editors.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .values import (
 )
 
 Operation = Literal["read", "write", "delete"]
-"""What a request does to artifacts."""
+"""The effect of a request on artifacts."""
 
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
@@ -49,7 +49,7 @@ class _Model(BaseModel):
 
 
 class Upstream(_Model):
-    """What stands behind the proxy."""
+    """The registry behind the proxy."""
 
     external_hosts: list[Host] = Field(
         default=[], description="Hosts (or host:port) that serve only /ajax-api/."
@@ -82,11 +82,11 @@ class Upstream(_Model):
         return frozenset(self.external_hosts)
 
     def is_external(self, host: str, port: int) -> bool:
-        """Tell whether an upstream (host name without port, TCP port) serves only /ajax-api/."""
+        """Return whether an upstream (host name without port, TCP port) serves only /ajax-api/."""
         return self.dialect == "ajax" or self.is_listed(host, port)
 
     def is_listed(self, host: str, port: int) -> bool:
-        """Tell whether an upstream is among the external hosts."""
+        """Return whether an upstream is one of the external hosts."""
         return host_listed(host, port, self._external)
 
 
@@ -110,14 +110,14 @@ class RewriteRule(_Model):
         if not self.replace.startswith("/"):
             raise ValueError(f"replace: {self.replace!r}: expected a path that starts with /")
         try:
-            # Compiles the template, and with it the group references, without any match.
+            # Compiles the template, and so checks its group references, without any match.
             self.match.sub(self.replace, "")
         except (re.error, IndexError) as error:
             raise ValueError(f"replace: {self.replace!r} does not fit match: {error}") from None
         return self
 
     def applies_to(self, host: str, port: int, external: bool) -> bool:
-        """Tell whether the rule's condition on the upstream holds."""
+        """Return whether the rule's condition on the upstream holds."""
         if isinstance(self.upstream, list):
             return host_listed(host, port, self.upstream)
         return self.upstream == "any" or (self.upstream == "external") is external
@@ -159,7 +159,7 @@ class Endpoint(_Model):
     )
     methods: tuple[Method, ...] = Field(
         default=(),
-        strict=False,  # YAML has lists, and what endpoints are compared by cannot change.
+        strict=False,  # YAML has lists, but endpoints have to be hashable.
         description="HTTP methods that count; empty: all.",
     )
     files: bool = Field(
@@ -194,14 +194,14 @@ class Artifacts(_Model):
         return [(endpoint, below_any_prefix(endpoint.path)) for endpoint in self.endpoints]
 
     def matching(self, path: str, last: int) -> list[Endpoint]:
-        """The endpoints that a path (decoded, below the mount) may lead to.
+        """Return the endpoints that a path (decoded, below the mount) may lead to.
 
-        MLflow may be served below a prefix that nobody has told us, so a path is read from each of
-        its slashes on; of the endpoints that match from one of them the first counts.
+        MLflow may be served below a prefix that we do not know, so the path is matched from each of
+        its slashes on. Of the endpoints that match from the same slash, the first counts.
 
         Args:
             path: the path.
-            last: the index behind which no route begins (see `target.last_root`).
+            last: the last index at which a route can begin (see `target.last_root`).
         """
         found: dict[int, Endpoint] = {}
         for endpoint, anywhere in self._paths:
@@ -210,7 +210,7 @@ class Artifacts(_Model):
         return [*found.values()]
 
     def has_files(self, path: str) -> bool:
-        """Tell whether a path (decoded, below the mount) is one at which files are served."""
+        """Return whether files are served at a path (decoded, below the mount)."""
         forms = {path, path[api_index(path) :]}
         return any(e.files and e.path.fullmatch(form) for e in self.endpoints for form in forms)
 
@@ -280,11 +280,12 @@ class Errors(_Model):
     login: Login = Login()
 
     def code(self, status: int, *, file: bool = False) -> str:
-        """The error_code for an HTTP status >= 400.
+        """Return the error_code for an HTTP status >= 400.
 
         Args:
             status: the HTTP status.
-            file: whether the request is for a file, which can be missing where a route cannot.
+            file: whether the request is for a file; a missing file and a missing route have
+                different codes in MLflow's vocabulary.
         """
         code = (
             self.codes.get(str(status))
@@ -298,14 +299,14 @@ class Errors(_Model):
     def override(
         self, *, method: str, paths: Sequence[str], status: int, words: str, foreign: bool
     ) -> ErrorOverride | None:
-        """The exception that holds for an upstream's error, if any.
+        """Return the exception that applies to an upstream's error, if any.
 
         Args:
             method: HTTP method of the request.
-            paths: the paths (decoded, below the mount) that it had here and upstream.
+            paths: the paths (decoded, below the mount) of the request here and upstream.
             status: of the upstream.
-            words: what the upstream says.
-            foreign: whether the body is no JSON of MLflow's.
+            words: the upstream's message.
+            foreign: whether the body is not MLflow's JSON.
         """
         for override in self.overrides:
             if (
@@ -409,7 +410,7 @@ HEALTH_PATHS = (
     *("/livez", "/readyz", "/readyz/local"),
     *("/health/mlflow", "/health/mlflow/detailed"),
 )
-"""Paths under every mount that the proxy answers by itself."""
+"""Paths under every mount that the proxy answers itself."""
 
 
 class Health(_Model):
@@ -464,7 +465,7 @@ class Rules(_Model):
 
     @cached_property
     def mounts_longest_first(self) -> tuple[str, ...]:
-        """The mounts in the order in which a path is compared with them; "" is the root."""
+        """The mounts in the order in which they are tried for a path; "" is the root."""
         return tuple(sorted(self.mounts, key=len, reverse=True))
 
     @cached_property
@@ -472,12 +473,12 @@ class Rules(_Model):
         return [below_any_prefix(path) for path in self.errors.api_paths]
 
     def is_api_path(self, path: str) -> bool:
-        """Tell whether errors on a path (decoded, below the mount) have to be JSON."""
+        """Return whether errors on a path (decoded, below the mount) have to be JSON."""
         forms = {path, path[api_index(path) :]}
         return any(pattern.fullmatch(form) for pattern in self.errors.api_paths for form in forms)
 
     def is_api_below_a_prefix(self, path: str, last: int) -> bool:
-        """The same where any prefix may stand in front (see `Artifacts.matching`)."""
+        """The same with any prefix in front (see `Artifacts.matching`)."""
         found = (pattern.search(path) for pattern in self._api_paths)
         return any(match is not None and match.start() <= last for match in found)
 
@@ -489,6 +490,6 @@ def _refuse_duplicates(names: Iterable[str]) -> None:
 
 
 def host_listed(host: str, port: int, hosts: list[str] | frozenset[str]) -> bool:
-    """Tell whether `host` (any case, with or without a final dot) or `host:port` is in a list."""
+    """Return whether `host` (any case, with or without a final dot) or `host:port` is in a list."""
     host = uri_host(host.lower().rstrip("."))
     return host in hosts or f"{host}:{port}" in hosts

@@ -1,9 +1,8 @@
-"""When the rules are read again: the file has changed, or somebody says so with SIGHUP.
+"""When the rules are read again: after the file has changed, or on SIGHUP.
 
-The file is looked at twice a second, by its path: that finds a file that was written in place, one
-that was renamed over it, and one behind a symbolic link that was turned to another folder, which is
-how Kubernetes updates a ConfigMap. Notifications of the kernel miss the third, and do not cross
-mounts.
+The file is checked twice a second, by its path. That finds a file that was written in place, one
+that was renamed over it, and one behind a symbolic link that now points to another folder, which is
+how Kubernetes updates a ConfigMap. Kernel notifications miss the third, and do not cross mounts.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 Signature = tuple[str, int, int, int] | None
-"""What tells one state of a file from another; None where there is no file."""
+"""Differs between two states of a file; None if there is no file."""
 
 
 def signature(path: Path) -> Signature:
-    """The state of a file."""
+    """Return the state of a file."""
     try:
         status = path.stat()
-    except (OSError, ValueError):  # No file can have a name with a zero byte.
+    except (OSError, ValueError):  # ValueError: a name with a zero byte.
         return None
     return str(path), status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -36,11 +35,11 @@ def signature(path: Path) -> Signature:
 async def watch(
     path: Callable[[], Path], seen: Signature, changed: Callable[[], Awaitable[None]]
 ) -> None:
-    """Call `changed` whenever a file has changed and was then left alone for one interval.
+    """Call `changed` whenever a file has changed and then stayed the same for one interval.
 
     Args:
-        path: tells which file it is.
-        seen: its state when it was read.
+        path: returns the path of the file.
+        seen: its state when it was last read.
         changed: reads it again.
     """
     pending = seen
@@ -54,9 +53,9 @@ async def watch(
 
 
 def upon_sighup(call: Callable[[], None]) -> None:
-    """Take the place of the end that SIGHUP means otherwise.
+    """Call a function on SIGHUP, which would otherwise end the process.
 
-    A proxy that a person runs in a terminal ends with the terminal, as ever.
+    A proxy that runs in a terminal still ends with the terminal.
     """
     if os.isatty(0):
         return

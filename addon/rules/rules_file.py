@@ -1,4 +1,4 @@
-"""Reading `rules.yaml`: from a file to `Rules`, or to a message that a person can act on."""
+"""Reads `rules.yaml`: returns `Rules`, or an error message that a person can act on."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from . import yaml_lines
 from .model import Rules
 
 DEFAULT_PATH = Path(__file__).parent.with_name("rules.yaml").resolve()
-"""The file that is shipped: in the package, which has a link in a checkout."""
+"""The shipped file: in the package, or in a checkout behind a link there."""
 
 
 LARGEST = 1024 * 1024
-"""Bytes of a rules file."""
+"""Bytes of a rules file, at most."""
 LONGEST = 300
-"""Characters that are shown of a value."""
+"""Characters of a value that are shown, at most."""
 MOST_PROBLEMS = 50
-"""Problems that are named; of others only their number is."""
+"""Problems that are listed, at most; the rest are only counted."""
 
 
 class RulesError(ValueError):
@@ -53,7 +53,7 @@ def load(path: Path) -> Rules:
 
 
 def _read(path: Path) -> bytes:
-    # A pipe or a device may never come to an end, and would not even begin.
+    # Opening or reading a pipe or a device may block for ever.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -68,7 +68,7 @@ def _read(path: Path) -> bytes:
 
 
 def parse(text: str, source: str) -> Rules:
-    """Validate the text of a rules file; `source` stands in error messages."""
+    """Validate the text of a rules file; `source` is its name in error messages."""
     try:
         data, lines = yaml_lines.load(text)
     except yaml_lines.YamlError as error:
@@ -77,7 +77,7 @@ def parse(text: str, source: str) -> Rules:
         data = {}
     try:
         rules = Rules.model_validate(data)
-        # What is made of the rules at first use is to fail here, if it does.
+        # These are built at first use: if that fails, it should fail here.
         rules.is_api_path("/")
         rules.artifacts.matching("/", 0)
     except ValidationError as error:
@@ -87,13 +87,13 @@ def parse(text: str, source: str) -> Rules:
             problems += [(0, f"{source}: {more} more problem(s)")] if more > 0 else []
         raise RulesError("\n".join(text for _, text in problems)) from None
     except Exception as error:
-        # Of a library: a value that it did not expect.
+        # From a library, for a value that it did not expect.
         raise RulesError(f"{source}: cannot be used: {type(error).__name__}") from error
     return rules
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a rules file, for editors."""
+    """Return the JSON Schema of a rules file, for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Rules.model_json_schema(),
@@ -112,7 +112,7 @@ _EXPECTED = {
 def _describe(
     error: Any, data: Any, lines: dict[yaml_lines.KeyPath, int], source: str
 ) -> tuple[int, str]:
-    """Turn one pydantic error into (line, "file:line: key.path: value: what was expected")."""
+    """Return a pydantic error as (line, "file:line: key.path: value: what was expected")."""
     path = _in_file(error["loc"], data)
     line = next(lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{_name(part)}" for part in path)
@@ -142,12 +142,12 @@ def _short(value: object) -> str:
 
 
 def _name(key: str) -> str:
-    """A key as it stands in the file, unless that would not be one short word."""
+    """Return a key as it is in the file; shortened and quoted if it is long or not printable."""
     return key if key.isprintable() and len(key) <= LONGEST else _short(key)
 
 
 def _in_file(loc: tuple[str | int, ...], data: Any) -> yaml_lines.KeyPath:
-    """The part of a pydantic location that exists in the file (it also names union members)."""
+    """Return the part of a pydantic location that is in the file (it also names union members)."""
     path: list[str | int] = []
     for part in loc:
         if isinstance(data, list) and isinstance(part, int) and part < len(data):
@@ -162,7 +162,7 @@ def _in_file(loc: tuple[str | int, ...], data: Any) -> yaml_lines.KeyPath:
 
 
 def _keys_at(path: yaml_lines.KeyPath) -> list[str]:
-    """The keys that a mapping at a key path may have."""
+    """Return the keys that a mapping at a key path may have."""
     model: Any = Rules
     for part in path:
         if isinstance(part, str):

@@ -1,6 +1,6 @@
-"""The types of values in `rules.yaml`, and what is expected of each.
+"""The types of values in `rules.yaml`, and how each is checked.
 
-They are pydantic annotations: how a value is read, checked and described in the JSON Schema.
+They are pydantic annotations: they read and check a value, and describe it in the JSON Schema.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _host_pattern(value: object) -> hosts.HostPattern:
 
 
 def is_plain_path(path: str) -> bool:
-    """Tell whether a path, without a final slash, means the same to everybody; "" does.
+    """Return whether all servers read a path, without a final slash, in the same way; "" is fine.
 
     No escapes, empty or dot segments: "//evil.example" is another server (RFC 3986, section 4.2).
     """
@@ -104,7 +104,7 @@ def _status(value: object) -> str:
 
 def _filter(value: str | None) -> str | None:
     if value is not None:
-        # Imported here alone: only a rule with a filter needs mitmproxy.
+        # Imported here: only a rule with a filter needs mitmproxy.
         from .filters import parse_request_filter
 
         parse_request_filter(value)
@@ -112,12 +112,12 @@ def _filter(value: str | None) -> str | None:
 
 
 def uri_host(host: str) -> str:
-    """A host as it stands in a URL: an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    """Return a host as it is written in a URL: IPv6 in brackets (RFC 3986, section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
 def matches_status(status: int, classes: Iterable[str]) -> bool:
-    """Tell whether a status is among some ("404") or in a class of them ("4xx")."""
+    """Return whether a status is listed ("404") or in a listed class ("4xx")."""
     return not {str(status), f"{status // 100}xx"}.isdisjoint(classes)
 
 

@@ -1,9 +1,9 @@
 """YAML with line numbers, so that an error can point at the place in the file.
 
-PyYAML keeps the line of every node while it parses and drops it when it builds Python values.
+PyYAML keeps the line of every node while it parses, and drops it when it builds Python values.
 `load` walks the nodes first. It also refuses duplicate keys, of which PyYAML silently keeps the
-last, and what a small text can make large: libyaml ends the process where values are nested too
-deep, and a few aliases of aliases stand for more values than fit into memory.
+last, and small texts that become large: libyaml crashes the process if values are nested too deep,
+and a few aliases of aliases can stand for more values than fit into memory.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import yaml
 from yaml.reader import Reader
 
 DEEPEST = 50
-"""Levels of values in each other; rules need eight."""
+"""Levels of nested values, at most; rules need eight."""
 MOST = 100_000
-"""Values of a document, with all that aliases stand for."""
+"""Values of a document, at most, aliases expanded."""
 
 # libyaml parses in a tenth of the time; nearly all installations of PyYAML have it.
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SHORT = 64 * 1024
-"""Characters up to which a text is parsed again for a better message."""
+"""Up to so many characters, a text is parsed again for a better message."""
 
 KeyPath = tuple[str | int, ...]
 
 
 class YamlError(ValueError):
-    """The text is not the YAML we read. `line` counts from 1."""
+    """The text is not YAML that we accept. `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -81,7 +81,7 @@ def _load(text: str, kind: Any) -> tuple[Any, dict[KeyPath, int]]:
 
 
 def _measure(loader: Any) -> None:
-    """Refuse what is nested too deep or too long, before nodes are made of it."""
+    """Refuse a document that is nested too deep or too long, before its nodes are built."""
     depth = values = 0
     try:
         while loader.check_event():
@@ -106,7 +106,7 @@ def _refuse(place: Any, depth: int, values: int) -> None:
 
 
 class _Walk:
-    """Goes through all values, also those that aliases stand for."""
+    """Walks all values, with aliases expanded."""
 
     def __init__(self, loader: Any, lines: dict[KeyPath, int]) -> None:
         self._loader = loader
@@ -114,7 +114,7 @@ class _Walk:
         self._values = 0
 
     def walk(self, node: yaml.Node, path: KeyPath, above: frozenset[int]) -> None:
-        """Note the lines of a value, and check it."""
+        """Record the lines of a value, and check it."""
         self._values += 1
         _refuse(node, len(path), self._values)
         if id(node) in above:
@@ -131,7 +131,7 @@ class _Walk:
             self._check(node)
 
     def _key(self, key: yaml.Node, path: KeyPath) -> KeyPath:
-        """Note the line of a key; returns the path of its value."""
+        """Record the line of a key, and return the path of its value."""
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise YamlError(line, "a key must be text, not a list or a mapping")
@@ -147,7 +147,7 @@ class _Walk:
         return here
 
     def _check(self, node: yaml.Node) -> None:
-        """A value that looks like a number or a date and is none makes PyYAML fail in many ways."""
+        """Refuse a value that only looks like a number or a date: PyYAML fails in many ways."""
         try:
             self._loader.construct_object(node)
         except yaml.YAMLError:
