@@ -1,1 +1,1 @@
-"""The commands of the shell: run, check, explain, probe."""
+"""Commands for the shell: run, check, explain, probe and others."""

@@ -1,4 +1,4 @@
-"""`python -m addon.cli`, which the scripts call."""
+"""Runs `python -m addon.cli`, which the scripts call."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`completion`: what makes a shell complete the commands and their options, made by shtab."""
+"""`completion`: prints a script by shtab that completes commands and options in a shell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 
 def add(commands: Any, parser: argparse.ArgumentParser) -> None:
-    """Add it to the commands of a parser."""
+    """Add `completion` to the commands of a parser."""
     completion = commands.add_parser("completion", help="print completion for a shell")
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(run=partial(_print, parser, commands))

@@ -1,4 +1,4 @@
-"""Commands for the shell: what scripts/*.sh call, and `mlflow-proxy` where it is installed.
+"""Commands for the shell, for scripts/*.sh and for an installed `mlflow-proxy`.
 
 Exit codes of `probe` follow the Nagios convention (0 ok, 1 warning, 2 critical, 3 unknown; see
 https://nagios-plugins.org/doc/guidelines.html).
@@ -28,13 +28,13 @@ from . import completion, rules, run
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
 CLOSED_PIPE = 128 + signal.SIGPIPE
-"""What a shell shows for a program that SIGPIPE has ended."""
+"""The exit code of a shell for a program that SIGPIPE has ended."""
 
 _COLOURS = {"ok": "32", "disabled": "33", "warning": "33", "critical": "31"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Bad arguments of `probe` are 'unknown' for a monitoring system, not 'critical'."""
+    """Exits with 'unknown', not 'critical', for bad arguments of `probe`: monitoring reads it."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command; return its exit code."""
     parser = _Parser(prog="mlflow-proxy", description="Commands of the MLflow proxy.")
     mitmproxy = metadata.version("mitmproxy")
     parser.add_argument(
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(parsed.run(parsed))
         sys.stdout.flush()
     except BrokenPipeError:
-        # A reader that has seen enough, such as `head`, is no error worth a word:
+        # A reader that stops early, such as `head`, is not an error:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
@@ -163,7 +163,7 @@ def _print_table(url: str, state: health.State, results: Sequence[health.Result]
 
 
 def _print_whole(text: str) -> None:
-    # In one piece: a reader that has seen enough (`| head`) is no error.
+    # In one write: a reader that stops early (`| head`) is not an error.
     print(f"{text}\n", end="")
 
 

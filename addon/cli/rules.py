@@ -19,7 +19,7 @@ BAD_ARGUMENTS = 2
 
 
 def add(commands: Any) -> None:
-    """Add the two to the commands of a parser."""
+    """Add both to the commands of a parser."""
     check = commands.add_parser("check", help="check a rules file as the proxy does at start")
     check.add_argument(
         "file",
@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
 
 
 def _read(path: Path) -> Settings | None:
-    # Imported here: `probe` does without mitmproxy.
+    # Imported here: `probe` does not need mitmproxy.
     from ..routing import gate, settings
 
     try:

@@ -1,4 +1,4 @@
-"""`run`, `script` and `rules`: the way from an installation to a running proxy."""
+"""`run`, `script` and `rules`: from an installation to a running proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..protocol import addresses
 from ..rules.rules_file import DEFAULT_PATH
 
 SCRIPT = Path(__file__).parent.with_name("main.py").resolve()
-"""What mitmproxy loads."""
+"""The script that mitmproxy loads."""
 
 QUIET = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
 """Lines for each flow and connection cost a third of the throughput and would show query strings;
@@ -22,7 +22,7 @@ warnings and errors stay."""
 
 
 def add(commands: Any) -> None:
-    """Add the three to the commands of a parser."""
+    """Add all three to the commands of a parser."""
     run = commands.add_parser("run", help="start the proxy in front of a registry")
     run.add_argument(
         "--upstream", type=addresses.upstream, required=True, metavar="URL", help="the registry"
@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
 
 
 def command(upstream: str, *, web: bool = False) -> list[str]:
-    """The command line of a proxy, without the address on which it listens."""
+    """Return the command line of a proxy, without the address on which it listens."""
     name = "mitmweb" if web else "mitmdump"
     program = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
     if program is None:
@@ -66,7 +66,7 @@ def command(upstream: str, *, web: bool = False) -> list[str]:
 def _run(arguments: argparse.Namespace) -> NoReturn:
     started = command(arguments.upstream, web=arguments.web)
     host, port = arguments.listen
-    # mitmproxy listens for HTTP/3 as well then.
+    # With https:// mitmproxy listens for HTTP/3 as well, by UDP.
     if problem := addresses.problem(host, port, udp=not arguments.upstream.startswith("http://")):
         sys.exit(f"run: {problem}")
     banner.leave(
@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
     started += ["--listen-host", host, "--listen-port", str(port)]
     if arguments.rules is not None:
         started += ["--set", f"mlflow_rules={arguments.rules}"]
-    # In place of this process: signals and the exit code are mitmproxy's own.
+    # Replaces this process, so that signals and the exit code are mitmproxy's own.
     os.execv(started[0], [*started, *arguments.options])  # noqa: S606
 
 

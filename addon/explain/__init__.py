@@ -1,1 +1,1 @@
-"""One request in words, decided by the functions of the hooks."""
+"""Explains one request in words, with the decisions of the hooks' own functions."""

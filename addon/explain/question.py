@@ -1,4 +1,4 @@
-"""A request that nobody has sent, on the way of all requests: what `explain` is told."""
+"""The question of `explain`: a request that was not sent, passed through the hooks' functions."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What would happen to a request without a body?"""
+    """A request without a body, and its upstream."""
 
     method: str
     url: str
-    """As the client asks the proxy, or its path alone."""
+    """As the client sends it to the proxy, or only its path."""
     upstream: Origin
     known: str = ""
-    """What is known about the upstream besides the settings."""
+    """More about the upstream than in the settings, for people."""
     headers: Sequence[tuple[str, str]] = ()
     reverse: bool = True
-    """Whether the client takes the proxy for the server."""
+    """Whether the proxy is in reverse mode: the client treats it as the server."""
 
 
 def ask(settings: Settings, question: Question) -> Explanation:
-    """Send a request through the decisions, up to the upstream.
+    """Return the explanation of a request: all decisions up to the upstream.
 
     Raises:
-        ValueError: the question makes no sense.
+        ValueError: the question is not valid.
     """
     if not _TOKEN.fullmatch(question.method):
         raise ValueError(f"{question.method!r}: expected a method such as GET")
@@ -50,7 +50,7 @@ def ask(settings: Settings, question: Question) -> Explanation:
     flow = _flow(question, authority, target)
     host, port = question.upstream.host, question.upstream.port
     concerned = on_request.concerns_us(flow, settings)
-    # Before the request is changed.
+    # Before the hooks change the request.
     applicable = on_request.applicable(flow, settings)
     route = settings.router.route(target.partition("?")[0], applicable)
     overrides = map(flow.request.headers.get, gate.METHOD_OVERRIDES)
@@ -78,7 +78,7 @@ def ask(settings: Settings, question: Question) -> Explanation:
 
 
 def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> tuple[Reply, str] | None:
-    """What `MlflowProxy` does with a request, in the same order."""
+    """Do the same as `MlflowProxy` with a request, in the same order; return a refusal."""
     rules = settings.rules
     try:
         route = on_request.read(flow, settings)
@@ -99,7 +99,7 @@ def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> tuple[R
 
 
 def _cut_nothing(_: http.HTTPFlow, problem: Problem) -> None:
-    """There is no connection."""
+    """Do nothing: there is no connection to cut."""
 
 
 def _flow(question: Question, authority: str, target: str) -> http.HTTPFlow:
@@ -121,7 +121,7 @@ def _flow(question: Question, authority: str, target: str) -> http.HTTPFlow:
 
 
 def split(url: str) -> tuple[str, str]:
-    """The authority and the request target of a URL; a path alone has no authority.
+    """Return the authority and the request target of a URL; a path alone has no authority.
 
     Raises:
         ValueError: it is neither.
@@ -136,7 +136,7 @@ def split(url: str) -> tuple[str, str]:
 
 
 def server(text: str) -> Origin:
-    """An upstream as people write it: host, host:port, or a URL.
+    """Parse an upstream as people write it: host, host:port, or a URL.
 
     Raises:
         ValueError: it is none of these.

@@ -1,6 +1,6 @@
-"""What happens to a request and why, step by step, in words.
+"""Explains step by step, in words, what happens to a request and why.
 
-Nothing is decided here: the steps put into words what `on_explain` has got from the functions that
+Nothing is decided here: the steps describe decisions that `question` got from the functions that
 the hooks use.
 """
 
@@ -27,30 +27,30 @@ from ..rules.values import uri_host
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A request, and what was decided."""
+    """A request, and the decisions about it."""
 
     settings: Settings
     method: str
     methods: Sequence[str]
-    """What a server may take the method for (see `gate.methods`)."""
+    """The methods that a server may use (see `gate.methods`)."""
     host: str
     """Host name of the upstream."""
     port: int
     known: str
-    """What else is known about the upstream; "" if nothing is."""
+    """More about the upstream, for people; "" if nothing more is known."""
     concerned: bool
-    """Whether it is MLflow at all."""
+    """Whether it is a request for MLflow."""
     own: bool
-    """Whether the proxy answers it by itself."""
+    """Whether the proxy itself answers it."""
     named: bool
-    """Whether the client has said what host it asks for."""
+    """Whether the question names the host that the client asks for."""
     route: Route
     for_upstream: Sequence[int]
-    """The indices of the rewrite rules for that upstream."""
+    """The indices of the rewrite rules for this upstream."""
     applicable: Sequence[int]
-    """Of these the ones whose filters hold."""
+    """The indices of those whose filters hold as well."""
     graphql_fields: Sequence[str]
-    """The fields that its body must not name."""
+    """The fields that its body must not contain."""
     refused: tuple[Reply, str] | None
     """The answer, if it is refused, and the reason."""
     sent: str
@@ -59,25 +59,25 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The steps, and what comes out."""
+    """The steps and the result."""
 
     steps: tuple[tuple[str, str], ...]
-    """Subject and what there is to say about it."""
+    """Pairs of a subject and a text about it."""
     rule: str | None
     """Name of the rule that rewrites the path."""
     sent: str | None
     """The path that goes upstream; None if the proxy answers."""
     status: int | None
-    """HTTP status of the proxy's own error or redirect; None if it makes none."""
+    """HTTP status of the proxy's own error or redirect; None if there is none."""
     error_code: str | None
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the steps as lines for people."""
         return [f"{subject:10}{says}" for subject, says in self.steps]
 
 
 def explain(case: Case) -> Explanation:
-    """Put what was decided into words."""
+    """Describe the decisions in words."""
     error = None if case.refused is None else case.refused[0]
     rule = case.route.decision["rule"] if case.concerned else None
     return Explanation(
@@ -164,7 +164,7 @@ def _gate(case: Case) -> Iterator[str]:
 
 
 def position(settings: Settings, operation: Operation) -> str:
-    """Say whether artifacts may be read, written or deleted, and what forbids it."""
+    """Return whether an operation on artifacts is allowed, otherwise what forbids it."""
     if operation in settings.allowed:
         return "allowed"
     if not settings.switch.on:
@@ -184,18 +184,18 @@ def _result(case: Case) -> str:
 
 
 def _error_code(reply: Reply) -> str | None:
-    """What a refusal says; None for a redirect."""
+    """Return the error_code of a refusal; None for a redirect."""
     code: str | None = json.loads(reply.body)["error_code"] if reply.body else None
     return code
 
 
 def summary(settings: Settings, *, source: str, found: Sequence[str] = ()) -> list[str]:
-    """The rules in force, in short.
+    """Return the rules in force, in short.
 
     Args:
-        settings: what is in force.
-        source: the file that they are from.
-        found: what was found out about upstreams, a line for each.
+        settings: the settings in force.
+        source: the rules file.
+        found: the findings about upstreams, a line for each.
     """
     rules = settings.rules
     lines = [
@@ -218,7 +218,7 @@ def _in_short(rule: RewriteRule) -> str:
 
 
 def counts(rules: Rules) -> str:
-    """What there is in some rules, by numbers."""
+    """Return how many rules of each kind there are, in words."""
     numbers = {
         "rewrite": len(rules.rewrites),
         "artifact endpoint": len(rules.artifacts.endpoints),

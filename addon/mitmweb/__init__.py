@@ -1,1 +1,1 @@
-"""What people see in mitmweb."""
+"""The parts that people see in mitmweb."""

@@ -1,4 +1,4 @@
-"""Commands for mitmproxy's prompt and for mitmweb: what is asked of a running proxy by hand."""
+"""Commands for mitmproxy's prompt and for mitmweb, to query a running proxy by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Commands:
-    """Functions whose signatures and docstrings mitmproxy shows to whoever types them."""
+    """The commands. mitmproxy shows their signatures and docstrings to users."""
 
     def __init__(self, proxy: MlflowProxy) -> None:
         self._proxy = proxy
@@ -36,7 +36,7 @@ class Commands:
     def explain(self, url: str, method: str = "GET") -> Sequence[str]:
         """
         Say what would happen to a request here, and why: mount, rule, artifact switch, path
-        upstream. The URL is as a client asks the proxy for it, or a path alone.
+        upstream. The URL is the one that a client would use for the proxy, or only its path.
         """
         self._in_force()
         try:
@@ -50,7 +50,7 @@ class Commands:
     @command.command("mlflow.rules")
     def rules(self) -> Sequence[str]:
         """
-        Show the rules in force, in short. What was found out about the upstreams is among them.
+        Show the rules in force, in short, with the findings about the upstreams.
         """
         source = f"{ctx.options.mlflow_rules} ({self._proxy.health.rules})"
         found = self._proxy.dialects.findings.items()

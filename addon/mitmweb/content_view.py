@@ -1,7 +1,7 @@
 """The content view "MLflow" of mitmweb and mitmproxy, for both of mitmproxy's interfaces.
 
-mitmproxy 12 asks `prettify` and `render_priority` with one object that says what the data belongs
-to, mitmproxy 11 calls the view itself, and tells the same by keywords.
+mitmproxy 12 calls `prettify` and `render_priority` with one object that describes the message.
+mitmproxy 11 calls the view itself, and passes the same by keywords.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from . import mlflow_text
 
 
 class MlflowView:
-    """Shows JSON of MLflow's API, and for errors that were converted what the upstream sent."""
+    """Shows JSON of MLflow's API, and for converted errors also the upstream's answer."""
 
     name = "MLflow"
     syntax_highlight = "none"
 
     def prettify(self, data: bytes, metadata: Any) -> str:
-        """The text (mitmproxy 12)."""
+        """Return the text (mitmproxy 12)."""
         return _text(data, metadata.flow, metadata.http_message)
 
     def __call__(
@@ -35,7 +35,7 @@ class MlflowView:
         http_message: http.Message | None = None,
         **_: object,
     ) -> tuple[str, Iterator[list[tuple[str, str]]]]:
-        """The name and the lines (mitmproxy 11)."""
+        """Return the name and the lines (mitmproxy 11)."""
         lines = _text(data, flow, http_message).splitlines()
         return self.name, ([("text", line)] for line in lines)
 
@@ -48,7 +48,7 @@ class MlflowView:
         http_message: http.Message | None = None,
         **_: object,
     ) -> float:
-        """More than that of mitmproxy's JSON view, for JSON of the API that is no artifact."""
+        """Return more than mitmproxy's JSON view for JSON of the API that is not an artifact."""
         if metadata is not None:
             flow, http_message = metadata.flow, metadata.http_message
         decided = decision.of(flow) if isinstance(flow, http.HTTPFlow) else None
@@ -62,7 +62,7 @@ class MlflowView:
 
 
 def add() -> None:
-    """Offer the view; a script that is loaded again offers its own."""
+    """Register the view, in place of one from an earlier load of the script."""
     views: Any = contentviews
     if not hasattr(views, "registry") and (old := views.get(MlflowView.name)):
         views.remove(old)
@@ -75,10 +75,10 @@ def _text(data: bytes, flow: flow.Flow | None, message: http.Message | None) -> 
     if original is None or not isinstance(message, http.Response):
         return text
     decoded = bodies.decode(original.body, original.encoding)
-    # Of one that cannot be decoded, its bytes.
+    # If it cannot be decoded, show its bytes.
     body = (decoded and decoded.content) or original.body
     size = f"{len(original.body)} bytes" + ("" if original.whole else ", the beginning")
     kind = original.content_type or "without a Content-Type"
     sent = mlflow_text.plain(body) or "(nothing)"
-    # Blanks between them, as mitmweb gives a line of nothing no height.
+    # With a blank, because mitmweb gives an empty line no height.
     return f"{text}\n \n--- Upstream error: {original.status}, {kind}, {size} ---\n \n{sent}"

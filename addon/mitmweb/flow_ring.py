@@ -1,6 +1,6 @@
-"""A bound on the flows that mitmweb and mitmproxy keep.
+"""A limit on the flows that mitmweb and mitmproxy keep.
 
-They keep all, with their bodies, until somebody clears them
+They keep all flows, with their bodies, until a user clears them
 (https://github.com/mitmproxy/mitmproxy/issues/4129); mitmdump keeps none.
 """
 
@@ -20,13 +20,13 @@ DEFAULT = 2000
 
 
 def trim(view: View, most: int) -> None:
-    """Forget the oldest flows, down to nine tenths, when there are more than allowed.
+    """Remove the oldest flows, down to nine tenths of the limit, if there are too many.
 
-    Flows that a person has marked stay, and so do those in flight: to remove one of these kills it.
+    Flows that a person has marked stay. So do those in flight, because removing one kills it.
 
     Args:
-        view: what holds the flows.
-        most: so many may be held; 0 stands for any number.
+        view: mitmproxy's addon that holds the flows.
+        most: the limit; 0 for none.
     """
     if not most or lacks(Part.FLOWS) or view.store_count() <= most:
         return
@@ -34,4 +34,4 @@ def trim(view: View, most: int) -> None:
         flow for flow in view.resolve("@all") if not (flow.live or on_show.is_marked_by_hand(flow))
     ]
     for flow in ended[: view.store_count() - most * 9 // 10]:
-        view.remove([flow])  # One by one: several at once are announced in the log.
+        view.remove([flow])  # One by one: mitmproxy logs the removal of several at once.

@@ -1,6 +1,6 @@
 """MLflow's JSON as text for people: names and values in columns, lists of runs as blocks.
 
-Bounded: what is too long, too deep or no JSON is cut or shown as it is, and nothing raises.
+A body that is too long or too deep, or not JSON, is cut or shown as it is; nothing here raises.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 from ..protocol import bodies
 
 BODY_LIMIT = 1024 * 1024
-"""Bytes of a document that is taken apart."""
+"""Bytes of a document that is formatted, at most."""
 
 TEXT_LIMIT = 64 * 1024
-"""Bytes that are shown of what is not."""
+"""Bytes of any other body that are shown, at most."""
 
 _LINES = 5000
 _DEPTH = 8
 _VALUE = 400
-"""Characters of a value."""
+"""Characters of a value, at most."""
 _WRAP = 64
 """Columns for a value; a message takes several lines."""
 _NAME = 60
 """Columns for names, at most."""
 _TIMES = ("_time", "_timestamp", "timestamp", "timestamp_ms", "time_ms")
 _MILLISECONDS = range(10**11, 10**14)
-"""Of which a number of that name is one since 1970 (the years 1973 to 5138)."""
+"""Numbers that are milliseconds since 1970, under such a name (the years 1973 to 5138)."""
 
 
 def render(body: bytes) -> str:
-    """A JSON document as text; anything else as it is.
+    """Return a JSON document as text, and any other body as it is.
 
     Args:
         body: without its Content-Encoding.
@@ -52,14 +52,14 @@ def render(body: bytes) -> str:
 
 
 def plain(body: bytes) -> str:
-    """The beginning of a body as text."""
+    """Return the beginning of a body as text."""
     text = body[:TEXT_LIMIT].decode("utf-8", "replace")
     cut = len(body) - TEXT_LIMIT
     return f"{text}\n… and {cut} bytes more" if cut > 0 else text
 
 
 def _block(value: Any, depth: int) -> Iterator[str]:
-    """Lines for a value that has its place for itself."""
+    """Yield the lines for a value in a block of its own."""
     pad = "  " * depth
     if depth >= _DEPTH or not _has_parts(value):
         yield pad + _scalar("", value)
@@ -70,7 +70,7 @@ def _block(value: Any, depth: int) -> Iterator[str]:
 
 
 def _fields(fields: dict[str, Any], depth: int) -> Iterator[str]:
-    """Simple values in columns, then whatever has parts of its own under its name."""
+    """Yield simple values in columns, then each nested value under its name."""
     pad = "  " * depth
     simple = {name: value for name, value in fields.items() if not _has_parts(value)}
     width = min(max(map(len, simple), default=0), _NAME)
@@ -103,7 +103,7 @@ def _list(name: str, items: list[Any], depth: int) -> Iterator[str]:
 
 
 def _table(items: list[dict[str, Any]], depth: int) -> Iterator[str]:
-    """Metrics, parameters and tags: one a line."""
+    """Yield metrics, parameters or tags, one a line."""
     pad = "  " * depth
     names = [bodies.capped(str(item["key"]), _NAME) for item in items]
     width = max(map(len, names))
@@ -122,7 +122,7 @@ def _has_parts(value: Any) -> bool:
 
 
 def _scalar(name: str, value: Any) -> str:
-    """A value in one line; a time also as people write it."""
+    """Return a value in one line; a time also as a date."""
     if isinstance(value, str):
         said = bodies.capped(value, _VALUE)
     else:

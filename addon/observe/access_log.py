@@ -1,12 +1,12 @@
 """The access log: a line of JSON for each request.
 
-Lines are gathered and written together, as one system call for each would cost more than all the
-rest of a line; and by a thread of its own, as a pipe that nobody reads would stop the event loop. A
-line stands in the file about a second after its request has ended.
+Lines are written in batches, because a system call for each would cost more than everything else
+about a line. A thread writes them, because a pipe without a reader would block the event loop. A
+line is in the file about a second after its request has ended.
 
-logrotate needs no `postrotate` script: when another file stands at the path (`create`), or none at
-all (`nocreate`), that one is opened before the next lines are written; and since all writing is
-appending, a file that was emptied (`copytruncate`) is filled from its beginning.
+logrotate needs no `postrotate` script: if there is another file at the path (`create`), or none
+(`nocreate`), it is opened or created before the next lines are written. All writes append, so an
+emptied file (`copytruncate`) is filled from its beginning.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from .measured import Ended
 logger = logging.getLogger(__name__)
 
 STDOUT = "-"
-"""Stands for standard output in place of a path."""
+"""Means standard output in place of a path."""
 
 WAIT = 1.0
-"""Seconds that a line may wait for others."""
+"""Seconds that a line may wait for others, at most."""
 MANY = 64 * 1024
-"""Characters of lines that do not wait any longer."""
+"""Characters of waiting lines that are written at once."""
 
 
 def line(ended: Ended) -> str:
-    """The line for a request: ASCII, whatever the strings hold."""
-    # Written out, as that takes a third of the time of `json.dumps`.
+    """Return the line for a request, always in ASCII."""
+    # By hand: that takes a third of the time of `json.dumps`.
     start = ended.start
     asked = _asked(ended.client, ended.method, ended.path, ended.sent_path, ended.rule)
     return (
@@ -51,7 +51,7 @@ def line(ended: Ended) -> str:
     )
 
 
-# Clients ask for the same again and again; what is long comes and goes.
+# Clients repeat the same requests, so their parts are cached; long paths are not.
 def _asked(*values: str | None) -> str:
     path = values[2]
     short = path is None or len(path) < 512
@@ -80,9 +80,9 @@ def _second(start: int) -> str:
 
 
 def _text(value: str | None) -> str:
-    """A JSON string, or null.
+    """Return a JSON string, or null.
 
-    Bytes that are not UTF-8 become `\\xff`: many readers of JSON refuse surrogate escapes.
+    Bytes that are not UTF-8 become `\\xff`: many JSON parsers refuse surrogate escapes.
     """
     if value is None:
         return "null"
@@ -100,10 +100,10 @@ class AccessLog:
     """Writes lines to a file.
 
     Args:
-        path: of the file, or `STDOUT`.
+        path: path of the file, or `STDOUT`.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -129,7 +129,7 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(WAIT, self.flush)
 
     def flush(self) -> None:
-        """Let all lines be written now."""
+        """Pass all lines to the writer now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -139,18 +139,18 @@ class AccessLog:
         self._lines, self._length = [], 0
 
     def close(self) -> None:
-        """Let all lines be written, and take no more."""
+        """Pass all lines to the writer, and accept no more."""
         self.flush()
         self._writer.close()
 
     def finish(self) -> None:
-        """Close it, and wait until all lines are written, as the process is about to end."""
+        """Close the log and wait until all lines are written, before the process ends."""
         self.close()
         if left := self._writer.wait(AT_THE_END):
             logger.error("access log: %s: the last %d bytes are lost", self.path, left)
 
     def _at_the_path(self) -> int:
-        """Open what stands at the path now, if that is another file."""
+        """Return the file at the path; open it first if it is a new one."""
         if self.path != STDOUT:
             try:
                 same = os.path.samestat(Path(self.path).stat(), os.fstat(self._file))
@@ -166,7 +166,7 @@ class AccessLog:
 def _open(path: str) -> int:
     if path == STDOUT:
         return os.dup(1)
-    # A pipe without a reader is an error, not something to wait for.
+    # O_NONBLOCK: a pipe without a reader is an error; do not wait for a reader.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640)
     os.set_blocking(file, True)
     return file

@@ -1,6 +1,6 @@
-"""What `run` says of itself, once the proxy serves.
+"""The banner of `run`, shown once the proxy serves.
 
-`run` is mitmdump by then: it leaves the text to the addon, in the environment.
+By then `run` has become mitmdump, so it passes the text to the addon in the environment.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _VARIABLE = "MLFLOW_PROXY_BANNER"
 
 
 def leave(text: str) -> None:
-    """Let it be shown by the program that takes the place of this one."""
+    """Leave the text for the program that replaces this one."""
     os.environ[_VARIABLE] = text
 
 
 def show() -> None:
-    """Show it, if there is one."""
+    """Show the text, if there is one."""
     if text := os.environ.pop(_VARIABLE, ""):
         out = LineWriter("run", lambda: _STANDARD_ERROR, at_once=is_file(_STANDARD_ERROR))
         out.put(f"{text}\n".encode())

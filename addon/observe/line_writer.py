@@ -1,7 +1,7 @@
-"""Lines on their way to a file or a pipe, written by a thread of their own.
+"""Writes lines to a file or a pipe, in a thread.
 
-A pipe that nobody reads and a disk that hangs stop the one that writes. So the event loop does not
-write: it puts lines into a queue of bounded size. Lines that do not fit are counted and reported.
+A pipe without a reader or a disk that hangs blocks the writer. So the event loop does not write: it
+puts lines into a bounded queue. Lines that do not fit are counted and reported.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 MOST = 1024 * 1024
-"""Bytes that wait to be written; lines that come after that are lost."""
+"""Bytes that may wait to be written; lines beyond that are lost."""
 PAUSE = 1.0
-"""Seconds until what could not be written is tried again."""
+"""Seconds until a failed write is tried again."""
 AT_THE_END = 1.0
-"""Seconds that the end of the process waits for lines to be written."""
+"""Seconds that the process waits for lines to be written before it ends."""
 
 _turn = threading.Lock()
-"""Held by the writer that writes to a shared file, so that no line ends up inside another."""
+"""Held while a writer writes to a shared file, so that lines do not mix."""
 
 
 def is_file(descriptor: int) -> bool:
-    """Tell whether what is written there needs no reader."""
+    """Return whether a descriptor is a regular file, which needs no reader."""
     try:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
     except OSError:  # It is closed.
@@ -38,11 +38,11 @@ class LineWriter:
     """Writes lines in their order.
 
     Args:
-        name: of what is written, for reports.
-        file: gives the descriptor for the next portion; raises OSError if there is none.
+        name: name of the output, for reports.
+        file: returns the descriptor for the next portion; raises OSError if there is none.
         shared: whether other writers of this process write to the same file.
-        at_once: whether to write in `put`, for what needs no reader.
-        ended: called when nothing is written any more.
+        at_once: whether to write in `put`, for output that needs no reader.
+        ended: called after the last write.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class LineWriter:
         self._size = 0
         """Bytes that are not written yet."""
         self._lost: int | None = None
-        """Lines that were lost since writing has failed; None while all is well."""
+        """Lines that were lost since the first failure; None while writing works."""
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def put(self, lines: bytes, count: int = 1) -> None:
-        """Write lines soon; never wait for that.
+        """Write lines soon, without waiting.
 
         Args:
-            lines: with their ends.
-            count: how many they are.
+            lines: with their line ends.
+            count: the number of lines.
         """
         if self._at_once and not self._size:
             lines = self._try(lines)
@@ -92,13 +92,13 @@ class LineWriter:
             self._thread.start()
 
     def wait(self, seconds: float) -> int:
-        """Wait until all lines are written; returns the bytes that are not."""
+        """Wait until all lines are written; return the number of bytes that are not."""
         with self._changed:
             self._changed.wait_for(lambda: not self._size, seconds)
             return self._size
 
     def close(self) -> None:
-        """Write what there is as far as that goes without an error, and end."""
+        """Write the remaining lines, as far as there are no errors, and end."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -123,7 +123,7 @@ class LineWriter:
                 logger.warning("%s: written again; %d line(s) are lost", self._name, lost)
 
     def _next(self) -> bytes:
-        """What is to be written next; nothing at the end."""
+        """Return the lines to write next; b"" at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             lines = b"".join(self._waiting)
@@ -131,7 +131,7 @@ class LineWriter:
             return lines
 
     def _write(self, lines: bytes) -> bool:
-        """Write until it is done; False if it fails once there is no time left to try again."""
+        """Write until it is done; return False if it fails after `close`."""
         while lines := self._try(lines):
             with self._changed:
                 if self._closed:
@@ -140,7 +140,7 @@ class LineWriter:
         return True
 
     def _try(self, lines: bytes) -> bytes:
-        """Write; returns what is left after an error."""
+        """Write; return the rest after an error."""
         done = 0
         try:
             with self._turn:
@@ -152,7 +152,7 @@ class LineWriter:
         return lines[done:]
 
     def _fails(self, why: str, lost: int = 0) -> None:
-        """Report that, once for as long as it lasts."""
+        """Report a failure, once while it lasts."""
         with self._changed:
             first = self._lost is None
             self._lost = (self._lost or 0) + lost

@@ -1,12 +1,11 @@
-"""What mitmproxy logs by itself, without what its peers have sent.
+"""mitmproxy's own log messages, without data from its peers.
 
-mitmproxy repeats in its log what it does not understand: a malformed request line or header, data
-that a server sent unasked, the bytes of a TLS handshake. Secrets are among such bytes, be it that a
-client is broken or that a body was read as a request. The text of an exception may hold them, too.
+mitmproxy repeats in its log the bytes that it does not understand: a malformed request line or
+header, unexpected data from a server, the bytes of a TLS handshake. Such bytes may hold secrets, if
+a client is broken or a body was read as a request. The text of an exception may hold them, too.
 
-So of a message of mitmproxy's connections only the beginning is shown that is known to be
-mitmproxy's own, and of an exception only where it happened. What a newer mitmproxy says in other
-words is left out, not let through.
+So only the beginning of a message about a connection is shown, if it is known to be mitmproxy's
+own, and only the place of an exception. Unknown messages of a newer mitmproxy are left out.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 CONNECTIONS = "mitmproxy.proxy.server"
-"""The logger of all that mitmproxy's protocol layers say."""
+"""The logger of all of mitmproxy's protocol layers."""
 
 CUT = "[...]"
-"""Stands for what is left out."""
+"""Replaces text that is left out."""
 
 # A whole line, or the beginning of one. Addresses are those of the connection or of the upstream.
 _KNOWN = re.compile(
@@ -51,7 +50,7 @@ _KNOWN = re.compile(
             # proxy/layers/websocket.py
             r"Ignoring unknown WebSocket extension",
             r"Received WebSocket (?:ping|pong) from (?:client|server)",
-            # proxy/layers/tls.py; its reasons begin with words of mitmproxy's own.
+            # proxy/layers/tls.py; its reasons begin with mitmproxy's own words.
             r"Server TLS handshake failed\. .*",
             r"Client TLS handshake failed\. Client and mitmproxy cannot agree on a TLS version .*",
             r"Client TLS handshake failed\. The client (?:does not|may not) trust the proxy's "
@@ -65,23 +64,23 @@ _KNOWN = re.compile(
 
 
 def install() -> None:
-    """Guard all logging of the process, to its end.
+    """Guard all logging of the process, until it ends.
 
-    What a shutdown cuts is reported after the last hook of an addon, so nothing undoes this.
+    Connections that a shutdown cuts are reported after the last hook, so this is never undone.
     """
     if not isinstance(original := logging.getLogRecordFactory(), _Guard):
         logging.setLogRecordFactory(_Guard(original))
 
 
 def shown(message: str) -> str:
-    """What is shown of a message of mitmproxy's connections."""
+    """Return the part of a message about a connection that is shown."""
     known = _KNOWN.match(message)
     kept = known[0] if known else "mitmproxy reports something about a connection"
     return kept if kept == message else f"{kept} {CUT}"
 
 
 def places(error: BaseException) -> str:
-    """Where an exception happened, and the exceptions that led to it: all but their texts."""
+    """Return the tracebacks of an exception and of those that led to it, without their texts."""
     parts = []
     for each in _chain(error):
         frames = "".join(traceback.format_tb(each.__traceback__))
@@ -90,10 +89,10 @@ def places(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An exception and those that led to it, the last one first."""
+    """Return an exception and those that led to it, the last one first."""
     chain: list[BaseException] = []
     current: BaseException | None = error
-    # One may be its own cause.
+    # An exception may be its own cause.
     while current is not None and not any(current is known for known in chain):
         chain.append(current)
         cause = current.__cause__
@@ -102,7 +101,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _without_texts(message: str, error: BaseException) -> str:
-    """A message without what the exceptions say, in the ways in which it may stand there."""
+    """Return a message without the texts of the exceptions, as they are or escaped."""
     texts = set()
     for each in _chain(error):
         for text in (str(each), *(arg for arg in each.args if isinstance(arg, str))):
@@ -113,7 +112,7 @@ def _without_texts(message: str, error: BaseException) -> str:
 
 
 class _Guard:
-    """Makes the records of all loggers. It never raises: that would reach the one that logs."""
+    """Makes the records of all loggers. It never raises, because that would reach the caller."""
 
     def __init__(self, original: Callable[..., logging.LogRecord]) -> None:
         self._original = original
@@ -125,16 +124,16 @@ class _Guard:
             record = self._original(name, level, path, line, *rest, **named)
             _guard(record)
         except Exception as error:
-            # An object whose __str__ fails, values that do not fit the format: neither is shown.
+            # A __str__ that fails, or values that do not fit the format: the message is not shown.
             message = f"a line that cannot be shown ({path}:{line}: {type(error).__qualname__})"
             record = self._original(name, level, path, line, message, (), None)
         return record
 
 
 def _guard(record: logging.LogRecord) -> None:
-    # Formatted here, as handlers raise as well.
+    # Formatted here, so that errors in formatting do not happen in the handlers.
     record.msg, record.args = record.getMessage(), ()
-    # The level debug is for developers, who want to see all.
+    # The level debug is for developers, who want to see everything.
     if record.name == CONNECTIONS and record.levelno > logging.DEBUG:
         record.msg = shown(record.msg)
     if record.exc_info:

@@ -1,4 +1,4 @@
-"""What access log and metrics are made of: plain values, gathered once."""
+"""The values for access log and metrics, collected once."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ class Ended(NamedTuple):
     start: float
     """When the request began, in seconds since 1970, as are the next two."""
     head: float | None
-    """When the head of the answer was there; None if the client got none."""
+    """When the head of the answer was ready; None if the client got none."""
     end: float
-    """When all was over."""
+    """When the request ended."""
     request_id: str
-    """The client's or a new one."""
+    """The client's, or a new one."""
     client: str | None
     """IP address."""
     method: str | None
-    """HTTP method, as it may be shown."""
+    """HTTP method, safe to show."""
     path: str | None
-    """As it was received, and may be shown."""
+    """As received, safe to show."""
     sent_path: str | None
-    """As it went upstream, and may be shown; None if nothing did."""
+    """As it went upstream, safe to show; None if the request did not."""
     rule: str | None
     """Name of the rewrite rule."""
     upstream_status: int | None
-    """What the upstream answered."""
+    """The upstream's status."""
     status: int | None
-    """What the client got."""
+    """The status for the client."""
     error_source: str | None
-    """Who made the error or broke off, "proxy", "upstream" or "client"."""
+    """The source of the error or abort: "proxy", "upstream" or "client"."""
     converted: str
-    """How the upstream's error was put in other words (see `Decision`); "" if it was not."""
+    """The kind of answer that was converted (see `Decision`); "" if none was."""
     probe: bool
-    """Whether the proxy itself has asked."""
+    """Whether the proxy itself sent the request."""
     bytes_in: int
     """Bytes of the request's body."""
     bytes_out: int
     """Bytes of the response's body, as it was sent."""
     family: Family
-    """What it was for."""
+    """The family of the request."""
     why: str
-    """Why the proxy answered with an error of its own (see `Reply`); "" if it did not."""
+    """Why the proxy answered with its own error (see `Reply`); "" if it did not."""
 
 
 class State(NamedTuple):
-    """How a proxy is at a moment."""
+    """The state of a proxy at a moment."""
 
     in_flight: int
     """Requests that are being served."""
     flows_limit: int
-    """How many may be, `limits.flows`."""
+    """The limit, `limits.flows`."""
     draining: bool
-    """Whether the proxy is about to end."""
+    """Whether the proxy is about to stop."""
     rules_current: bool
     """Whether the rules in force are those of the file."""
     rules_read: float
-    """When they were read, in seconds since 1970."""
+    """When these were read, in seconds since 1970."""
     reloads: Mapping[str, int]
     """How often the rules were read again, by "success" and "failure"."""
     readiness: tuple[float, bool] | None
-    """When the registry was last asked for /readyz, in seconds since 1970, and the verdict."""
+    """When the registry was last checked for /readyz, in seconds since 1970, and the verdict."""
     client_connections: int
     clients_limit: int
-    """How many there may be (see `client_limit`)."""
+    """The limit (see `client_limit`)."""
     held: int
     """Bytes of bodies in memory."""
     held_limit: int
-    """How many there may be, `limits.held`."""
+    """The limit, `limits.held`."""
     upstream_connections: int

@@ -1,9 +1,9 @@
-"""Metrics for Prometheus, by the names and units that its documentation asks for
+"""Metrics for Prometheus, with names and units as its documentation recommends
 (https://prometheus.io/docs/practices/naming/).
 
-Every label has a fixed set of values, whatever clients and upstreams send; see `BOUND`. Requests
-are counted in plain numbers, in a third of the time of the library's own counters: those are made
-for threads, and all is on one event loop here. The library makes the page of them.
+Every label has a fixed set of values, independent of clients and upstreams; see `BOUND`. Requests
+are counted in plain numbers, in a third of the time of the library's own counters: those are
+thread-safe, but here everything is on one event loop. The library only builds the page.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ SECONDS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
 )
-"""Buckets: from an answer out of some memory to `upstream.response_timeout` and a long upload."""
+"""Buckets: from an answer out of a cache to `upstream.response_timeout` and a long upload."""
 
 BOUND = 3000
-"""More series than there can ever be; a proxy at work has some 400."""
+"""An upper bound on the number of series; a busy proxy has about 400."""
 
 _Metric = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -50,14 +50,14 @@ class Metrics(Collector):
     """Counts requests that have ended.
 
     Args:
-        state: tells how the proxy is when somebody asks.
+        state: returns the current state of the proxy.
     """
 
     def __init__(self, state: Callable[[], State]) -> None:
         self._state = state
         self._requests: dict[tuple[str, str, str, str], int] = defaultdict(int)
         """By family, method, status and source."""
-        # What nothing has happened to yet is 0, not missing.
+        # Series start at 0; they are not missing until something happens.
         self._durations = {family: _Histogram() for family in FAMILIES}
         self._first_bytes = {family: _Histogram() for family in FAMILIES}
         self._bytes_in = dict.fromkeys(FAMILIES, 0)
@@ -65,7 +65,7 @@ class Metrics(Collector):
         self._refused: dict[str, int] = dict.fromkeys(get_args(Refusal), 0)
         self._failures = dict.fromkeys(sorted(UPSTREAM_PROBLEMS), 0)
         self._converted = dict.fromkeys(get_args(Conversion), 0)
-        # One of our own: a script may use the library, too.
+        # Our own registry, because another script may use the library, too.
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -88,15 +88,15 @@ class Metrics(Collector):
             self._failures[ended.why] += 1
 
     def count_refused(self, why: Refusal) -> None:
-        """Count what was refused before there was any request."""
+        """Count a refusal that happened before there was any request."""
         self._refused[why] += 1
 
     def page(self) -> bytes:
-        """All of it as text, as Prometheus reads it."""
+        """Return all metrics as text for Prometheus."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[_Metric]:
-        """What the library asks for."""
+        """Yield the metrics; the library calls this."""
         yield from self._by_status()
         yield _histogram("request_duration_seconds", "Until the end.", self._durations)
         yield _histogram("first_byte_seconds", "Until the answer's head.", self._first_bytes)
@@ -123,7 +123,7 @@ class Metrics(Collector):
 
 
 class _Histogram:
-    """How many of what length there were."""
+    """The number of durations in each bucket."""
 
     __slots__ = ("counts", "sum")
 

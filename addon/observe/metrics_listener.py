@@ -1,7 +1,7 @@
-"""The listener for Prometheus: /metrics and nothing else, apart from the port that is proxied.
+"""The listener for Prometheus: only /metrics, on a separate port.
 
-It runs on the proxy's event loop, so that a page shows one moment. What its clients can hold is
-bounded: so many connections, and each for so long.
+It runs on the proxy's event loop, so that a page shows one moment. The number and the duration of
+connections are limited.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import socket
 from collections.abc import Callable
 
 HEAD_LIMIT = 16 * 1024
-"""Bytes of a request."""
+"""Bytes of a request, at most."""
 SECONDS = 10.0
-"""How long a connection may last, from its beginning until its answer is read."""
+"""Seconds that a connection may last, from its beginning until its answer is read."""
 MOST = 16
-"""Connections at the same time; with one more the oldest is closed."""
+"""Connections at the same time; for one more, the oldest is closed."""
 
 _HEAD = (
     "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n"
@@ -25,7 +25,7 @@ _HEAD = (
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Read PORT or HOST:PORT; without a host it is 127.0.0.1.
+    """Read PORT or HOST:PORT; without a host, 127.0.0.1.
 
     Args:
         text: "9090", "0.0.0.0:9090", "[::1]:9090".
@@ -45,11 +45,11 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def answer(head: bytes, page: Callable[[], bytes]) -> bytes:
-    """The whole answer to a request.
+    """Return the whole answer to a request.
 
     Args:
         head: request line and headers.
-        page: makes what stands under /metrics.
+        page: returns the page /metrics.
     """
     method, _, rest = head.partition(b" ")
     path = rest.partition(b" ")[0].partition(b"?")[0]
@@ -66,11 +66,11 @@ class MetricsListener:
 
     Args:
         address: as for `parse_address`.
-        page: makes what stands under /metrics.
+        page: returns the page /metrics.
 
     Raises:
-        OSError: nobody can listen there.
-        ValueError: it is no address.
+        OSError: it cannot listen there.
+        ValueError: it is not an address.
     """
 
     def __init__(self, address: str, page: Callable[[], bytes]) -> None:
@@ -83,12 +83,12 @@ class MetricsListener:
         self._task: asyncio.Task[asyncio.Server] | None = None
 
     def start(self) -> None:
-        """Begin to answer; who has connected before waits for that."""
+        """Start to answer; clients that connected before have waited for this."""
         begin = asyncio.start_server(self._serve, sock=self._socket, limit=HEAD_LIMIT)
         self._task = asyncio.create_task(begin)
 
     def close(self) -> None:
-        """Stop, and cut what is under way."""
+        """Stop, and cut open connections."""
         if self._task is not None:
             self._task.cancel()
             if self._task.done() and not self._task.cancelled():
@@ -98,7 +98,7 @@ class MetricsListener:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The oldest one asks for nothing, or does not read: a scrape is over in no time.
+        # The oldest one is idle or does not read: a scrape takes very little time.
         if len(self._open) >= MOST:
             oldest = next(iter(self._open))
             del self._open[oldest]
@@ -110,7 +110,7 @@ class MetricsListener:
                 writer.close()
                 await writer.wait_closed()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # Who goes away or takes too long asks again.
+            pass  # A client that leaves or takes too long can ask again.
         finally:
             writer.transport.abort()
             self._open.pop(writer, None)

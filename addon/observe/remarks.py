@@ -1,4 +1,4 @@
-"""What a person who looks at flows reads about one: a marker and a comment."""
+"""The marker and the comment on a flow, for people who look at flows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..protocol.target import shown
 from ..routing.decision import Decision
 
 HEALTH = "health"
-"""Why the proxy has answered a health request."""
+"""The reason in the comment on a health request."""
 
 FAILURE = "internal error of the proxy"
-"""Why the proxy has answered what an exception of ours has ended."""
+"""The reason in the comment on a flow that one of our exceptions has ended."""
 
 REDIRECT = "the page of a mount ends with a slash"
-"""Why the proxy has redirected a browser."""
+"""The reason in the comment on a redirect of a browser."""
 
 _REWRITTEN = ":arrow_right:"
 _CONVERTED = ":wrench:"
@@ -28,16 +28,16 @@ _MARKERS = {HEALTH: _HEALTHY, FAILURE: _FAILED, REDIRECT: _REWRITTEN}
 
 
 class Remark(NamedTuple):
-    """Both are empty for a flow that the proxy passed on as it was."""
+    """A marker and a comment; both are empty for a flow that the proxy did not change."""
 
     marker: str
-    """An emoji's name as mitmproxy knows it."""
+    """The name of an emoji in mitmproxy."""
     comment: str
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What the upstream had sent where the client got something else.
+    """The upstream's answer, if the client got another one.
 
     Plain values, because mitmproxy writes them to flow files.
     """
@@ -47,19 +47,19 @@ class Original:
     encoding: str
     """The Content-Encoding header, "" if there is none."""
     body: bytes
-    """As far as it was held."""
+    """As much of it as was held."""
     whole: bool
-    """Whether that is all of it."""
+    """Whether that is the whole body."""
 
 
 def remark(decided: Decision, status: int | None, why: str, original: Original | None) -> Remark:
-    """Word what was done to a flow, what matters most first.
+    """Return the remark on a flow, with the most important part first.
 
     Args:
-        decided: what was decided for it.
-        status: what the client gets; None while that is not known.
-        why: why the proxy has answered by itself, "" if it has not.
-        original: what the upstream had sent, if that was converted.
+        decided: the decision for the flow.
+        status: the status for the client; None while it is not known.
+        why: why the proxy itself has answered, "" if it has not.
+        original: the upstream's answer, if it was converted.
     """
     marker, said = "", []
     if why:
@@ -77,7 +77,7 @@ def remark(decided: Decision, status: int | None, why: str, original: Original |
 
 
 def _kind(decided: Decision, original: Original) -> str:
-    """What a body is, in a word."""
+    """Return the kind of a body, in a word or two."""
     content_type = original.content_type
     if decided["login"]:
         return "login redirect"

@@ -1,4 +1,4 @@
-"""Who is told of the requests that have ended: access log and metrics, if they are on."""
+"""Passes ended requests to the access log and the metrics, if they are on."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Reports:
-    """The two of them.
+    """The access log and the metrics.
 
     Args:
-        state: tells the metrics how the proxy is.
+        state: returns the state of the proxy, for the metrics.
     """
 
     def __init__(self, state: Callable[[], State]) -> None:
         self.wanted = False
-        """Whether anybody is to be told."""
+        """Whether either of them is on."""
         self._state = state
         self._access_log: AccessLog | None = None
         self._metrics: Metrics | None = None
@@ -32,10 +32,10 @@ class Reports:
         self._running = False
 
     def write_to(self, path: str) -> None:
-        """Write an access log to a file, "" for none.
+        """Write the access log to a file, "" for none.
 
         Raises:
-            ValueError: it cannot be opened, in words; the old one stays.
+            ValueError: the file cannot be opened; the old one stays.
         """
         old = self._access_log
         if path == (old.path if old else ""):
@@ -49,14 +49,14 @@ class Reports:
         self._update()
 
     def listen_on(self, address: str) -> None:
-        """Offer metrics at an address (see `metrics_listener.parse_address`), "" for nowhere.
+        """Serve metrics at an address (see `metrics_listener.parse_address`), "" for none.
 
         Raises:
-            ValueError: it cannot be used, in words; the old one stays.
+            ValueError: the address cannot be used; the old one stays.
         """
         if address == self._address:
             return
-        # The library is not loaded for nothing: that would take a tenth of the time to start.
+        # Loaded only if needed: the library takes a tenth of the start time.
         from .metrics import Metrics
         from .metrics_listener import MetricsListener
 
@@ -74,25 +74,25 @@ class Reports:
         self._update()
 
     def start(self) -> None:
-        """The event loop is there."""
+        """Start the listener, now that the event loop runs."""
         self._running = True
         if self._listener is not None:
             self._listener.start()
 
     def add(self, ended: Ended) -> None:
-        """Tell of a request that has ended."""
+        """Report a request that has ended."""
         if self._access_log is not None:
             self._access_log.add(line(ended))
         if self._metrics is not None:
             self._metrics.count(ended)
 
     def count_refused(self, why: Refusal) -> None:
-        """Count what was refused before there was any request."""
+        """Count a refusal that happened before there was any request."""
         if self._metrics is not None:
             self._metrics.count_refused(why)
 
     def close(self) -> None:
-        """Tell nobody any more."""
+        """Close both."""
         self._running = False
         if self._access_log is not None:
             self._access_log.finish()

@@ -1,4 +1,4 @@
-"""What to do next about an upstream's dialect: for people, whatever the answers were."""
+"""Advice for people about an upstream's dialect, for each kind of answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNKNOWN = (
     f"operator can {_BY_THE_RULES} in the rules, or put credentials for the registry into its "
     f"environment ({CREDENTIALS})."
 )
-"""Part of a 404 that may have this reason."""
+"""Added to a 404 that may have this cause."""
 
 _ADVICE = {
     GUARDED: f"{_BY_THE_RULES} in the rules, or put credentials into the environment of the proxy "
@@ -35,10 +35,10 @@ _ADVICE = {
 
 
 def advice(found: Finding) -> str:
-    """What an operator can do about a dialect that is not clear; "" if it is only to be waited for.
+    """Return what an operator can do about a dialect that is not clear; "" if only waiting helps.
 
     Args:
-        found: without a dialect.
+        found: a finding without a dialect.
     """
     said = [_ADVICE[found.reason]] if found.reason in _ADVICE else []
     if found.prefixes:
@@ -50,10 +50,10 @@ def advice(found: Finding) -> str:
 
 
 def report(found: Finding, url: str, *, authenticated: bool) -> list[str]:
-    """What was asked and answered, and what to do now.
+    """Return the questions, the answers and the next steps, as lines.
 
     Args:
-        found: what was found out, thoroughly.
+        found: the finding, from a thorough search.
         url: of the registry, without credentials.
         authenticated: whether credentials were sent.
     """

@@ -1,8 +1,8 @@
 """The dialect of an upstream: whether it serves /api/, /ajax-api/ or both, and below which path.
 
-Found out by asking for the same small thing under both prefixes. What an answer says by itself is
-little: a gateway may refuse everything in JSON, and a web application may answer any path with a
-page and status 200; so the two answers are judged side by side.
+It is detected by the same small request under both prefixes. One answer alone says little: a
+gateway may refuse everything in JSON, and a web application may answer any path with a page and
+status 200. So the two answers are compared.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .health import (
 Dialect = Literal["standard", "ajax"]
 
 PREFIXES: dict[Dialect, str] = {"standard": "/api", "ajax": "/ajax-api"}
-"""In the order of preference: an upstream that serves both needs no rewriting."""
+"""In order of preference: an upstream that serves both needs no rewriting."""
 
 SMALL = "/2.0/mlflow/experiments/search?max_results=1"
-"""Asked for below each prefix. Registries of every version have it."""
+"""The request under each prefix. All versions of MLflow have it."""
 
 BASE_PATHS = ("/mlflow",)
-"""Where MLflow is often found, besides the root and the place that the root redirects to."""
+"""Common places of MLflow, besides the root and the place that the root redirects to."""
 
 GUARDED = "it asks for credentials"
 PAGES = "it answers with web pages, perhaps to ask for a login"
@@ -42,36 +42,36 @@ HTTPS = "it sends everything to https"
 """Why a dialect is not clear."""
 
 _SEARCH = re.compile(r"/(?:ajax-)?api/\d+(?:\.\d+)*/(?:preview/)?mlflow/[a-z-]+/search(?:-[a-z]+)?")
-"""MLflow's POST requests that only read."""
+"""MLflow's POST requests that change nothing."""
 
 _PLAIN = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 _Verdict = Literal["serves", "guarded", "page", "absent", "unknown"]
 
 Ask = Callable[[str], Answer]
-"""Sends a GET for a path and query."""
+"""Sends a GET for a path with query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about an upstream."""
+    """The result of a search for an upstream's dialect."""
 
     dialect: Dialect | None
-    """None if it could not be found out."""
+    """None if it is not known."""
     base_path: str
-    """Put in front of every path; no final slash."""
+    """The prefix of every path; no final slash."""
     reason: str
-    """What the answers say, for people."""
+    """The meaning of the answers, for people."""
     answers: tuple[tuple[str, str], ...] = ()
-    """What was asked for, without the end that all have in common, and the answers in short."""
+    """The paths of the questions, without the common end, and the answers in short."""
     reachable: bool = True
     """Whether it answered at all."""
     prefixes: tuple[str, ...] = ()
-    """Of those below which clients ask: the ones that serve, or may do."""
+    """The prefixes of clients below which the API is served, or may be."""
 
     @property
     def why(self) -> str:
-        """All of it in a line."""
+        """The answers and the reason in a line."""
         return "; ".join([*(f"{place}: {said}" for place, said in self.answers), self.reason])
 
 
@@ -82,10 +82,10 @@ def find(
 
     Args:
         ask: sends a request to the upstream, as it is.
-        base_path: where the rules say that it is; other places are tried only without one.
-        prefixes: below which clients ask, tried at last. A single one that serves is the base path;
-            of several each client has to name its own.
-        thorough: ask for all prefixes, also where the first answer tells enough.
+        base_path: the base path of the rules; other places are tried only without one.
+        prefixes: prefixes that clients use, tried last. If one of them serves the API, it is the
+            base path; if several do, each client has to name its own.
+        thorough: ask under all prefixes, even if the first answer is enough.
     """
     first = _at(ask, base_path, thorough)
     if first.dialect or base_path or not first.reachable:
@@ -109,7 +109,7 @@ def find(
 
 
 def is_place(path: str) -> bool:
-    """Tell whether a path is fit to be a base path: plain segments, and few."""
+    """Return whether a path can be a base path: a few plain segments."""
     return len(path) <= 64 and path.count("/") <= 4 and _PLAIN.fullmatch(path) is not None
 
 
@@ -118,7 +118,7 @@ def _at(ask: Ask, base_path: str, thorough: bool) -> Finding:
     for asked, prefix in PREFIXES.items():
         answers[asked] = ask(base_path + prefix + SMALL)
         if not thorough and _verdict(answers[asked]) in ("serves", "unknown"):
-            break  # The other would change nothing.
+            break  # The other answer would change nothing.
     dialect, reason = judge(answers)
     said = tuple((base_path + PREFIXES[d], _short(answer)) for d, answer in answers.items())
     reachable = "unknown" not in map(_verdict, answers.values())
@@ -126,13 +126,13 @@ def _at(ask: Ask, base_path: str, thorough: bool) -> Finding:
 
 
 def judge(answers: dict[Dialect, Answer]) -> tuple[Dialect | None, str]:
-    """Compare what came back for the prefixes.
+    """Compare the answers under the prefixes.
 
     Args:
         answers: in the order of `PREFIXES`.
 
     Returns:
-        The dialect, None if the answers do not tell; and why.
+        The dialect, None if it is not clear; and the reason.
     """
     verdicts = {dialect: _verdict(answer) for dialect, answer in answers.items()}
     for dialect, verdict in verdicts.items():
@@ -151,7 +151,7 @@ def judge(answers: dict[Dialect, Answer]) -> tuple[Dialect | None, str]:
 
 
 def may_ask_twice(method: str, path: str) -> bool:
-    """Tell whether a request may be sent a second time: it changes nothing.
+    """Return whether a request may be sent twice, because it changes nothing.
 
     Args:
         method: its HTTP method.
@@ -163,9 +163,9 @@ def may_ask_twice(method: str, path: str) -> bool:
 
 
 def is_missing(answer: Answer) -> bool:
-    """Tell whether an answer under one prefix says that the API may be under the other one.
+    """Return whether an answer under one prefix means that the API may be under the other one.
 
-    An error of MLflow's own does not: there a thing is missing, not the API.
+    MLflow's own error does not: then an object is missing, not the API.
     """
     if answer.status in (404, 405):
         return not error_code(answer)
@@ -173,7 +173,7 @@ def is_missing(answer: Answer) -> bool:
 
 
 def is_no_better(answer: Answer) -> bool:
-    """Tell of an answer under the other prefix that the first one says as much."""
+    """Return whether an answer under the other prefix says no more than the first one."""
     refused = answer.status is not None and 300 <= answer.status < 500
     return is_missing(answer) or (refused and not error_code(answer))
 
@@ -181,17 +181,17 @@ def is_no_better(answer: Answer) -> bool:
 def learned(
     dialect: Dialect, base_path: str, first: Answer, second: Answer, *, streamed: bool = False
 ) -> Finding | None:
-    """What a client's request tells that was sent under both prefixes; None if it tells nothing.
+    """Return the finding from a client's request that was sent under both prefixes, if any.
 
-    Only an answer of the API counts. A request without credentials gets none, so that nobody who
-    may not use the upstream can change how it is used.
+    Only an answer of the API counts. A request without credentials gets none, so a client without
+    access to the upstream cannot change how the proxy uses it.
 
     Args:
-        dialect: the one of the second answer.
-        base_path: below which both prefixes were.
-        first: `is_missing`.
+        dialect: the dialect of the second answer.
+        base_path: the base path of both requests.
+        first: the first answer, for which `is_missing` is true.
         second: the answer under the prefix of `dialect`.
-        streamed: whether nobody has seen its body, so that its label has to do.
+        streamed: whether its body was streamed, so that only its Content-Type is known.
     """
     labelled = streamed and second.status == 200 and is_json(second.content_type)
     if not labelled and _verdict(second) != "serves":
@@ -203,10 +203,10 @@ def learned(
 
 
 def suggestion(found: Finding, host: str) -> str:
-    """The lines of `rules.yaml` that say what was found, "" if none are needed.
+    """Return the lines of `rules.yaml` for a finding, "" if none are needed.
 
     Args:
-        found: what was found.
+        found: the finding.
         host: "host" or "host:port" of the upstream.
     """
     lines = []
@@ -220,7 +220,7 @@ def suggestion(found: Finding, host: str) -> str:
 def _verdict(answer: Answer) -> _Verdict:
     status = answer.status
     if switched_off(answer):
-        return "serves"  # An MLflow server with artifacts alone.
+        return "serves"  # An MLflow server with artifacts only.
     if status is None or status >= 500 or status == 429:
         return "unknown"
     if status in (401, 403, 407):
@@ -229,15 +229,15 @@ def _verdict(answer: Answer) -> _Verdict:
         if status < 300 and is_json_answer(answer):
             return "serves"
         return "page"
-    # An answer of the API itself, say of a registry that wants more parameters.
+    # An answer of the API itself, for example of a registry that needs more parameters.
     return "serves" if error_code(answer) else "absent"
 
 
 def _places(root: Answer) -> Iterator[str]:
-    """Base paths that are worth a try, seen what the root answers."""
+    """Yield base paths to try, given the answer of the root."""
     try:
         hint = urlsplit(root.location).path.rstrip("/")
-    except ValueError:  # No URL.
+    except ValueError:  # Not a URL.
         hint = ""
     for place in dict.fromkeys((hint, *BASE_PATHS)):
         if _PLAIN.fullmatch(place):

@@ -1,7 +1,7 @@
-"""Keeps an eye on the dialects of the upstreams: at start, and again when their answers change.
+"""Detects the dialects of the upstreams: at start, and again when their answers change.
 
-Upstreams are asked by way of the proxy's own listeners, so that TLS, names and time limits are
-those of a client's request. What cannot be found out leaves an upstream to the rules.
+Upstreams are asked through the proxy's own listeners, so that TLS, names and time limits are those
+of a client's request. If a dialect is not clear, the rules decide.
 """
 
 from __future__ import annotations
@@ -29,55 +29,55 @@ Address = tuple[str, int]
 AT_ONCE = 5.0
 """Seconds for which requests wait for the first answers."""
 AGAIN = 5.0
-"""Seconds between two questions, however many answers give reason to ask."""
+"""Seconds between two questions, however many answers raise a doubt."""
 PREFIXES_AT_ONCE = 4
-"""Of those below which clients ask, so many are tried; what serves nothing makes room again."""
+"""Prefixes of clients that are tried, at most; one that serves nothing is removed again."""
 SOON, LONGEST = 1.0, 60.0
-"""Seconds until an upstream is asked again that could not be reached: at first, and at last."""
+"""Seconds until an unreachable upstream is asked again: the first pause, and the longest."""
 
 
 class DialectWatch:
-    """Finds out dialects.
+    """Detects dialects.
 
     Args:
-        changed: called when there is something new in `findings`.
+        changed: called when `findings` has changed.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self.findings: dict[Address, Finding] = {}
-        """The last that is known of each upstream."""
+        """The last known dialect of each upstream."""
         self.unclear: set[Address] = set()
-        """Upstreams of which the last answers did not tell, or that were not asked yet."""
+        """Upstreams whose last answers were not clear, or that were not asked yet."""
         self._changed = changed
         self._complaints: dict[Address, str] = {}
-        """The last that was said of upstreams whose dialects are not known."""
+        """The last warning about each upstream whose dialect is not known."""
         self._prefixes: dict[Address, list[str]] = {}
-        """Below which clients ask, where the place of the API is not known from elsewhere."""
+        """Prefixes that clients use; only if the rules have no base path."""
         self._doubts: dict[Address, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.unasked: set[Address] = set()
-        """Upstreams of which nothing is known yet."""
+        """Upstreams that have not been asked yet."""
         self._asked = asyncio.Event()
 
     async def first_answers(self) -> None:
-        """Wait until all upstreams have been asked, but not for ever."""
+        """Wait until all upstreams have been asked, at most `AT_ONCE` seconds."""
         try:
             await asyncio.wait_for(self._asked.wait(), AT_ONCE)
         except TimeoutError:
             self.unasked.clear()
 
     def start(self, upstreams: Mapping[Address, Ask], base_path: str) -> None:
-        """Watch these upstreams in place of others.
+        """Watch these upstreams in place of the previous ones.
 
         Args:
             upstreams: how to ask each of them.
-            base_path: as the rules have it.
+            base_path: from the rules.
         """
         self.stop()
         self.findings = {}
         self.unasked, self._asked = set(upstreams), asyncio.Event()
         self.unclear, self._complaints = set(upstreams), {}
-        # What the rules say is not doubted.
+        # A base path in the rules is final.
         self._prefixes = {} if base_path else {address: [] for address in upstreams}
         self._doubts = {address: asyncio.Event() for address in upstreams}
         self._tasks = [
@@ -86,7 +86,7 @@ class DialectWatch:
         ]
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         for task in self._tasks:
             task.cancel()
         self._tasks = []
@@ -95,16 +95,16 @@ class DialectWatch:
         self._asked.set()
 
     def is_unknown(self, address: Address) -> bool:
-        """Tell whether requests go by the rules because nothing is known of their upstream."""
+        """Return whether the rules decide for an upstream, because its dialect is not known."""
         return address in self.unclear and address not in self.findings
 
     def learn(self, address: Address, found: Finding) -> None:
-        """A client's request has told what the upstream does not tell us."""
+        """Accept a finding from a client's request, if the upstream's own answers are not clear."""
         if address in self.unclear:
             self._accept(address, found)
 
     def hint(self, address: Address, prefix: str) -> None:
-        """A client asks for the API below a prefix."""
+        """Note a prefix below which a client has asked for the API."""
         known, found = self._prefixes.get(address), self.findings.get(address)
         if known is None or prefix in known or len(known) >= PREFIXES_AT_ONCE:
             return
@@ -113,7 +113,7 @@ class DialectWatch:
             self.doubt(*address)
 
     def doubt(self, host: str, port: int) -> None:
-        """An answer does not fit what is known."""
+        """Ask an upstream again, because an answer does not fit its known dialect."""
         if (doubt := self._doubts.get((host, port))) is not None:
             doubt.set()
 
@@ -148,7 +148,7 @@ class DialectWatch:
             self.unclear.discard(address)
             self._accept(address, found)
         else:
-            # What was known may hold still; it is what clients were served by.
+            # The old finding is kept: it may still be right, and clients were served with it.
             self.unclear.add(address)
             complaint = " ".join((found.why, *found.prefixes))
             known = self.findings.get(address)
@@ -167,13 +167,13 @@ class DialectWatch:
         self.findings[address] = found
         self._complaints.pop(address, None)
         self._changed()
-        # What changes nothing is no news.
+        # No warning if this changes nothing.
         plain = before is None and found.dialect == "standard" and not found.base_path
         logger.log(logging.INFO if plain else logging.WARNING, "%s", say(address, found))
 
 
 def say(address: Address, found: Finding) -> str:
-    """What is known of an upstream's dialect, in a line."""
+    """Return what is known about an upstream's dialect, in a line."""
     host, port = address
     if found.dialect is None:
         return f"upstream {host}:{port}: its dialect is not clear: {found.why}"

@@ -1,7 +1,7 @@
-"""Probes: does the registry work for a client, seen through the proxy?
+"""Probes: does the registry work for a client, through the proxy?
 
-The same code serves scripts/probe.sh and the proxy's HTTP endpoints. Requests run in threads of
-their own, side by side, so that nothing here can block the proxy's event loop.
+The same code serves scripts/probe.sh and the proxy's HTTP endpoints. Requests run in parallel in
+threads, so that nothing here can block the proxy's event loop.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ..rules.model import Probe
 State = Literal["ok", "disabled", "warning", "critical"]
 
 BODY_READ = 256 * 1024
-"""Bytes of an answer that a probe reads at most."""
+"""Bytes of an answer that a probe reads, at most."""
 
 USER_AGENT = "mlflow-proxy-probe"
 _CODE = re.compile(r"[\w.-]{1,63}", re.ASCII)
 _NO_HEADER = re.compile(r"[^\x20-\x7e\xa0-\xff]")
-# What MLflow says on routes that it does not serve (mlflow/server/handlers.py, artifact_router.py).
+# MLflow's messages on routes that are off (mlflow/server/handlers.py, artifact_router.py).
 _SWITCHED_OFF = re.compile(
     rb"server running (?:with|in) `(--no-serve-artifacts|--artifacts-only)`"
     rb"|Artifact serving is disabled\. Run `mlflow server` with `--serve-artifacts`"
@@ -44,13 +44,13 @@ WRITE_CONTENT = b"mlflow-proxy-probe\n"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for a probe; `error` in place of a status if nothing did."""
+    """The answer to a probe; `error` in place of a status if there was none."""
 
     status: int | None
     content_type: str = ""
     body: bytes = b""
     location: str = ""
-    """Where a redirect leads to."""
+    """The target of a redirect."""
     error: str = ""
 
 
@@ -68,13 +68,13 @@ class Result:
     state: State
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, in the order in which a person reads them."""
+        """Return plain values, in the order in which a person reads them."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """How to reach a registry: where, as whom, for how long."""
+    """How to reach a registry: URL, credentials and time limit."""
 
     url: str
     """Base URL (a tracking URI), without credentials."""
@@ -89,7 +89,7 @@ class Client:
     def send(
         self, method: str, path: str, body: bytes | None = None, content_type: str = ""
     ) -> Answer:
-        """Send one request; no redirect is followed, nothing is retried."""
+        """Send one request, without following redirects and without retries."""
         parts = urlsplit(self.url)
         headers = {"User-Agent": USER_AGENT, "Connection": "close", **self.headers}
         if self.authorization:
@@ -123,16 +123,16 @@ class Client:
 def client_from_environment(
     url: str, timeout: float, environment: Mapping[str, str] = os.environ
 ) -> Client:
-    """A client with the credentials and TLS settings that MLflow's own client would use.
+    """Return a client with the credentials and TLS settings that MLflow's own client would use.
 
     Args:
-        url: base URL; user and password in it are used and then dropped.
+        url: base URL; user and password in it are used and then removed.
         timeout: seconds for one request.
         environment: see https://mlflow.org/docs/latest/auth/ for the MLFLOW_TRACKING_* names.
 
     Raises:
-        ValueError: the URL is not an http or https one, or the credentials fit no header. The text
-            repeats nothing of either.
+        ValueError: the URL is not http or https, or the credentials do not fit into a header. The
+            message repeats nothing of either.
         OSError: a certificate file cannot be read.
     """
     parts = _split(url)
@@ -161,7 +161,7 @@ def client_from_environment(
 
 
 def https_required(secure: str) -> Answer:
-    """What the proxy makes of a redirect to https (see `to_https`).
+    """Return the proxy's answer in place of a redirect to https (see `to_https`).
 
     Args:
         secure: the URL that is required.
@@ -170,7 +170,7 @@ def https_required(secure: str) -> Answer:
 
 
 def run(client: Client, probes: Sequence[Probe], *, write: bool = False) -> list[Result]:
-    """Run probes side by side and return their results in the order of the probes."""
+    """Run probes in parallel and return their results in the order of the probes."""
 
     def one(probe: Probe) -> Result:
         body = None if probe.body is None else json.dumps(probe.body).encode()
@@ -190,14 +190,14 @@ def run(client: Client, probes: Sequence[Probe], *, write: bool = False) -> list
 def verdict(
     probe: Probe, base: str, answer: Answer, seconds: float, authorization: str | None = None
 ) -> Result:
-    """Judge an answer.
+    """Return the verdict on an answer.
 
     Args:
-        probe: what was asked and what is expected.
+        probe: the request and the expected answer.
         base: the URL in front of the probe's path.
-        answer: what came back.
+        answer: the answer.
         seconds: how long it took.
-        authorization: the credentials that were sent, if any.
+        authorization: the Authorization header that was sent, if any.
     """
     state, message = _judge(probe, answer, authorization is not None)
     if state == "critical" and probe.optional:
@@ -214,14 +214,14 @@ def verdict(
 
 
 def overall(results: Sequence[Result]) -> State:
-    """The worst of several verdicts: critical, warning or ok."""
+    """Return the worst of several verdicts: critical, warning or ok."""
     states = {result.state for result in results}
     worst: tuple[State, ...] = ("critical", "warning")
     return next((state for state in worst if state in states), "ok")
 
 
 def write_probe(client: Client) -> Result:
-    """Put a small artifact, read it back and delete it."""
+    """Upload a small artifact, read it back and delete it."""
     path = f"/api/2.0/mlflow-artifacts/artifacts/mlflow-proxy-probe/{uuid.uuid4().hex}.txt"
     start = time.monotonic()
     problem = ""
@@ -231,7 +231,7 @@ def write_probe(client: Client) -> Result:
         back = client.send("GET", path)
         if (back.status, back.body) != (200, WRITE_CONTENT):
             problem = f"read back: {_what(back)}"
-        # Whatever the reading said, leave nothing behind.
+        # Even if reading failed: leave nothing behind.
         gone = client.send("DELETE", path)
         if gone.status != 200 and not problem:
             problem = f"delete: {_what(gone)}"
@@ -281,7 +281,7 @@ def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, st
 
 
 def _what(answer: Answer) -> str:
-    """A short name for a bad answer."""
+    """Return a short description of a bad answer."""
     if answer.status is None:
         return answer.error
     if is_html(answer):
@@ -291,18 +291,18 @@ def _what(answer: Answer) -> str:
 
 
 def is_html(answer: Answer) -> bool:
-    """Tell whether an answer is a page."""
-    # /version answers plain text under text/html: only markup makes a page.
+    """Return whether an answer is a page."""
+    # /version answers with plain text as text/html: only markup is a page.
     return answer.body.lstrip()[:1] == b"<"
 
 
 def is_json_answer(answer: Answer) -> bool:
-    """Tell whether an answer is JSON, and says so."""
+    """Return whether an answer is JSON by its Content-Type and by its body."""
     return is_json(answer.content_type) and answer.body.lstrip()[:1] in (b"{", b"[")
 
 
 def switched_off(answer: Answer) -> str:
-    """Say that what was asked for is off by intention, here or in the registry; "" if it is not."""
+    """Return that a route is off on purpose, here or in the registry; "" if it is not."""
     if answer.status is None or answer.status < 400:
         return ""
     if found := _SWITCHED_OFF.search(answer.body):
@@ -312,7 +312,7 @@ def switched_off(answer: Answer) -> str:
 
 
 def error_code(answer: Answer) -> str:
-    """The error_code of an answer in MLflow's form, if it has one."""
+    """Return the error_code of an answer in MLflow's form, "" if it has none."""
     if not is_json(answer.content_type):
         return ""
     try:
@@ -325,7 +325,7 @@ def error_code(answer: Answer) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"no connection: {error.strerror or error or type(error).__name__}"
-    # The text of such an error is what the server has sent.
+    # The text of such an error contains bytes from the server.
     return f"no answer: {type(error).__name__}"
 
 
@@ -334,7 +334,7 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         parts.port  # noqa: B018 (raises ValueError for a false one)
     except ValueError:
-        # The text of that error repeats what stands there: the password, if it has a slash in it.
+        # The text of that error repeats part of the URL: the password, if it contains a slash.
         raise ValueError("not a valid URL; is a / or an @ in the password not encoded?") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected a URL that starts with http:// or https://")

@@ -1,8 +1,8 @@
-"""The HTTP health endpoints: probes that the proxy sends to itself.
+"""The HTTP health endpoints, with probes that the proxy sends to itself.
 
-A probe goes to the listener that was asked, as a client's request would, so that the verdict
-covers rules, rewriting and the connection upstream. Verdicts are reused for a moment and there is
-one check at a time per listener, so that no caller can turn one request into many.
+A probe goes to the listener that was asked, like a client's request, so that the verdict covers
+rules, rewriting and the connection upstream. Verdicts are reused for a short time, and each
+listener runs one check at a time, so that callers cannot cause many requests.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from . import health
 PROBE_HEADER = "X-MLflow-Proxy-Probe"
 PROBE_KEY = PROBE_HEADER.lower().encode()
 AS_IT_IS = " as it is"
-"""Behind the token: the request goes upstream without being rewritten."""
+"""After the token: the request goes upstream without being rewritten."""
 
 CURRENT = "current"
-"""What /readyz says of rules that are those of the file."""
+"""The value of "rules" in /readyz if the rules in force are those of the file."""
 
 Sender = Literal["client", "probe", "finder"]
-"""Who sends a request: a probe is served as a client is, what finds dialects asks the upstream."""
+"""A request's sender: probes are served like clients; the finder's requests are not rewritten."""
 
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 
@@ -39,25 +39,25 @@ class HealthService:
 
     def __init__(self) -> None:
         self.token = secrets.token_hex(16)
-        """What our own probes say, so that the host guard knows them."""
+        """Sent with our own probes, so that the host guard lets them pass."""
         self.rules = CURRENT
-        """Whether the rules in force are those of the file; shown in /readyz."""
+        """`CURRENT`, or why the rules in force are not those of the file; shown in /readyz."""
         self.readiness: tuple[float, bool] | None = None
-        """When the upstream was last asked for /readyz, in seconds since 1970, and the verdict."""
+        """When the upstream was last checked for /readyz (seconds since 1970), and the verdict."""
         self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
         self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
 
     def sender(self, mark: str | None) -> Sender:
-        """Tell whether a request is ours.
+        """Return the sender of a request.
 
         Args:
-            mark: what it has in `PROBE_HEADER`, None if nothing.
+            mark: the value of `PROBE_HEADER`, None if there is none.
         """
         if mark is None:
             return "client"
         senders: dict[str, Sender] = {self.token: "probe", self.token + AS_IT_IS: "finder"}
         given = mark.encode("utf-8", "surrogateescape")
-        # In a time that tells nothing about the token.
+        # In constant time, so that timing reveals nothing about the token.
         equal = [
             who for token, who in senders.items() if hmac.compare_digest(given, token.encode())
         ]
@@ -70,7 +70,7 @@ class HealthService:
             path: one of `rules.HEALTH_PATHS`.
             listener: base URL of the listener that was asked, "http://127.0.0.1:8080".
             config: timeouts and probes.
-            draining: whether the proxy is about to end.
+            draining: whether the proxy is about to stop.
         """
         if path == "/livez":
             return json_reply(200, {"status": "alive"})
@@ -105,7 +105,7 @@ class HealthService:
             task = asyncio.create_task(self._check(key, config, probes))
             self._running[key] = task
             task.add_done_callback(lambda _: self._running.pop(key, None))
-        # A caller that goes away must not cancel the check of the others.
+        # A caller that leaves must not cancel the check for the others.
         return await asyncio.shield(task)
 
     async def _check(
@@ -120,7 +120,7 @@ class HealthService:
         return results
 
     def ask(self, listener: str, config: Health) -> Callable[[str], health.Answer]:
-        """How to ask what is behind a listener for a path, without rewriting."""
+        """Return a function that asks the upstream of a listener for a path, without rewriting."""
         client = self._client(listener, config, self.token + AS_IT_IS)
         return partial(client.send, "GET")
 
