@@ -1,7 +1,7 @@
-"""Asks an advisory service about everything that production installs, for each Python apart.
+"""Asks an advisory service about everything that production installs, for each Python.
 
-It runs pip-audit, which reports what it could not ask about as "no known vulnerabilities", and
-looks only at what its own Python would install.
+It runs pip-audit and checks its report, because pip-audit reports skipped packages as "no known
+vulnerabilities", and only checks packages that its own Python would install.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ LOCKS = Path(__file__).resolve().parent / "locks"
 
 
 class AuditError(RuntimeError):
-    """Nothing can be said about some of the packages."""
+    """Some packages could not be audited."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print one paragraph for each Python; 1 if there are findings, 2 if not all was audited."""
+    """Print a paragraph for each Python; return 1 for findings, 2 if not everything was audited."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     pythons, options = arguments[:cut] or lock_file.PYTHONS, arguments[cut + 1 :]
     if unknown := [python for python in pythons if python not in lock_file.PYTHONS]:
@@ -47,10 +47,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def ask(installed: dict[str, str], options: Sequence[str]) -> Any:
-    """The report of pip-audit.
+    """Return the report of pip-audit.
 
     Raises:
-        AuditError: it made none.
+        AuditError: there is none.
     """
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
@@ -67,14 +67,14 @@ def ask(installed: dict[str, str], options: Sequence[str]) -> Any:
 
 
 def findings(report: Any, installed: dict[str, str]) -> list[str]:
-    """One line for each known vulnerability.
+    """Return a line for each known vulnerability.
 
     Args:
         report: the JSON of pip-audit.
-        installed: name and version of what it was asked about.
+        installed: versions of the audited packages by name.
 
     Raises:
-        AuditError: the report does not speak about all of it.
+        AuditError: the report does not cover all of them.
     """
     answers = {entry["name"]: entry for entry in report["dependencies"]}
     told = {name for name, entry in answers.items() if entry.get("version") == installed.get(name)}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Looks up every package that production installs in a database of known vulnerabilities. Exit code:
-# 0 nothing is known, 1 findings, 2 not everything could be looked up.
+# 0 no findings, 1 findings, 2 not everything could be looked up.
 #
 #   scripts/audit.sh                          for each supported Python
 #   scripts/audit.sh 3.12 3.13                for these
@@ -10,7 +10,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
 
-# Whatever ends this script before the audit must not look like a finding.
+# A failure before the audit must not look like a finding.
 trap 'exit 2' EXIT
 install_tool pip-audit==2.10.1
 exec "$root/.run/pip-audit/bin/python" "$root/scripts/audit.py" "$@"

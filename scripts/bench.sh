@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Measures the proxy on this machine, side by side with what it is compared with. Prints a table of
-# ratios; all single values and a plot go to .run/bench/ (of a quick run: to .run/bench/quick/).
+# Measures the proxy on this machine, side by side with other programs. Prints a table of ratios; all
+# values and a plot go to .run/bench/ (of a quick run: to .run/bench/quick/).
 #
 #   scripts/bench.sh                    everything (30 minutes for each line)
 #   scripts/bench.sh --line 11|12|all   11: Python 3.11 with mitmproxy 11; 12: that of .venv (default)
-#   scripts/bench.sh --quick            less of everything, to see whether it works (3 minutes)
+#   scripts/bench.sh --quick            less of everything, to check that it works (3 minutes)
 #   scripts/bench.sh --only NAME...     some of: requests mlflow transfers first-byte memory own-share
-#                                       start rates growth clients fairness workers; the other
-#                                       results stay
+#                                       start rates growth clients fairness workers; other results
+#                                       stay
 #   --pairs N                           pairs of measurements for each ratio (default: 9)
-#   --out FOLDER                        where bench.json and bench.png go
+#   --out FOLDER                        folder for bench.json and bench.png
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD

@@ -14,13 +14,13 @@ _WORKER = stack.ROOT / "scripts" / "browser_worker.py"
 
 
 class BrowserError(RuntimeError):
-    """What the browser was told to do did not work."""
+    """A call of the browser failed."""
 
 
 class Browser:
-    """One page in a browser of its own, while it is used as a context manager.
+    """One page in its own browser, to be used as a context manager.
 
-    Selectors are those of Playwright; each call waits up to 30 seconds for what it needs.
+    Selectors are Playwright's; each call waits up to 30 seconds for its element.
     """
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class Browser:
         self._call("open", url)
 
     def click(self, selector: str) -> None:
-        """Click on the first such element."""
+        """Click on the first matching element."""
         self._call("click", selector)
 
     def fill(self, selector: str, text: str) -> None:
@@ -64,25 +64,25 @@ class Browser:
         self._call("fill", selector, text)
 
     def wait(self, selector: str) -> None:
-        """Wait until such an element is visible."""
+        """Wait until a matching element is visible."""
         self._call("wait", selector)
 
     def count(self, selector: str) -> int:
-        """How many such elements there are."""
+        """Return the number of matching elements."""
         return int(self._call("count", selector))
 
     def text(self, selector: str) -> str:
-        """The text of the first such element."""
+        """Return the text of the first matching element."""
         return str(self._call("text", selector))
 
     def scroll(self, selector: str) -> None:
-        """Scroll until the first such element is at the top."""
+        """Scroll until the first matching element is at the top."""
         self._call("scroll", selector)
 
     def screenshot(self, path: Path) -> None:
-        """Save what is visible as PNG."""
+        """Save the visible part of the page as PNG."""
         self._call("screenshot", str(path))
 
     def problems(self) -> list[str]:
-        """Answers >= 400, failed requests and errors of the console since the last call."""
+        """Return answers >= 400, failed requests and console errors since the last call."""
         return list(self._call("problems"))

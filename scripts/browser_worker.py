@@ -1,8 +1,8 @@
-"""Drives a headless Chromium as it is told to: runs in an environment with Playwright.
+"""Drives a headless Chromium by commands on stdin, in an environment with Playwright.
 
-Reads [name of a call, arguments...] as JSON, one per line, and answers each with one line of JSON:
-["ok", what it returned] or ["error", message]. The first argument on the command line is the path
-of the browser.
+It reads [name of a call, arguments...] as JSON, one per line, and answers each with one line of
+JSON: ["ok", result] or ["error", message]. The first argument on the command line is the path of
+the browser.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, Request, Response, sync_playwright
 
 ARGUMENTS = [
-    # Chromium's own sandbox does not work for root; the pages are those of our own servers.
+    # Chromium's sandbox does not work for root, and all pages are from our own servers.
     "--no-sandbox",
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -26,14 +26,14 @@ problems: list[str] = []
 
 
 def watch(page: Page) -> None:
-    """Note what goes wrong in the network and in the console."""
+    """Record failures in the network and errors in the console."""
 
     def answered(response: Response) -> None:
         if response.status >= 400:
             problems.append(f"{response.status} {response.request.method} {response.url}")
 
     def failed(request: Request) -> None:
-        # What a page gives up by itself, because it goes elsewhere.
+        # ERR_ABORTED: the page itself cancels a request when it navigates.
         if request.failure != "net::ERR_ABORTED":
             problems.append(f"{request.failure} {request.method} {request.url}")
 
@@ -44,7 +44,7 @@ def watch(page: Page) -> None:
         "console",
         lambda message: (
             problems.append(f"console: {message.text}")
-            # That of ResizeObserver comes and goes with the speed of the machine.
+            # Errors of ResizeObserver depend on the speed of the machine.
             if message.type == "error" and "ResizeObserver" not in message.text
             else None
         ),
@@ -52,14 +52,14 @@ def watch(page: Page) -> None:
 
 
 def picture(page: Page, path: str) -> None:
-    """Save what is visible, with few colours: a third of the size."""
+    """Save the visible part of a page, with fewer colours: a third of the size."""
     with Image.open(io.BytesIO(page.screenshot())) as image:
         image.convert("RGB").quantize(192).save(path, optimize=True)
 
 
 def drained(page: Page, notes: list[str]) -> list[str]:
-    """All notes so far; the next call gets those that are new."""
-    page.wait_for_timeout(300)  # What has happened meanwhile is noted during a call alone.
+    """Return all notes so far, and clear them."""
+    page.wait_for_timeout(300)  # Playwright delivers pending events only during a call.
     taken = [*notes]
     notes.clear()
     return taken

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lint, types, and which way imports go. `scripts/check.sh --fix` formats and fixes what it can.
+# Checks format, lint, types and the directions of imports. `scripts/check.sh --fix` formats and fixes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh --dev

@@ -1,6 +1,6 @@
-"""What a data scientist does, with a real MLflow client: one JSON line per step on stdout.
+"""The steps of a data scientist, with a real MLflow client: one JSON line per step on stdout.
 
-Runs in MLflow's environment, not in the proxy's, with MLflow 2.x and 3.x:
+It runs in MLflow's environment, not in the proxy's, with MLflow 2.x and 3.x:
 
     python demo_client.py TRACKING_URI
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# The client would repeat a failing request for minutes; the story wants to hear of it at once.
+# The client would repeat a failing request for minutes; the demo should fail at once.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -32,12 +32,12 @@ class Doubler(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """The smallest model that computes something."""
 
     def predict(self, context: Any, model_input: list[float], params: Any = None) -> list[float]:
-        """Twice the input."""
+        """Return twice the input."""
         return [2 * value for value in model_input]
 
 
 class Story:
-    """The steps share what the earlier ones made, as far as they got."""
+    """The steps of the demo. Later steps use the results of earlier ones, if there are any."""
 
     def __init__(self, folder: Path) -> None:
         self.client = MlflowClient()
@@ -122,9 +122,9 @@ class Story:
 
 
 def main() -> int:
-    """Tell the story; exit 0 if every step worked."""
+    """Run all steps; return 0 if every step worked."""
     mlflow.set_tracking_uri(sys.argv[1])
-    # Debug output of the client goes to stderr, where a person can look for it.
+    # Debug output of the client goes to stderr, where a person can find it.
     good = True
     with tempfile.TemporaryDirectory() as folder:
         story = Story(Path(folder))

@@ -18,7 +18,7 @@ from pathlib import Path
 import stack
 
 DATA = stack.DATA / "registry"
-"""Experiments and models of the embedded registry; they are there again at the next start."""
+"""Experiments and models of the embedded registry; they are kept for the next start."""
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     arguments = parser.parse_args()
     for number in _SIGNALS:
         signal.signal(number, _stop)
-    # The demo starts from nothing and leaves nothing behind.
+    # The demo starts with an empty registry and leaves nothing behind.
     with tempfile.TemporaryDirectory() as scratch, _Servers() as servers:
         try:
             return _run(arguments, Path(scratch) if arguments.demo else DATA, servers)
@@ -74,21 +74,21 @@ def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
 
 
 class _StoppedError(Exception):
-    """A signal asks us to stop."""
+    """A signal has asked us to stop."""
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _stop(*_: object) -> None:
-    # A second Ctrl-C must not keep us from stopping what we have started.
+    # A second Ctrl-C must not stop the cleanup.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise _StoppedError
 
 
 class _Servers(list[stack.Server]):
-    """Stopped in the reverse order of their start, whatever happens."""
+    """Servers that are always stopped at the end, in the reverse order of their start."""
 
     def add(self, server: stack.Server) -> stack.Server:
         self.append(server)
@@ -103,7 +103,7 @@ class _Servers(list[stack.Server]):
 
 
 def explain(python: Path, registry: str, server: stack.Server) -> None:
-    """Say what is there and what to try."""
+    """Show the URLs, and an example to try."""
     proxy = server.url
     web = re.search(r"Web server listening at (\S+)", server.text())
     inspect = f"\n  Inspect        {web[1]}   (mitmweb)" if web else ""
@@ -128,7 +128,7 @@ Press Ctrl-C to stop.""")
 
 
 def demo(python: Path, registry: str, proxy: str) -> int:
-    """Tell the story twice and print it as a table; 0 if all went well through the proxy."""
+    """Run the demo twice and print a table; return 0 if all steps worked through the proxy."""
     say("Running a real MLflow client, directly and through the proxy ...")
     direct, proxied = (_story(python, url) for url in (registry, proxy))
     rows = [("step", "direct", "through the proxy")]
@@ -169,7 +169,7 @@ def _cell(step: dict[str, object] | None) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal; stdout is for the table."""
+    """Print a message to stderr; stdout is for the table."""
     print(text, file=sys.stderr, flush=True)
 
 

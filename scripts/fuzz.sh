@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries what nobody has thought of: hostile request targets against real MLflow servers, and
-# made-up answers of an upstream. The same seed gives the same targets.
+# Tries random input: hostile request targets against real MLflow servers, and made-up answers of an
+# upstream. The same seed gives the same targets.
 #
 #   scripts/fuzz.sh [SEED] [TARGETS]        default: a random seed, 100,000 targets (10 minutes)
 set -euo pipefail

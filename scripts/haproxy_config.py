@@ -1,4 +1,4 @@
-"""The configuration of HAProxy in scripts/deploy/haproxy/haproxy.cfg, with other addresses."""
+"""Fills other addresses into HAProxy's configuration, scripts/deploy/haproxy/haproxy.cfg."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ SHIPPED = Path(__file__).parent / "deploy" / "haproxy" / "haproxy.cfg"
 
 
 def config(listen: str, workers: Sequence[str], *, socket: Path | None = None) -> str:
-    """Fill in addresses.
+    """Return the configuration with other addresses.
 
     Args:
-        listen: where clients come, "0.0.0.0:8080".
-        workers: their addresses, "127.0.0.1:8081"; they are called worker1, worker2, ...
+        listen: the address for clients, "0.0.0.0:8080".
+        workers: addresses of workers, "127.0.0.1:8081"; they are named worker1, worker2, ...
         socket: for HAProxy's commands; none by default.
     """
     text = SHIPPED.read_text(encoding="utf-8")

@@ -2,14 +2,14 @@
 
 say() { echo "$*" >&2; }
 
-# working MESSAGE COMMAND...: shows that a long command is alive; its output only if it fails.
+# working MESSAGE COMMAND...: shows progress of a long command, and its output only if it fails.
 working() {
     local message=$1 log seconds=0 pid=
     shift
     log=$(mktemp)
-    # Before the job begins, or a Ctrl-C in between is lost.
+    # Set before the job begins; otherwise a Ctrl-C in between is lost.
     trap '[[ -z $pid ]] || kill -TERM -- "-$pid" 2>/dev/null; rm -f "$log"; exit 130' INT TERM HUP
-    # A process group of its own: bash makes background jobs deaf to Ctrl-C, so we pass it on.
+    # Its own process group: background jobs of bash ignore Ctrl-C, so we pass it on.
     set -m
     "$@" >"$log" 2>&1 &
     pid=$!
@@ -55,12 +55,12 @@ find_python() {
     echo "$found"
 }
 
-# make_venv FOLDER PYTHON STAMP COMMAND...: makes a virtual environment, whole or not at all. The
-# command fills it.
+# make_venv FOLDER PYTHON STAMP COMMAND...: makes a virtual environment, which the command fills. Only
+# a complete one gets the stamp.
 make_venv() {
     local venv=$1 python=$2 stamp=$3
     shift 3
-    # The stamp comes last: an interrupted installation must not pass for a whole one.
+    # The stamp comes last: an interrupted installation must not look complete.
     rm -f "$venv/.made-from"
     "$python" -m venv --clear "$venv"
     "$@"
@@ -72,8 +72,8 @@ pip_install() {
     "$1/bin/python" -m pip install --disable-pip-version-check --no-input "${@:2}"
 }
 
-# install_tool NAME==VERSION [PACKAGE==VERSION...]: an environment of its own for a tool and what goes
-# with it, .run/NAME.
+# install_tool NAME==VERSION [PACKAGE==VERSION...]: makes an environment for a tool and its packages in
+# .run/NAME.
 install_tool() {
     local venv=$root/.run/${1%%=*} python
     if [[ $(made_from "$venv") == "$*" ]]; then return; fi

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Makes the files in scripts/locks/ from pyproject.toml: every package with its version and hashes,
-# for all Pythons at once. Without news it changes nothing.
+# for all Pythons at once. Without new versions it changes nothing.
 #
 #   scripts/lock.sh                           takes the newest versions in the ranges
 #   scripts/lock.sh --upgrade-package NAME    takes the newest NAME; the others stay if they can
 #
-# build.lock               what builds a package without a wheel: pyperclip 1.9.0, for Python 3.11
-# requirements.lock        what runs the proxy
-# requirements-dev.lock    the same and what tests it
+# build.lock               builds a package without a wheel: pyperclip 1.9.0, for Python 3.11
+# requirements.lock        runs the proxy
+# requirements-dev.lock    the same, and tools for tests
 # mitmproxy-12.2-dev.lock  the same with mitmproxy 12.2, from Python 3.12 on
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/lib.sh"
 cd "$root"
 
-# uv reads its own settings, not pip's: UV_DEFAULT_INDEX names a package index of yours.
+# uv reads its own settings, not pip's: UV_DEFAULT_INDEX sets your own package index.
 install_tool uv==0.13.9
 changes=("${@:---upgrade}")
 compile() {

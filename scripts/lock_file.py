@@ -10,12 +10,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 PYTHONS = ("3.11", "3.12", "3.13")
-"""What is supported and tested."""
+"""The supported and tested versions."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """One package as pip gets to see it."""
+    """One package, as in a requirements file of pip."""
 
     requirement: Requirement
     hashes: tuple[str, ...]
@@ -27,23 +27,23 @@ class Pin:
 
     @property
     def version(self) -> str:
-        """The one version; empty if there is none or more than one."""
+        """The exact version; "" if there is none."""
         specifiers = list(self.requirement.specifier)
         exact = len(specifiers) == 1 and specifiers[0].operator == "=="
         return specifiers[0].version if exact else ""
 
     def is_for(self, python: str) -> bool:
-        """Whether a Python, such as "3.11", installs it on this system."""
+        """Return whether a Python, such as "3.11", installs it on this system."""
         versions = {"python_version": python, "python_full_version": f"{python}.0"}
         marker = self.requirement.marker
         return marker is None or marker.evaluate(versions)
 
 
 def read(path: Path) -> list[Pin]:
-    """All pins of a lock file.
+    """Return all pins of a lock file.
 
     Raises:
-        InvalidRequirement: a line is neither a comment nor a requirement, an option for example.
+        InvalidRequirement: a line is neither a comment nor a requirement, such as an option.
     """
     text = re.sub(r"^\s*#.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     lines = text.replace("\\\n", "").splitlines()
@@ -56,5 +56,5 @@ def _pin(line: str) -> Pin:
 
 
 def installed_by(python: str, pins: Iterable[Pin]) -> dict[str, str]:
-    """Name and version of all that a Python installs."""
+    """Return the versions of all packages that a Python installs, by name."""
     return {pin.name: pin.version for pin in pins if pin.is_for(python)}

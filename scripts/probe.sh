@@ -3,7 +3,7 @@
 # 3 unknown. Credentials come from MLFLOW_TRACKING_TOKEN or MLFLOW_TRACKING_USERNAME/_PASSWORD.
 #
 #   scripts/probe.sh [URL] [--json] [--write] [--timeout SECONDS] [--rules FILE]
-#   scripts/probe.sh --diagnose URL         of a registry itself: which dialect it speaks
+#   scripts/probe.sh --diagnose URL         detects the dialect of a registry itself
 set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [[ ! -x $root/.venv/bin/python ]]; then

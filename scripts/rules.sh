@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks rules, and explains what they do to a request, without a running proxy.
 #
-#   scripts/rules.sh check [FILE]           exit code 0 and one line, or 1 and all that is wrong
+#   scripts/rules.sh check [FILE]           exit code 0 and one line, or 1 and all problems
 #   scripts/rules.sh explain METHOD URL [--upstream HOST[:PORT]] [--rules FILE] [--json] ...
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -2,7 +2,7 @@
 # Runs the proxy.
 #
 #   scripts/run.sh                          with an embedded registry, for a first look
-#   scripts/run.sh --demo                   the whole story with a real MLflow client, then exits
+#   scripts/run.sh --demo                   a demo with a real MLflow client, then exits
 #   scripts/run.sh --upstream URL           production: mitmdump in front of your registry
 #
 #   --listen HOST:PORT                      default 127.0.0.1:8080
@@ -32,7 +32,7 @@ done
 if [[ -n $workers ]]; then
     [[ $workers =~ ^[1-9][0-9]*$ ]] || { say "--workers: '$workers': expected 1 or more"; exit 2; }
     [[ -n $upstream ]] || { say "--workers needs --upstream"; exit 2; }
-    # Each worker would have a web interface of its own, with its share of the requests.
+    # Each worker would have its own web interface, with only its share of the requests.
     [[ -z ${web[*]} ]] || { say "--web shows one process: leave out --workers"; exit 2; }
 fi
 

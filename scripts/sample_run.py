@@ -1,6 +1,6 @@
 """Puts an experiment with a run and a registered model into a registry, with a real MLflow client.
 
-Runs in MLflow's environment: `python sample_run.py TRACKING_URI` prints what is where as JSON.
+It runs in MLflow's environment: `python sample_run.py TRACKING_URI` prints the ids as JSON.
 """
 
 import json
@@ -15,7 +15,7 @@ NAME = "churn-forecast"
 README = "Trained on the events of October.\n"
 
 mlflow.set_tracking_uri(sys.argv[1])
-# MLflow notes the name of the script, and the repository in which it stands: here none.
+# MLflow records the name of the script, and its git repository: this path is in none.
 sys.argv[0] = "/train.py"
 experiment = mlflow.set_experiment(NAME)
 with mlflow.start_run(run_name="gradient-boosting", tags={"mlflow.source.name": "train.py"}) as run:

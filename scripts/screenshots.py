@@ -16,12 +16,12 @@ from browser import Browser
 
 PICTURES = stack.ROOT / "scripts" / "screenshots"
 FILTER = "~marked & !~u log-batch"
-"""The client sends many of those."""
+"""Hides log-batch requests: the client sends many."""
 API = "/api/2.0/mlflow"
 
 
 def send(url: str, method: str = "GET") -> None:
-    """Ask for something; an error is an answer, too."""
+    """Send a request; an error is a good answer, too."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method=method)).close()  # noqa: S310
     except urllib.error.HTTPError as error:
@@ -29,7 +29,7 @@ def send(url: str, method: str = "GET") -> None:
 
 
 def main() -> int:
-    """Start the servers, send some requests, look at the pages."""
+    """Start the servers and take the pictures."""
     with tempfile.TemporaryDirectory() as name, Browser() as browser:
         folder = Path(name)
         rules = stack.write_rules(
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def take(browser: Browser, proxy: stack.Server) -> None:
-    """Fill the registry through the proxy, and make the pictures."""
+    """Fill the registry through the proxy, and take the pictures."""
     PICTURES.mkdir(exist_ok=True)
     fill: list[str | Path] = [stack.mlflow(3), stack.ROOT / "scripts" / "sample_run.py"]
     filled = subprocess.run([*fill, proxy.url], check=True, stdout=subprocess.PIPE)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .run/playwright, with which tests and screenshots drive a browser, and prints the folder. The
-# browser itself comes from Debian (see setup-server.sh), not from Playwright's own downloads.
+# Makes .run/playwright, for tests and screenshots that use a browser, and prints the folder. The
+# browser itself comes from Debian (see setup-server.sh), not from Playwright's downloads.
 #
 #   scripts/setup-browser.sh playwright
 set -euo pipefail

@@ -10,14 +10,14 @@ source "$root/scripts/lib.sh"
 
 case ${1:-} in
     3) packages=('mlflow>=3.10,<4') ;;
-    # The client alone is a tenth of the size; a pyfunc model needs numpy and pandas.
+    # Only the client: a tenth of the size. A pyfunc model needs numpy and pandas.
     2) packages=('mlflow-skinny>=2.20,<3' 'numpy<3' 'pandas<4') ;;
     *) say "usage: scripts/setup-mlflow.sh 3|2"; exit 2 ;;
 esac
 venv=$root/.run/mlflow-$1
 stamp="${packages[*]}"
 if [[ $(made_from "$venv") != "$stamp" ]]; then
-    # MLflow is late with new Pythons: not newer than 3.13.
+    # MLflow supports new Pythons late: not newer than 3.13.
     python=$(find_pythons | grep -v 'python3\.14' | head -n 1)
     mkdir -p "$root/.run"
     working "Installing MLflow $1 into ${venv#"$root"/} ..." \

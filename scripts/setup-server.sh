@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a program for tests and benchmarks: the one on PATH, else one unpacked from Debian
+# Prints the path of a program for tests and benchmarks: from PATH, otherwise unpacked from Debian
 # packages into .run/, so that nothing is installed and no service is started.
 #
 #   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|systemd-analyze|
@@ -22,7 +22,7 @@ case $name in
     chromium-*) packages+=(fonts-liberation fonts-noto-color-emoji) ;;
 esac
 
-# What this machine lacks of the packages and what they depend on.
+# The packages and dependencies that are not installed on this machine.
 missing() { apt-get install --simulate --no-install-recommends "${packages[@]}" | awk '/^Inst / { print $2 }'; }
 
 fetch() {
@@ -40,7 +40,7 @@ fetch() {
             echo '#!/bin/sh'
             echo "export LD_LIBRARY_PATH='$libraries:$libraries/pulseaudio:$libraries/systemd'"
             echo "export VALGRIND_LIB='$folder/usr/libexec/valgrind'"
-            # Where fonts are looked for besides those of the system.
+            # For fonts besides those of the system.
             echo "export XDG_DATA_HOME='$folder/usr/share'"
             [[ -e /etc/fonts ]] || echo "export FONTCONFIG_PATH='$folder/etc/fonts'"
             echo "exec '$binary' \"\$@\""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a program with which the deployment files are checked: the one on PATH, else one
-# from an environment of its own below .run.
+# Prints the path of a program that checks the deployment files: from PATH, otherwise from its own
+# environment below .run.
 #
 #   scripts/setup-tool.sh kubectl|kubernetes-validate|hadolint
 set -euo pipefail

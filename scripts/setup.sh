@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with what the proxy needs. Quick when nothing has changed since the last time.
+# Makes .venv for the proxy. Quick if nothing has changed since the last time.
 #
 #   scripts/setup.sh              for running the proxy
 #   scripts/setup.sh --dev        for tests and checks as well

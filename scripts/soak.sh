@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts load on real servers (MLflow, nginx as the external registry, two proxies behind HAProxy),
-# makes things go wrong, and counts what was lost. Exits with 1 if something was that must not be.
+# injects faults, and counts lost and wrong answers. Exits with 1 if any of them must not happen.
 #
 #   scripts/soak.sh [MINUTES]                       one fault after the other, in turn (default: 5)
 #   scripts/soak.sh memory [REQUESTS] [GIB]         one proxy, whose memory must not grow

@@ -1,4 +1,4 @@
-"""Starts and stops real servers on free loopback ports: for the embedded registry and the tests."""
+"""Starts and stops real servers on free loopback ports, for the embedded registry and the tests."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _kept: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on, and nobody else gets from the system."""
+    """Return a free TCP port of 127.0.0.1 that the system gives to no other program."""
     kept = socket.socket()
-    # With this option a server, which sets it as well, can listen there all the same.
+    # With this option a server that sets it as well can still listen there.
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     kept.bind(("127.0.0.1", 0))
     _kept.append(kept)
@@ -42,9 +42,9 @@ def free_port() -> int:
 
 
 class Server:
-    """A server process with its children, in a session of its own.
+    """A server process with its children, in its own session.
 
-    A Ctrl-C in the terminal does not reach it: whoever started it stops it, in order.
+    So Ctrl-C in the terminal does not reach it, and the starting program stops it in order.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Server:
             )
 
     def wait(self, path: str = "/", *, seconds: float = 60, progress: bool = False) -> Self:
-        """Wait until it answers HTTP on a path, with whatever status.
+        """Wait until it answers HTTP on a path, with any status.
 
         Raises:
-            StackError: it ended or the time ran out.
+            StackError: it has ended, or the time is over.
         """
         return self._wait(lambda: self._answers(path), seconds, progress)
 
     def wait_for_port(self, *, seconds: float = 60) -> Self:
-        """Wait until it accepts connections, for servers with a certificate nobody trusts."""
+        """Wait until it accepts connections, for servers with an untrusted certificate."""
         return self._wait(self._accepts, seconds, False)
 
     def _wait(self, is_up: Callable[[], bool], seconds: float, progress: bool) -> Self:
@@ -115,11 +115,11 @@ class Server:
         return True
 
     def stop(self, *, seconds: float = 10) -> int:
-        """End it and all that it started; returns its exit code."""
+        """Stop it and all its children; return its exit code."""
         self._signal_group(self.stop_signal)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
-        # Children may outlive it; a group that is gone already is fine.
+        # Children may outlive it; the group may also be gone already.
         self._signal_group(signal.SIGKILL)
         return self.process.wait()
 
@@ -128,21 +128,21 @@ class Server:
             os.killpg(self.process.pid, sig)
 
     def tail(self, lines: int = 30) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         return "\n".join(self.text().splitlines()[-lines:])
 
     def text(self) -> str:
-        """Its log."""
+        """Return its log."""
         if not self.log.is_file():
-            return ""  # /dev/full has no end.
+            return ""  # Reading /dev/full would not end.
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def memory(self) -> int:
-        """Peak resident memory of the process itself, in bytes (Linux)."""
+        """Return the peak resident memory of the process itself, in bytes (Linux)."""
         return self._memory("VmHWM")
 
     def memory_now(self) -> int:
-        """Its resident memory, in bytes."""
+        """Return its resident memory, in bytes."""
         return self._memory("VmRSS")
 
     def _memory(self, name: str) -> int:
@@ -157,7 +157,7 @@ class Server:
 
 
 def installed(script: str, name: str) -> Path:
-    """What a script installs at the first use: one at a time, whoever asks."""
+    """Install something by a script at the first use, under a lock; return its path."""
     DATA.mkdir(exist_ok=True)
     with (DATA / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -166,12 +166,12 @@ def installed(script: str, name: str) -> Path:
 
 
 def mlflow(version: int) -> Path:
-    """The Python of an environment with MLflow 3 or 2."""
+    """Return the Python of an environment with MLflow 3 or 2."""
     return installed("setup-mlflow.sh", str(version)) / "bin" / "python"
 
 
 def wheel(folder: Path) -> Path:
-    """Build the wheel of this project into a folder."""
+    """Build the wheel of this project into a folder; return its path."""
     return installed("wheel.sh", str(folder))
 
 
@@ -187,7 +187,7 @@ def registry(
 
     Args:
         data: folder for database, artifacts and log.
-        ajax_only: answer /api/ with an HTML 404, as the external registry does.
+        ajax_only: answer /api/ with an HTML 404, like the external registry.
         options: further options of `mlflow server`.
         env: environment variables to set.
         port: 127.0.0.1 port; a free one by default.
@@ -201,7 +201,7 @@ def registry(
     command += ["--artifacts-destination", data / "artifacts"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
     settings = {
-        # Background jobs of the GenAI features: processes that nobody here needs.
+        # Background jobs of the GenAI features: we do not need their processes.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
         **env,
@@ -215,7 +215,7 @@ def registry(
 def write_rules(path: Path, *, external: Sequence[str], **changes: Any) -> Path:
     """Write a copy of rules.yaml with other external hosts and changed sections."""
     rules = yaml.safe_load((ROOT / "rules.yaml").read_text(encoding="utf-8"))
-    # Listed or not: no test waits for questions to an upstream, unless it asks for them.
+    # A fixed dialect, so that tests do not wait for its detection unless they want it.
     rules["upstream"].update(external_hosts=[*external], dialect="standard")
     for section, values in changes.items():
         if isinstance(values, dict):
@@ -237,9 +237,9 @@ def proxy_command(
     before: Sequence[str | Path] = (),
     options: Sequence[str | Path] = (),
 ) -> list[str | Path]:
-    """The command line of mitmdump (or mitmweb) with the addon in reverse mode.
+    """Return the command line of mitmdump (or mitmweb) with the addon in reverse mode.
 
-    Options come after it on the command line; scripts to be loaded `before` it do not.
+    `before` comes before the addon, for scripts to load first; `options` come after it.
     """
     program = "mitmweb" if web else "mitmdump"
     command: list[str | Path] = [Path(sys.executable).parent / program]
@@ -259,23 +259,23 @@ def proxy(
     options: Sequence[str | Path] = (),
     env: Mapping[str, str] = {},
 ) -> Server:
-    """Start what `proxy_command` says."""
+    """Start the command of `proxy_command`."""
     port = port or free_port()
     command = proxy_command(
         upstream, rules, port=port, host=host, web=web, before=before, options=options
     )
-    # Upon SIGTERM it would wait for load balancers and transfers.
+    # After SIGTERM it would wait for load balancers and transfers.
     url = f"http://{host}:{port}"
     return Server(command, url=url, log=log, env=env, stop_signal=signal.SIGINT)
 
 
 def binary(name: str) -> Path:
-    """The path of a program that setup-server.sh knows, fetched at the first use."""
+    """Return the path of a program that setup-server.sh knows, fetched at the first use."""
     return installed("setup-server.sh", name)
 
 
 def tool(name: str) -> Path:
-    """The path of a program that setup-tool.sh knows, installed at the first use."""
+    """Return the path of a program that setup-tool.sh knows, installed at the first use."""
     return installed("setup-tool.sh", name)
 
 
@@ -284,8 +284,8 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
 
     Args:
         folder: for its configuration, logs and temporary files.
-        servers: what stands in the http block; PORT is replaced.
-        top: what stands before the http block.
+        servers: text for the http block; PORT is replaced.
+        top: text before the http block.
         port: 127.0.0.1 port; a free one by default.
     """
     port = port or free_port()
@@ -304,7 +304,7 @@ def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None)
     return Server(command, url=f"http://127.0.0.1:{port}", log=folder / "nginx.log")
 
 
-# nginx that keeps connections to an upstream and holds no bodies.
+# nginx that keeps connections to an upstream and does not buffer bodies.
 STREAMING = """
     proxy_http_version 1.1;
     proxy_set_header Connection "";
@@ -327,7 +327,7 @@ def external(folder: Path, upstream: str, *, port: int | None = None) -> Server:
 
 
 def haproxy(folder: Path, config: str) -> Server:
-    """Start HAProxy with a configuration behind its time limits; PORT is replaced."""
+    """Start HAProxy with a configuration after common time limits; PORT is replaced."""
     port = free_port()
     limits = (
         "global\n  expose-experimental-directives\ndefaults\n  mode http\n"
@@ -337,7 +337,7 @@ def haproxy(folder: Path, config: str) -> Server:
 
 
 def prometheus(folder: Path, config: str) -> Server:
-    """Start Prometheus, which keeps what it reads in a folder."""
+    """Start Prometheus, with its data in a folder."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prometheus.yml").write_text(config)
@@ -351,7 +351,7 @@ def balancer(folder: Path, urls: Sequence[str]) -> Server:
 
     Args:
         folder: for its configuration and log.
-        urls: of the proxies, among which requests are shared out.
+        urls: URLs of the proxies.
     """
     port = free_port()
     addresses = [url.removeprefix("http://") for url in urls]

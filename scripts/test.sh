@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks, then all tests with real servers, in two processes; files that are named in the options
-# run in one. Installs what they need below .venv and .run.
+# Runs the checks, then all tests with real servers, in two processes; with files in the options, in
+# one. Installs dependencies below .venv and .run.
 #
 #   scripts/test.sh [--all-pythons | --all-lines] [PYTEST OPTIONS...]
 #
-# With --all-pythons also with Python 3.11, which means mitmproxy 11.0, if that Python is found, and what
-# depends on mitmproxy's own code with 12.2. With --all-lines everything with 12.2 as well.
+# --all-pythons: also with Python 3.11 (and so mitmproxy 11.0), if that Python is found, and with
+# mitmproxy 12.2 the tests that depend on mitmproxy's own code. --all-lines: with 12.2 all tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
@@ -30,8 +30,8 @@ if [[ -n $all ]]; then
     for python in $(find_pythons); do
         [[ $("$python" -c 'import sys; print(sys.version_info.minor)') == 11 ]] || continue
         PYTHON=$python VENV=$root/.run/python3.11 scripts/setup.sh --dev
-        # The scripts run with .venv, whatever Python tests them, the image has a Python of its own, and
-        # hostile targets meet the same code; what is left out of the soak is in tests of its own.
+        # The scripts always run with .venv, the image has its own Python, and hostile targets reach
+        # the same code. Other tests cover the parts of the soak.
         FUZZ_COUNT=${FUZZ_COUNT:-1000} run_tests .run/python3.11/bin/python \
             --ignore=tests/integration/test_{scripts,audit_command,image,soak}.py "$@"
         break

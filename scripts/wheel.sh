@@ -10,7 +10,7 @@ folder=$(mkdir -p "${1:-$root/dist}" && cd "${1:-$root/dist}" && pwd)
 install_tool setuptools==84.2.1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# setuptools builds beside the sources, and takes up what an earlier build has left there.
+# In a copy: setuptools builds beside the sources, and includes leftovers of an earlier build.
 mkdir "$scratch/sources" "$scratch/wheel"
 cp -R "$root"/{addon,pyproject.toml,README.md,LICENSE,rules.yaml} "$scratch/sources"
 working "Building the wheel ..." "$root/.run/setuptools/bin/python" -m pip wheel --quiet \

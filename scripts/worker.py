@@ -1,4 +1,4 @@
-"""One of the processes that scripts/workers.py watches over."""
+"""One of the processes that scripts/workers.py keeps running."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Sequence
 
 INTERVAL = 0.1
-"""Seconds between two looks at a process that is about to serve."""
+"""Seconds between two checks of a process that starts."""
 
 
 class Worker:
-    """A worker's process, and those that take its place; all listen on the same port."""
+    """A worker's process, and its successors on the same port."""
 
     def __init__(self, number: int, command: Sequence[str]) -> None:
         self.name = f"worker{number}"
@@ -24,9 +24,9 @@ class Worker:
         self._command += ["--listen-host", host, "--listen-port", str(port)]
         self.process: Process | None = None
         self.leaving = False
-        """Whether it was told to end."""
+        """Whether it was told to stop."""
         self.back = asyncio.Event()
-        """Serves after a restart."""
+        """Set when it serves after a restart."""
 
     async def start(self) -> None:
         """Start a process."""
@@ -34,13 +34,13 @@ class Worker:
         self.process = await run(self._command)
 
     def terminate(self) -> None:
-        """Let it drain; at once if it is draining already."""
+        """Let it drain; if it is draining already, it ends at once."""
         self.leaving = True
         if self.process is not None and self.process.returncode is None:
             self.process.terminate()
 
     async def waits_for(self, is_there: Callable[[Worker], Awaitable[bool]]) -> bool:
-        """Wait until something is true of it; False if its process ends before that."""
+        """Wait until a condition holds; return False if the process ends before that."""
         while self.process is not None and self.process.returncode is None:
             if await is_there(self):
                 return True
@@ -48,7 +48,7 @@ class Worker:
         return False
 
     async def answers(self) -> bool:
-        """Tell whether it serves."""
+        """Return whether it serves."""
         return await asyncio.to_thread(self._asked)
 
     def _asked(self) -> bool:
@@ -60,10 +60,10 @@ class Worker:
 
 
 def kept_port() -> socket.socket:
-    """A free port of 127.0.0.1, for as long as the socket is open.
+    """Return a socket that keeps a free port of 127.0.0.1 while it is open.
 
-    `worker_main.py` can listen there, again and again. Another user never can: a program in the
-    place of a worker would get requests with their credentials.
+    `worker_main.py` can listen there, again and again. Another user never can: a program in place
+    of a worker would get requests with credentials.
     """
     kept = socket.socket()
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -74,7 +74,7 @@ def kept_port() -> socket.socket:
 async def run(
     command: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
 ) -> Process:
-    """Start a program in a session of its own: Ctrl-C in a terminal is for us alone."""
+    """Start a program in its own session, so that Ctrl-C in a terminal only reaches us."""
     return await asyncio.create_subprocess_exec(
         *command, stdin=DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
     )

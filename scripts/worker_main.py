@@ -1,9 +1,9 @@
-"""mitmdump on a port that another process of the same user keeps bound.
+"""Runs mitmdump on a port that another process of the same user keeps bound.
 
-While a worker is restarted its port would be free for any program of the machine, which would get
-the next requests with their credentials. So `worker.py` binds the port as well, with SO_REUSEPORT,
-and never listens: Linux lets no other user in then, nor a program that does not ask for this option
-(socket(7)). mitmproxy has no setting for it, and listens before it loads a script.
+Otherwise, while a worker is restarted, any program on the machine could take its port and get the
+next requests with their credentials. So `worker.py` binds the port as well, with SO_REUSEPORT, and
+never listens: then Linux refuses other users, and programs that do not set this option (socket(7)).
+mitmproxy has no setting for it, and listens before it loads a script.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mitmproxy.tools.main import mitmdump
 
 
 async def _listen(server: Any, host: str, port: int) -> list[asyncio.Server]:
-    # TCP alone: HAProxy asks no worker for HTTP/3.
+    # Only TCP: HAProxy does not use HTTP/3 to workers.
     return [await asyncio.start_server(server.handle_stream, host, port, reuse_port=True)]
 
 

@@ -1,12 +1,12 @@
-"""Several workers behind HAProxy: what `scripts/run.sh --workers N` runs.
+"""Runs several workers behind HAProxy, for `scripts/run.sh --workers N`.
 
 python scripts/workers.py --workers N --listen HOST:PORT --upstream URL -- OPTIONS...
 
 OPTIONS are for mitmdump; {worker} in them becomes the worker's number.
 
-SIGHUP restarts one worker after another; the next one's turn comes when HAProxy sends requests to
-the new process. SIGTERM and SIGINT let all of them drain, and a second signal ends them at once. A
-worker that ends by itself is started again.
+SIGHUP restarts one worker after another; the next one only after HAProxy sends requests to the new
+process. SIGTERM and SIGINT let all of them drain, and a second signal ends them at once. A worker
+that ends by itself is started again.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from addon.observe.line_writer import AT_THE_END, LineWriter, is_file
 from addon.protocol import addresses
 
 MAIN = Path(__file__).with_name("worker_main.py")
-"""What a worker runs in place of mitmdump's own script."""
+"""The script of a worker in place of mitmdump's own."""
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds until a worker that ended by itself is started again: at first, and after many times."""
+"""Seconds until a worker that ended by itself is started again: first pause, and longest."""
 LONG = 60.0
-"""Seconds after which the end of a worker has nothing to do with its start."""
+"""Seconds after which the end of a worker is not a failed start."""
 
 
 class FailedError(Exception):
-    """It cannot begin, or go on."""
+    """A worker or HAProxy cannot start, or HAProxy has ended."""
 
 
 class Site:
@@ -59,10 +59,10 @@ class Site:
         self._socket = folder / "haproxy.sock"
 
     async def serve(self) -> None:
-        """Start all, and return when a signal has stopped all.
+        """Start everything, and return after a signal has stopped everything.
 
         Raises:
-            FailedError: a worker does not start, or HAProxy does not go on.
+            FailedError: a worker or HAProxy does not start, or HAProxy has ended.
         """
         stop, again = asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
@@ -102,7 +102,7 @@ class Site:
         addresses = [worker.address for worker in self.workers]
         text = haproxy_config.config(self.listen, addresses, socket=self._socket)
         self._config.write_text(text, encoding="utf-8")
-        # Asked for beside the loop: it may have to be fetched.
+        # In a thread, because the program may have to be downloaded.
         program = await asyncio.to_thread(stack.binary, "haproxy")
         self._haproxy = haproxy = await run(
             [str(program), "-db", "-f", str(self._config)], stdout=PIPE, stderr=STDOUT
@@ -149,7 +149,7 @@ class Site:
             say("all workers were restarted")
 
     async def _is_up(self, worker: Worker) -> bool:
-        """Tell whether HAProxy sends requests to a worker."""
+        """Return whether HAProxy sends requests to a worker."""
         rows = csv.DictReader((await self._ask("show stat")).removeprefix("# ").splitlines())
         return any(r["svname"] == worker.name and r["status"].startswith("UP") for r in rows)
 
@@ -164,8 +164,8 @@ class Site:
         haproxy = self._haproxy
         if haproxy is not None and haproxy.returncode is None:
             say("draining; a second signal ends all at once")
-            # HAProxy sends nobody to a worker that is about to end; but whoever comes while all of
-            # them are is still to be served.
+            # HAProxy sends no requests to a worker that is about to stop. But now all of them are,
+            # and new requests still have to be served.
             with contextlib.suppress(OSError):  # A second signal ends HAProxy.
                 for worker in self.workers:
                     await self._ask(f"disable health workers/{worker.name}")
@@ -175,7 +175,7 @@ class Site:
             if worker.process is not None:
                 await worker.process.wait()
         if haproxy is not None:
-            # It may still have to hand over the last bytes.
+            # It may still have to send the last bytes.
             with contextlib.suppress(ProcessLookupError):
                 haproxy.send_signal(signal.SIGUSR1)
             await haproxy.wait()
@@ -194,25 +194,25 @@ def _upon_end(call: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, call)
 
 
-# A pipe that nobody reads must not keep workers from being started again, nor from draining.
+# A pipe without a reader must not block restarts or draining.
 _log = LineWriter("workers", lambda: 2, at_once=is_file(2))
 logging.getLogger("addon").addHandler(logging.NullHandler())
 
 
 def say(text: str) -> None:
-    """Log."""
+    """Write a line to the log."""
     _log.put(f"workers: {text}\n".encode())
 
 
 async def pass_on(haproxy: Process) -> None:
-    """Log what HAProxy says: it would wait for the reader of its own output."""
+    """Log HAProxy's output, so that HAProxy never waits for a reader."""
     assert haproxy.stdout is not None
     while text := await haproxy.stdout.read(65536):
         _log.put(text)
 
 
 def main() -> int:
-    """Serve until a signal comes; 0 then, 1 if that is not possible."""
+    """Serve until a signal; return 0, or 1 after a failure."""
     parser = argparse.ArgumentParser(prog="scripts/run.sh", description=__doc__)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--listen", type=addresses.listen, required=True)

@@ -1,6 +1,6 @@
-"""How many clients one process serves.
+"""Measures how many clients one process can serve.
 
-What their open connections cost while nothing happens, and how fast all are served that ask again.
+It measures the cost of idle connections, and the speed when all clients ask again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from bench.session import Session
 COUNTS = (1_000, 5_000, 10_000)
 QUICK_COUNTS = (200, 1_000)
 AT_ONCE = 32
-"""Requests on their way at any time: MLflow would not answer more at once."""
+"""Requests in flight at any time: MLflow would not answer more at once."""
 KEPT = 5
-"""Seconds that the registry keeps an idle connection, as uvicorn, and MLflow with it, does."""
+"""Seconds that the registry keeps an idle connection: the default of uvicorn, which MLflow uses."""
 _REGISTRY = """
   keepalive_requests 1000000;
   keepalive_timeout KEPT;
@@ -40,12 +40,12 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def measure(session: Session) -> Iterator[Table]:
-    """Memory and time by open connections; the proxy and a bare mitmdump."""
-    # Of this process and of those that it starts. A client is an open file here, and there a second
-    # one while the registry keeps the connection that belongs to it.
+    """Yield memory and time by open connections, for the proxy and a bare mitmdump."""
+    # The limit of this process and its children. A client needs one open file here; a server needs
+    # two while the registry keeps the client's upstream connection.
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    most = (limit - 200) // 2  # The proxy lets no more in, see addon/hooks/open_files.py.
+    most = (limit - 200) // 2  # The proxy accepts no more, see addon/hooks/open_files.py.
     counts = sorted({min(n, most) for n in (QUICK_COUNTS if session.quick else COUNTS)})
     ways: list[tuple[str, Callable[[Path, str], stack.Server], int]]
     ways = [("the proxy", servers.proxy, count) for count in counts]
@@ -75,13 +75,13 @@ def _registry(folder: Path) -> stack.Server:
 
 
 async def _observe(server: stack.Server, count: int) -> list[float]:
-    """Open so many connections, ask once on each, leave them alone, and ask on all of them again.
+    """Open connections, send one request on each, leave them idle, then send one on each again.
 
-    By then the registry has closed the connections that belong to them.
+    By then the registry has closed their upstream connections.
 
     Returns:
-        Resident memory in MiB while nothing happens; the part of it that 1,000 connections cost;
-        requests for each second of the process's time on a core when all ask again.
+        Resident memory in MiB while they are idle; the part of it for 1,000 connections; requests
+        per second of CPU time when all ask again.
     """
     async with AsyncExitStack() as opened:
         connections: list[Connection] = []
@@ -105,14 +105,14 @@ async def _observe(server: stack.Server, count: int) -> list[float]:
 
 
 def core_seconds(server: stack.Server) -> float:
-    """Time that a server has spent on a core: what else the machine does is not in it."""
+    """Return a server's CPU time in seconds: other load on the machine does not count."""
     text = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="ascii")
     user, system = text.rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 async def _for_all(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """Do something with each of them, with a few at a time."""
+    """Do some work for each item, a few at a time."""
     left = iter(items)
 
     async def take() -> None:

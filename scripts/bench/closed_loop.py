@@ -16,7 +16,7 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw."""
+    """The results of wrk."""
 
     rate: float
     """Requests per second."""
@@ -30,18 +30,18 @@ def load(
     """Put load on a server.
 
     Args:
-        url: what is asked for.
-        connections: as many requests are on their way at any time.
-        seconds: for how long; whole ones.
+        url: the URL to request.
+        connections: connections, and so requests in flight at any time.
+        seconds: duration, a whole number.
         method: of the request.
         size: bytes of its body; none by default.
 
     Raises:
-        LoadError: there were answers other than 2xx, or none.
+        LoadError: there were answers other than 2xx, or no answers.
     """
     body = None if size is None else b"x" * size
     probe = urllib.request.Request(url, body, method=method)  # noqa: S310
-    # Anything but 2xx raises; wrk itself counts no redirects.
+    # Raises unless the answer is 2xx; wrk itself does not count redirects as errors.
     with urllib.request.urlopen(probe, timeout=30) as answer:  # noqa: S310
         answer.read()
     command: list[str | Path] = [stack.binary("wrk"), "-t1", f"-c{connections}"]

@@ -1,7 +1,6 @@
-"""How much longer a client waits while another one does what keeps a proxy busy.
+"""Measures how much longer a client waits while another one keeps the proxy busy.
 
-The proxy has one thread for everybody. So each turn that it gives to one connection is what all
-others wait for.
+The proxy has one thread for all clients. So while it works for one connection, all others wait.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from bench.session import Session, alternate
 from bench.transfers import serving
 
 LIMIT = 5
-"""Times of what it takes when nobody else is there."""
+"""Allowed latency, as a multiple of the latency without other clients."""
 PATIENCE = 20
-"""Seconds until a request is given up."""
+"""Seconds until the client gives up a request."""
 CALM = 300
-"""Seconds until a server must be done with what a client has left behind."""
+"""Seconds until a server must have finished the work of a flood that has ended."""
 
 FLOODS: dict[str, floods.Flood] = {
     "an upload in chunks of one byte": floods.one_byte_chunks,
@@ -43,19 +42,19 @@ FROM_A_REGISTRY: dict[str, floods.Flood] = {
     "an answer in chunks of one byte": floods.chunked_answers,
     "WebSocket messages of one byte": floods.web_socket_messages,
 }
-"""These need a registry that takes part."""
+"""Floods that need their own registry."""
 
 
 @dataclass(frozen=True)
 class Waits:
-    """What one client waits for small requests, one at a time: medians, in milliseconds."""
+    """Times that a client waits for small requests, one at a time: medians, in milliseconds."""
 
     alone: float
     beside: float
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """For each load the ratio of median latencies, of the proxy and of a bare mitmdump."""
+    """Yield the ratio of median latencies for each load, for the proxy and a bare mitmdump."""
     folder = session.folder / "fairness"
     with ExitStack() as running:
         registry = running.enter_context(servers.small_registry(folder / "registry"))
@@ -78,7 +77,7 @@ def measure(session: Session) -> Iterator[Row]:
 
 
 def rows(what: str, got: dict[str, list[Waits]]) -> Iterator[Row]:
-    """What is reported for one load."""
+    """Yield the rows for one load."""
     for name, whose in (("proxy", ""), ("bare", "bare mitmdump -q, ")):
         alone, beside = [one.alone for one in got[name]], [one.beside for one in got[name]]
         values = [one / other for one, other in zip(beside, alone, strict=True)]
@@ -89,7 +88,7 @@ def rows(what: str, got: dict[str, list[Waits]]) -> Iterator[Row]:
 
 
 def waits(seconds: float, server: stack.Server, flood: floods.Flood, target: str) -> Waits:
-    """Ask alone, and then beside a load; wait until the server is done with that."""
+    """Measure alone, then beside a load; wait until the server has finished the load."""
     alone = latency(server.url, seconds / 2)
     with floods.running(flood, target):
         time.sleep(0.3)
@@ -106,9 +105,9 @@ def waits(seconds: float, server: stack.Server, flood: floods.Flood, target: str
 
 
 def latency(url: str, seconds: float) -> float:
-    """Median milliseconds of small requests on a kept connection, one at a time.
+    """Return the median milliseconds of small requests on a kept connection, one at a time.
 
-    What begins in time counts to its end. Who gets no answer has waited for all of its patience.
+    A request that begins in time counts until its end. Without an answer, it counts as `PATIENCE`.
     """
     got: list[float] = []
     end = time.perf_counter() + seconds

@@ -1,4 +1,4 @@
-"""How much later a download begins through the proxy."""
+"""Measures how much later a download begins through the proxy."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bench.session import Session, alternate
 from bench.transfers import ARTIFACT, connect, serving, store
 
 SIZE = 8 * 2**20
-"""Large enough that who waits for the end before the first byte would be found out."""
+"""Large enough to detect a proxy that reads to the end before it sends the first byte."""
 
 BEGIN, PAUSE = 64 * 1024, 0.02
-"""Bytes of a body that a registry over a network sends at once, and seconds until the next."""
+"""Bytes of a body that a remote registry sends at once, and seconds until the next ones."""
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """The difference to a direct download, on new connections and on kept ones.
+    """Yield the difference to a direct download, on new connections and on kept ones.
 
-    One registry sends the beginning of the artifact and pauses, as a network does. The other, nginx
-    on this machine, sends gigabytes per second: then three processes compete for the cores, and
-    the client waits for one when its first byte is there.
+    One registry sends the beginning of the artifact and pauses, like a network. The other, nginx on
+    this machine, sends gigabytes per second: then three processes compete for the cores, and the
+    client has to wait for a core when its first byte arrives.
     """
     with serving(_answer) as url:
         yield from _differences(session, url, "", 1.5)
@@ -34,7 +34,7 @@ def measure(session: Session) -> Iterator[Row]:
 
 def _differences(session: Session, direct: str, how: str, limit: float | None) -> Iterator[Row]:
     with servers.proxy(session.folder / f"proxy{how[:1]}", direct) as proxy:
-        # The registry has the file where our rules lead to; asked directly, it has this name.
+        # The registry has the file at the rewritten path; a direct request needs that path.
         targets = {"proxy": (proxy.url, ARTIFACT), "direct": (direct, f"/ajax-{ARTIFACT[1:]}")}
         new = {name: partial(_new, *target) for name, target in targets.items()}
         opened = {name: connect(url) for name, (url, _) in targets.items()}
@@ -55,7 +55,7 @@ def _differences(session: Session, direct: str, how: str, limit: float | None) -
 
 
 def _answer(connection: socket.socket) -> None:
-    """Send the artifact for each request on a connection, with a pause behind its beginning."""
+    """Send the artifact for each request on a connection, with a pause after its beginning."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
@@ -80,7 +80,7 @@ def _new(url: str, target: str) -> float:
 
 
 def first_byte(connection: socket.socket, target: str) -> float:
-    """Milliseconds until the first byte of a body; the rest is read without being timed."""
+    """Return the milliseconds until the first byte of a body; reading the rest is not timed."""
     start = time.perf_counter()
     connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     head = b""

@@ -1,4 +1,4 @@
-"""Latency at fixed request rates, below what the servers can do at most."""
+"""Measures latency at fixed request rates, below the maximum of the servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WARM_UP = 0.5
 
 
 def measure(session: Session) -> Iterator[Table]:
-    """Percentiles by rate: of each round, and then their median."""
+    """Yield percentiles by rate: the median over the rounds."""
     folder = session.folder / "rates"
     with servers.small_registry(folder / "registry") as registry:
         url = registry.url

@@ -1,7 +1,7 @@
-"""Loads without an end that one hostile or clumsy client puts on a proxy, in a process of its own.
+"""Endless loads from one hostile or clumsy client, in its own process.
 
-Each makes many bytes once and sends them again and again, so the client itself has next to nothing
-to do. It reads whatever comes back, as what nobody reads would slow the proxy down.
+Each builds many bytes once and sends them again and again, so the client itself has little work. It
+reads all answers, because unread answers would slow the proxy down.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from bench import servers
 from bench.transfers import connect
 
 MESSAGES = "/api/2.0/mlflow/ws"
-"""Where the other registry of this file takes a WebSocket."""
+"""The path of WebSockets at the registry of this file."""
 ONE_BYTE = b"1\r\nx\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 _END = b"0\r\n\r\n"
 _HOST = b"Host: localhost\r\n"
 
 Flood = Callable[[str], None]
-"""Takes the URL of the proxy."""
+"""Called with the URL of the proxy."""
 
 
 @contextmanager
 def running(flood: Flood, url: str) -> Iterator[None]:
-    """Let a client put its load on a proxy."""
+    """Run a flood against a proxy, as a context manager."""
     process = multiprocessing.Process(target=flood, args=(url,), daemon=True)
     process.start()
     try:
@@ -53,7 +53,7 @@ def one_byte_chunks(url: str) -> None:
 
 
 def refused_requests(url: str) -> None:
-    """3 MB of requests from a page of somebody else's, which are refused."""
+    """3 MB of requests from a page of another origin, which are refused."""
     request = (
         b"POST /api/2.0/mlflow/runs/create HTTP/1.1\r\n%sOrigin: http://evil.example\r\n"
         b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}" % _HOST
@@ -62,7 +62,7 @@ def refused_requests(url: str) -> None:
 
 
 def malformed_targets(url: str) -> None:
-    """255 KiB of requests for a target that is refused, one after the other."""
+    """255 KiB of requests, one after the other, for a target that is refused."""
     request = b"GET /%%00 HTTP/1.1\r\n%s\r\n" % _HOST
     _send_for_ever(url, request * (255 * 1024 // len(request)))
 
@@ -101,7 +101,7 @@ def web_socket_messages(url: str) -> None:
 
 
 def answer_in_chunks(connection: socket.socket) -> None:
-    """The registry for the last two."""
+    """The registry for the last two floods."""
     received = b""
     with connection, contextlib.suppress(ConnectionError):
         while data := connection.recv(65536):
@@ -123,7 +123,7 @@ _SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
-"""With what RFC 6455, section 1.3, has as the answer to that key."""
+"""The answer to that key is the example of RFC 6455, section 1.3."""
 
 # HTTP/2 (RFC 9113).
 
@@ -132,11 +132,11 @@ _DATA, _HEADERS, _RESET, _SETTINGS, _PING = 0, 1, 3, 4, 6
 _END_STREAM, _END_HEADERS = 1, 4
 _INITIAL_WINDOW = 65_535
 _LAST = b"the last"
-"""In the last ping of a connection."""
+"""Payload of the last ping of a connection."""
 
 
 def rapid_reset(url: str) -> None:
-    """Requests that are given up at once (CVE-2023-44487)."""
+    """Requests that are reset at once (CVE-2023-44487)."""
     first, next_ones = _header_blocks("GET", servers.API)
     frames = []
     for number in range(20_000):
@@ -155,12 +155,12 @@ def one_byte_frames(url: str) -> None:
 
 
 def pings(url: str) -> None:
-    """Pings, each of which asks for an answer."""
+    """Pings; each needs an answer."""
     _send_http2(url, _frame(_PING, bytes(8)) * 100_000)
 
 
 def changes_of_settings(url: str) -> None:
-    """The same with settings: each is a change, and is acknowledged."""
+    """The same with changes of settings; each needs an acknowledgement."""
     window = (_frame(_SETTINGS, b"\0\4" + size.to_bytes(4)) for size in (_INITIAL_WINDOW, 1, 2**20))
     _send_http2(url, b"".join(window) * 30_000)
 
@@ -172,7 +172,7 @@ def _frame(kind: int, payload: bytes = b"", stream: int = 0, flags: int = 0) -> 
 
 
 def _header_blocks(method: str, path: str) -> tuple[bytes, bytes]:
-    """The fields of a connection's first request, and of all others, which are indices alone."""
+    """Return the header blocks of a connection's first request, and of all others: only indices."""
     encoder = hpack.Encoder()
     fields = [(":method", method), (":scheme", "https"), (":authority", "localhost")]
     return encoder.encode([*fields, (":path", path)]), encoder.encode([*fields, (":path", path)])
@@ -182,7 +182,7 @@ def _header_blocks(method: str, path: str) -> tuple[bytes, bytes]:
 
 
 def _send_for_ever(url: str, data: bytes) -> None:
-    """Send bytes on a connection again and again, and on another one when that is closed."""
+    """Send bytes on a connection again and again, and on a new one after that is closed."""
     while True:
         with connect(url) as connection, contextlib.suppress(OSError):
             while True:
@@ -190,7 +190,7 @@ def _send_for_ever(url: str, data: bytes) -> None:
 
 
 def _send_http2(url: str, frames: bytes) -> None:
-    """Send frames on a connection, wait until they were read, and begin anew."""
+    """Send frames on a connection, wait until they were read, and start again."""
     data = _PREFACE + _frame(_SETTINGS) + frames + _frame(_PING, _LAST)
     while True:
         with contextlib.suppress(OSError), _secured(url) as connection:
@@ -205,12 +205,12 @@ def _secured(url: str) -> ssl.SSLSocket:
 
 
 def _send(connection: socket.socket, data: bytes, *, until: bytes = b"") -> None:
-    """Send bytes, and read what there is meanwhile.
+    """Send bytes, and read answers meanwhile.
 
     Args:
         connection: to the proxy.
-        data: to be sent.
-        until: what comes back when all of it was read.
+        data: the bytes to send.
+        until: bytes in the answers that show that everything was read.
 
     Raises:
         OSError: the other side has closed the connection.

@@ -1,4 +1,4 @@
-"""How the cost of a request grows: with rules, connections and the size of an upload."""
+"""Measures how the cost of a request grows with rules, connections and the size of an upload."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Ways = Mapping[str, Callable[[], Load]]
 
 
 def measure(session: Session) -> Iterator[Table]:
-    """Requests per second."""
+    """Yield tables of requests per second."""
     folder = session.folder / "growth"
     counts, sizes = (CONNECTIONS, SIZES) if not session.quick else (CONNECTIONS[::2], QUICK_SIZES)
     with ExitStack() as running:

@@ -1,6 +1,6 @@
-"""Runs the addon's hooks alone, for made-up flows: hooks_alone.py RULES COUNT TARGET.
+"""Runs only the addon's hooks, for made-up flows: hooks_alone.py RULES COUNT TARGET.
 
-Says "ready" and "done", and waits for a line behind each: only what is in between is counted.
+It prints "ready" and "done", and waits for a line after each: only the work in between is counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ANSWERED = ("Server", "nginx"), ("Content-Type", "application/json"), ("Connect
 
 
 def flow(target: str) -> http.HTTPFlow:
-    """A flow as mitmproxy has it when the first hook comes, and the answer besides."""
+    """Return a flow as in the first hook, but with its answer as well."""
     made = tflow.tflow(resp=True)
     made.client_conn.proxy_mode = ProxyMode.parse(f"reverse:{UPSTREAM}")
     made.request = http.Request.make("GET", UPSTREAM + target)
@@ -40,7 +40,7 @@ def _headers(*fields: tuple[str, str]) -> http.Headers:
 
 
 def run(addon: MlflowProxy, flows: list[http.HTTPFlow]) -> None:
-    """All hooks of each flow."""
+    """Run all hooks for each flow."""
     for one in flows:
         answer, one.response = one.response, None
         addon.requestheaders(one)
@@ -51,7 +51,7 @@ def run(addon: MlflowProxy, flows: list[http.HTTPFlow]) -> None:
 
 
 async def main() -> None:
-    """Warm up, then run while somebody counts."""
+    """Warm up, then run while instructions are counted."""
     addon = MlflowProxy()
     target = sys.argv[3]
     with taddons.context(addon) as context:

@@ -1,7 +1,7 @@
-"""A proxy as it is often written with FastAPI and httpx: a new client for each request.
+"""A typical proxy with FastAPI and httpx: a new client for each request.
 
-Served by uvicorn with its fast parts (uvloop, httptools). It does what has to be done and no more:
-rewrite the path, pass method, headers and body on, and the answer back.
+uvicorn serves it with its fast parts (uvloop, httptools). It does only the necessary work: rewrite
+the path, pass method, headers and body on, and the answer back.
 """
 
 import os

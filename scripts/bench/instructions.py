@@ -1,4 +1,4 @@
-"""How many instructions a request takes, counted by callgrind: a figure that does not swing."""
+"""Counts the instructions of a request with callgrind: a figure that hardly varies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REQUEST = (
 
 
 def of_request(folder: Path, upstream: str) -> float:
-    """Of the whole process for a small request on a kept connection."""
+    """Return the instructions of the whole process for a small request on a kept connection."""
     counted = _file(folder)
     port = stack.free_port()
     rules = servers.write_rules(folder / "rules.yaml")
@@ -43,7 +43,7 @@ def of_request(folder: Path, upstream: str) -> float:
 
 
 def of_hooks(folder: Path, more_rules: int = 0) -> float:
-    """Of the addon's hooks for the same request."""
+    """Return the instructions of the addon's hooks for the same request."""
     counted = _file(folder)
     rules = servers.write_rules(folder / "rules.yaml", more_rules)
     script = Path(__file__).with_name("hooks_alone.py")
@@ -70,13 +70,13 @@ def _callgrind(counted: Path) -> list[str | Path]:
 
 
 def _tell(process: subprocess.Popen[str] | subprocess.Popen[bytes], *words: str) -> None:
-    """Give callgrind an order; it is carried out when this returns."""
+    """Send callgrind a command, and wait until it is done."""
     command: list[str | Path] = [stack.binary("vgdb"), f"--pid={process.pid}", *words]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
 def _total(counted: Path) -> int:
-    # Behind the name of a dump is its number; the last file, at the end, has none.
+    # The name of a dump ends with its number; the last file, from the end, has no number.
     written = counted.with_name(f"{counted.name}.1").read_text(encoding="utf-8")
     total = re.search(r"^(?:summary|totals): (\d+)", written, re.MULTILINE)
     assert total, written[:500]

@@ -1,4 +1,4 @@
-"""What was measured with, and where."""
+"""Describes the software and the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mitmproxy import version
 
 
 def describe() -> dict[str, str]:
-    """Versions, machine and date."""
+    """Return versions, machine and date."""
     return {
         "date": datetime.date.today().isoformat(),
         "mitmproxy": version.VERSION,
@@ -29,14 +29,14 @@ def describe() -> dict[str, str]:
 
 
 def _version(program: Path, option: str) -> str:
-    # nginx says it on stderr, and wrk exits with 1.
+    # nginx prints it on stderr, and wrk exits with 1.
     run = subprocess.run([program, option], capture_output=True, text=True, check=False)
     found = re.search(r"\d+(\.\d+)+", run.stdout + run.stderr)
     return found[0] if found else "unknown"
 
 
 def _mlflow() -> str:
-    # Not installed for measurements that do without it.
+    # Only installed for measurements that need it.
     found = (stack.DATA / "mlflow-3").glob("lib/python*/site-packages/mlflow-[0-9]*.dist-info")
     return next((path.stem.partition("-")[2] for path in found), "not installed")
 

@@ -1,4 +1,4 @@
-"""Measures the proxy with the mitmproxy of the Python that runs this; adds to bench.json."""
+"""Measures the proxy with the mitmproxy of this Python; adds the results to bench.json."""
 
 from __future__ import annotations
 
@@ -58,10 +58,9 @@ def main() -> int:
     parser.add_argument("--pairs", type=int)
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME")
     arguments = parser.parse_args()
-    # So that what was started is stopped, as upon Ctrl-C.
+    # So that all servers are stopped, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # Where it is set, the bytecode of the addon alone would be made anew at each start: pip has
-    # made that of mitmproxy.
+    # If it is set, only the addon would be compiled at each start: pip has compiled mitmproxy.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     quick: bool = arguments.quick
     pairs = arguments.pairs or (2 if quick else 9)
@@ -84,7 +83,7 @@ def main() -> int:
 
 
 def add(file: Path, line: int, name: str, measured: dict[str, object]) -> None:
-    """Put results into the file in place of older ones; the others stay."""
+    """Write results to the file in place of older ones; the others stay."""
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     kept.setdefault(str(line), {})[name] = measured
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a user notices: a job of a real MLflow client, direct, through nginx, through the proxy."""
+"""Measures a job of a real MLflow client: direct, through nginx, and through the proxy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOB = "MLflow job (200 metrics, 20 artifacts, a model): wall time"
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """Wall time of the job."""
+    """Yield the wall time of the job."""
     folder = session.folder / "mlflow"
     with stack.registry(folder / "registry", ajax_only=False) as registry:
         registry.wait("/health")
@@ -38,7 +38,7 @@ def measure(session: Session) -> Iterator[Row]:
 
 
 def job(url: str) -> float:
-    """Seconds, as the client itself measures them.
+    """Return the seconds of a job, measured by the client itself.
 
     Raises:
         RuntimeError: the client has failed.

@@ -1,6 +1,6 @@
-"""One job of a real MLflow client; prints how many seconds it took, without the imports.
+"""One job of a real MLflow client; prints its seconds, without the imports.
 
-Runs in MLflow's environment: python mlflow_job_client.py TRACKING_URI
+It runs in MLflow's environment: python mlflow_job_client.py TRACKING_URI
 """
 
 import os
@@ -26,12 +26,12 @@ class Doubler(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """The smallest model that computes something."""
 
     def predict(self, context: Any, model_input: list[float], params: Any = None) -> list[float]:
-        """Twice the input."""
+        """Return twice the input."""
         return [2 * value for value in model_input]
 
 
 def job(folder: Path) -> None:
-    """Log metrics and artifacts, register a model, get all of it back."""
+    """Log metrics and artifacts, register a model, and get everything back."""
     files = folder / "files"
     files.mkdir()
     for number in range(FILES):

@@ -1,10 +1,10 @@
-"""Requests at a fixed rate, whatever the server makes of it.
+"""Requests at a fixed rate, even if the server falls behind.
 
-A schedule says when each request is due, and its latency counts from then, not from when it could
-be sent. So a server that stands still for a second shows in the latency of each request that was
-due within that second, and not of the one alone that happened to be under way (what is called
-coordinated omission). Connections are opened in advance and kept: so many that they are never all
-busy unless the server falls behind, and then a request that waits for one is late like the others.
+A schedule sets when each request is due, and its latency counts from then, not from when it was
+sent. So if a server stops for a second, the latency of each request that was due in that second
+shows it, not only that of the one request in flight (this avoids coordinated omission). Connections
+are opened in advance and kept. There are so many that they are only all busy if the server falls
+behind, and then a request that waits for one is late like the others.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from collections.abc import Sequence
 
 CONNECTIONS = 64
 PATIENCE = 10
-"""Seconds after the last request was due, until all answers have to be there."""
+"""Seconds after the last request was due until all answers must have arrived."""
 
 
 class OverloadError(RuntimeError):
-    """The server falls behind so far that no latency can be told."""
+    """The server falls so far behind that there is no meaningful latency."""
 
 
 def latencies(
     url: str, target: str, rate: float, seconds: float, *, warm_up: float = 0
 ) -> list[float]:
-    """Send GET requests at a fixed rate; returns the milliseconds of each.
+    """Send GET requests at a fixed rate; return the milliseconds of each.
 
     Args:
         url: of the server.
-        target: what is asked for.
+        target: the request target.
         rate: requests per second.
-        seconds: for how long.
-        warm_up: what is due before that many seconds does not count.
+        seconds: duration.
+        warm_up: seconds at the beginning that do not count.
 
     Raises:
-        OverloadError: there were not all answers long after the last request was due.
+        OverloadError: answers were missing long after the last request was due.
         ConnectionError: a connection was closed before its answer.
     """
     loop = _Loop(url, target)
@@ -51,7 +51,7 @@ def latencies(
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that is not below so many per cent of all (nearest rank)."""
+    """Return a percentile (nearest rank)."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
@@ -59,7 +59,7 @@ class _Loop:
     def __init__(self, url: str, target: str) -> None:
         host, _, port = url.removeprefix("http://").partition(":")
         self.request = f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
-        # The time limit of `select` is finer than that of epoll.
+        # `select` has finer time limits than epoll.
         self.selector = selectors.SelectSelector()
         self.idle: list[socket.socket] = []
         self.due: dict[socket.socket, float] = {}
@@ -73,7 +73,7 @@ class _Loop:
             self.idle.append(connection)
 
     def run(self, rate: float, seconds: float) -> None:
-        """Send all and wait for all answers."""
+        """Send all requests and wait for all answers."""
         count, scheduled = round(rate * seconds), 0
         begin = time.perf_counter()
         while len(self.done) < count:
@@ -99,7 +99,7 @@ class _Loop:
         self.received[connection] = b""
 
     def receive(self, connection: socket.socket, begin: float) -> None:
-        """Take what has come of an answer."""
+        """Read the available part of an answer."""
         data = connection.recv(65536)
         if not data:
             raise ConnectionError(f"closed before an answer: {self.received.get(connection)!r}")

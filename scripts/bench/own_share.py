@@ -1,4 +1,4 @@
-"""How many instructions a small request takes, and how many of them are the hooks' own."""
+"""Measures the instructions of a small request, and the share of the hooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MANY_RULES = 200
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """Shares with the rules that are shipped, and with many more."""
+    """Yield the shares with the shipped rules, and with many more rules."""
     folder = session.folder / "own-share"
     with servers.small_registry(folder / "registry") as registry:
         ways = {
@@ -21,7 +21,7 @@ def measure(session: Session) -> Iterator[Row]:
             "hooks": partial(instructions.of_hooks, folder / "hooks"),
             "many": partial(instructions.of_hooks, folder / "many", MANY_RULES),
         }
-        # They differ by less than one in a hundred from time to time.
+        # Repeated counts differ by less than 1 %.
         got = alternate(session.rounds, ways)
     counted = [count / 1e6 for count in got["whole"]]
     yield Row("instructions for a small request", "", "million", counted, "<=", 0.7, raw=got)

@@ -1,6 +1,6 @@
 """Draws the ratios in bench.json with their ranges and targets: plot.py FILE PICTURE.
 
-Runs in the environment of matplotlib, on nothing but the standard library besides.
+It runs in matplotlib's environment, and otherwise needs only the standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MARKERS = ("o", "D")
 
 
 def main() -> int:
-    """Read, draw, write."""
+    """Read the file, draw it, and write the picture."""
     results = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     lines = sorted(results, key=int, reverse=True)
     versions = {line: list(results[line].values())[-1]["mitmproxy"] for line in lines}
@@ -39,8 +39,8 @@ def main() -> int:
 
 
 def draw(found: dict[str, dict[str, Row]], versions: dict[str, str], quick: bool) -> plt.Figure:
-    """One line for each ratio; right of 1 is more, and a bracket shows where the target lies."""
-    # A background of its own: readable on light pages and on dark ones.
+    """Draw a line for each ratio; right of 1 is more, and a bracket shows the target."""
+    # With its own background, so that it is readable on light and on dark pages.
     style = {"font.size": 9, "font.family": "sans-serif", "text.color": INK}
     style |= {"axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
     plt.rcParams.update(style | {"figure.facecolor": "white", "axes.facecolor": "white"})
@@ -55,7 +55,7 @@ def draw(found: dict[str, dict[str, Row]], versions: dict[str, str], quick: bool
             colour = MET if row.met else MISSED
             axes.plot([min(row.values), max(row.values)], [y, y], color=colour, lw=2.5, alpha=0.45)
             axes.plot(row.figure, y, MARKERS[number % 2], color=colour, ms=6)
-            # The hooks of the bracket point to where the target is met.
+            # The ends of the bracket point to the side on which the target is met.
             ahead = 1.03 if row.sense == ">=" else 1 / 1.03
             xs = [row.limit * ahead, row.limit, row.limit, row.limit * ahead]
             ends = [y - 0.16, y - 0.16, y + 0.16, y + 0.16]

@@ -1,4 +1,4 @@
-"""Prints what is in bench.json as Markdown: report.py FILE."""
+"""Prints bench.json as Markdown: report.py FILE."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.results import Row, Table
 
 Results = Mapping[str, Mapping[str, Any]]
-"""By line of mitmproxy and name of the measurement."""
+"""Results by line of mitmproxy and name of the measurement."""
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def markdown(results: Results) -> str:
-    """The whole report, newest line of mitmproxy first."""
+    """Return the whole report, newest line of mitmproxy first."""
     lines = sorted(results, key=int, reverse=True)
     quick = any(one["quick"] for line in lines for one in results[line].values())
     title = "Benchmark: QUICK RUN, small samples; not for publication" if quick else "Benchmark"

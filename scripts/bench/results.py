@@ -1,4 +1,4 @@
-"""What a measurement yields: rows with a target, and tables without."""
+"""The results of measurements: rows with a target, and tables without."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _SENSES = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
 
 @dataclass
 class Row:
-    """One figure: all of its values, and what it should be."""
+    """One figure: all its values, and its target."""
 
     name: str
     against: str
     unit: str
     values: list[float]
-    """None at all if it could not be measured; the note says why."""
+    """Empty if it could not be measured; then the note says why."""
     sense: str = ""
     limit: float = 0
     worst: bool = False
-    """The largest value decides, not the median."""
+    """Whether the largest value counts, not the median."""
     note: str = ""
     raw: dict[str, list[float]] = field(default_factory=dict)
-    """What the values were made from, by way."""
+    """The measurements behind the values, by way."""
 
     @property
     def figure(self) -> float:
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass
 class Table:
-    """How something grows: for people to read, without a target."""
+    """Shows how something grows, for people, without a target."""
 
     name: str
     head: list[str]
@@ -70,12 +70,12 @@ def _space(unit: str) -> str:
 
 
 def ratios(upper: Sequence[float], lower: Sequence[float]) -> list[float]:
-    """Of each pair by itself: what else the machine did met both of its halves."""
+    """Return the ratio of each pair: other load on the machine affects both halves of a pair."""
     return [one / other for one, other in zip(upper, lower, strict=True)]
 
 
 def to_json(results: Sequence[Row | Table]) -> dict[str, Any]:
-    """All that was measured at one time."""
+    """Return all results of one run as JSON values."""
     return {
         "rows": [asdict(result) for result in results if isinstance(result, Row)],
         "tables": [asdict(result) for result in results if isinstance(result, Table)],

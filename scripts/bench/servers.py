@@ -1,4 +1,4 @@
-"""The servers that are compared, and those behind them."""
+"""The compared servers, and the servers behind them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import stack
 import yaml
 
 API = "/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef"
-"""A small request: nginx answers as MLflow would, with some 250 bytes."""
+"""A small request: nginx answers like MLflow, with about 250 bytes."""
 UPLOADS = "/api/2.0/mlflow/runs/log-batch"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
-"""Uploads to these two are read to their end, and then answered like the small request."""
+"""Uploads to these two paths are read to the end, then answered like the small request."""
 
 ANSWER = (
     '{"run": {"info": {"run_id": "0123456789abcdef0123456789abcdef", "experiment_id": "1", '
@@ -21,7 +21,7 @@ ANSWER = (
     '"mlflow-artifacts:/1/0123456789abcdef0123456789abcdef/artifacts", '
     '"lifecycle_stage": "active"}}}'
 )
-# nginx answers by itself without reading a body, so one that is to be read goes by way of itself.
+# nginx alone answers without reading a body. To read it, nginx passes the request to itself.
 _REGISTRY = """
   keepalive_requests 1000000;
   client_body_buffer_size 2m;
@@ -70,7 +70,7 @@ def nginx(folder: Path, upstream: str) -> stack.Server:
 def proxy(
     folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
 ) -> stack.Server:
-    """Start what is measured, with the rules that come with it and some that match nothing."""
+    """Start the proxy with the shipped rules, and with some more that match nothing."""
     server = start_proxy(folder, upstream, more_rules=more_rules, options=options)
     return server.wait("/livez")
 
@@ -78,13 +78,13 @@ def proxy(
 def start_proxy(
     folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
 ) -> stack.Server:
-    """The same, but do not wait until it serves."""
+    """Do the same, but do not wait until it serves."""
     rules = write_rules(folder / "rules.yaml", more_rules)
     return stack.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
 
 
 def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
-    """Write the rules, with others before them that a request has to pass in vain."""
+    """Write the rules, after some others that are tried and do not match."""
     shipped = stack.write_rules(path, external=["127.0.0.1"], **changes)
     if not more:
         return shipped

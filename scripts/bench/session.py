@@ -1,4 +1,4 @@
-"""How much is measured and where: what all measurements have in common."""
+"""The settings that all measurements share."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Session:
     """One run with one mitmproxy."""
 
     folder: Path
-    """For configuration, logs and artifacts; in memory where the machine allows it."""
+    """For configuration, logs and artifacts; in memory if the machine allows it."""
     line: int
-    """Of mitmproxy: 11 or 12."""
+    """Line of mitmproxy: 11 or 12."""
     pairs: int
     quick: bool
 
@@ -29,26 +29,26 @@ class Session:
 
     @property
     def size_name(self) -> str:
-        """The same for people."""
+        """The same, for people."""
         return "256 MiB" if self.quick else "1 GiB"
 
     @property
     def seconds(self) -> float:
-        """Of load for one value: many short ones say more than few long ones on a busy machine."""
+        """Seconds of load for a value: many short runs are better than few long ones."""
         return 1 if self.quick else 2
 
     @property
     def rounds(self) -> int:
-        """Of what has no target."""
+        """Rounds of measurements without a target."""
         return min(self.pairs, 1 if self.quick else 3)
 
 
 def alternate(
     rounds: int, ways: Mapping[str, Callable[[], T]], *, quiet: bool = False
 ) -> dict[str, list[T]]:
-    """Go all ways in each round, forth and back, and each second time beginning with another.
+    """Measure all ways in each round, forth and back, in another order every second time.
 
-    So whatever changes while this lasts, on the machine or in a server, meets all ways alike.
+    So changes on the machine or in a server meanwhile affect all ways alike.
     """
     got: dict[str, list[T]] = {name: [] for name in ways}
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""Several workers behind HAProxy, as scripts/run.sh --workers N starts them."""
+"""Measures several workers behind HAProxy, started by scripts/run.sh --workers N."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CONNECTIONS = 16
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """Throughput of two workers against one, and of one behind HAProxy against one without.
+    """Yield the throughput of two workers to one, and of one behind HAProxy to one without.
 
     Load, registry, HAProxy and workers share the machine: with as many cores as workers, the second
-    worker gets what the others leave.
+    worker only gets the rest.
     """
     folder = session.folder / "workers"
     with servers.small_registry(folder / "registry") as registry, ExitStack() as running:
@@ -44,21 +44,21 @@ def measure(session: Session) -> Iterator[Row]:
 
 
 def start(running: ExitStack, folder: Path, upstream: str) -> dict[str, str]:
-    """Start what is compared; returns its URLs."""
+    """Start the compared servers; return their URLs."""
     started = {ALONE: servers.proxy(folder / "alone", upstream)}
     started |= {
         ONE: workers(folder / "one", upstream, 1),
         TWO: workers(folder / "two", upstream, 2),
     }
     for server in started.values():
-        # Workers drain first; whoever kills them leaves HAProxy behind.
+        # Workers drain first. Killing them would leave HAProxy behind.
         running.callback(server.stop, seconds=60)
     return {name: server.url for name, server in started.items()}
 
 
 def workers(folder: Path, upstream: str, count: int) -> stack.Server:
     """Start workers and HAProxy."""
-    # Nobody is sent to them any more when they are stopped.
+    # No grace: no clients are left when they are stopped.
     rules = servers.write_rules(folder / "rules.yaml", drain={"grace": 0})
     port = stack.free_port()
     command: list[str | Path] = [sys.executable, stack.ROOT / "scripts" / "workers.py"]

@@ -1,4 +1,4 @@
-"""Small API requests through the proxy, a bare mitmdump, nginx, and FastAPI with httpx."""
+"""Measures small API requests through the proxy, a bare mitmdump, nginx, and FastAPI with httpx."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HTTPX = "FastAPI + httpx"
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """Requests per second and latency."""
+    """Yield requests per second and latency."""
     folder = session.folder / "requests"
     log = folder / "access.log"
     with ExitStack() as running:
@@ -50,7 +50,7 @@ def measure(session: Session) -> Iterator[Row]:
 
 
 def rows(session: Session, connections: int, got: dict[str, list[Load]]) -> Iterator[Row]:
-    """What is reported for a number of connections."""
+    """Yield the rows for a number of connections."""
     what = f"small requests, {connections} connection{'s' * (connections > 1)}"
     rates = {name: [load.rate for load in loads] for name, loads in got.items()}
     latencies = {name: [load.latency for load in loads] for name, loads in got.items()}
@@ -70,5 +70,5 @@ def rows(session: Session, connections: int, got: dict[str, list[Load]]) -> Iter
 
 
 def _seconds(session: Session, name: str) -> float:
-    # What is under way at the end does not count: not to be felt only where it is a small part.
+    # Requests in flight at the end do not count; with a slow proxy they need a longer run.
     return session.seconds * (3 if name == "httpx" else 1)

@@ -1,4 +1,4 @@
-"""How long it takes from the start to the first request that is served."""
+"""Measures the time from the start to the first answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 60
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """The proxy and a bare mitmdump."""
+    """Yield the start times of the proxy and a bare mitmdump."""
     folder = session.folder / "start"
     with servers.small_registry(folder / "registry") as registry:
         ways = {
@@ -35,7 +35,7 @@ def measure(session: Session) -> Iterator[Row]:
 
 
 def seconds(start: Callable[[], stack.Server]) -> float:
-    """Start a server and ask until it answers 200.
+    """Start a server and ask until it answers 200; return the seconds.
 
     Raises:
         StackError: it does not.
@@ -50,7 +50,7 @@ def seconds(start: Callable[[], stack.Server]) -> float:
 
 
 def _serves(url: str) -> bool:
-    # Refused or cut off: it is not there yet.
+    # Refused or cut: it does not serve yet.
     with contextlib.suppress(ConnectionError), connect(url) as connection:
         request = f"GET {servers.API} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())

@@ -1,8 +1,8 @@
-"""Large artifacts through the proxy and through nginx.
+"""Measures large artifacts through the proxy and through nginx.
 
-Both stand in the same place and do the same: rewrite and stream without buffering. Downloads come
-from nginx with the file in memory, where the machine allows it; uploads go to a server that reads
-and drops them, because one that stores them varies more than what is measured.
+Both do the same in the same place: rewrite, and stream without buffering. Downloads come from nginx
+with the file in memory, if the machine allows it. Uploads go to a server that reads and drops them,
+because storing them would vary more than the proxies.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _STORE = """
 """
 Transfer = Callable[[str], None]
 TARGETS = {("download", 1): 1.4, ("upload", 1): 1.2, ("download", 4): 1.8, ("upload", 4): 1.5}
-"""Multiples of nginx's throughput, by direction and number at once: what was reached before."""
+"""Multiples of nginx's throughput, by direction and number at once: values reached before."""
 
 
 def measure(session: Session) -> Iterator[Row]:
-    """Throughput of one transfer, and of four at once."""
+    """Yield the throughput of one transfer, and of four at once."""
     with kinds(session) as transfers:
         for (direction, upstream, transfer), count in (
             (kind, count) for count in (1, 4) for kind in transfers
@@ -50,7 +50,7 @@ def measure(session: Session) -> Iterator[Row]:
 
 
 def measure_memory(session: Session) -> Iterator[Row]:
-    """Peak resident memory of a new proxy for eight transfers at once."""
+    """Yield the peak resident memory of a new proxy for eight transfers at once."""
     with kinds(session) as transfers:
         for direction, upstream, transfer in transfers:
             peaks = []
@@ -65,7 +65,7 @@ def measure_memory(session: Session) -> Iterator[Row]:
 
 @contextmanager
 def kinds(session: Session) -> Iterator[list[tuple[str, str, Transfer]]]:
-    """Start upstreams; yields name, upstream and transfer for down and up."""
+    """Start upstreams; yield name, upstream and transfer for downloads and uploads."""
     folder = session.folder / "store"
     with store(folder, session.size) as files, serving(drop_upload) as url:
         yield [
@@ -77,7 +77,7 @@ def kinds(session: Session) -> Iterator[list[tuple[str, str, Transfer]]]:
 def compare(
     session: Session, folder: Path, upstream: str, transfer: Transfer
 ) -> tuple[list[float], dict[str, list[float]]]:
-    """Throughput through the proxy as multiples of nginx's, and the seconds of both."""
+    """Return the proxy's throughput as multiples of nginx's, and the seconds of both."""
 
     def seconds(url: str) -> float:
         start = time.perf_counter()
@@ -96,7 +96,7 @@ def compare(
 
 
 def together(count: int, transfer: Transfer, url: str) -> None:
-    """Make some transfers at once."""
+    """Run some transfers at once."""
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(transfer, [url] * count))
 
@@ -105,13 +105,13 @@ ARTIFACT = f"{servers.ARTIFACTS}large"
 
 
 def artifact(folder: Path) -> Path:
-    """Where it is in the folder of the store."""
+    """Return the path of the artifact in the store's folder."""
     return folder / f"ajax-{ARTIFACT[1:]}"
 
 
 @contextmanager
 def store(folder: Path, size: int) -> Iterator[stack.Server]:
-    """Start nginx with an artifact of a size."""
+    """Start nginx with an artifact of some size."""
     path = artifact(folder)
     path.parent.mkdir(parents=True)
     block = os.urandom(2**20)
@@ -150,7 +150,7 @@ def upload(url: str, source: Path) -> None:
 
 @contextmanager
 def serving(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Start a server in a process of its own, with a thread for each connection; yields its URL."""
+    """Start a server in its own process, with a thread for each connection; yield its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     process = multiprocessing.Process(target=_accept, args=(listener, answer), daemon=True)
     process.start()
@@ -190,7 +190,7 @@ def drop_upload(connection: socket.socket) -> None:
 
 
 def connect(url: str) -> socket.socket:
-    """A connection to a server."""
+    """Return a new connection to a server."""
     host, _, port = url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

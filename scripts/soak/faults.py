@@ -1,4 +1,4 @@
-"""One fault after the other under load, and a table of what was lost."""
+"""Injects one fault after the other under load, and prints a table of losses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RULES = {
 
 @dataclass
 class Site:
-    """All that runs."""
+    """All running servers."""
 
     folder: Path
     mlflow: stack.Server
@@ -41,7 +41,7 @@ class Site:
     proxies: list[stack.Server]
     balancer: stack.Server
     short: bool
-    """Whether each fault is under way no longer than it takes to see its effect."""
+    """Whether each fault lasts only until its effect is visible."""
 
     @property
     def rules(self) -> Path:
@@ -49,7 +49,7 @@ class Site:
         return self.folder / "rules.yaml"
 
     def start_proxy(self, number: int) -> stack.Server:
-        """Start a proxy, at the port that it had before."""
+        """Start a proxy on the same port as before."""
         port = urlsplit(self.proxies[number].url).port if number < len(self.proxies) else None
         log = self.folder / f"proxy{number}-{time.time_ns()}.log"
         quiet = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
@@ -59,7 +59,7 @@ class Site:
 
 @contextlib.contextmanager
 def site(folder: Path, *, short: bool) -> Iterator[Site]:
-    """Start all; stop all."""
+    """Start all servers, and stop them at the end."""
     with contextlib.ExitStack() as stop:
         mlflow = stop.enter_context(stack.registry(folder / "mlflow", ajax_only=False))
         registry = stop.enter_context(stack.external(folder / "nginx", mlflow.wait("/health").url))
@@ -83,11 +83,11 @@ def write_rules(there: Site, **changes: object) -> None:
     written.replace(there.rules)
 
 
-# Faults. Each is under way for some seconds, and is over when it returns.
+# Faults. Each lasts some seconds, and is over when its function returns.
 
 
 def nothing(there: Site) -> int:
-    """For comparison."""
+    """Do nothing, for comparison."""
     time.sleep(1 if there.short else 4)
     return 0
 
@@ -99,7 +99,7 @@ def rolling_restart(there: Site) -> int:
         if (code := proxy.process.wait(90)) != 0:
             raise RuntimeError(f"a proxy ended with exit code {code}:\n{proxy.tail()}")
         there.proxies[number] = there.start_proxy(number)
-        time.sleep(1)  # HAProxy has to notice, too.
+        time.sleep(1)  # Until HAProxy has noticed, too.
     return len(there.proxies)
 
 
@@ -132,7 +132,7 @@ def registry_restart(there: Site) -> int:
 
 
 def registry_freeze(there: Site) -> int:
-    """Stop the registry in the middle of everything, longer than the time limits are."""
+    """Freeze the registry under load, for longer than the time limits."""
     group = os.getpgid(there.registry.process.pid)
     os.killpg(group, signal.SIGSTOP)
     time.sleep(6)
@@ -141,7 +141,7 @@ def registry_freeze(there: Site) -> int:
 
 
 def aborted_uploads(there: Site) -> int:
-    """Clients that go away in the middle of a file."""
+    """Run clients that leave in the middle of an upload."""
     times = 10 if there.short else 40
     for number in range(times):
         name = f"soak/aborted/{number}"
@@ -159,7 +159,7 @@ def aborted_uploads(there: Site) -> int:
 
 
 def deaf_clients(there: Site) -> int:
-    """Clients that ask for files and do not read them."""
+    """Run clients that ask for files and do not read them."""
     name = "soak/large"
     Client(there.proxies[0].url).get_right("PUT", FILES + name, bytes(30 * 2**20))
     with contextlib.ExitStack() as held:
@@ -171,7 +171,7 @@ def deaf_clients(there: Site) -> int:
 
 
 def hostile_clients(there: Site) -> int:
-    """Bytes that are no requests, or two in one."""
+    """Send bytes that are not requests, or two requests in one."""
     shapes = (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),
         b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 200_000,
@@ -203,21 +203,21 @@ class Fault:
     name: str
     inject: Callable[[Site], int]
     balanced: bool = False
-    """Whether the load comes through HAProxy."""
+    """Whether the load goes through HAProxy."""
     errors: bool = False
     """Whether requests may get errors."""
     cuts: bool = False
-    """Whether the registry cuts what is in flight, so that transfers break."""
+    """Whether the registry cuts requests in flight, so that transfers break."""
     injected: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     recovered: float = 0.0
-    """Seconds until three right answers in a row, the longest time of all."""
+    """Seconds until three right answers in a row: the longest time of all runs."""
     examples: list[str] = field(default_factory=list)
-    """Of what was lost or wrong."""
+    """Examples of lost or wrong answers."""
 
 
 def faults() -> list[Fault]:
-    """All of them."""
+    """Return all faults."""
     return [
         Fault("none", nothing, balanced=True),
         Fault("rolling restart of two proxies", rolling_restart, balanced=True),
@@ -231,7 +231,7 @@ def faults() -> list[Fault]:
 
 
 def recover(client: Client) -> float:
-    """Seconds until three right answers in a row."""
+    """Return the seconds until three right answers in a row."""
     start = time.monotonic()
     row = 0
     while row < 3:
@@ -245,9 +245,9 @@ def recover(client: Client) -> float:
 
 
 def run(there: Site, fault: Fault) -> None:
-    """Inject a fault under load, and let it be over."""
+    """Inject a fault under load, and wait for the recovery."""
     url = (there.balancer if fault.balanced else there.proxies[0]).url
-    recover(Client(url))  # HAProxy may still believe that the registry is away.
+    recover(Client(url))  # HAProxy may still treat the registry as down.
     with Load(url, CLIENTS) as load:
         time.sleep(1)
         fault.injected += fault.inject(there)
@@ -258,7 +258,7 @@ def run(there: Site, fault: Fault) -> None:
 
 
 def problems(fault: Fault) -> list[str]:
-    """What must not have happened, with examples."""
+    """Return results that must not happen, with examples."""
     found = [
         f"{fault.name}: {fault.counts[kind]} {kind}"
         for kind, may_be in (("errors", fault.errors), ("lost", fault.cuts), ("wrong", False))
@@ -270,7 +270,7 @@ def problems(fault: Fault) -> list[str]:
 
 
 def table(rows: list[Fault]) -> str:
-    """As Markdown, with the time of recovery in seconds."""
+    """Return a Markdown table, with the times of recovery in seconds."""
     columns = ("requests", "errors", "lost", "wrong")
     lines = [["fault", "times", *columns, "recovered after"]]
     for row in rows:
@@ -285,7 +285,7 @@ def table(rows: list[Fault]) -> str:
 
 
 def main() -> int:
-    """Go through all faults, again and again until the time is over."""
+    """Run all faults, again and again, until the time is over."""
     parser = argparse.ArgumentParser(prog="scripts/soak.sh", description=__doc__)
     parser.add_argument("minutes", type=float, nargs="?", default=5, help="0: once, in short")
     minutes = parser.parse_args().minutes

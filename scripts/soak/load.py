@@ -1,8 +1,8 @@
-"""Clients that know what they must get, and count what they do not.
+"""Clients that know the right answers, and count all others.
 
-An answer is *right* when it has what was asked for, and an *error* when it is a document that
-MLflow's client understands. No answer, or half of one, is *lost*. Anything else is *wrong*: a page,
-another body, a file that is not the one that was put there.
+An answer is *right* if it has the expected content, and an *error* if it is a document that
+MLflow's client understands. A missing or incomplete answer is *lost*. Any other is *wrong*: a page,
+another body, a file other than the uploaded one.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ TIMEOUT = 60
 
 
 class WrongError(Exception):
-    """An answer that nobody should get."""
+    """An answer that no client should get."""
 
 
 def content(name: str) -> bytes:
-    """What is in a file: its name tells."""
+    """Return the content of a file, which depends only on its name."""
     dice = random.Random(name)  # noqa: S311
     return dice.randbytes(dice.randrange(1, 3 * 2**20))
 
 
 class Client:
-    """One connection, kept alive as MLflow's client keeps it."""
+    """One connection, kept alive like those of MLflow's client."""
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=TIMEOUT)
 
     def ask(self, method: str, target: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Send a request; returns status and body.
+        """Send a request; return status and body.
 
         Raises:
             OSError, http.client.HTTPException: there was no complete answer.
@@ -54,10 +54,10 @@ class Client:
             raise
 
     def get_right(self, method: str, target: str, body: bytes | None = None) -> bytes | None:
-        """The body of a right answer; None for an error.
+        """Return the body of a right answer; None for an error.
 
         Raises:
-            WrongError: an error that is no document of MLflow's.
+            WrongError: the error is not a document of MLflow's.
         """
         status, got = self.ask(method, target, body)
         if status in (200, 201):
@@ -69,18 +69,18 @@ class Client:
 
 
 class Load:
-    """Clients at work; use it as a context manager."""
+    """Running clients, as a context manager."""
 
     def __init__(self, url: str, clients: int) -> None:
         self.url = url
         self.counts: Counter[str] = Counter()
         self.examples: list[str] = []
-        """Of what was lost or wrong."""
+        """Examples of lost or wrong answers."""
         self._numbers = itertools.count()
         self._series = f"{time.time_ns():x}"
         self._there: list[str] = []
         self._doubtful: list[str] = []
-        """Uploads without a good answer: whole or not there, but never in part."""
+        """Uploads without a good answer: the files must be whole or missing, never partial."""
         self._stop = threading.Event()
         self._lock = threading.Lock()
         works = itertools.cycle((self._search, self._upload, self._download))
@@ -99,13 +99,13 @@ class Load:
             thread.join()
 
     def take(self) -> Counter[str]:
-        """What was counted since the last call."""
+        """Return the counts since the last call."""
         with self._lock:
             counts, self.counts = self.counts, Counter()
             return counts
 
     def check_doubtful(self) -> int:
-        """Count the uploads that have left a part of a file behind."""
+        """Return the number of uploads that have left a partial file."""
         client = Client(self.url)
         with self._lock:
             names, self._doubtful = self._doubtful, []

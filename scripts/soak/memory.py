@@ -1,9 +1,10 @@
-"""Many requests and large artifacts through one proxy, whose memory must not grow.
+"""Sends many requests and large artifacts through one proxy, whose memory must not grow.
 
-The registry is nginx alone, which is fast enough: answers, pages that become errors, connections
-that it drops, files that it sends and takes. Clients keep their connections for the whole time, so
-that whatever is kept for each of them would be seen, or make a new one each time. Resident memory
-after the first 5 % of the work is compared with that at the end, each the median of five samples.
+The registry is only nginx, which is fast enough: it sends answers and pages that become errors,
+drops connections, and sends and accepts files. Some clients keep their connections for the whole
+time, so that a leak in a connection would show; others make a new one for each request. Resident
+memory after the first 5 % of the work is compared with that at the end, each the median of five
+samples.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def _blocks() -> Iterator[bytes]:
 
 
 def run(folder: Path, requests: int, gib: int) -> int:
-    """Start all, do the work, and compare."""
+    """Start the servers, do the work, and compare."""
     rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
     config = REGISTRY.replace("FOLDER", str(folder))
     quiet = ("--set", "flow_detail=0", "--set", "termlog_verbosity=error")
@@ -115,7 +116,7 @@ def run(folder: Path, requests: int, gib: int) -> int:
 
 
 def compare(proxy: stack.Server, requests: int, gib: int) -> int:
-    """Send everything through a proxy; 1 if its memory has grown."""
+    """Send everything through a proxy; return 1 if its memory has grown."""
     asked, moved = multiprocessing.Value("q", 0), multiprocessing.Value("q", 0)
     transfers = gib * GIB // SIZE
     workers = [
@@ -152,7 +153,7 @@ def compare(proxy: stack.Server, requests: int, gib: int) -> int:
 
 
 def main() -> int:
-    """Read the arguments."""
+    """Read the arguments and run."""
     parser = argparse.ArgumentParser(prog="scripts/soak.sh memory", description=__doc__)
     parser.add_argument("requests", type=int, nargs="?", default=200_000)
     parser.add_argument("gib", type=int, nargs="?", default=50)
