@@ -19,8 +19,8 @@ fi
 stamp="$lock $(cat "$locks/build.lock" "$lock" | cksum) ${PYTHON:-}"
 if [[ $(made_from "$venv") == "$stamp" ]]; then exit 0; fi
 
-# Nothing comes in without a hash. What has no wheel must be built with what build.lock names:
-# left to itself, pip would fetch the newest setuptools for that and check nothing.
+# Every package needs a hash. A package without a wheel is built with the packages of build.lock:
+# otherwise pip would fetch the newest setuptools for it, without a check.
 install_locked() {
     pip_install "$venv" --require-hashes -r "$locks/build.lock"
     pip_install "$venv" --require-hashes --no-build-isolation -r "$lock"

@@ -1,4 +1,4 @@
--- For wrk: [METHOD BYTES] as arguments make requests with a body; the result is one line of numbers.
+-- For wrk: arguments [METHOD BYTES] make requests with a body; the result is one line of numbers.
 function init(args)
   if args[1] then
     wrk.method = args[1]
