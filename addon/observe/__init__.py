@@ -1,1 +1,1 @@
-"""What is told about a request that has ended: access log, metrics, remarks."""
+"""Reports about ended requests: access log, metrics, remarks."""

@@ -35,7 +35,7 @@ def is_file(descriptor: int) -> bool:
 
 
 class LineWriter:
-    """Writes lines in their order.
+    """Writes lines in order.
 
     Args:
         name: name of the output, for reports.

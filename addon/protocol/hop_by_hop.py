@@ -61,7 +61,7 @@ def takes_away(connection: bytes) -> bool:
 
 
 def is_end_to_end(name: bytes) -> bool:
-    """Return whether a field (lower-case name) must reach the server, whatever Connection names."""
+    """Return whether a field (lower-case name) must pass even if Connection names it."""
     return name not in _OPTIONS and _END_TO_END.fullmatch(name) is not None
 
 

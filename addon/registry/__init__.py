@@ -1,1 +1,1 @@
-"""Asking what is behind the proxy: probes, health paths, dialect."""
+"""Requests to the registry behind the proxy: probes, health paths, dialect."""

@@ -332,7 +332,7 @@ def _reason(error: Exception) -> str:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 (raises ValueError for a false one)
+        parts.port  # noqa: B018 (raises ValueError for an invalid port)
     except ValueError:
         # The text of that error repeats part of the URL: the password, if it contains a slash.
         raise ValueError("not a valid URL; is a / or an @ in the password not encoded?") from None

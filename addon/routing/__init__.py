@@ -1,1 +1,1 @@
-"""What a request is, whether it may pass, and where it goes."""
+"""Decides the kind of a request, whether it may pass, and where it goes."""

@@ -55,7 +55,7 @@ class Decision(TypedDict):
     answered: bool
     """Whether the proxy itself answered."""
     graphql_fields: list[str]
-    """The fields that the body must not name."""
+    """The GraphQL fields that the body must not contain."""
     page: bool
     """Whether the answer may be an unwanted page."""
     login: str | None

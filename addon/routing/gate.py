@@ -118,7 +118,7 @@ def counts(method: str, endpoint: Endpoint) -> bool:
 
 
 def operation(method: str, endpoint: Endpoint) -> Operation:
-    """Return the operation of a request. Servers accept methods in any case, and unknown ones."""
+    """Return the operation of a request. Methods may be in any case; unknown ones are writes."""
     if endpoint.operation is not None:
         return endpoint.operation
     match method.upper():

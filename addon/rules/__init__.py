@@ -1,1 +1,1 @@
-"""What rules.yaml may say: its model, its file, and how it is watched."""
+"""rules.yaml: its model, reading the file, and watching it."""

@@ -329,7 +329,7 @@ class Streaming(_Model):
 
 
 class Limits(_Model):
-    """How much a client may ask for."""
+    """Limits on requests and answers."""
 
     api_body: Size = Field(
         default=100 * 2**20, description="Bytes of the request body of an API call."
@@ -380,7 +380,7 @@ class Drain(_Model):
 
 
 class Probe(_Model):
-    """A request that tells whether a part of the registry works for clients."""
+    """A request that checks whether a part of the registry works for clients."""
 
     name: Name = Field(description="Shown in reports.")
     method: Literal["GET", "HEAD", "POST"] = Field(default="GET", description="HTTP method.")

@@ -46,7 +46,7 @@ def load(text: str) -> tuple[Any, dict[KeyPath, int]]:
 
     Raises:
         YamlError: it is not valid YAML, is nested too deep, holds too many values, has a duplicate
-            key, a key that is no text, or contains itself through an alias.
+            key, a key that is not text, or contains itself through an alias.
     """
     if found := Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1

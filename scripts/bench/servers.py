@@ -97,7 +97,7 @@ def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
 
 
 def start_bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> stack.Server:
-    """Start mitmdump alone, which changes nothing; do not wait until it serves."""
+    """Start mitmdump without the addon; do not wait until it serves."""
     port = stack.free_port()
     command: list[str | Path] = [Path(sys.executable).parent / "mitmdump", "-q"]
     command += ["--mode", f"reverse:{upstream}"]
@@ -106,7 +106,7 @@ def start_bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = (
 
 
 def bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> stack.Server:
-    """Start mitmdump alone."""
+    """Start mitmdump without the addon."""
     return start_bare(folder, upstream, options=options).wait()
 
 

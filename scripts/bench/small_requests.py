@@ -70,5 +70,5 @@ def rows(session: Session, connections: int, got: dict[str, list[Load]]) -> Iter
 
 
 def _seconds(session: Session, name: str) -> float:
-    # Requests in flight at the end do not count; with a slow proxy they need a longer run.
+    # Requests in flight at the end do not count, so a slow proxy needs a longer run.
     return session.seconds * (3 if name == "httpx" else 1)
