@@ -1,4 +1,4 @@
-"""Answering a flow in the upstream's place, with a line in the log."""
+"""Answer a flow in the upstream's place, with a line in the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _METHODS = frozenset(HTTPMethod)
 
 
 class RefusedError(Exception):
-    """A request is not passed on; carries the answer and the reason for the log."""
+    """The request is not forwarded; carries the answer and the reason for the log."""
 
     def __init__(self, reply: replies.Reply, why: str) -> None:
         super().__init__(why)
@@ -30,7 +30,7 @@ class RefusedError(Exception):
 def denied(
     flow: http.HTTPFlow, status: int, code: str, message: str, why: replies.Refusal
 ) -> RefusedError:
-    """A refusal in the words of `message`."""
+    """Return a refusal with this message."""
     reply = replies.own_error(status, code, message, "http_request_denied", request_id(flow), why)
     return RefusedError(reply, message)
 
@@ -40,8 +40,8 @@ def refuse(flow: http.HTTPFlow, refused: RefusedError, origins: Container[str]) 
 
     Args:
         flow: the flow.
-        refused: why, and the answer.
-        origins: `origins.allowed`, whose pages may read it.
+        refused: the reason, and the answer.
+        origins: `origins.allowed`; their pages may read the answer.
     """
     reply = for_page(flow, refused.reply, origins)
     if reply.status >= 400:
@@ -51,7 +51,7 @@ def refuse(flow: http.HTTPFlow, refused: RefusedError, origins: Container[str]) 
 
 
 def for_page(flow: http.HTTPFlow, reply: replies.Reply, origins: Container[str]) -> replies.Reply:
-    """An answer as a page of an allowed origin may read it (see `cors.for_page`)."""
+    """Return the answer so that a page of an allowed origin may read it (see `cors.for_page`)."""
     request = flow.request
     return cors.for_page(reply, method=request.method, headers=request.headers, allowed=origins)
 
@@ -61,48 +61,48 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
     if (decided := decision.of(flow)) is not None:
         decided["answered"] = True
     note(flow, reply)
-    # Else mitmproxy tells the client to go on with a body that nobody wants.
+    # Otherwise mitmproxy tells the client to send a body that is not needed.
     flow.request.headers.pop("expect", None)
-    flow.request.stream = False  # mitmproxy's own options may have decided otherwise.
+    flow.request.stream = False  # mitmproxy's options may have set it.
     flow.response = to_response(reply, flow.request.method)
 
 
 def is_by_addon(flow: http.HTTPFlow) -> bool:
-    """Tell whether the response of a flow is an addon's, ours or another, and not an upstream's."""
-    # mitmproxy gives the flow its connection when that is made.
+    """Return whether an addon (this or another) answered the flow, and not the upstream."""
+    # mitmproxy sets the flow's server connection once it is made.
     return ANSWERED in flow.metadata or flow.server_conn.timestamp_tcp_setup is None
 
 
 def note(flow: http.HTTPFlow, reply: replies.Reply) -> None:
-    """Keep why the proxy answers with an error of its own, for what is told at the end."""
+    """Keep why the proxy answers with its own error, for the access log and the metrics."""
     if reply.why:
         flow.metadata[decision.WHY] = reply.why
 
 
 def request_id(flow: http.HTTPFlow | None) -> str:
-    """The request id of a flow, the client's or mitmproxy's; what is no flow gets a new one."""
+    """Return the client's request id or mitmproxy's flow id; without a flow, a new id."""
     if flow is None:
         return request_ids.request_id(None)
     return request_ids.request_id(flow.request.headers.get(request_ids.REQUEST_ID), flow.id)
 
 
 def shown_method(request: http.Request) -> str:
-    """A method as logs may show it.
+    """Return the method in a form that is safe to log.
 
-    What follows a body that is longer than it says is read as a method, too.
+    If a body is longer than its declared length, the rest is read as a method.
     """
     return request.method if request.method in _METHODS else "(other method)"
 
 
 def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:
-    """Log an error of the proxy's own under the id that the client sees."""
+    """Log one of the proxy's own errors under the id that the client sees."""
     what = "a malformed request" if flow is None else _named(flow)
     shown = dict(reply.headers)[request_ids.REQUEST_ID]
     logger.warning("answered %d to %s: %s (request id %s)", reply.status, what, why, shown)
 
 
 def log_cut(flow: http.HTTPFlow, why: str) -> None:
-    """Log that a time limit has cut a transfer that had begun, of which no answer tells."""
+    """Log that a time limit cut a transfer midway: the client gets no answer that says so."""
     logger.warning("cut %s: %s (request id %s)", _named(flow), why, request_id(flow))
 
 
@@ -113,14 +113,14 @@ def _named(flow: http.HTTPFlow) -> str:
 
 
 def log_exception(flow: http.HTTPFlow | None) -> str:
-    """Log the exception that is being handled; returns the request id under which it stands."""
+    """Log the exception that is being handled, and return the request id in that log line."""
     shown = request_id(flow)
     logger.exception("internal error; nothing was passed on (request id %s)", shown)
     return shown
 
 
 def failure(shown: str) -> replies.Reply:
-    """The answer for an exception of ours, under the request id that `log_exception` gave."""
+    """Return the answer for an exception in this addon, with `log_exception`'s request id."""
     message = "Internal error of the proxy; see its log."
     kind, why = "proxy_internal_error", "internal_error"
     return replies.own_error(500, "INTERNAL_ERROR", message, kind, shown, why)

@@ -1,11 +1,11 @@
-"""How long a client may let the proxy wait for the next bytes of a request's body.
+"""How long the proxy waits for the next bytes of a request's body.
 
-All connections on which a body is awaited are looked at together, a few times in that time: a
-request whose body is there at once, as nearly all are, costs nothing. Time in which nothing is
-read, because the registry does not take what was read before, is not the client's.
+All connections that wait for a body are checked together, a few times per limit, so a request
+whose body arrives at once (nearly all do) costs nothing. Time in which the proxy does not read,
+because the registry does not take the bytes read before, does not count.
 
-A request counts against `limits.flows` while its body comes. So that nobody is locked out by bodies
-that do not, those that have been silent for a few seconds give way when that limit is met.
+A request counts against `limits.flows` while its body arrives. When that limit is reached, requests
+whose bodies have been silent for a few seconds are ended, so that they lock out no other client.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ HURRY = 5.0
 
 
 class BodyTimes:
-    """Ends requests whose bodies do not go on."""
+    """Ends requests whose bodies have stopped arriving."""
 
     def __init__(self) -> None:
         self._awaited: dict[str, tuple[Client, Front]] = {}
-        """By the ids of clients."""
+        """By client id."""
         self._looks = Looks(self._end_silent)
         self._to_engine = ToEngine()
         self._hurried = 0.0
 
     def await_body(self, client: Client, front: Front, limit: Callable[[], float]) -> None:
-        """A body has begun and is not complete.
+        """Watch a body that has begun and is not complete.
 
         Args:
-            client: that sends it.
-            front: its side of the engine.
-            limit: tells the seconds that are in force.
+            client: the sender.
+            front: the client's side of the engine.
+            limit: returns the seconds in force.
         """
         if client.id not in self._awaited:
             self._awaited[client.id] = client, front
             self._looks.go_on(limit)
 
     def forget(self, key: str) -> None:
-        """A client has gone; takes its id."""
+        """Stop watching a client that has gone, by its id."""
         self._awaited.pop(key, None)
 
     def hurry(self, limit: float) -> None:
-        """There is no room for more requests: end those that would be ended soon."""
+        """Make room for more requests: end those whose bodies have been silent for a while."""
         if self._awaited and (now := time.monotonic()) - self._hurried > 1:
             self._hurried = now
             self._end_silent(min(limit, HURRY))
@@ -68,7 +68,7 @@ class BodyTimes:
 
 
 def waited(client: Client) -> float:
-    """For how many seconds a client has had its turn to send; 0 if it has not."""
+    """Return for how many seconds the proxy has waited for bytes of a client; 0 if it does not."""
     found = connections.io(client, client)
     reader = found.reader if found else None
     return reader.waited() if isinstance(reader, WideReader) else 0.0

@@ -1,8 +1,8 @@
-"""Options of mitmproxy under which requests would get past the artifact switch.
+"""mitmproxy options under which requests would get past the artifact switch.
 
-The switch judges requests, also what other addons have made of them. It cannot judge what mitmproxy
-passes on without reading it, so such an option and the switch exclude each other. mitmproxy decides
-what it reads in mitmproxy/addons/next_layer.py.
+The switch judges requests, also after other addons have changed them. It cannot judge bytes that
+mitmproxy forwards unread, so such an option and the switch exclude each other. mitmproxy decides
+in mitmproxy/addons/next_layer.py which connections it reads.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _LATE = {
     "modify_headers": "it changes requests that were let pass",
     "stream_large_bodies": "what a GraphQL request asks for is not read",
 }
-"""In modes other than reverse nothing is judged once more when it goes upstream."""
+"""In modes other than reverse, requests are not judged again before they go upstream."""
 OPTIONS = frozenset({*_UNREAD, *_LATE, "mode", "rawtcp", "tcp_hosts", "validate_inbound_headers"})
-"""The names of all that are looked at."""
+"""The names of all options checked here."""
 
 
 def check(settings: Settings, options: Mapping[str, Any]) -> None:
-    """Refuse options that do not go with settings.
+    """Refuse options that conflict with the settings.
 
     Args:
-        settings: what is to be in force.
-        options: the values of `OPTIONS`, as far as this mitmproxy has them.
+        settings: the settings about to come into force.
+        options: the values of those `OPTIONS` that this mitmproxy has.
 
     Raises:
-        RulesError: something is switched off, and an option leads around that.
+        RulesError: an artifact operation is switched off, and an option bypasses that.
     """
     if settings.wary and (found := find(options)) is not None:
         name, value, why = found
@@ -58,11 +58,11 @@ def check(settings: Settings, options: Mapping[str, Any]) -> None:
 
 
 def find(options: Mapping[str, Any]) -> tuple[str, Any, str] | None:
-    """Find an option that leads around the switch: its name, its value, and how it does that.
+    """Return an option that bypasses the switch: its name, its value, and how it does that.
 
-    A forward proxy is there for the hosts that the rules list, and reads what looks like HTTP. With
-    `rawtcp` a connection that begins with less than three bytes does not. UDP is passed on as it is
-    wherever mitmproxy takes it for something else than QUIC.
+    A forward proxy serves the hosts that the rules list, and reads what looks like HTTP. With
+    `rawtcp`, a connection whose first segment has fewer than three bytes does not look like HTTP.
+    mitmproxy forwards UDP unread unless it takes it for QUIC.
     """
     for name, why in _UNREAD.items():
         if value := options.get(name):
@@ -94,7 +94,7 @@ def _is_dns(mode: ProxyMode) -> bool:
 
 
 def _switched_off(settings: Settings) -> str:
-    """What has switched artifacts off."""
+    """Return the name of the setting that switches artifacts off."""
     if not settings.switch.on:
         return settings.switch.source
     artifacts = settings.rules.artifacts

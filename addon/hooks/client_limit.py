@@ -1,14 +1,14 @@
 """How many clients may be connected at once.
 
-A connection holds memory and an open file, also while it is idle. For one beyond the limit that
-which has been idle for longest is closed, as nginx does it: otherwise clients that forget their
-connections would lock out everybody, and among them whoever asks whether the proxy is alive.
+A connection holds memory and an open file, even while it is idle. When a client connects beyond
+the limit, the connection that has been idle longest is closed, as nginx does: otherwise clients
+that forget their connections would lock out all others, health checks included.
 
-If none is idle the new one is turned away. It gets an answer in a single write, if it is likely to
-speak plain HTTP, and is closed unread.
+If no connection is idle, the new one is turned away. It gets an answer in a single write, if it is
+likely to speak plain HTTP, and is closed unread.
 
-mitmproxy forgets a client when its answer is complete. Up to some 300 KiB of that may still wait
-for a client that does not read, and so does the open file; such a connection counts on.
+mitmproxy forgets a client when its answer is complete. Up to about 300 KiB of the answer may still
+wait for a client that does not read, and keep the file open; such a connection still counts.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ MESSAGE = "This proxy has as many connections as it may. Please try again."
 
 
 class Connected:
-    """Counts connections, by the ids of clients; as requests are counted."""
+    """Counts connections by client id, the way requests are counted."""
 
     def __init__(self) -> None:
         self._clients = InFlight()
 
     def admit(self, key: str, limit: int) -> bool:
-        """A client has come; tells whether it may stay."""
+        """Count a new client if there is room; return whether there is."""
         if self._clients.reaches(limit):
             return False
         self._clients.begin(key)
         return True
 
     def admit_for_another(self, key: str) -> None:
-        """One has come for which another is going to leave."""
+        """Count a new client in whose favor another one is being closed."""
         self._clients.begin(key)
 
     def leave(self, key: str, transport: Transport | None) -> None:
-        """It has gone; what was not sent yet waits in its transport, if there is one."""
-        # Most have taken all; theirs are not to be kept until somebody looks.
+        """A client has gone; its transport, if any, still holds its unsent bytes."""
+        # Most transports are empty: keep only those that are not.
         waits = transport is not None and transport.get_write_buffer_size()
         self._clients.end(key, transport if waits else None)
 
@@ -71,13 +71,13 @@ class ClientLimit:
         self._giving_way = Spell(_there_is_room)
         self._to_engine = ToEngine()
         self.in_force = 0
-        """How many clients there may be."""
+        """The number of clients allowed at once."""
 
     def use(self, limits: Limits) -> None:
-        """Rules come into force."""
+        """Apply the limits of new rules."""
         wanted, files = limits.connections, open_files.allowed()
         before, self.in_force = self.in_force, open_files.clients(wanted, files)
-        # The default means "as many as files allow", as long as those are enough.
+        # The default means "as many as open files allow", provided that is enough.
         expected = limits.flows if wanted == DEFAULT else wanted
         if self.in_force < min(expected, wanted) and self.in_force != before:
             logger.warning(
@@ -86,11 +86,11 @@ class ClientLimit:
             )
 
     def transport(self, client: Client) -> asyncio.WriteTransport | None:
-        """What writes to a client, if it is there."""
+        """Return the transport of a client, if it is connected."""
         return self._transports.get(client.id)
 
     def admits(self, client: Client) -> bool:
-        """A client has connected; tells whether it may stay."""
+        """Return whether a client that has just connected may stay."""
         if self._connected.admit(client.id, self.in_force) or self._takes_a_place(client):
             if (transport := connections.transport(client)) is not None:
                 self._transports[client.id] = transport
@@ -100,7 +100,7 @@ class ClientLimit:
         return False
 
     def _takes_a_place(self, client: Client) -> bool:
-        """Close the connection that has been idle for longest; tells whether there was one."""
+        """Close the connection that has been idle longest; return whether there was one."""
         if (record := self._idle.take()) is None:
             return False
         if self._giving_way.happens():
@@ -110,17 +110,17 @@ class ClientLimit:
         if connections.engine_of(record.client) is not None:
             self._to_engine.tell_soon(record.client, GiveWay())
         else:
-            connections.close(record.client)  # It has said nothing yet.
+            connections.close(record.client)  # It has sent nothing yet.
         self._connected.admit_for_another(client.id)
         return True
 
     def gone(self, client: Client) -> None:
-        """A client has gone."""
+        """Stop counting a client that has gone, once its last bytes are sent."""
         self._connected.leave(client.id, self._transports.pop(client.id, None))
 
 
 def answer(client: Client, reply: Reply) -> None:
-    """Send a last answer to a client that has not been read from, if it speaks plain HTTP."""
+    """Send a last answer to a client whose bytes were not read, if it speaks plain HTTP."""
     # Where a certificate is configured, clients speak TLS.
     if plug.serves(client) and not ctx.options.certs:
         transport = connections.transport(client)

@@ -1,12 +1,12 @@
-"""Ending without losing a request: what SIGTERM begins.
+"""Shut down after SIGTERM without losing a request.
 
-mitmproxy ends at once, and cuts what is in flight
-(https://github.com/mitmproxy/mitmproxy/issues/3895). Here it goes in three steps:
+mitmproxy stops at once, and cuts requests in flight
+(https://github.com/mitmproxy/mitmproxy/issues/3895). Here it takes three steps:
 
-1. /readyz answers 503, and answers ask clients to close their connections. Whoever comes is served:
-   load balancers need some time to notice.
-2. After that grace the listeners close, and with them the connections that wait for a request.
-3. What is in flight ends, or a deadline ends it; then mitmproxy stops, with exit code 0.
+1. /readyz answers 503, and answers ask clients to close their connections. New clients are still
+   served: load balancers need some time to notice.
+2. After that grace period the listeners and the connections that wait for a request are closed.
+3. Requests in flight finish, or a deadline cuts them; then mitmproxy stops, with exit code 0.
 
 A second SIGTERM stops at once, and so does Ctrl-C at any time.
 """
@@ -31,27 +31,27 @@ from . import sd_notify
 logger = logging.getLogger(__name__)
 
 INTERVAL = 0.1
-"""Seconds between two looks at what is left."""
+"""Seconds between two checks for open connections."""
 
 QUIET = 0.5
-"""Seconds without any event after which a client is not about to send a request."""
+"""After so many seconds without any event, a client is not about to send a request."""
 
 
 class Drain:
-    """Whether the proxy is about to end, and what it waits for."""
+    """Whether the proxy is shutting down, and the connections it waits for."""
 
     def __init__(self) -> None:
         self.begun = False
         self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
-        """Of all clients; they outlive mitmproxy's own records until their last byte is written."""
+        """Of all clients; a transport outlives mitmproxy's record until its last byte is sent."""
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
     def upon_sigterm(self, limits: Callable[[], Limits]) -> None:
-        """Take the place of mitmproxy's own handler of the signal.
+        """Replace mitmproxy's handler of the signal.
 
         Args:
-            limits: tells how long to wait, at the time of the signal.
+            limits: returns how long to wait; called when the signal arrives.
         """
 
         def begin() -> None:
@@ -65,11 +65,11 @@ class Drain:
         try:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
         except (NotImplementedError, RuntimeError):
-            # Windows, or another thread than the main one: whoever embeds mitmproxy there ends it.
+            # Windows, or not the main thread: the program that embeds mitmproxy stops it.
             logger.debug("no signals here: this proxy cannot drain")
 
     def connected(self, client: Client) -> None:
-        """A client has connected."""
+        """Remember the transport of a client that has connected."""
         io = connections.io(client, client)
         writer = io.writer if io else None
         if isinstance(writer, asyncio.StreamWriter):
@@ -85,7 +85,7 @@ class Drain:
             await asyncio.sleep(limits.grace)
             ctx.options.update(server=False)
             async with asyncio.timeout(limits.timeout):
-                await asyncio.sleep(INTERVAL)  # Who was let in last has no record yet.
+                await asyncio.sleep(INTERVAL)  # A client accepted just now has no record yet.
                 while self._in_flight():
                     await asyncio.sleep(INTERVAL)
             logger.warning("drained")
@@ -103,7 +103,7 @@ class Drain:
         ctx.master.shutdown()
 
     def _in_flight(self) -> bool:
-        """Close the connections that wait for a request; tell whether there are any others."""
+        """Close connections that wait for a request; return whether any connection was left."""
         handlers = connections.handlers()
         for handler in handlers:
             if not _in_use(handler):
@@ -114,7 +114,7 @@ class Drain:
 async def _close_all() -> None:
     """Close the connections of all clients.
 
-    What is open when mitmproxy stops is cancelled, which Python 3.11 reports as an error.
+    mitmproxy cancels open connections when it stops, which Python 3.11 reports as an error.
     """
     for handler in connections.handlers():
         connections.close(handler.client)
@@ -122,7 +122,7 @@ async def _close_all() -> None:
 
 
 def _in_use(handler: Any) -> bool:
-    """Tell whether a client has begun a request, or may just be about to."""
+    """Return whether a client has begun a request, or may be about to."""
     if time.time() - handler.timeout_watchdog.last_activity < QUIET:
         return True
     return connections.is_busy(handler.client)

@@ -1,7 +1,7 @@
-"""How much of bodies is held in memory at once, of all requests together.
+"""How many bytes of bodies are held in memory at once, over all requests.
 
-Small bodies are not counted: of those each of the requests that are served at once (`limits.flows`)
-holds a few. An answer counts until its client has taken it, which is looked at when that matters.
+Small bodies are not counted: each request in flight (`limits.flows` of them) holds only a few. An
+answer counts until its client has taken it; that is checked only when the count matters.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 from .in_flight import Transport
 
 _MANY = 64
-"""Answers on their way, after which it is looked whether they have been taken."""
+"""With so many answers on their way, check whether clients have taken them."""
 
 
 class Held:
-    """Counts bytes, by the ids of flows."""
+    """Counts bytes by flow id."""
 
     def __init__(self) -> None:
         self._size = 0
         self._flows: dict[str, int] = {}
         self._leaving: list[tuple[Transport, int]] = []
-        """Connections of those that are over, with what may wait there, at the last look."""
+        """Connections of finished flows, each with the unsent bytes at the last check."""
         self._look_at = _MANY
 
     def take(self, key: str, size: int, limit: int) -> bool:
-        """Hold more bytes of a flow, or fewer (below 0), if there is room for them.
+        """Hold more bytes of a flow (fewer if negative), if there is room; return whether.
 
         Args:
-            key: its id.
+            key: the flow's id.
             size: bytes.
-            limit: of all together.
+            limit: bytes, over all flows.
         """
         if size > 0 and self._size + size > limit:
             self._look()
@@ -39,10 +39,10 @@ class Held:
         return True
 
     def leave(self, key: str, transport: Transport | None) -> None:
-        """A flow is over.
+        """Count a finished flow only until its client has taken the answer.
 
         Args:
-            key: its id.
+            key: the flow's id.
             transport: the connection of its client, None if that has gone.
         """
         if not (size := self._flows.pop(key, 0)):
@@ -56,7 +56,7 @@ class Held:
             self._look_at = max(_MANY, 2 * len(self._leaving))
 
     def size(self) -> int:
-        """How many bytes are held."""
+        """Return how many bytes are held."""
         self._look()
         return self._size
 

@@ -1,7 +1,7 @@
-"""Which client has been idle for longest, so that its connection can give way to another.
+"""Find the client that has been idle longest, so that its connection can give way to another.
 
-That is asked only when there are as many connections as there may be, so nothing is kept up to date
-for each request: all are looked at once, and those that were idle give way one after the other.
+That is needed only at the limit of connections, so no order is kept up to date per request: all
+clients are checked once, and the idle ones give way one after the other.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 QUIET = 1.0
-"""Seconds without any event after which a client is not just about to send its next request."""
+"""After so many seconds without any event, a client is not about to send its next request."""
 PAUSE = 1.0
-"""Seconds between two looks at all: thousands take the event loop for some milliseconds."""
+"""Seconds between two checks of all: thousands block the event loop for some milliseconds."""
 
 
 class IdleClients:
-    """Finds them in the order of their last activity.
+    """Finds idle clients in the order of their last activity.
 
     Args:
-        everybody: those who are there.
-        since: tells when an idle one was last active, in seconds since 1970; None if it is in the
-            middle of something, or has gone.
-        clock: seconds since 1970.
+        everybody: returns all connected clients.
+        since: returns when an idle client was last active, in seconds since 1970; None if it is
+            busy or has gone.
+        clock: returns seconds since 1970.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class IdleClients:
         self._looked = -math.inf
 
     def take(self) -> Any | None:
-        """Take the one that has been idle for longest; None if there is none, as far as is known.
+        """Return the client that has been idle longest; None if none is known.
 
-        Each is taken once, as long as it does nothing.
+        A client that stays idle is returned only once per check.
         """
         if (one := self._next()) is None and abs(self._clock() - self._looked) >= PAUSE:
             self._look()

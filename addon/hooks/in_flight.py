@@ -1,8 +1,8 @@
-"""The requests that are served at once: until the last byte of the answer is written.
+"""The requests in flight, each until the last byte of its answer is written.
 
-mitmproxy is done with a request when its answer is complete. Up to all of that may still wait in
-memory for a client that does not read. So a request counts until the client's connection has
-taken what was written to it. That is looked at when the limit is met, not for each request.
+mitmproxy is done with a request when its answer is complete. Up to all of the answer may still wait
+in memory for a client that does not read. So a request counts until the client's connection has
+taken all bytes written to it. That is checked when the limit is reached, not for each request.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from typing import Protocol
 
 
 class Transport(Protocol):
-    """A client's connection, as asyncio has it."""
+    """A client's asyncio transport."""
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that wait to be written."""
+        """Return how many bytes wait to be written."""
 
 
 class InFlight:
-    """Counts requests, by their ids."""
+    """Counts requests by id."""
 
     def __init__(self) -> None:
         self._served: set[str] = set()
         self._unsent: dict[str, Transport] = {}
-        """Connections of those that are over, at the last look."""
+        """Connections of finished requests that had unsent bytes at the last check."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._served
 
     def begin(self, key: str) -> None:
-        """A request is served."""
+        """Count a request."""
         self._served.add(key)
 
     def end(self, key: str, transport: Transport | None) -> None:
-        """It is over.
+        """Count a finished request only until its answer is sent.
 
         Args:
-            key: its id.
+            key: the request's id.
             transport: the connection of its client, None if that has gone.
         """
         if key in self._served:
@@ -45,13 +45,13 @@ class InFlight:
                 self._unsent[key] = transport
 
     def reaches(self, limit: int) -> bool:
-        """Tell whether so many are served."""
+        """Return whether at least `limit` requests are in flight."""
         if len(self._served) + len(self._unsent) < limit:
             return False
         return self.count() >= limit
 
     def count(self) -> int:
-        """How many are served."""
+        """Return how many requests are in flight."""
         self._unsent = {
             key: transport
             for key, transport in self._unsent.items()

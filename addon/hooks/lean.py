@@ -1,13 +1,13 @@
-"""mitmdump without what a reverse proxy does not use.
+"""mitmdump without the parts that a reverse proxy does not use.
 
-Of mitmproxy's own addons some have hooks that run for every request and do nothing unless one of
-their options is set. Those are taken out of the chain, and put back in their place as soon as one
-of their options is. Scripts stay, and so does everything under mitmweb and mitmproxy, where
-options are changed by hand. The rest of the work per hook is saved by `inline_hooks`.
+Some of mitmproxy's addons have hooks that run for every request and do nothing unless one of their
+options is set. These addons are taken out of the chain, and put back in their place as soon as one
+of their options is set. Scripts stay, and so does everything under mitmweb and mitmproxy, where
+options are changed by hand. `inline_hooks` saves the rest of the work per hook.
 
-Each line of the log becomes a hook too, `add_log`, deprecated since mitmproxy 9: six of them for a
-connection, written or not. That is left out while no script listens, and so is the making of
-records that no handler would write.
+Each log line also becomes a hook, `add_log`, deprecated since mitmproxy 9: six per connection,
+written or not. These hooks are skipped while no script listens, and log records that no handler
+would write are not made.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ UNUSED = {
 """mitmproxy's addons that do nothing while none of their options is set."""
 
 _WRITES_FLOWS = {"dumper": ("flow_detail",)}
-"""Another that does nothing while its option is 0, as it is with `-q`."""
+"""Another addon; it does nothing while its option is 0, as with `-q`."""
 
 
 class Lean:
-    """Takes addons out of the chain of a mitmdump and puts them back."""
+    """Takes addons out of mitmdump's chain and puts them back."""
 
     def __init__(self) -> None:
         self._master: Any = None
         self._order: list[Any] = []
-        """The chain as it was."""
+        """The original chain."""
         self._out: dict[str, Any] = {}
         self._dispatcher: Dispatcher | None = None
-        """None while everything is as it was."""
+        """None while the chain is unchanged."""
 
     def switch(self, master: Any, on: bool) -> None:
-        """Take out what is not used, if this is mitmdump, or put all back."""
+        """Take out unused addons, if this is mitmdump, or put all of them back."""
         if on and self._dispatcher is None and not lacks(Part.LEAN):
             if isinstance(master, dump.DumpMaster):
                 self._begin(master)
@@ -77,7 +77,7 @@ class Lean:
                 self._out[name] = addon
         if options.flow_detail == 0:
             self._out["dumper"] = manager.get("dumper")
-        # A new list: mitmproxy may be on its way through the old one.
+        # A new list: mitmproxy may be iterating over the old one.
         manager.chain = [addon for addon in self._order if addon not in self._out.values()]
         logger.debug("not used, and left out of the chain: %s", ", ".join(self._out) or "nothing")
         self._dispatcher = Dispatcher(manager)
@@ -91,15 +91,15 @@ class Lean:
         _CONNECTIONS.setLevel(logging.NOTSET)
 
     def connected(self, handler: Any | None) -> None:
-        """A client has come; `handler` is mitmproxy's record of its connection."""
+        """A client has connected; `handler` is mitmproxy's record of its connection."""
         if self._dispatcher is not None and handler is not None:
             self.set_level()
             TopLayer(handler, self._dispatcher).install()
 
     def set_level(self) -> None:
-        """Let no records be made of what nobody hears: six for a connection.
+        """Make no log records that no handler writes: six per connection.
 
-        Handlers come and go without a word, so this is for each client to see to.
+        Adding or removing a handler notifies no code, so this runs for each client.
         """
         legacy = self._master._legacy_log_events
         handlers = [h for h in logging.getLogger().handlers if h is not legacy]
@@ -110,10 +110,10 @@ class Lean:
             _CONNECTIONS.setLevel(lowest)
 
     def configure(self, updated: set[str]) -> None:
-        """Put back whose options have just been set; they learn of it as if they had been there.
+        """Put back addons whose options have just been set, and call their `configure` hooks.
 
         Raises:
-            OptionsError: what they say of the value.
+            OptionsError: such an addon rejects the value.
         """
         options = UNUSED | _WRITES_FLOWS
         for name in [name for name in self._out if not updated.isdisjoint(options[name])]:
@@ -135,7 +135,7 @@ class Lean:
 
 
 def is_set(options: Any, name: str) -> bool:
-    """Tell whether somebody has set an option, also to its default."""
+    """Return whether an option was set, even to its default."""
     if name not in options:
         return False
     if lacks(Part.OPTIONS):

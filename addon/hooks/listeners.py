@@ -1,4 +1,4 @@
-"""Where mitmproxy listens, and what stands behind that."""
+"""Where mitmproxy listens, and the upstream of each listener."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..routing.rewrite import Origin
 
 
 def in_reverse_mode() -> list[tuple[ReverseMode, Origin]]:
-    """The upstreams, and where from here their listeners can be asked."""
+    """Return each upstream with the address at which this machine reaches its listener."""
     return [
         (server.mode, Origin("http", *_reachable(*server.listen_addrs[0][:2])))
         for server in getattr(_proxyserver(), "servers", ())
@@ -23,14 +23,14 @@ def in_reverse_mode() -> list[tuple[ReverseMode, Origin]]:
 
 
 def beyond_this_machine() -> list[str]:
-    """The addresses at which others are served."""
+    """Return the listening addresses that other machines can reach."""
     proxyserver = _proxyserver()
     addresses = proxyserver.listen_addrs() if proxyserver else ()
     return sorted({address[0] for address in addresses if not _is_loopback(address[0])})
 
 
 def _proxyserver() -> Any | None:
-    """Mitmproxy's addon that listens; a bare test context has none."""
+    """Return mitmproxy's addon that listens; a bare test context has none."""
     return ctx.master.addons.get("proxyserver")
 
 

@@ -1,6 +1,6 @@
-"""Looks at all that is there a few times in a limit, in place of a timer for each.
+"""Check all entries a few times per time limit, in place of a timer for each.
 
-A deadline that nearly always moves before it is due costs nothing then, until it is looked at.
+A deadline that nearly always moves before it is due then costs nothing between checks.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Callable
 
 LOOKS = 4
-"""How often in the time of the limit."""
+"""How many checks are made per time limit."""
 
 
 class Looks:
-    """Calls a function again and again while there is something to look at.
+    """Calls a function repeatedly while there are entries to check.
 
     Args:
-        look: takes the limit in seconds, and tells whether there is more to look at later.
+        look: takes the limit in seconds, and returns whether entries are left.
     """
 
     def __init__(self, look: Callable[[float], bool]) -> None:
@@ -24,10 +24,10 @@ class Looks:
         self._alarm: asyncio.TimerHandle | None = None
 
     def go_on(self, limit: Callable[[], float]) -> None:
-        """There is something to look at.
+        """Start the checks, unless they run already.
 
         Args:
-            limit: tells the seconds that are in force.
+            limit: returns the seconds in force.
         """
         if self._alarm is None:
             loop = asyncio.get_running_loop()
@@ -35,7 +35,7 @@ class Looks:
 
     def _ring(self, limit: Callable[[], float]) -> None:
         self._alarm = None
-        more = True  # Should it fail.
+        more = True  # If the check fails.
         try:
             more = self._look(limit())
         finally:

@@ -1,8 +1,8 @@
-"""What asyncio reports of its own work, where that would be again and again.
+"""Log an error that asyncio would report over and over only once.
 
 While a process has no open files left, each attempt to accept a client fails, and asyncio reports
-it up to a hundred times in a second, each time with a traceback (`_accept_connection` in
-asyncio/selector_events.py). It tries again every second, so nobody has to do anything about it.
+it up to a hundred times a second, each time with a traceback (`_accept_connection` in
+asyncio/selector_events.py). asyncio tries again every second, so the error needs no handling.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .spell import Spell
 logger = logging.getLogger(__name__)
 
 NO_RESOURCE = "socket.accept() out of system resource"
-"""How asyncio begins that report."""
+"""The message of that report."""
 
 Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], Any]
 
 
 class LoopErrors:
-    """Stands in front of the event loop's own handler of errors."""
+    """Wraps the event loop's exception handler."""
 
     def __init__(self) -> None:
         self._behind: Handler | None = None
@@ -31,13 +31,13 @@ class LoopErrors:
         self._spell = Spell(_over)
 
     def begin(self) -> None:
-        """Take the reports of the running loop."""
+        """Become the exception handler of the running loop."""
         self._loop = loop = asyncio.get_running_loop()
         self._behind = loop.get_exception_handler()
         loop.set_exception_handler(self._report)
 
     def end(self) -> None:
-        """Leave the loop as it was, unless somebody else takes its reports by now."""
+        """Restore the loop's handler, unless another one has been set since."""
         if self._loop is not None and self._loop.get_exception_handler() == self._report:
             self._loop.set_exception_handler(self._behind)
         self._loop = None

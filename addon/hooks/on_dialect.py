@@ -1,4 +1,4 @@
-"""A request that meets no API under one prefix goes once more under the other one."""
+"""Send a request that finds no API under one prefix again under the other prefix."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from . import on_request
 from .answering import RefusedError
 
 _ASKED = "_mlflow_asked"
-"""Attribute of a flow: path and query as the client sent them, where they may be needed again."""
+"""Attribute of a flow: path and query as the client sent them, if they may be needed again."""
 _FIRST = "_mlflow_first"
-"""Attribute of a flow that is sent a second time: what came of the first."""
+"""Attribute of a flow that is sent a second time: the result of the first try."""
 
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """What came of a request under the first prefix."""
+    """The result of a request under the first prefix."""
 
     response: http.Response
     answer: Answer
@@ -36,19 +36,19 @@ class First:
 
 
 def remember(flow: http.HTTPFlow) -> None:
-    """Keep what the client has asked for, before it is rewritten."""
+    """Keep the path that the client sent, before it is rewritten."""
     if flow.is_replay is None:
         setattr(flow, _ASKED, flow.request.path)
 
 
 def depends_on_it(flow: http.HTTPFlow) -> bool:
-    """Tell whether a request goes another way in another dialect: its path is one of /api/."""
+    """Return whether the path depends on the dialect: it is below /api/."""
     decided = decision.of(flow)
     return decided is not None and decided["paths"][0].startswith("/api/")
 
 
 def may_go_again(flow: http.HTTPFlow) -> bool:
-    """Tell of an answer that is complete whether its request is worth a second try."""
+    """Return whether a request is worth a second try, given its complete answer."""
     decided, response = decision.of(flow), flow.response
     return (
         getattr(flow, _ASKED, None) is not None
@@ -68,16 +68,16 @@ def send_again(
     other: Settings,
     cut: Callable[[http.HTTPFlow, Problem], None],
 ) -> bool:
-    """Judge a request as one that goes the other way, and make it that.
+    """Judge a request again for the other dialect, and rewrite it accordingly.
 
     Args:
         flow: with the first answer.
-        before: by what it was judged then.
-        other: the same for an upstream of the other dialect.
+        before: the settings it was judged by.
+        other: the settings for an upstream of the other dialect.
         cut: as for `on_request.send_on`.
 
     Returns:
-        False if it must not go that way, or if that is no other; then nothing has changed.
+        False if the rules refuse it, or if its path stays the same; then nothing has changed.
     """
     decided, response, request = decision.of(flow), flow.response, flow.request
     if decided is None or response is None:
@@ -102,13 +102,13 @@ def send_again(
 
 
 def first(flow: http.HTTPFlow) -> First | None:
-    """What came of the first try, if this is the second one."""
+    """Return the result of the first try, if this is the second one."""
     kept: First | None = getattr(flow, _FIRST, None)
     return kept
 
 
 def is_no_better(flow: http.HTTPFlow) -> bool:
-    """Tell whether the second answer, of which the client has seen nothing, is no better."""
+    """Return whether the second answer is no better; the client has seen nothing of it yet."""
     decided, response = decision.of(flow), flow.response
     return (
         decided is not None
@@ -120,7 +120,7 @@ def is_no_better(flow: http.HTTPFlow) -> bool:
 
 
 def put_back(flow: http.HTTPFlow, kept: First) -> None:
-    """Take the first answer for the one that counts."""
+    """Put the first answer back in place of the second."""
     flow.response, flow.request.headers = kept.response, kept.headers
     flow.request.path = kept.decided["sent"]
     flow.metadata[decision.DECISION] = kept.decided
@@ -129,13 +129,15 @@ def put_back(flow: http.HTTPFlow, kept: First) -> None:
 def learned(
     flow: http.HTTPFlow, kept: First, speaks: dialect.Dialect, base_path: str
 ) -> dialect.Finding | None:
-    """What the two answers tell; a file may be anything, also JSON, and tells nothing.
+    """Return what the two answers say about the upstream's dialect.
+
+    An artifact says nothing: a file may have any content, JSON too.
 
     Args:
         flow: with the second answer.
-        kept: what came of the first try.
-        speaks: the dialect of the second one.
-        base_path: below which the upstream serves.
+        kept: the result of the first try.
+        speaks: the dialect of the second try.
+        base_path: the path below which the upstream serves.
     """
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or decided["artifact"] or response is None:

@@ -1,4 +1,4 @@
-"""A flow at its end: what access log and metrics are told of it."""
+"""The record of a finished flow for the access log and the metrics."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from . import answering
 
 
 def ended(flow: http.HTTPFlow) -> Ended:
-    """A flow that has ended, with a response or without."""
+    """Return the record of a flow that has ended, with or without a response."""
     request, response, marks = flow.request, flow.response, flow.metadata
     decided: decision.Decision | None = marks.get(decision.DECISION)
     if flow.error is not None:
         ended_by = marks.get(ENDED_BY)
         source = ended_by or _killed_by(flow.error)
-        # A head that was held has not gone out, unless it is an answer of the proxy's own.
+        # A head that was held has not gone out, unless it is the proxy's own answer.
         if response is not None and not (response.stream or ended_by == "proxy"):
             response = None
     elif response is None or response.status_code < 400:
@@ -39,7 +39,7 @@ def ended(flow: http.HTTPFlow) -> Ended:
         status, head = response.data.status_code, response.data.timestamp_start
         bytes_out = marks.get(BYTES_OUT) or len(response.data.content or b"")
     peer, forwarded = flow.client_conn.peername, marks.get(FORWARDED)
-    # mitmproxy gives the flow its connection when that is made.
+    # mitmproxy sets the flow's server connection once it is made.
     went_on = flow.server_conn.timestamp_tcp_setup is not None
     return Ended(
         start=request.data.timestamp_start,
@@ -70,7 +70,7 @@ def _request_id(flow: http.HTTPFlow, decided: decision.Decision | None) -> str:
 
 
 def ended_without_flow(client: Client, reply: Reply) -> Ended:
-    """What was refused before it could be read as a request."""
+    """Return the record of bytes that were refused before they could be read as a request."""
     now = time.time()
     return Ended(
         start=now,
@@ -95,5 +95,5 @@ def ended_without_flow(client: Client, reply: Reply) -> Ended:
 
 
 def _killed_by(error: Error) -> str:
-    """Who has ended a flow while mitmproxy was asking addons about it."""
+    """Return which side ended a flow while addons handled its events."""
     return "proxy" if error.msg == Error.KILLED_MESSAGE else "client"

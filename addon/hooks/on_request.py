@@ -43,13 +43,13 @@ from .answering import denied
 
 
 def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
-    """A forward proxy sees the whole web; only listed hosts are MLflow."""
+    """Return whether this addon handles the flow: a forward proxy sees hosts other than MLflow."""
     upstream = settings.rules.upstream
     return is_reverse(flow) or upstream.is_listed(flow.request.host, flow.request.port)
 
 
 def asks_for_login(flow: http.HTTPFlow) -> bool:
-    """Tell whether mitmproxy's option `proxyauth` has refused a request for want of credentials."""
+    """Return whether mitmproxy's option `proxyauth` refused a request without credentials."""
     response = flow.response
     if response is None:
         return False
@@ -61,7 +61,7 @@ def read(flow: http.HTTPFlow, settings: Settings) -> Route:
     """Read the target, and begin the decision for the flow.
 
     Raises:
-        RefusedError: there is nothing at that target, or it can be read in more than one way.
+        RefusedError: nothing is served at that target, or it is ambiguous.
     """
     sent, before = flow.request.path, decision.of(flow)
     path, _, query = sent.partition("?")
@@ -81,7 +81,7 @@ def read(flow: http.HTTPFlow, settings: Settings) -> Route:
 
 
 def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
-    """Raises RefusedError for a request that names the proxy as the rules do not allow."""
+    """Raise RefusedError if the rules do not allow the host that the request names."""
     allowed = settings.rules.allowed_hosts
     if is_reverse(flow) and not hosts.is_allowed(_authority(flow), allowed):
         message = "This proxy is not addressed by that Host (see allowed_hosts)."
@@ -89,7 +89,7 @@ def check_host(flow: http.HTTPFlow, settings: Settings) -> None:
 
 
 def read_forwarded(flow: http.HTTPFlow, fields: Fields, rules: Rules) -> None:
-    """Find out whom a request comes from, and what it has asked for, where proxies say so."""
+    """Read the original client, scheme and host of a request from headers of trusted proxies."""
     found = forwarded.read(
         fields,
         peer=flow.client_conn.peername[0],
@@ -117,13 +117,13 @@ def send_on(
 
     Args:
         flow: the flow, with the decision that `read` began.
-        settings: what is in force for it.
-        route: as from `read`.
+        settings: the settings in force for it.
+        route: as returned by `read`.
         fields: the request's headers.
-        cut: ends the upstream's connection in the middle of the request.
+        cut: closes the upstream's connection in the middle of the request.
 
     Raises:
-        RefusedError: it is not allowed, or has to be sent elsewhere.
+        RefusedError: the request is not allowed, or is redirected.
     """
     rules, request = settings.rules, flow.request
     decided = flow.metadata[decision.DECISION]
@@ -169,7 +169,7 @@ def send_on(
         request.path = decided["sent"] = route.sent + decided["sent"][len(route.received) :]
     if decided["graphql_fields"]:
         flow.metadata[WHOLE] = True
-        request.stream = False  # mitmproxy's own options may have decided otherwise.
+        request.stream = False  # mitmproxy's options may have set it.
     elif length != 0 and flow.is_replay is None:
         request.stream = streaming.stream_request(
             length=length, artifact=decided["artifact"], threshold=rules.streaming.threshold
@@ -179,9 +179,9 @@ def send_on(
 
 
 def _lead_to_page(flow: http.HTTPFlow, route: Route, fields: Fields) -> None:
-    """Lead a browser from /mlflow to /mlflow/; MLflow's UI names its files relative to the page."""
+    """Redirect a browser from /mlflow to /mlflow/: MLflow's UI loads its files by relative URL."""
     if login.asks_for_pages(text(fields, b"accept") or ""):
-        # Relative: it holds under each name and prefix that the client knows.
+        # Relative: valid under any name and prefix that the client uses.
         place = f"{route.received.rpartition('/')[2]}/{flow.request.path[len(route.received) :]}"
         reply = replies.redirect(place, answering.request_id(flow))
         raise answering.RefusedError(reply, remarks.REDIRECT)
@@ -200,7 +200,7 @@ def _drops_origin(flow: http.HTTPFlow, fields: Fields, rules: Rules) -> bool:
 
 
 def check_body(flow: http.HTTPFlow, decided: Decision, settings: Settings) -> None:
-    """Raises RefusedError for a GraphQL document that names a field which is switched off."""
+    """Raise RefusedError for a GraphQL document that names a field that is switched off."""
     if not decided["graphql_fields"]:
         return
     body = flow.request.raw_content or b""
@@ -209,12 +209,12 @@ def check_body(flow: http.HTTPFlow, decided: Decision, settings: Settings) -> No
 
 
 def check_sent(flow: http.HTTPFlow, settings: Settings) -> None:
-    """Judge what goes upstream, whatever other addons have made of the request.
+    """Judge the request as it goes upstream, after other addons may have changed it.
 
     Raises:
         RefusedError: it is for artifacts that are switched off.
     """
-    # A request that is sent again may have been recorded in any mode.
+    # A replayed request may have been recorded in any mode.
     if not settings.wary or not (flow.is_replay or concerns_us(flow, settings)):
         return
     request = flow.request
@@ -246,7 +246,7 @@ def _check_switch(
     for endpoint in route.endpoints:
         if (operation := refused(endpoint)) is None:
             continue
-        # A GraphQL request is judged by its body, which has to be short enough to be read.
+        # A GraphQL request is judged by its body, so that must be short enough to hold.
         if endpoint.graphql_field is None or length is None or length > 2**20:
             raise _switched_off(flow, settings, operation)
         decided["graphql_fields"] = [*decided["graphql_fields"], endpoint.graphql_field]
@@ -264,7 +264,7 @@ def _switched_off(
 
 
 def _counting(limit: int, cut: Callable[[replies.Problem], None]) -> Callable[[bytes], list[bytes]]:
-    """Pass a body of unknown length on, up to a limit; then cut it, incomplete as it is."""
+    """Forward a body of unknown length up to a limit; then cut the request before its end."""
     left = limit
 
     def count(data: bytes) -> list[bytes]:
@@ -273,14 +273,14 @@ def _counting(limit: int, cut: Callable[[replies.Problem], None]) -> Callable[[b
             left -= len(data)
             if left < 0:
                 cut(replies.TOO_LARGE)
-        # An empty chunk would tell an HTTP/1 upstream that the body is complete.
+        # An empty chunk would mark the end of the body for an HTTP/1 upstream.
         return [data] if data and left >= 0 else []
 
     return count
 
 
 def applicable(flow: http.HTTPFlow, settings: Settings) -> tuple[int, ...]:
-    """The indices of the rewrite rules whose conditions hold for a request."""
+    """Return the indices of the rewrite rules whose conditions hold for a request."""
     rules = settings.router.applicable(flow.request.host, flow.request.port)
     if not settings.filters:
         return rules
@@ -289,24 +289,24 @@ def applicable(flow: http.HTTPFlow, settings: Settings) -> tuple[int, ...]:
 
 
 def is_reverse(flow: http.HTTPFlow) -> bool:
-    """Tell whether the client takes the proxy for the server."""
+    """Return whether the client sees the proxy as the server."""
     mode = flow.client_conn.proxy_mode
-    # Asking an abstract class about its instances is slow, and this is asked often.
+    # isinstance() with an abstract class is slow, and this runs often.
     return type(mode) is ReverseMode or isinstance(mode, ReverseMode)
 
 
 def is_for_upstream(flow: http.HTTPFlow) -> bool:
-    """Tell whether a request in reverse mode asks for nothing of the proxy's own."""
+    """Return whether a request in reverse mode is not for one of the proxy's own endpoints."""
     return is_reverse(flow) and not flow.request.path.partition("?")[0].endswith(HEALTH_PATHS)
 
 
 def _authority(flow: http.HTTPFlow) -> str:
-    """The host that the client asked for."""
+    """Return the host that the client asked for."""
     return flow.metadata.get(AUTHORITY) or flow.request.host_header or ""
 
 
 def _length(request: http.Request, fields: Fields) -> int | None:
-    """Bytes of the body; None if that is not known from the headers."""
+    """Return the length of the body in bytes; None if the headers do not say."""
     if b"content-length" in fields:
         length = framing.content_length(fields[b"content-length"])
         if length is not None:

@@ -31,7 +31,7 @@ from . import answering, on_show
 
 
 def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
-    """Map redirects back; hold what may have to be converted, stream what is large."""
+    """Map redirects back; hold a body that may have to be converted, stream a large one."""
     decided, response = decision.of(flow), flow.response
     if decided is None or decided["answered"] or response is None:
         return
@@ -39,7 +39,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
         decided["answered"] = True
         return
     decided["upstream_status"] = status = response.status_code
-    if HOLD in flow.metadata:  # Of a flow that is sent again.
+    if HOLD in flow.metadata:  # The flow is sent again.
         del flow.metadata[HOLD]
         flow.metadata.pop(DROPPED, None)
     rules = settings.rules
@@ -50,7 +50,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     error = status >= 400 and errors.may_need_conversion(status, content_type)
     labelled_page = login.is_html_or_unknown(content_type)
     if (labelled_page or b"location" in fields) and decided["api"] and rules.errors.login.enabled:
-        # Nearly all answers are JSON, and stay where they are.
+        # Nearly all answers are JSON without a redirect, and skip this.
         decided["login"] = _login_place(flow, response, fields, decided, rules)
         decided["page"] = (
             labelled_page
@@ -80,7 +80,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     if decided["secure"] or (decided["api"] and (error or decided["login"] or decided["page"])):
         response.stream = False
         short = length is not None and length <= rules.streaming.threshold
-        # Of a success that would stream, the beginning has to tell.
+        # A success that would otherwise stream is judged by its beginning.
         at_once = decided["page"] and not short
         flow.metadata[HOLD] = 0 if at_once else bodies.HELD_LIMIT
     elif status != 101:
@@ -93,7 +93,7 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
 
 
 def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
-    """Tell whether a held body passes after all; None while that is not clear.
+    """Return whether a held body passes after all; None while that is not clear.
 
     Args:
         flow: the flow, with the head of the response.
@@ -117,12 +117,12 @@ def judge_body(
 
     Args:
         flow: the flow, with its response.
-        settings: what is in force for it.
-        keep: whether somebody may want to see what the upstream had sent.
-        hint: why the upstream may know no such route, "" if there is nothing to say.
+        settings: the settings in force for it.
+        keep: whether to keep the upstream's answer, for a user or a file.
+        hint: why the upstream may not know the route, "" for no hint.
 
     Returns:
-        Whether the upstream knows no such route, as far as one can tell.
+        Whether the upstream probably does not know the route.
     """
     if HOLD not in flow.metadata:
         return False
@@ -143,7 +143,7 @@ def judge_body(
     elif decided["page"]:
         converted = login.convert_page(answer, decided["received"], rules.login)
     elif head and bodies.is_json(answer.content_type):
-        converted = None  # What it describes may be MLflow's own.
+        converted = None  # The answer to a GET may be MLflow's own error.
     else:
         asked = errors.Asked(
             flow.request.method, decided["received"], decided["paths"], decided["file"], hint
@@ -188,7 +188,7 @@ def _original(answer: errors.Answer) -> remarks.Original:
 
 
 def _names(flow: http.HTTPFlow) -> list[str]:
-    """Hosts by which an upstream may know itself besides its address."""
+    """Return names that an upstream may use for itself besides its address."""
     named = rewrite.Origin.of("http", flow.request.host_header or "")
     return [named.host] if named else []
 
@@ -198,7 +198,7 @@ def _upstream(request: http.Request) -> rewrite.Origin:
 
 
 def _places(flow: http.HTTPFlow, decided: Decision, rules: Rules) -> places.Places:
-    """How the client knows the places of its upstream."""
+    """Return the mapping from the upstream's URLs to those that the client sees."""
     forwarded = flow.metadata.get(FORWARDED)
     scheme = forwarded["scheme"] if forwarded else "https" if flow.client_conn.tls else "http"
     return places.Places(
@@ -240,9 +240,9 @@ def _length(fields: Fields) -> int | None:
 
 
 def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:
-    """Put a status and a JSON body (for HEAD only its description) in an upstream's place.
+    """Replace an upstream's status and body by a JSON error (only its headers for HEAD).
 
-    No cache may keep it: what is said to one client is not for others, nor for later.
+    No cache may keep it: the error is for this client and this request only.
     """
     if response.status_code != converted.status:
         response.status_code = converted.status
@@ -257,7 +257,7 @@ def _convert(response: http.Response, converted: errors.Converted, *, head: bool
     if converted.body is None:
         return
     for name in errors.ENTITY_HEADERS:
-        # In a 416 it tells how long the file is (RFC 9110, section 15.5.17).
+        # In a 416, Content-Range says how long the file is (RFC 9110, section 15.5.17).
         if converted.status != 416 or name != "content-range":
             headers.pop(name, None)
     headers["Content-Type"] = "application/json"

@@ -1,4 +1,4 @@
-"""A flow that somebody may look at: its marker, its comment, and what the upstream had sent."""
+"""What mitmproxy shows of a flow: its marker, its comment, and the upstream's answer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..routing.decision import FAILED, SAID
 from . import lean
 
 _ORIGINAL = "mlflow_original"
-"""Key in `flow.metadata`: what `remarks.Original` holds."""
+"""Key in `flow.metadata`: the fields of `remarks.Original`."""
 
 _REMARK = "mlflow_remark"
-"""Key in `flow.metadata`: the marker and the comment that we have set."""
+"""Key in `flow.metadata`: the marker and the comment that this addon has set."""
 
 FILE_OPTIONS = frozenset({"save_stream_file", "hardump"})
-"""Options of mitmproxy that write flows to a file."""
+"""mitmproxy options that write flows to a file."""
 
 
 def goes_to_a_file() -> bool:
-    """Tell whether flows are written to a file."""
+    """Return whether flows are written to a file."""
     return any(getattr(ctx.options, name) for name in FILE_OPTIONS if name in ctx.options)
 
 
@@ -32,29 +32,29 @@ def show_comments() -> None:
     if "web_columns" not in ctx.options or lean.is_set(ctx.options, "web_columns"):
         return
     columns: list[str] = ctx.options.web_columns
-    # Beside the marker, which stands at the end of the path.
+    # Next to the marker, which is shown at the end of the path.
     columns.insert(columns.index("path") + 1, "comment")
     ctx.options.web_columns = columns
 
 
 def keep_original(flow: http.HTTPFlow, original: remarks.Original) -> None:
-    """Remember what the upstream had sent."""
+    """Remember the upstream's answer."""
     flow.metadata[_ORIGINAL] = asdict(original)
 
 
 def original(flow: flow.Flow) -> remarks.Original | None:
-    """What the upstream had sent, if that was converted."""
+    """Return the upstream's answer, if it was converted."""
     kept = flow.metadata.get(_ORIGINAL)
     return remarks.Original(**kept) if kept else None
 
 
 def forget(flow: http.HTTPFlow) -> None:
-    """Drop what was remembered of a flow that is sent again; its remark is worded anew."""
+    """Drop the remembered answer of a flow that is sent again; it gets a new remark."""
     flow.metadata.pop(_ORIGINAL, None)
 
 
 def show(flow: http.HTTPFlow) -> None:
-    """Mark and comment a flow. What a person has set, or taken away, stays as it is."""
+    """Mark and comment a flow, but keep markers and comments that a user has changed."""
     if (decided := decision.of(flow)) is None:
         return
     status = flow.response.status_code if flow.response else None
@@ -71,7 +71,7 @@ def show(flow: http.HTTPFlow) -> None:
 
 
 def is_marked_by_hand(flow: flow.Flow) -> bool:
-    """Tell whether a person has marked a flow."""
+    """Return whether a user has marked the flow."""
     return bool(flow.marked) and flow.marked != _set_by_us(flow).marker
 
 

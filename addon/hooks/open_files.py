@@ -1,7 +1,7 @@
-"""How many files this process may have open: each client is one, and its upstream another.
+"""How many files this process may have open: one per client, and another for its upstream.
 
-Services and containers often begin with a soft limit of 1024, and a hard one that is far higher;
-the soft one is for programs that use select() (https://0pointer.net/blog/file-descriptor-limits.html).
+Services and containers often start with a soft limit of 1024 and a far higher hard limit; the soft
+limit is for programs that use select() (https://0pointer.net/blog/file-descriptor-limits.html).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 logger = logging.getLogger(__name__)
 
 RESERVED = 200
-"""Files that are not for clients: listeners, logs, our own questions, and connections that are
-accepted only to be closed, of which asyncio takes up to a hundred in one go."""
+"""Files not for clients: listeners, logs, health checks, and connections that are accepted only to
+be closed (asyncio accepts up to a hundred at once)."""
 
 
 def allow_many() -> None:
@@ -25,12 +25,12 @@ def allow_many() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # macOS calls it unlimited, but takes no such number.
+    except (OSError, ValueError) as error:  # macOS reports "unlimited", but rejects it.
         logger.warning("at most %d open files: %s", soft, error)
 
 
 def allowed() -> int | None:
-    """How many there may be; None for any number."""
+    """Return how many files may be open; None for no limit."""
     if sys.platform == "win32":
         return None
     import resource
@@ -40,11 +40,11 @@ def allowed() -> int | None:
 
 
 def clients(wanted: int, files: int | None) -> int:
-    """How many clients may be connected at once.
+    """Return how many clients may be connected at once.
 
     Args:
         wanted: `limits.connections`.
-        files: how many may be open (see `allowed`).
+        files: how many files may be open (see `allowed`).
     """
     if files is None:
         return wanted

@@ -1,4 +1,4 @@
-"""How much of a request's body waits in this process for a registry that is slow to read it."""
+"""How many bytes of a request's body wait in this process for a registry that reads slowly."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 LITTLE = 16 * 1024
-"""Bytes that may wait when more is asked for."""
+"""At most so many bytes wait when the client is asked for more."""
 MUCH = 256 * 1024
-"""Bytes beyond which nothing is read of a client. One by HTTP/2 sends no more than one window of
-64 KiB for each request before it is asked for more, and so is never stopped as a whole."""
+"""With more bytes waiting, the proxy stops reading from the client. An HTTP/2 client sends at most
+one window of 64 KiB per request before it is asked for more, so its connection never stops."""
 
 
 def is_there(io: Any | None) -> bool:
-    """Tell whether a connection takes more; one that is not there takes anything.
+    """Return whether a connection can take more bytes; True without a connection.
 
     Args:
         io: mitmproxy's record of it (see `connections.io`).
@@ -23,7 +23,7 @@ def is_there(io: Any | None) -> bool:
 
 
 def widen(io: Any | None) -> None:
-    """Let more wait for a connection to a registry before its client is not read any more."""
+    """Let more bytes wait for a registry before the proxy stops reading from the client."""
     if (transport := _transport(io)) is not None:
         transport.set_write_buffer_limits(high=MUCH, low=LITTLE)
 

@@ -1,4 +1,4 @@
-"""Tells systemd that the proxy serves, or is about to end (units with `Type=notify`)."""
+"""Tell systemd that the proxy is ready, or is stopping (units with `Type=notify`)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import socket
 logger = logging.getLogger(__name__)
 
 VARIABLE = "NOTIFY_SOCKET"
-"""Where systemd says on which socket it listens."""
+"""The environment variable with the path of systemd's socket."""
 
 
 def send(state: str) -> None:
-    """Tell it, if it has asked; a failure is logged, and no reason to end.
+    """Notify systemd, if it listens; a failure is only logged.
 
     Args:
         state: an assignment of sd_notify(3), such as "READY=1".
     """
     if not (path := os.environ.get(VARIABLE)):
         return
-    # What begins with @ is in the abstract namespace of Linux, where it begins with a zero byte.
+    # A leading @ means Linux's abstract namespace, where names begin with a zero byte.
     address = "\0" + path[1:] if path.startswith("@") else path
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:

@@ -1,10 +1,11 @@
-"""How long a client may take nothing of what is sent to it.
+"""How long a client may take no bytes of its answer.
 
-All that waits for it is held in memory, and its request counts against `limits.flows` until the
-last byte is written. Time counts only while bytes wait for the client: pauses of the registry do
-not. A client that is slow and goes on is never cut.
+Bytes that wait for a client are held in memory, and its request counts against `limits.flows` until
+the last byte is written. Time counts only while bytes wait for the client; pauses of the registry
+do not count. A slow client that keeps reading is never cut.
 
-mitmproxy forgets a client when its connection is to be closed; what waits then is looked after too.
+mitmproxy forgets a client when its connection is to be closed; bytes that still wait then are
+watched here too.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 _ACKNOWLEDGED = struct.Struct("=Q")
 _AT = 120
-"""Where that stands in `struct tcp_info` of Linux (include/uapi/linux/tcp.h, tcpi_bytes_acked)."""
+"""Offset of tcpi_bytes_acked in Linux's `struct tcp_info` (include/uapi/linux/tcp.h)."""
 
 
 class Progress:
-    """Tells for how long nothing has been taken of what waits."""
+    """Measures for how long a client has taken none of the waiting bytes."""
 
     __slots__ = ("_since", "_taken")
 
@@ -41,15 +42,15 @@ class Progress:
         self._since: float | None = None
 
     def stuck(self, now: float, waiting: int, taken: int) -> float:
-        """Take note of how it is now.
+        """Record the present state.
 
         Args:
-            now: seconds of a clock that does not go back.
+            now: seconds of a monotonic clock.
             waiting: bytes.
-            taken: a number that changes whenever some are taken.
+            taken: a number that changes whenever the client takes bytes.
 
         Returns:
-            Seconds, 0 if nothing waits.
+            Seconds without progress, 0 if nothing waits.
         """
         if not waiting:
             self._since = None
@@ -71,39 +72,39 @@ class _Connection:
 
 
 class SendTimes:
-    """Ends connections, and streams of HTTP/2, on which nothing goes out."""
+    """Ends connections and HTTP/2 streams whose clients have stopped reading."""
 
     def __init__(self) -> None:
         self._connections: dict[str, _Connection] = {}
-        """By the ids of clients."""
+        """By client id."""
         self._windows: dict[str, tuple[Client, Callable[[], float | None]]] = {}
-        """The same for those by HTTP/2 who have no room for what waits."""
+        """HTTP/2 clients whose windows have no room for the bytes that wait, by client id."""
         self._looks = Looks(self._look)
         self._to_engine = ToEngine()
 
     def connected(self, client: Client, limit: Callable[[], float]) -> None:
-        """A client has connected.
+        """Watch a client that has connected.
 
         Args:
             client: the client.
-            limit: tells the seconds that are in force.
+            limit: returns the seconds in force.
         """
         if (transport := connections.transport(client)) is not None:
             self._connections[client.id] = _Connection(client, transport)
             self._looks.go_on(limit)
 
     def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
-        """A client by HTTP/2 has no room for a part of an answer.
+        """Watch an HTTP/2 client whose window has no room for a part of an answer.
 
         Args:
             client: the client.
-            untaken: tells for how many seconds it has taken nothing of such an answer; None if
-                nothing waits any more.
+            untaken: returns for how many seconds it has taken nothing of such an answer; None once
+                nothing waits.
         """
         self._windows[client.id] = client, untaken
 
     def gone(self, key: str) -> None:
-        """A client has gone; takes its id."""
+        """Drop a client that has gone, by its id, unless bytes still wait for it."""
         self._windows.pop(key, None)
         one = self._connections.get(key)
         if one is not None and not one.transport.get_write_buffer_size():
@@ -126,7 +127,7 @@ class SendTimes:
         return bool(self._connections)
 
     def _reset(self, one: _Connection) -> None:
-        # Only with its end lost it cannot be taken for a whole answer.
+        # After a normal close the client could take a part for the whole answer.
         for flow in (flows := connections.flows(one.client)):
             answering.log_cut(flow, STOPPED_READING)
         if not flows:
@@ -136,10 +137,10 @@ class SendTimes:
 
 
 def _taken(transport: asyncio.WriteTransport, waiting: int) -> int:
-    """A number that changes whenever a client has taken something.
+    """Return a number that changes whenever a client has taken bytes.
 
-    The kernel asks for more only when a third of its own buffer, some megabytes, is free: to see a
-    slow client go on, one has to ask what it has acknowledged. Linux alone tells.
+    The kernel asks for more only when a third of its own buffer of some megabytes is free. So a
+    slow client's progress shows only in the bytes it has acknowledged, which only Linux reports.
     """
     connection = transport.get_extra_info("socket")
     if hasattr(socket, "TCP_INFO") and connection is not None:

@@ -1,9 +1,9 @@
-"""How long nothing may happen on a client's connection.
+"""How long a client's connection may be silent.
 
-mitmproxy closes it after `tcp_timeout` (ten minutes), whatever it waits for. That would stand above
-the limits of ours, and it closes idle connections just when a load balancer in front uses them
-again. So its watchdog is put off, and another looks in its place; but where somebody has set the
-option, that counts.
+mitmproxy closes a silent connection after `tcp_timeout` (ten minutes), even while an answer is
+awaited. That would override the limits in the rules, and would close idle connections just when a
+load balancer in front uses them again. So its watchdog is switched off and replaced, unless the
+user has set the option.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from . import answering, lean
 from .timers import Timers
 
 MARGIN = 10
-"""Seconds by which a limit for the upstream comes first: then there is an answer that says so."""
+"""An upstream's limit ends so many seconds earlier, so that the client gets an answer about it."""
 
 OPTION = "tcp_timeout"
 """mitmproxy 11.0 has no such option, but the same limit."""
 
 STALLED_SECONDS = 600
-"""Its default."""
+"""The default of `tcp_timeout`."""
 
 STALLED = "nothing has come or gone for too long"
 
@@ -35,12 +35,12 @@ STALLED = "nothing has come or gone for too long"
 def allowed(
     *, busy: bool, events: bool, stalled: float, limits: Limits, upstream: Upstream
 ) -> float | None:
-    """For how many seconds a connection may be silent; None for ever.
+    """Return for how many seconds a connection may be silent; None for no limit.
 
     Args:
         busy: whether a request is in flight.
-        events: whether a stream of events is.
-        stalled: seconds for a client that does not go on with what is in flight.
+        events: whether an event stream is in flight.
+        stalled: seconds for a client that stalls while a request is in flight.
         limits: of the rules.
         upstream: of the rules.
     """
@@ -56,7 +56,7 @@ def allowed(
 
 
 def warning(tcp_timeout: float, limits: Limits, upstream: Upstream) -> str | None:
-    """Say which limits have no effect, because somebody has set `tcp_timeout`; None if none.
+    """Return a warning about limits without effect under this `tcp_timeout`; None if all work.
 
     Args:
         tcp_timeout: the option, in seconds.
@@ -78,15 +78,15 @@ def warning(tcp_timeout: float, limits: Limits, upstream: Upstream) -> str | Non
 
 
 class SilentClients:
-    """Looks after the connections of clients."""
+    """Closes silent connections of clients."""
 
     def __init__(self) -> None:
         self._timers = Timers()
         self.forget = self._timers.stop
-        """A client has gone; takes its id."""
+        """Drop the timer of a client that has gone, by its id."""
 
     def connected(self, client: Client, rules: Callable[[], Rules | None]) -> None:
-        """A client has connected; `rules` gives those in force."""
+        """Watch a client that has connected; `rules` returns the rules in force."""
         if set_by_user() is None and connections.put_watchdog_off(client):
             self._look(client, rules)
 
@@ -105,7 +105,7 @@ class SilentClients:
             limits=in_force.limits,
             upstream=in_force.upstream,
         )
-        # What is in flight now may be over soon.
+        # Requests in flight now may be over soon.
         left = in_force.limits.client_idle_timeout
         if limit is not None:
             left = min(left, limit - silent)
@@ -118,5 +118,5 @@ class SilentClients:
 
 
 def set_by_user() -> float | None:
-    """`tcp_timeout`, if somebody has set it."""
+    """Return `tcp_timeout` in seconds if it was set, otherwise None."""
     return ctx.options.tcp_timeout if lean.is_set(ctx.options, OPTION) else None

@@ -1,4 +1,4 @@
-"""Something that happens again and again: the log hears of its beginning and of its end."""
+"""An event that repeats: only its start and its end are logged."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 
 QUIET = 10.0
-"""Seconds without it, after which it is over."""
+"""Seconds without the event after which it is over."""
 
 
 class Spell:
-    """Counts what happens until it has stopped for a while.
+    """Counts an event until it has stopped for a while.
 
     Args:
-        over: called then with the number of times.
-        quiet: seconds for that.
+        over: called then, with the count.
+        quiet: seconds without the event until then.
     """
 
     def __init__(self, over: Callable[[int], None], quiet: float = QUIET) -> None:
@@ -25,7 +25,7 @@ class Spell:
         self._last = 0.0
 
     def happens(self) -> bool:
-        """It has happened; tells whether that is news. Needs a running event loop."""
+        """Count the event; return whether it is the first. Needs a running event loop."""
         self._times += 1
         self._last = time.monotonic()
         if self._times > 1:

@@ -1,8 +1,8 @@
-"""mitmproxy's log on its way to standard output.
+"""Write mitmproxy's log to standard output without blocking or ending the proxy.
 
-mitmproxy prints each line where it is logged: a pipe that nobody reads stops the whole proxy, and a
-full disk or a reader that is gone ends it (`TermLogHandler.emit` in mitmproxy/addons/termlog.py).
-Here a line is written by a thread if standard output may have a reader, and an error ends nothing.
+mitmproxy prints each line synchronously: a pipe without a reader blocks the whole proxy, and a full
+disk or a closed pipe ends it (`TermLogHandler.emit` in mitmproxy/addons/termlog.py). Here a thread
+writes the lines unless standard output is a file, and errors are harmless.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from ..observe.line_writer import AT_THE_END, LineWriter, is_file
 
 
 def install() -> None:
-    """Write all that is logged from now on, to the end of the process."""
+    """Write the log from now on, until the process ends."""
     if lacks(Part.LOG):
         return
     for handler in logging.getLogger().handlers:
         if isinstance(handler, termlog.TermLogHandler) and not isinstance(handler.emit, _Emit):
             file = handler.file
             if isinstance(file, io.TextIOWrapper):  # A test may have another one.
-                # What others print there is to be seen at once, and in its place.
+                # Lines that other code prints there appear at once and in order.
                 file.reconfigure(line_buffering=True)
                 handler.emit = _Emit(handler, file)  # type: ignore[method-assign]
 
 
 class _Emit:
-    """Stands in place of the handler's own method."""
+    """Replaces the handler's own method."""
 
     def __init__(self, handler: termlog.TermLogHandler, file: io.TextIOWrapper) -> None:
         self._handler = handler
         self._encoding = file.encoding
-        # A file takes what it gets; a crash of the process loses no line then.
+        # A file never blocks, so write at once: a crash of the process then loses no line.
         at_once = is_file(file.fileno())
         self._writer = LineWriter("log", file.fileno, shared=True, at_once=at_once)
         atexit.register(self._writer.wait, AT_THE_END)

@@ -1,11 +1,11 @@
-"""Time limits, mostly towards the upstream, which mitmproxy does not have.
+"""Time limits, mostly for the upstream, that mitmproxy does not have.
 
-It waits for a connection as long as the kernel does, and for an answer as long as the client (see
-`silent_clients`). Here a timer per flow cuts the upstream's connection, and
-the flow takes the way of a broken one.
+mitmproxy waits for a connection as long as the kernel does, and for an answer as long as the client
+does (see `silent_clients`). Here a timer per flow cuts the upstream's connection, and the flow is
+then handled like any flow with a broken connection.
 
-Time in which we do not read, because the client does not take what was read before, is the
-client's and does not count.
+Time in which the proxy does not read, because the client does not take the bytes read before, does
+not count against the upstream.
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ NOT_READING = Problem("it stopped reading in the middle of a request", "connecti
 
 
 def idle_limit(limits: Upstream, content_type: str) -> float | None:
-    """For how many seconds the body of an answer may stop; None for ever."""
+    """Return for how many seconds the body of an answer may pause; None for no limit."""
     if bodies.is_event_stream(content_type):
         return limits.event_idle_timeout or None
     return limits.idle_timeout
 
 
 class TimeLimits:
-    """Timers for connections and flows, by their ids."""
+    """Timers for connections and flows, by id."""
 
     def __init__(self) -> None:
         self._timers = Timers()
         self.stop = self._timers.stop
-        """A connection (with TLS, where there is any) was made, or was not."""
+        """Stop the timer: a connection (and its TLS, if any) was made, or has failed."""
         self._expired: dict[str, Problem] = {}
 
     def connected(self, client: Client, seconds: float) -> None:
-        """A client has so much time to begin its first request, with TLS where there is any."""
+        """Limit the time until a client begins its first request, including TLS, if any."""
         self._timers.start(client.id, seconds, partial(connections.close, client))
 
     def connecting(self, client: Client, connection: Connection, limits: Upstream) -> None:
-        """Begin of a connection attempt: called in the task that makes it."""
+        """Limit the time of a connection attempt; called in the task that makes it."""
         task = asyncio.current_task()
         if task is None:
             return
 
         def end() -> None:
             begun = connection.timestamp_start
-            # mitmproxy makes five at once for a client; one that waits for its turn has not begun.
+            # mitmproxy opens five at once per client; one that waits for its turn has not begun.
             left = begun + limits.connect_timeout - time.time() if begun else math.inf
             if left > 0:
                 seconds = min(left, limits.connect_timeout)
@@ -78,11 +78,11 @@ class TimeLimits:
         self._timers.start(connection.id, limits.connect_timeout, end)
 
     def sending(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        """A request body begins to flow."""
+        """Limit pauses of an upstream that reads a streamed request body."""
         self._check_sending(flow, limits, -1)
 
     def sent(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        """The request is complete. One timer sees to all that follows: it looks again in time."""
+        """The request is complete: one timer checks the answer and re-arms itself as needed."""
         deadline = time.monotonic() + limits.response_timeout
         if flow.is_replay is None:
             check = partial(self._check_answer, flow, limits, deadline)
@@ -90,14 +90,14 @@ class TimeLimits:
             self._timers.start(flow.id, seconds, check)
 
     def problem(self, flow: http.HTTPFlow) -> Problem | None:
-        """Why a flow was ended here, if it was."""
+        """Return why a time limit ended the flow; None if none did."""
         return self._expired.get(flow.id) or self._expired.get(flow.client_conn.id)
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether an answer was cut, here or by a reset of the upstream's connection.
+        """Return whether an answer was cut, by a time limit or a reset of the upstream.
 
-        Who refuses a request before it has read all of it resets the connection, too: an error
-        that has no length is taken for whole.
+        A server that refuses a request before reading all of it also resets the connection, so an
+        error without a length counts as whole.
         """
         if flow.id in self._expired:
             return True
@@ -106,14 +106,14 @@ class TimeLimits:
         return reset and flow.response is not None and flow.response.status_code < 400
 
     def forget(self, key: str) -> None:
-        """A flow or a client has ended."""
+        """Drop the timer and the problem of a flow or a client that has ended."""
         self._timers.stop(key)
         if self._expired:
             self._expired.pop(key, None)
 
     def _arm(self, flow: http.HTTPFlow, seconds: float, check: Callable[[], None]) -> None:
         if connections.handler(flow.client_conn) is None:
-            self.stop(flow.id)  # A replayed flow: nobody waits for it.
+            self.stop(flow.id)  # A replayed flow: no client waits for it.
         else:
             self._timers.start(flow.id, seconds, check)
 
@@ -136,7 +136,7 @@ class TimeLimits:
         if flow.response is not None:
             self._check_body(flow, limits)
         elif connections.io(flow.client_conn, flow.server_conn) is None:
-            # Not even connected: that has a limit of its own.
+            # Not even connected: that has its own limit.
             deadline = time.monotonic() + limits.response_timeout
             check = partial(self._check_answer, flow, limits, deadline)
             self._arm(flow, min(limits.response_timeout, limits.idle_timeout), check)
@@ -147,10 +147,10 @@ class TimeLimits:
             self._arm(flow, min(left, limits.idle_timeout), check)
 
     def _check_body(self, flow: http.HTTPFlow, limits: Upstream) -> None:
-        """Look after an answer that has begun.
+        """Check an answer that has begun.
 
-        What is held on to, such as an error, does not reach the client before its end; so that has
-        to come as soon as a head has to.
+        A held answer, such as an error, reaches the client only at its end; so its end has the same
+        deadline as a head.
         """
         server = connections.io(flow.client_conn, flow.server_conn)
         if server is None or not isinstance(server.reader, WideReader):
@@ -170,13 +170,13 @@ class TimeLimits:
             self._arm(flow, left, partial(self._check_body, flow, limits))
 
     def end(self, flow: http.HTTPFlow, problem: Problem) -> None:
-        """Cut the upstream's connection of a flow, and say why."""
+        """Cut the upstream's connection of a flow, and remember why."""
         self.stop(flow.id)
         server = connections.io(flow.client_conn, flow.server_conn)
         if server is not None:
             self._expired[flow.id] = problem
             if flow.response is not None and flow.response.stream:
                 answering.log_cut(flow, problem.sentence)
-            flow.metadata[RETRIED] = True  # Who was too slow once is not asked again.
-            # Not closed: what is left to be written would keep the client waiting.
+            flow.metadata[RETRIED] = True  # No retry with an upstream that is too slow.
+            # Abort, not close: bytes left to write would keep the client waiting.
             server.writer.transport.abort()

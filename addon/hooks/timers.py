@@ -1,7 +1,7 @@
-"""Deadlines by key, with one timer of the event loop for all.
+"""Deadlines by key, with one event loop timer for all.
 
-Nearly every deadline is stopped or moved long before it is due. A timer of asyncio's for each would
-be made and cancelled a few times per request; here that is an entry in a dict.
+Nearly every deadline is stopped or moved long before it is due. With one asyncio timer each, a
+request would make and cancel several; here a deadline is only an entry in a dict.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ class Timers:
 
     def __init__(self) -> None:
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
-        """When, by the monotonic clock, and what is called then."""
+        """Times of the monotonic clock, and the functions to call then."""
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
 
     def start(self, key: str, seconds: float, call: Callable[[], None]) -> None:
-        """Call a function after so many seconds; takes the place of what the key stood for."""
+        """Call a function after so many seconds, in place of any earlier one of this key."""
         when = time.monotonic() + seconds
         self._due[key] = (when, call)
         if when < self._alarm_at:
             self._set_alarm(when)
 
     def stop(self, key: str) -> None:
-        """Do not call it; nothing is done for a key that stands for nothing."""
+        """Cancel the call of a key, if there is one."""
         self._due.pop(key, None)
 
     def _set_alarm(self, when: float) -> None:
@@ -47,6 +47,6 @@ class Timers:
                 if key in self._due and self._due[key][0] <= now:
                     self._due.pop(key)[1]()
         finally:
-            # Should a call fail, the rest is due at once.
+            # If a call fails, the rest is due at once.
             if self._due:
                 self._set_alarm(min(when for when, _ in self._due.values()))
