@@ -1,8 +1,8 @@
-"""The adapter: mitmproxy's hooks on one side, pure functions over plain values on the other.
+"""The adapter between mitmproxy's hooks and pure functions over plain values.
 
-The way of a request: read the target, refuse it or answer it, rewrite it, choose streaming; all
-in `requestheaders`, because a streamed body is on its way upstream before `request` runs. What
-was decided stands in `flow.metadata` (see `decision`), and every later hook asks only that.
+The steps of a request: read the target, refuse it or answer it, rewrite it, choose streaming; all
+in `requestheaders`, because a streamed body is on its way upstream before `request` runs. The
+decision is kept in `flow.metadata` (see `decision`), and later hooks read it there.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STALE = "stale: the last change was refused, see the log"
-"""What /readyz says of the rules then."""
+"""The state of the rules in /readyz after a failed reload."""
 
 _IN_FORCE = "_mlflow_settings"
-"""Attribute of a flow: what was in force when it began, as no flow sees half of a change."""
+"""Attribute of a flow: the settings in force when it began, so that it never sees a mix of two."""
 
 
 class MlflowProxy:
@@ -101,11 +101,11 @@ class MlflowProxy:
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
-        """What is in force for new flows, before anything is found out about their upstream."""
+        """The settings for new flows, before the dialect of their upstream is known."""
         self._adapted: dict[Address, Settings] = {}
-        """The same for the upstreams about which something was found out."""
+        """The settings for upstreams whose dialect is known."""
         self._other_way: dict[tuple[Address, bool], Settings] = {}
-        """The same for upstreams whose dialect is not clear, if it were the other one."""
+        """The settings of the other dialect, for upstreams whose dialect is unclear."""
         self.dialects = DialectWatch(self._adapt)
         self.health = health_service.HealthService()
         self.drain = drain.Drain()
@@ -118,20 +118,20 @@ class MlflowProxy:
         self._loop_errors = loop_errors.LoopErrors()
         self.lean = lean.Lean()
         self._unanswered: dict[Address, str] = {}
-        """Why our own questions to upstreams have got no answer last."""
+        """The last error of the proxy's own probes, by upstream."""
         self._in_flight = in_flight.InFlight()
-        """Ids of the flows that are being served."""
+        """Requests that are being served."""
         self._held = held.Held()
-        """Bodies in memory."""
+        """Bytes of bodies in memory."""
         self._reports = Reports(self._state)
         self._rules_read = 0.0
-        """When, in seconds since 1970."""
+        """When the rules were read, in seconds since 1970."""
         self._reloads = {"success": 0, "failure": 0}
         self._keep_flows = flow_ring.DEFAULT
         self._view: View | None = None
         """Where mitmweb and mitmproxy keep flows."""
         self._shown = False
-        """Whether somebody may look at flows, here or in a file."""
+        """Whether flows are shown in a user interface or written to a file."""
         self._signature: reload.Signature = None
         self._watch: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -139,12 +139,12 @@ class MlflowProxy:
     def load(self, loader: Loader) -> None:
         """Register the options.
 
-        mitmproxy connects upstream as soon as a client does, by default. When that fails, the
+        By default, mitmproxy connects upstream as soon as a client connects. If that fails, the
         client gets an empty reply before any hook runs; so connections wait for a request.
         """
         options.add(loader)
         for problem in options.misspelled(ctx.options.deferred, ctx.options.keys()):
-            logger.error("%s", problem)  # At start that ends mitmproxy with exit code 1.
+            logger.error("%s", problem)  # At start this ends mitmproxy with exit code 1.
         ctx.master.commands.collect_commands(commands.Commands(self))
         log_guard.install()
         for part in Part:
@@ -155,14 +155,14 @@ class MlflowProxy:
         open_files.allow_many()
         # Before the first listener opens; a bare test context has no such option.
         if "connection_strategy" in ctx.options:
-            # Setting confdir, to what it is, makes mitmproxy read its certificates now. It would
-            # do so after the listeners are open, and a request in between ends it with an error
-            # (see the FIXME in mitmproxy/addons/tlsconfig.py, `running`).
+            # Setting confdir to its present value makes mitmproxy read its certificates now. It
+            # would do so after the listeners open, and a request before that would end it with an
+            # error (see the FIXME in mitmproxy/addons/tlsconfig.py, `running`).
             ctx.options.update(connection_strategy="lazy", confdir=ctx.options.confdir)
         on_show.show_comments()
 
     def configure(self, updated: set[str]) -> None:
-        """Read what has changed of our options."""
+        """Apply changed options."""
         self.lean.configure(updated)
         if "mlflow_lean" in updated and self._watch is not None:
             self.lean.switch(ctx.master, ctx.options.mlflow_lean)
@@ -188,7 +188,7 @@ class MlflowProxy:
             if self.settings is not None:
                 raise exceptions.OptionsError(str(error)) from None  # The old rules stay.
             # At start a logged error ends mitmproxy with exit code 1, without a traceback.
-            # Until then nobody is served, see `client_connected`.
+            # Until then no client is served, see `client_connected`.
             logger.error("%s", error)
 
     def _check_options(self, in_force: Settings) -> None:
@@ -204,8 +204,8 @@ class MlflowProxy:
         except ValueError as error:
             message = f"{option}: {value}: {error}"
             if self._watch is not None:
-                raise exceptions.OptionsError(message) from None  # The old one stays.
-            logger.error("%s", message)  # As for rules.
+                raise exceptions.OptionsError(message) from None  # The old value stays.
+            logger.error("%s", message)  # Ends mitmproxy, as for rules.
 
     def _reload_soon(self) -> None:
         self._reloading = asyncio.create_task(self._reload())
@@ -223,10 +223,10 @@ class MlflowProxy:
             logger.warning("the rules were read again: %s", _rules_path())
 
     def reload_now(self) -> None:
-        """Do the same at once, for somebody who waits for it.
+        """Reload the rules synchronously, for a caller that waits for the result.
 
         Raises:
-            RulesError: the file has a mistake.
+            RulesError: the rules have a mistake.
         """
         with self._noting_reload():
             self._put_in_force(settings.read(*_sources()))
@@ -267,22 +267,22 @@ class MlflowProxy:
             self._other_way = {}
 
     def in_force(self, address: Address) -> Settings | None:
-        """What is in force for new requests to an upstream; None if no rules are loaded."""
+        """Return the settings for new requests to an upstream; None if no rules are loaded."""
         return self._adapted.get(address, self.settings)
 
     def _watch_dialects(self, rules: Rules) -> None:
-        """Find out about the upstreams of which the rules say nothing."""
+        """Find out the dialects of the upstreams for which the rules do not set one."""
         config, upstreams = rules.upstream, {}
         for mode, listener in listeners.in_reverse_mode() if config.dialect == "auto" else ():
             if not config.is_listed(*mode.address):
                 try:
                     upstreams[mode.address] = self.health.ask(listener.url, rules.health)
-                except (OSError, ValueError) as error:  # Of what the environment says.
+                except (OSError, ValueError) as error:  # From values in the environment.
                     logger.warning("upstreams cannot be asked, the rules decide: %s", error)
         self.dialects.start(upstreams, config.base_path)
 
     def running(self) -> None:
-        """Watch the rules and SIGTERM; tell systemd; warn if the proxy goes by any name."""
+        """Watch the rules and SIGTERM; notify systemd; warn if any Host is served."""
         self._watch = asyncio.create_task(reload.watch(_rules_path, self._signature, self._reload))
         self._loop_errors.begin()
         reload.upon_sighup(self._reload_soon)
@@ -305,7 +305,7 @@ class MlflowProxy:
         banner.show()
 
     def done(self) -> None:
-        """Leave mitmproxy as it was."""
+        """Undo the changes to mitmproxy."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -315,13 +315,13 @@ class MlflowProxy:
         self._reports.close()
 
     def client_connected(self, client: Client) -> None:
-        """Read from the client in large portions; limit the time until it asks for something."""
+        """Accept or turn away a client; limit the time until its first request."""
         if self.settings is None:
-            # It must not even be passed on unread, for the moment until mitmproxy ends.
+            # Until mitmproxy ends, its bytes must not be forwarded unread either.
             client.error = "no rules are loaded"
             return
         if client.transport_protocol == "udp" and self.settings.wary:
-            # Of HTTP/3 nothing is judged once more when it goes upstream.
+            # HTTP/3 requests are not judged again before they go upstream.
             client.error = "HTTP/3 is not served while artifacts are switched off"
             return
         if not self.client_limit.admits(client):
@@ -362,7 +362,7 @@ class MlflowProxy:
         plug.choose(data, self)
 
     def client_disconnected(self, client: Client) -> None:
-        """Nobody will ask any more."""
+        """The client has gone: drop its state."""
         self.client_limit.gone(client)
         self.time_limits.forget(client.id)
         self._body_times.forget(client.id)
@@ -383,21 +383,21 @@ class MlflowProxy:
             self.time_limits.stop(data.server.id)
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
-        """There is nothing to wait for any more."""
+        """A connection attempt has failed: stop its timer, and drop its record."""
         self.time_limits.stop(data.server.id)
         connections.forget(data.client, data.server)
 
     def tls_established_server(self, data: TlsData) -> None:
-        """The connection is made with all that belongs to it."""
+        """TLS with the upstream is established or has failed: stop the timer of the connection."""
         self.time_limits.stop(data.conn.id)
 
     tls_failed_server = tls_established_server
 
     def requestheaders(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
-        """Decide; a coroutine for health requests, which mitmproxy awaits for this flow alone."""
+        """Decide on a request; return a coroutine if that has to wait, only for this flow."""
         self.time_limits.stop(flow.client_conn.id)
         if on_request.asks_for_login(flow) and self._sender(flow) != "client":
-            flow.response = None  # Our own probes have no credentials for ourselves.
+            flow.response = None  # The proxy's own probes carry no credentials for it.
         if flow.response is not None or flow.error is not None:
             return None  # Another addon has answered or killed it.
         try:
@@ -410,12 +410,12 @@ class MlflowProxy:
                 on_show.show(flow)
 
     def request(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
-        """Decide for a flow that did not pass `requestheaders`; look into GraphQL bodies."""
+        """Decide on a flow that did not pass `requestheaders`; check GraphQL bodies."""
         if flow.response is not None or flow.error is not None:
-            return None  # Answered or killed already.
+            return None  # Already answered or killed.
         try:
             decided, later = decision.of(flow), None
-            gone = bool(flow.request.stream)  # Whoever changes it now is too late.
+            gone = bool(flow.request.stream)  # Already sent: a change now is too late.
             moved = not gone and decided is not None and decided["sent"] != flow.request.path
             in_force = _in_force(flow)
             if decided is None or moved or flow.is_replay or in_force is None:
@@ -436,7 +436,7 @@ class MlflowProxy:
                 on_show.show(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Map redirects back; hold what may have to be converted, stream what is large."""
+        """Map redirects back; hold a body that may have to be converted, stream a large one."""
         try:
             if FAILED not in flow.metadata and (in_force := _in_force(flow)) is not None:
                 on_response.judge_head(flow, in_force)
@@ -448,7 +448,7 @@ class MlflowProxy:
         self._ended(flow)
         try:
             if request_id := flow.metadata.get(FAILED):
-                # What has arrived since has taken the place of our answer.
+                # The upstream's answer may have replaced ours since.
                 reply = answering.failure(request_id)
                 reply = answering.for_page(flow, reply, self._origins(flow))
                 flow.response = to_response(reply, flow.request.method)
@@ -474,7 +474,7 @@ class MlflowProxy:
             self._reports.add(on_end.ended(flow))
 
     def may_go(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether a request may go upstream (see `engine.interface.Addon`)."""
+        """Return whether a request may go upstream (see `engine.interface.Addon`)."""
         try:
             if (in_force := _in_force(flow) or self.settings) is None:
                 raise RuntimeError("no rules are loaded")
@@ -488,22 +488,22 @@ class MlflowProxy:
         return True
 
     def over(self, flow: http.HTTPFlow) -> None:
-        """Nothing more is done for a request (see `engine.interface.Addon`)."""
+        """Release a request's resources (see `engine.interface.Addon`)."""
         transport = self.client_limit.transport(flow.client_conn)
         self._in_flight.end(flow.id, transport)
         self._held.leave(flow.id, transport)
 
     def has_room(self, client: Client, connection: Connection) -> bool:
-        """Tell whether a registry takes more of a body (see `engine.interface.Addon`)."""
+        """Return whether a registry can take more of a body (see `engine.interface.Addon`)."""
         return room.is_there(connections.io(client, connection))
 
     def hold(self, flow: http.HTTPFlow, more: int) -> bool:
-        """Tell whether there is room for more of a flow's bodies (see `engine.interface.Addon`)."""
+        """Count bytes of a flow's bodies if there is room (see `engine.interface.Addon`)."""
         limit = self.settings.rules.limits.held if self.settings else 0
         return self._held.take(flow.id, more, limit)
 
     def refuse_to_hold(self, flow: http.HTTPFlow) -> None:
-        """Answer a request for which there is no room (see `engine.interface.Addon`)."""
+        """Answer a request whose bodies there is no room to hold (see `engine.interface.Addon`)."""
         try:
             code = self.settings.rules.errors.code(503) if self.settings else "INTERNAL_ERROR"
             message = "This proxy holds as much in memory as it may. Please try again."
@@ -513,11 +513,11 @@ class MlflowProxy:
             self._fail_closed(flow)
 
     def keeps_messages(self) -> bool:
-        """Tell whether somebody may look at the messages of a WebSocket."""
+        """Return whether to keep the messages of a WebSocket, because flows are shown."""
         return self._shown
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        """Tell whether a held body passes after all (see `engine.interface.Addon`)."""
+        """Return whether a held body passes after all (see `engine.interface.Addon`)."""
         try:
             return on_response.may_pass(flow, begin)
         except Exception:
@@ -525,7 +525,7 @@ class MlflowProxy:
             return False
 
     def goes_again(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether a request is sent once more (see `engine.interface.Addon`)."""
+        """Return whether to send a request again (see `engine.interface.Addon`)."""
         try:
             in_force, address = _in_force(flow), _upstream(flow)
             if in_force is None or address not in self.dialects.unclear:
@@ -553,7 +553,7 @@ class MlflowProxy:
         return self._other_way[key]
 
     def _learn(self, flow: http.HTTPFlow) -> Settings | None:
-        """What is in force for a flow at its end. It may have told what its upstream speaks."""
+        """Return the settings of a finished flow, and learn its upstream's dialect from it."""
         in_force, kept = _in_force(flow), on_dialect.first(flow)
         if kept is None or in_force is None:
             return in_force
@@ -568,7 +568,7 @@ class MlflowProxy:
         return in_force
 
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> replies.Reply:
-        """Word an answer that mitmproxy makes by itself (see `engine.interface.Addon`)."""
+        """Return the answer for an error (see `engine.interface.Addon`)."""
         try:
             reply = self._word(flow, status, message)
         except Exception:
@@ -579,41 +579,41 @@ class MlflowProxy:
         return reply
 
     def refused(self, client: Client, reply: replies.Reply) -> None:
-        """What a client has sent does not become a flow (see `engine.interface.Addon`)."""
+        """The client's bytes do not become a flow (see `engine.interface.Addon`)."""
         if self._reports.wanted:
             self._reports.add(on_end.ended_without_flow(client, reply))
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether the upstream's connection was cut, by a time limit or a reset."""
+        """Return whether the upstream's connection was cut, by a time limit or a reset."""
         return self.time_limits.is_cut(flow)
 
     def reset(self, client: Client) -> None:
-        """A client must not take what it has for a whole answer (see `engine.interface`)."""
+        """Let a client see that its answer is incomplete (see `engine.interface.Addon`)."""
         connections.reset_at_end(client)
 
     def top_layer(self, client: Client) -> TopLayer | None:
-        """A client's topmost layer (see `engine.interface.Addon`)."""
+        """Return a client's topmost layer (see `engine.interface.Addon`)."""
         return top_layer.of(connections.handler(client))
 
     def is_draining(self) -> bool:
-        """Tell whether the proxy is about to end."""
+        """Return whether the proxy is shutting down."""
         return self.drain.begun
 
     def request_head_limit(self) -> int:
-        """Bytes of request line and headers."""
+        """Return the limit for request line and headers, in bytes."""
         return self.settings.rules.limits.request_head if self.settings else 0
 
     def response_head_limit(self) -> int:
-        """Bytes of status line and headers."""
+        """Return the limit for status line and headers, in bytes."""
         return self.settings.rules.limits.response_head if self.settings else 0
 
     def head_time(self, client: Client) -> float:
-        """A client has begun to send a head: how many seconds it has for that."""
+        """Return how many seconds a client that has begun a head has for the rest."""
         self.time_limits.stop(client.id)
         return self.settings.rules.limits.head_timeout if self.settings else 0
 
     def await_body(self, client: Client, front: Front) -> None:
-        """The body of a request has begun (see `engine.interface.Addon`)."""
+        """Watch the body of a request (see `engine.interface.Addon`)."""
         self._body_times.await_body(client, front, self._body_timeout)
 
     def _body_timeout(self) -> float:
@@ -623,24 +623,24 @@ class MlflowProxy:
         return self.settings.rules.limits.send_timeout if self.settings else 0
 
     def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
-        """A client has no room for an answer (see `engine.interface.Addon`)."""
+        """Watch a client without room for an answer (see `engine.interface.Addon`)."""
         self._send_times.await_window(client, untaken)
 
     def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
-        """A transfer that had begun was cut (see `engine.interface.Addon`)."""
+        """Log that a transfer was cut midway (see `engine.interface.Addon`)."""
         answering.log_cut(flow, why)
 
     def waited(self, client: Client) -> float:
-        """For how many seconds a client has had its turn to send."""
+        """Return for how many seconds the proxy has waited for bytes of a client."""
         return body_times.waited(client)
 
     def pace(self, client: Client, connection: Connection, wanted: bool) -> None:
-        """Read from a connection, or do not for a while."""
+        """Resume reading from a connection, or pause it."""
         wide_reads.pace(connections.io(client, connection), wanted)
 
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         if not flow.live:
-            return None  # Read from a file: what is over is not changed.
+            return None  # Read from a file: a finished flow is not changed.
         in_force = self.settings
         if self._adapted and on_request.is_reverse(flow):
             in_force = self.in_force(_upstream(flow))
@@ -648,7 +648,7 @@ class MlflowProxy:
             raise RuntimeError("no rules are loaded")
         setattr(flow, _IN_FORCE, in_force)
         if decision.DECISION in flow.metadata or FAILED in flow.metadata:
-            # Of a flow that is sent again.
+            # The flow is sent again.
             for mark in (FAILED, WHY, SAID, BYTES_OUT, ENDED_BY):
                 flow.metadata.pop(mark, None)
             on_show.forget(flow)
@@ -682,7 +682,7 @@ class MlflowProxy:
             if sender != "client":
                 flow.metadata[decision.DECISION].update(family="health", probe=True)
             if sender == "finder":
-                flow.metadata[decision.DECISION]["api"] = False  # Nor is the answer changed.
+                flow.metadata[decision.DECISION]["api"] = False  # Its answer is not changed either.
                 on_request.check_sent(flow, in_force)
                 return None
         if rules.forwarded.send or rules.forwarded.trusted:
@@ -709,7 +709,7 @@ class MlflowProxy:
         return self.health.sender(flow.request.headers.get(health_service.PROBE_HEADER))
 
     async def _decide_later(self, flow: http.HTTPFlow) -> None:
-        """Decide when it is known what the upstreams serve."""
+        """Decide once the dialects of the upstreams are known, or their probes are over."""
         try:
             await self.dialects.first_answers()
             if (later := self._decide(flow)) is not None:
@@ -733,7 +733,7 @@ class MlflowProxy:
         if expired is replies.TOO_LARGE:
             status = 413
         elif status == 408 and flow is not None:
-            expired = replies.BODY_STALLED  # A head makes no flow.
+            expired = replies.BODY_STALLED  # A late head has no flow.
         problem = replies.explain(status, message, expired)
         if problem.kind in replies.TIMEOUTS:
             status = 504
@@ -749,11 +749,11 @@ class MlflowProxy:
             answering.log(flow, reply, problem.sentence + server)
         if flow is not None and decided is not None:
             flow.metadata[SAID] = problem.sentence
-            decided["answered"] = True  # Nothing of the upstream's is left to convert.
+            decided["answered"] = True  # No upstream answer is left to convert.
         return reply
 
     def _is_news(self, flow: http.HTTPFlow, decided: decision.Decision, problem: str) -> bool:
-        """Tell whether the log is to have it: of those of our own questions only another one."""
+        """Return whether to log a problem: for the proxy's own probes only if it has changed."""
         if not decided["probe"]:
             return True
         address = _upstream(flow)
@@ -761,7 +761,7 @@ class MlflowProxy:
         return before != problem
 
     def _origins(self, flow: http.HTTPFlow) -> Sequence[str]:
-        """The origins whose pages may read an answer of the proxy's own."""
+        """Return the origins whose pages may read the proxy's own answers."""
         in_force = _in_force(flow) or self.settings
         return in_force.rules.origins.allowed if in_force else ()
 
@@ -789,10 +789,10 @@ class MlflowProxy:
             flow_ring.trim(self._view, self._keep_flows)
 
     def _fail_closed(self, flow: http.HTTPFlow) -> None:
-        """An exception of ours must not let a request through that might have been refused.
+        """Answer with an error after an exception in the addon.
 
-        Nor an answer that might have had to be changed: should the upstream be answering already,
-        nothing of that is kept.
+        The exception must not let through a request that might have been refused, or an answer that
+        might have been changed: any bytes of the upstream's answer are dropped.
         """
         flow.metadata[FAILED] = request_id = answering.log_exception(flow)
         flow.metadata[HOLD] = 0
@@ -811,7 +811,7 @@ def _upstream(flow: http.HTTPFlow) -> Address:
 
 
 def _options() -> dict[str, Any]:
-    """What `bypasses.check` asks for."""
+    """Return the options that `bypasses.check` reads."""
     return {name: getattr(ctx.options, name) for name in bypasses.OPTIONS if name in ctx.options}
 
 
@@ -820,6 +820,6 @@ def _rules_path() -> Path:
 
 
 def _sources() -> tuple[Path, str | None, str]:
-    """What `settings.read` asks for."""
+    """Return the arguments of `settings.read`."""
     environment = os.environ.get(gate.ENVIRONMENT)
     return _rules_path(), environment, ctx.options.mlflow_serve_artifacts

@@ -1,4 +1,4 @@
-"""What mitmproxy is given to load: the addon, if this mitmproxy is one that it can work with."""
+"""The addon for mitmproxy to load, if it works with this version of mitmproxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class NobodyServed:
-    """In place of the addon until mitmproxy ends, or after a reload that has failed."""
+    """Takes the place of the addon until mitmproxy ends, or after a failed reload."""
 
     def client_connected(self, client: Client) -> None:
         """Turn a client away."""
@@ -23,9 +23,9 @@ class NobodyServed:
 
 
 def addons() -> list[Any]:
-    """The addon; where it could not refuse what it has to, nobody is served."""
+    """Return the addon, or one that turns all clients away if refusals could not work."""
     if problem := warning(Part.SAFETY):
-        logger.error("%s", problem)  # At start that ends mitmproxy with exit code 1.
+        logger.error("%s", problem)  # At start this ends mitmproxy with exit code 1.
         return [NobodyServed()]
-    # Only now: importing it needs what was looked for.
+    # Only now: the import needs the places that were checked.
     return [import_module(f"{__package__}.proxy").MlflowProxy()]

@@ -1,14 +1,14 @@
-"""How often something may happen: so many times at once, and so many times a second."""
+"""A limit on how often an event may happen: a burst, and a rate per second."""
 
 from __future__ import annotations
 
 
 class Allowance:
-    """A bucket that fills by itself.
+    """A token bucket.
 
     Args:
-        most: it holds so much.
-        per_second: so much flows in.
+        most: its capacity.
+        per_second: tokens added per second.
     """
 
     def __init__(self, most: float, per_second: float) -> None:
@@ -18,10 +18,10 @@ class Allowance:
         self._looked: float | None = None
 
     def take(self, now: float) -> bool:
-        """Take one out; tell whether it was there.
+        """Take a token; return whether there was one.
 
         Args:
-            now: seconds of a clock that does not go back.
+            now: seconds of a monotonic clock.
         """
         if self._looked is not None:
             more = (now - self._looked) * self._per_second

@@ -1,7 +1,7 @@
-"""What comes of a body by HTTP/1 while its request waits for something of ours.
+"""Limit the HTTP/1 body bytes that arrive while their request waits.
 
-That may be the connection to the registry, for `upstream.connect_timeout`, in which a client could
-send gigabytes. Behind some of it nothing is read until the request goes on.
+A request may wait for the connection to the registry, up to `upstream.connect_timeout`; a client
+could send gigabytes in that time. So the proxy stops reading at a limit until the request goes on.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 MOST = 256 * 1024
 """Bytes that may wait."""
 PAUSE = 0.01
-"""Seconds between two looks whether the request goes on."""
+"""Seconds between two checks whether the request goes on."""
 
 
 class Backlog:
-    """Of one client's connection."""
+    """The backlog of one client's connection."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -28,7 +28,7 @@ class Backlog:
         self._stopped = False
 
     def add(self, exchange: Exchange, size: int) -> None:
-        """So many bytes more wait for an exchange."""
+        """Count more bytes that wait for an exchange; stop reading beyond the limit."""
         self._size += size
         if self._size > MOST and not self._stopped:
             self._stopped = True

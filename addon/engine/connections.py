@@ -1,7 +1,7 @@
-"""The way to mitmproxy's records of its connections, which its hooks do not give away.
+"""Access to mitmproxy's records of its connections, which its hooks do not pass on.
 
-mitmproxy/proxy/server.py keeps one per client, with all that belongs to it. Where nothing is found,
-nothing is done: a replayed flow has no client.
+mitmproxy/proxy/server.py keeps one record per client. Functions here do nothing without a record: a
+replayed flow has no client.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ _NEVER = 100 * 365 * 86400
 
 
 def handlers() -> list[Any]:
-    """The records of all clients."""
+    """Return the records of all clients."""
     return [*_by_client().values()]
 
 
 def handler(client: Client) -> Any | None:
-    """The record of a client."""
+    """Return the record of a client; None if it has gone."""
     return _by_client().get(client.id)
 
 
 def io(client: Client, connection: Connection) -> Any | None:
-    """Reader, writer and task of a client's connection, or of one upstream for it."""
+    """Return reader, writer and task of a client's connection, or of its upstream connection."""
     record = handler(client)
     return record.transports.get(connection) if record else None
 
 
 def transport(client: Client) -> asyncio.WriteTransport | None:
-    """What writes to a client, if it is there."""
+    """Return the transport of a client, if it is connected."""
     writer = getattr(io(client, client), "writer", None)
     return writer.transport if isinstance(writer, asyncio.StreamWriter) else None
 
 
 def close(client: Client) -> None:
-    """Close a client's connection, as mitmproxy does it in `on_timeout`."""
+    """Close a client's connection, as mitmproxy does in `on_timeout`."""
     if (found := io(client, client)) is not None and found.handler is not None:
         found.handler.cancel("closed by an addon")
 
 
 def put_watchdog_off(client: Client) -> bool:
-    """Let mitmproxy's own limit for silence never be reached; tells whether there is one.
+    """Disable mitmproxy's limit for silent connections; return whether there is one.
 
-    What the watchdog counts is described at `silence`.
+    `silence` describes what the watchdog counts.
     """
     watchdog = _watchdog(client)
     if watchdog is None:
@@ -67,9 +67,9 @@ def put_watchdog_off(client: Client) -> bool:
 
 
 def silence(client: Client) -> float | None:
-    """Seconds for which nothing was read from a client or its upstreams; None if it has gone.
+    """Return for how many seconds a client and its upstreams have been silent; None if it has gone.
 
-    While an addon is asked about something, nobody is silent.
+    While an addon handles a hook, the time is 0.
     """
     watchdog = _watchdog(client)
     if watchdog is None:
@@ -78,13 +78,13 @@ def silence(client: Client) -> float | None:
 
 
 def idle_since(record: Any) -> float | None:
-    """When an idle client was last active, in seconds since 1970.
+    """Return when an idle client was last active, in seconds since 1970.
 
     Args:
-        record: of the client.
+        record: mitmproxy's record of the client.
 
     Returns:
-        None if it is in the middle of something, has not taken all of its answers, or has gone.
+        None if it is busy, has not taken all of its answers, or has gone.
     """
     client, watchdog = record.client, record.timeout_watchdog
     if watchdog.blocker or not plug.serves(client):
@@ -97,21 +97,21 @@ def idle_since(record: Any) -> float | None:
 
 
 def is_busy(client: Client) -> bool:
-    """Tell whether a client has begun a request that is not over."""
+    """Return whether a client has begun a request that is not over."""
     if (engine := engine_of(client)) is not None:
         return engine.at_work
     for layer in _http_layers(client):
         if lacks(Part.OTHER_MODES):
-            return True  # Who knows.
+            return True  # Unknown: assume it is.
         protocol = layer.connections.get(client)
-        # These belong to `Http1Server`; by HTTP/2 and HTTP/3 `streams` tells all.
+        # These belong to `Http1Server`; for HTTP/2 and HTTP/3, `streams` is enough.
         at_work = getattr(protocol, "request", None) is not None or getattr(protocol, "buf", False)
         return bool(layer.streams or at_work)
     return False
 
 
 def flows(client: Client) -> list[HTTPFlow]:
-    """What a client has in flight."""
+    """Return the flows that a client has in flight."""
     if (engine := engine_of(client)) is not None:
         return engine.flows()
     if lacks(Part.OTHER_MODES):
@@ -121,7 +121,7 @@ def flows(client: Client) -> list[HTTPFlow]:
 
 
 def engine_of(client: Client) -> Engine | None:
-    """The engine that serves a client; None if it has not said enough for that."""
+    """Return the engine that serves a client; None if mitmproxy has not yet chosen its layer."""
     record = handler(client)
     layers = record.layer.context.layers if record else []
     return next((layer for layer in layers if isinstance(layer, Engine)), None)
@@ -134,20 +134,20 @@ def _http_layers(client: Client) -> list[HttpLayer]:
 
 
 def _watchdog(client: Client) -> Any | None:
-    """A client's `TimeoutWatchdog` of mitmproxy/proxy/server.py, as far as it is known here."""
+    """Return a client's `TimeoutWatchdog` (mitmproxy/proxy/server.py), if it is as expected."""
     watchdog = getattr(handler(client), "timeout_watchdog", None)
     known = all(hasattr(watchdog, name) for name in ("timeout", "last_activity", "blocker"))
     return watchdog if known else None
 
 
 def reset_at_end(client: Client) -> None:
-    """Let the connection end with a reset when it is closed, which loses what is not sent yet."""
+    """Make the close of a connection a reset, which drops bytes that are not sent yet."""
     if (found := transport(client)) is not None:
         _let_end_be_a_reset(found)
 
 
 def reset(writes: asyncio.WriteTransport) -> None:
-    """End a connection with a reset at once, also one that mitmproxy has closed and forgotten."""
+    """Reset a connection at once, even if mitmproxy has closed and forgotten it."""
     _let_end_be_a_reset(writes)
     writes.abort()
 
@@ -158,13 +158,13 @@ def _let_end_be_a_reset(writes: asyncio.WriteTransport) -> None:
 
 
 def forget(client: Client, connection: Connection) -> None:
-    """Drop what is kept of an attempt to connect that has failed, until the client goes away."""
+    """Drop the record of a failed connection; mitmproxy keeps it until the client goes."""
     if (record := handler(client)) is not None:
         record.transports.pop(connection, None)
 
 
 def count_upstream() -> int:
-    """How many connections to upstreams are open, or being made."""
+    """Return how many connections to upstreams are open or being opened."""
     return sum(isinstance(one, Server) for record in handlers() for one in record.transports)
 
 

@@ -1,8 +1,8 @@
 """One request with its answer, between a client and a registry.
 
 The steps are those of mitmproxy's `HttpStream`, with its hooks in its order: head, body, answer's
-head, answer's body. A step that has to wait, for a hook or a connection, hands over what comes
-next; whatever arrives meanwhile from either side waits in a queue.
+head, answer's body. A step that waits for a hook or a connection passes the next step as a
+callback; events that arrive meanwhile from either side wait in a queue.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
 UNCOUNTED = 16 * 1024
-"""Bytes of bodies that an exchange may hold in any case."""
+"""Bytes of bodies that an exchange may always hold, uncounted."""
 BODY_STALLED = "The request body did not go on in time."
 RESPONSE_TOO_LARGE = "Response body exceeds mitmproxy's body_size_limit."
 
 
 class Asked(Enum):
-    """What becomes of the request's body."""
+    """What happens to the request's body."""
 
     HELD = auto()
     STREAMED = auto()
@@ -64,7 +64,7 @@ class Asked(Enum):
 
 
 class Answered(Enum):
-    """How far the answer is."""
+    """The progress of the answer."""
 
     NOT_YET = auto()
     AWAITED = auto()
@@ -78,9 +78,9 @@ class Exchange:
     """See the head of this file.
 
     Args:
-        engine: runs hooks and makes connections.
+        engine: runs hooks and opens connections.
         front: the client's side.
-        key: by which the front knows it.
+        key: the front's key for this exchange.
     """
 
     def __init__(self, engine: Engine, front: Front, key: int) -> None:
@@ -95,10 +95,10 @@ class Exchange:
         self._queue: deque[Callable[[], None]] = deque()
         self._body: list[bytes] = []
         self._held = 0
-        """Bytes of it."""
+        """Bytes in `_body`."""
         self._answer = bytearray()
         self._counted = 0
-        """Bytes of both that the addon knows of."""
+        """Bytes of both bodies that the addon has counted."""
         self._gone: str | None = None
         """Why the client's side has ended, if it has."""
         self._over = False
@@ -108,12 +108,12 @@ class Exchange:
     def begin(
         self, request: http.Request, *, host: str, ended: bool, expects: bool = False
     ) -> None:
-        """The head of the request is there.
+        """Take the head of the request.
 
         Args:
-            request: as received.
-            host: that the client asks for.
-            ended: whether it has no body.
+            request: the request as received.
+            host: the host that the client asks for.
+            ended: whether the request has no body.
             expects: whether there is an Expect header.
         """
         engine, context = self._engine, self._engine.context
@@ -127,7 +127,7 @@ class Exchange:
         data = request.data
         data.host, data.port, data.scheme = engine.address[0], engine.address[1], engine.scheme
         if not request.is_http2:
-            # In absolute form the target would go on naming the host that the client knows.
+            # A target in absolute form would still name the client's name for the host.
             data.authority = b""
             if (name := engine.host_header) is not None:
                 pairs = data.headers.fields
@@ -149,7 +149,7 @@ class Exchange:
         self._hook(HttpRequestHeadersHook, self._decided)
 
     def body(self, data: bytes) -> None:
-        """A part of the request's body."""
+        """Take a part of the request's body."""
         self._take(self._on_body, data)
 
     def end(self) -> None:
@@ -158,46 +158,46 @@ class Exchange:
 
     @property
     def waits(self) -> bool:
-        """Whether what comes has to wait for something of our own."""
+        """Whether input has to wait for a hook or a connection."""
         return self._waiting
 
     def stalled(self) -> None:
-        """The rest of its body does not come."""
+        """The rest of the request's body did not arrive in time."""
         self._take(self._on_stalled)
 
     def gone(self, why: str) -> None:
-        """The client has gone, or has broken the request."""
+        """The client has gone, or has sent a malformed body."""
         self._gone = why
         self._take(self._on_gone, why)
 
     # The registry's side.
 
     def head(self, response: http.Response, *, ended: bool) -> None:
-        """The head of the answer is there."""
+        """Take the head of the answer."""
         self._take(self._on_head, response, ended)
 
     def answer(self, data: bytes) -> None:
-        """A part of its body."""
+        """Take a part of the answer's body."""
         self._take(self._on_answer, data)
 
     def answer_end(self, *, by_end: bool = False) -> None:
-        """It is complete.
+        """The answer is complete.
 
         Args:
-            by_end: whether nothing but the end of the connection says so.
+            by_end: whether only the end of the connection says so.
         """
         self._take(self._on_answer_end, by_end)
 
     def failed(self, message: str) -> None:
-        """The connection to the registry was not made, or has ended too early."""
+        """The connection to the registry could not be made, or has ended too early."""
         self._take(self._on_failed, message)
 
     @property
     def is_open(self) -> bool:
-        """Whether no hook has said yet how it has ended."""
+        """Whether no hook has reported the end of the exchange yet."""
         return self.answered not in (Answered.DONE, Answered.FAILED) and not self._over
 
-    # What is there by the order of the steps.
+    # Values that are set by earlier steps.
 
     def _response(self) -> http.Response:
         if (response := self.flow.response) is None:
@@ -238,7 +238,7 @@ class Exchange:
                 raise
 
     def give_up(self) -> None:
-        """Do nothing more: after an exception of ours nothing is sure."""
+        """Stop: after an exception in the engine, its state cannot be trusted."""
         self._over = True
         self._queue.clear()
         self._close_upstream()
@@ -259,7 +259,7 @@ class Exchange:
             self._connect(self._begin_stream)
 
     def _answer_before_body(self) -> None:
-        """Answer at once; what still arrives of the request is read and dropped."""
+        """Answer at once; read and drop the rest of the request."""
         flow = self.flow
         flow.request.raw_content = b""
         self.asked = Asked.DROPPED
@@ -279,7 +279,7 @@ class Exchange:
             self._stream_up(data)
 
     def _is_room(self) -> bool:
-        """Tell whether all that is held has room; the addon counts it then."""
+        """Return whether the addon has room for the bodies held here; if so, it counts them."""
         size = self._held + len(self._answer)
         if not self._engine.addon.hold(self.flow, size - self._counted):
             return False
@@ -299,7 +299,7 @@ class Exchange:
             self._is_room()
 
     def _check_held(self) -> None:
-        """mitmproxy's options body_size_limit and stream_large_bodies, for any framing."""
+        """Apply mitmproxy's body_size_limit and stream_large_bodies to a body held so far."""
         verdict = self._engine.sizes.judge(self._held)
         if verdict is Verdict.REFUSE:
             self.flow.error = mitmproxy_flow.Error(REQUEST_TOO_LARGE)
@@ -345,7 +345,7 @@ class Exchange:
         if self.answered is not Answered.DONE and self._is_killed():
             return
         if self.answered is Answered.AWAITED and self.flow.response is not None:
-            # An addon has answered when the body had passed.
+            # An addon answered after the body had been streamed.
             self.flow.metadata[ANSWERED] = True
             self._close_upstream()
             self._answer_locally()
@@ -390,17 +390,17 @@ class Exchange:
         self.upstream = upstream
         self.flow.server_conn = upstream.conn
         if self._gone is not None:
-            # Nobody waits for an answer: the registry is not asked.
+            # No client waits for an answer: do not ask the registry.
             self._on_gone(self._gone)
             return
-        # No hook comes between this and the request's way to the registry.
+        # No hook runs between this check and sending the request.
         if self._engine.addon.may_go(self.flow):
             then()
         else:
             self._answer_here()
 
     def _answer_here(self) -> None:
-        """What the request has become is refused."""
+        """Send the addon's refusal of the request in its final form."""
         self._let_upstream_go()
         self._response().timestamp_start = time.time()
         self._send(abandon=True)
@@ -429,7 +429,7 @@ class Exchange:
 
     def _on_head(self, response: http.Response, ended: bool) -> None:
         if response.status_code == 101 and not self._may_switch(response):
-            # What follows would be a pipe that no rule sees into.
+            # The bytes after it would be a pipe that bypasses the rules.
             self.flow.metadata[RETRIED] = True
             self._close_upstream()
             self._on_failed("unexpected switch of protocols")
@@ -481,7 +481,7 @@ class Exchange:
                 self._answer_without_the_rest()
 
     def _hold_no_answer(self) -> None:
-        """There is no room for the answer: it passes, unless it might have to be changed."""
+        """Stream an answer without room to hold it; refuse it if it might have to be changed."""
         if HOLD not in self.flow.metadata:
             self._pass_on()
             return
@@ -492,7 +492,7 @@ class Exchange:
         self._send(abandon=True)
 
     def _is_answer_passed_on(self) -> bool:
-        """The same options for the body of an answer; True if it is no longer held."""
+        """Apply the same options to an answer; return whether it is no longer held."""
         verdict = self._engine.sizes.judge(len(self._answer))
         if verdict is Verdict.REFUSE:
             self._refuse_answer()
@@ -533,13 +533,13 @@ class Exchange:
             if whole_buffer:
                 self.flow.metadata[DROPPED] = True
         elif verdict is None and not whole_buffer:
-            # Not upon each byte: what is there is looked at as a whole.
+            # Not after each byte: a judgment reads all bytes held so far.
             self.flow.metadata[HOLD] = min(2 * len(begin), HELD_LIMIT)
         else:
             self._pass_on()
 
     def _answer_without_the_rest(self) -> None:
-        """Answer now: what the upstream still has to say may never end."""
+        """Answer now: the rest of the upstream's answer may never end."""
         self._response().raw_content = bytes(self._answer)
         self._answer.clear()
         self._close_upstream()
@@ -550,7 +550,7 @@ class Exchange:
         if self.answered not in (Answered.HELD, Answered.STREAMED) or response is None:
             return
         if by_end and self._engine.addon.is_cut(self.flow):
-            # The end of a connection that was reset, or that we have cut, ends no body.
+            # A reset, or a cut by the proxy, is not the regular end of a body.
             self._on_failed("the connection was reset in the middle of an answer")
         elif self.answered is Answered.STREAMED:
             if callable(response.stream):
@@ -570,23 +570,23 @@ class Exchange:
                 self._send()
 
     def _goes_again(self) -> bool:
-        """Tell whether the request is sent once more, as it is in the flow now."""
+        """Return whether to send the request again, as it is in the flow now."""
         metadata = self.flow.metadata
         held = HOLD in metadata and DROPPED not in metadata
         return held and self.asked is Asked.DONE and self._engine.addon.goes_again(self.flow)
 
     def _let_upstream_go(self) -> None:
-        """Give the connection back: nothing is under way on it."""
+        """Give the connection back, as no message is in progress on it."""
         if self.upstream is not None:
             self.upstream.release(self)
             self.upstream = None
 
     def _send(self, *, streamed: bool = False, abandon: bool = False) -> None:
-        """The answer is complete.
+        """Run the hook of a complete answer, then send it.
 
         Args:
-            streamed: whether it has gone out already.
-            abandon: whether nobody waits for what is left of the request.
+            streamed: whether it was sent already.
+            abandon: whether to drop the rest of the request.
         """
         response = self._response()
         response.timestamp_end = time.time()
@@ -620,7 +620,7 @@ class Exchange:
     # Errors.
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer with an error of the proxy's own, after which a client's connection ends."""
+        """Answer with one of the proxy's own errors, and then close the client's connection."""
         self.flow.response = self._worded(status, message)
         self.flow.metadata[ENDED_BY] = "proxy"
         self._hook(HttpErrorHook, self._refused)
@@ -658,7 +658,7 @@ class Exchange:
         self._send(abandon=True)
 
     def _may_retry(self) -> bool:
-        """Tell whether a request met a connection that the upstream had given up.
+        """Return whether to retry a request that met a connection closed by the upstream.
 
         A server may close an idle connection just as the next request is sent on it; an idempotent
         request can be sent again without harm (RFC 9112, section 9.3.1).
@@ -687,7 +687,7 @@ class Exchange:
 
     def _on_stalled(self) -> None:
         if self.answered is Answered.DONE:
-            # The registry did not wait for the rest either: its answer is the only one.
+            # The registry did not wait for the rest either: its answer is final.
             self.asked = Asked.DROPPED
             self._finish()
             return
@@ -701,7 +701,7 @@ class Exchange:
         self._refuse(408, BODY_STALLED)
 
     def _note_body(self) -> None:
-        """Keep how much of a held body has come."""
+        """Record how many bytes of a held body have arrived."""
         if self._body:
             self.flow.metadata[BYTES_IN] = sum(map(len, self._body))
 
@@ -721,7 +721,7 @@ class Exchange:
         self._front.abort(self.key)
 
     def _is_killed(self, *, report: bool = True) -> bool:
-        """End a flow that an addon has killed, or whose client has gone meanwhile."""
+        """End a flow that an addon has killed or whose client has gone; return whether it did."""
         error = self.flow.error
         killed = error is not None and error.msg == mitmproxy_flow.Error.KILLED_MESSAGE
         if not killed and self._gone is None:
@@ -747,7 +747,7 @@ class Exchange:
 
 
 def _streamed(stream: Any, data: bytes) -> list[bytes]:
-    """What becomes of a part of a body that streams."""
+    """Return the chunks to send for a part of a streamed body."""
     if not callable(stream):
         return [data] if data else []
     chunks = stream(data)

@@ -1,4 +1,4 @@
-"""Where frames end: so that what has come can be read in portions of a few frames."""
+"""Find the ends of frames, so that input can be read in portions of a few frames."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Length(Protocol):
     """Reads the head of a frame."""
 
     def __call__(self, data: bytes, at: int) -> int | None:
-        """How many bytes a frame has, with its head; None while its head is not complete."""
+        """Return a frame's length with its head, in bytes; None while its head is incomplete."""
 
 
 class Frames:
-    """What comes from one side.
+    """The frames from one side.
 
     Args:
         length: reads the head of a frame.
@@ -26,13 +26,13 @@ class Frames:
     def __init__(self, length: Length, first: int = 0) -> None:
         self._length = length
         self._left = first
-        """Bytes of the present frame that are still to come."""
+        """Bytes of the current frame that are still to come."""
 
     def portion(self, data: bytes) -> int:
-        """How many bytes are the next portion; none if the head of a frame is not complete.
+        """Return the length of the next portion; 0 while the head of a frame is incomplete.
 
         Args:
-            data: all that has come behind the last portion.
+            data: all bytes received after the last portion.
         """
         at = 0
         for _ in range(FRAMES_AT_ONCE):
@@ -49,16 +49,16 @@ class Frames:
 
 
 HTTP2_PREFACE = 24
-"""Bytes that a client of HTTP/2 sends first (RFC 9113, section 3.4)."""
+"""Bytes that an HTTP/2 client sends first (RFC 9113, section 3.4)."""
 
 
 def http2_length(data: bytes, at: int) -> int | None:
-    """Of a frame of HTTP/2 (RFC 9113, section 4.1)."""
+    """Return the length of an HTTP/2 frame (RFC 9113, section 4.1)."""
     return 9 + int.from_bytes(data[at : at + 3]) if len(data) - at >= 9 else None
 
 
 def websocket_length(data: bytes, at: int) -> int | None:
-    """Of a frame of a WebSocket (RFC 6455, section 5.2)."""
+    """Return the length of a WebSocket frame (RFC 6455, section 5.2)."""
     if len(data) - at < 2:
         return None
     more = {126: 2, 127: 8}.get(length := data[at + 1] & 127, 0)

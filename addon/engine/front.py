@@ -1,4 +1,4 @@
-"""What an exchange asks of a client's side."""
+"""The interface between an exchange and the client's side."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from mitmproxy.proxy import events
 
 @dataclass
 class SilentBodies(events.Event):
-    """Requests have to end whose bodies have not gone on for so many seconds."""
+    """End the requests whose bodies have been silent for so many seconds."""
 
     seconds: float
 
 
 @dataclass
 class UntakenAnswers(events.Event):
-    """Streams of HTTP/2 have to end whose clients have taken nothing for so many seconds."""
+    """End the HTTP/2 streams of which the client has taken nothing for so many seconds."""
 
     seconds: float
 
 
 @dataclass
 class GiveWay(events.Event):
-    """A connection has to end if it is idle, in favour of another."""
+    """Close the connection if it is idle, to make room for another."""
 
 
 STOPPED_READING = "the client stopped reading in the middle of an answer"
 
 
 class Front(Protocol):
-    """A client's connection, by whichever version of HTTP."""
+    """A client's connection, HTTP/1 or HTTP/2."""
 
     def silence(self, waited: float) -> float | None:
-        """Tell for how many seconds a body that is awaited has not gone on.
+        """Return for how many seconds an awaited body has been silent.
 
         Args:
-            waited: seconds for which the client has had its turn to send; 0 if it has not.
+            waited: seconds for which the proxy has waited for bytes of the client; 0 if it does
+                not.
 
         Returns:
             The longest time; None if no body is awaited.
         """
 
     def end_silent(self, seconds: float, waited: float) -> None:
-        """End the requests whose bodies have not gone on for so long."""
+        """End the requests whose bodies have been silent for so long."""
 
     def give_way(self) -> None:
-        """Close the connection, on which nothing is under way."""
+        """Close the idle connection."""
 
     def behind_what_is_there(self, then: Callable[[], None]) -> None:
-        """Call a function: at once, or when it is clear that what has come ends no exchange."""
+        """Call a function at once, or once it is clear that no received bytes end the exchange."""
 
     def go_on(self, key: int) -> None:
         """Tell the client to send its body (100 Continue)."""
@@ -67,10 +68,10 @@ class Front(Protocol):
         """Send a whole answer."""
 
     def finish(self, key: int) -> None:
-        """The answer is complete, and nobody waits for what is left of the request."""
+        """End a complete answer; the rest of the request, if any, is dropped."""
 
     def refuse(self, key: int, response: http.Response) -> None:
-        """Send a whole answer to a request that cannot be understood."""
+        """Send a whole answer to a request that is refused."""
 
     def abort(self, key: int) -> None:
-        """End without an answer, or in the middle of one, so that the client sees it."""
+        """End without an answer or in the middle of one, so that the client sees the failure."""

@@ -1,4 +1,4 @@
-"""A client's connection by HTTP/1: reads requests one after the other, writes their answers."""
+"""A client's HTTP/1 connection: reads requests one after the other, writes their answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .layer import Engine
 
 HALF_OPEN_SECONDS = 5
-"""How long an answer may take to begin for a client that has shut down its side."""
+"""Seconds until an answer must begin for a client that has shut down its side."""
 BACKLOG = 256 * 1024
 """Bytes of later requests that are read while one is served."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -44,35 +44,35 @@ class Http1Front:
         self._begun = heads.Begun()
         self._reader: Reader | None = None
         self._bodiless = False
-        """Whether answers have no body, as to HEAD."""
+        """Whether the answer has no body, as to HEAD."""
         self._modern = True
-        """Whether the client knows HTTP/1.1."""
+        """Whether the client speaks HTTP/1.1."""
         self._key = 1
         self._chunked = False
-        """Whether the body of the answer goes out in chunks."""
+        """Whether the body of the answer is sent in chunks."""
         self._close_after = False
         self._unframed = False
-        """Whether the body ends with the connection."""
+        """Whether the end of the connection ends the answer's body."""
         self._head_sent = False
         self._answered = False
         """Whether the answer is complete."""
         self._head_ends: float | None = None
-        """Until when a head that has begun must be complete."""
+        """The time by which a head that has begun must be complete."""
         self._alarm = False
         self._closed = False
         self._ended = False
         """Whether the client has shut down its side."""
         self._waited_for = False
-        """Whether the answer that it may wait for has a limit."""
+        """Whether the answer to a half-closed client has a time limit already."""
         self._paused = False
         self._backlog = Backlog(engine)
         self._busy = False
         self._turns = Turns(engine.addon.slots, engine.wake_up)
 
-    # What comes.
+    # Input from the client.
 
     def received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Take bytes from the client."""
         if self._closed:
             return
         if self._begun.data:
@@ -86,10 +86,10 @@ class Http1Front:
         """The client has closed its side, or all of the connection."""
         self._head_ends, self._ended = None, True
         if not (self._turns.resting and self._conn.state is ConnectionState.CAN_WRITE):
-            self._check_end()  # Else what it has sent before is read before.
+            self._check_end()  # Otherwise the bytes sent before are read first.
 
     def _check_end(self) -> None:
-        """Behind the last bytes of a client nothing is waited for, but an answer."""
+        """After the client's last bytes, close the connection unless it may await an answer."""
         if not self._ended or self._closed:
             return
         if self.exchange is None:
@@ -97,7 +97,7 @@ class Http1Front:
             return
         half_open = self._conn.state is ConnectionState.CAN_WRITE
         if self._reader is None and half_open and not self._answered:
-            # It may wait for its answer, or may have gone: writing will tell once that has begun.
+            # It may await its answer, or may have gone: only writing to it will show which.
             if not self._waited_for:
                 self._waited_for = True
                 self._engine.wake_up(HALF_OPEN_SECONDS, self._half_open)
@@ -117,17 +117,17 @@ class Http1Front:
 
     @property
     def at_work(self) -> bool:
-        """Whether a request is served, or has begun to arrive."""
+        """Whether a request is in progress, or has begun to arrive."""
         return self.exchange is not None or bool(self._buffer or self._begun.data)
 
     def exchanges(self) -> list[Exchange]:
-        """What is served."""
+        """Return the exchange in progress, if any."""
         return [] if self.exchange is None else [self.exchange]
 
     def read_on(self) -> None:
-        """Read what there is, as far as one turn goes."""
+        """Read the buffered bytes for one turn."""
         if self._busy:
-            return  # Further down the stack the same loop goes on.
+            return  # The same loop is running further down the stack.
         if not (turns := self._turns).resting:
             self._busy = True
             turns.begin()
@@ -165,7 +165,7 @@ class Http1Front:
         self._close()
 
     def _read_some(self) -> bool:
-        """Read a head, or a part of a body; tell whether there may be more to read."""
+        """Read a head, or a part of a body; return whether there may be more to read."""
         if self._closed:
             return False
         if self.exchange is None:
@@ -175,12 +175,12 @@ class Http1Front:
         return self._read_body(reader)
 
     def take_rest(self) -> bytes:
-        """What has come behind the last request; no longer the connection's own."""
+        """Remove and return the bytes after the last request."""
         rest, self._buffer = self._buffer, b""
         return rest
 
     def _pace(self) -> None:
-        """Read no more while what is there already has to wait."""
+        """Stop reading while the buffered bytes have to wait."""
         if self._turns.resting:
             full = bool(self._buffer)
         else:
@@ -275,7 +275,7 @@ class Http1Front:
             self._engine.addon.over(exchange.flow)
 
     def _check_time(self) -> None:
-        """End a head that is not complete in time; else look again when that may be so."""
+        """Refuse a head that is not complete in time; until then set an alarm."""
         if self._head_ends is None or self._alarm:
             return
         left = self._head_ends - time.monotonic()
@@ -291,7 +291,7 @@ class Http1Front:
             self._check_time()
 
     def _refuse_bytes(self, status: int) -> None:
-        """Answer what is no request."""
+        """Answer bytes that are not a request."""
         self._head_ends = None
         addon = self._engine.addon
         reply = addon.own_reply(None, status, "")
@@ -299,10 +299,10 @@ class Http1Front:
         self._write(to_last_bytes(reply))
         self._close()
 
-    # What goes.
+    # Output to the client.
 
     def behind_what_is_there(self, then: Callable[[], None]) -> None:
-        """See `Front`: nothing but the end of the connection ends an exchange here."""
+        """See `Front`: here only the end of the connection ends an exchange."""
         then()
 
     def go_on(self, _: int) -> None:
@@ -322,7 +322,7 @@ class Http1Front:
     def answer(self, _: int, response: http.Response) -> None:
         """See `Front`."""
         head = self._head(response, streamed=False)
-        # What an addon has put there would be read as the next answer.
+        # A body set by an addon would be read as the next answer.
         content = b"" if self._bodiless else response.raw_content or b""
         if content and self._chunked:
             content = b"%x\r\n%s\r\n" % (len(content), content)
@@ -344,7 +344,7 @@ class Http1Front:
             chunked, framed = False, bodiless
             self._close_after = self._close_after or not bodiless
         elif not framed and self._modern and streamed:
-            # Only chunks tell half of a body from the whole (RFC 9112, section 8).
+            # Only chunks let the client detect a truncated body (RFC 9112, section 8).
             pairs = (*pairs, (b"Transfer-Encoding", b"chunked"))
             chunked = True
         elif not framed:
@@ -395,7 +395,7 @@ class Http1Front:
     def abort(self, _: int) -> None:
         """See `Front`."""
         if self._head_sent and self._unframed:
-            # The end of the connection would be that of the answer.
+            # A normal close would mark the end of the answer.
             self._engine.addon.reset(self._conn)
         self._over()
         self.exchange = None
@@ -420,7 +420,7 @@ def _without(pairs: heads.Pairs, name: bytes) -> heads.Pairs:
 
 
 def _request(head: heads.RequestHead) -> http.Request | None:
-    """The request as mitmproxy has it; None for a target that makes no sense."""
+    """Return mitmproxy's object for a request; None for a malformed target."""
     host, port, scheme, authority, path = "", 0, b"", b"", head.target
     if not path.startswith(b"/") and path != b"*":
         # mitmproxy 11 does not know a scheme in capitals (RFC 3986, section 3.1).

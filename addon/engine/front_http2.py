@@ -1,4 +1,4 @@
-"""A client's connection by HTTP/2, with hyper-h2: many exchanges side by side."""
+"""A client's HTTP/2 connection, using hyper-h2: many exchanges at once."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from .layer import Engine
 
 BACKLOG = 256 * 1024
-"""Bytes of an answer that wait for room until nothing more of it is read."""
+"""With more bytes of an answer waiting for the client, pause reading the answer."""
 RESETS, RESETS_PER_SECOND = 200, 100
-"""How many requests a client may give up before they are answered, at once and in the long run: as
-many as are under way at once, each second. Who gives up all costs much and waits for nothing
-(CVE-2023-44487)."""
+"""How many unanswered requests a client may reset: a burst, and a rate per second (the rate is the
+limit of concurrent streams). A client that resets all requests causes much work and waits for no
+answer (CVE-2023-44487)."""
 _NO_HEADER = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"te", b"host", b"transfer-encoding")
 )
@@ -42,24 +42,24 @@ _NO_HEADER = frozenset(
 
 
 class _Stream:
-    """An exchange, and what of its answer waits for room in the client's window."""
+    """An exchange, and the part of its answer that waits for room in the client's window."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.waiting: deque[bytes] = deque()
         self.size = 0
         self.complete = False
-        """Whether nothing follows what waits."""
+        """Whether the waiting bytes are the last ones of the answer."""
         self.held = False
-        """Whether nothing more is read for it."""
+        """Whether reading from its upstream is paused."""
         self.whole = False
         """Whether the request is complete."""
         self.heard = time.monotonic()
-        """When a part of its body has come."""
+        """When a part of the request's body last arrived."""
         self.taken = self.heard
-        """When the client has had room for a part of the answer, or nothing has waited for that."""
+        """When the client last had room for a part of the answer, or nothing was waiting."""
         self.bodiless = False
-        """Whether the answer has a head alone."""
+        """Whether the answer has only a head."""
 
 
 class Http2Front:
@@ -71,17 +71,17 @@ class Http2Front:
         self._buffer = b""
         self._streams: dict[int, _Stream] = {}
         self._taken = 0.0
-        """When the client has had room for a part of any answer."""
+        """When the client last had room for a part of any answer."""
         self._closed = False
         self._heads = HeadTimes(engine.wake_up, self._head_seconds, self._late)
         self._frames = Frames(http2_length, HTTP2_PREFACE)
         self._turns = Turns(engine.addon.slots, engine.wake_up)
         self._resets = Allowance(RESETS, RESETS_PER_SECOND)
         self._held: list[Callable[[], None]] = []
-        """What waits until a little more is read."""
+        """Functions to call after the next bytes are read."""
         self._reading = False
         self._paused = False
-        """Whether nothing is read from the client."""
+        """Whether reading from the client is paused."""
         config = h2.config.H2Configuration(
             client_side=False,
             header_encoding=False,
@@ -102,17 +102,17 @@ class Http2Front:
 
     @property
     def at_work(self) -> bool:
-        """Whether a request is served, or has begun to arrive."""
+        """Whether a request is in progress, or has begun to arrive."""
         return bool(self._streams or self._turns.resting or self._heads.begun)
 
     def exchanges(self) -> list[Exchange]:
-        """What is served."""
+        """Return the exchanges in progress."""
         return [stream.exchange for stream in self._streams.values()]
 
-    # What comes.
+    # Input from the client.
 
     def received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Take bytes from the client."""
         self._heads.received(data)
         self._buffer = self._buffer + data if self._buffer else data
         self.read_on()
@@ -129,7 +129,7 @@ class Http2Front:
             self._close()
 
     def read_on(self) -> None:
-        """Read what there is, as far as one turn goes."""
+        """Read the buffered bytes for one turn."""
         if self._closed or self._reading:
             return
         if not self._turns.resting:
@@ -152,7 +152,7 @@ class Http2Front:
             self._reading = False
             self._engine.log("HTTP/2 protocol error")
             self._end_all("HTTP/2 protocol error")
-            self._flush()  # What says why.
+            self._flush()  # The GOAWAY frame with the reason.
             self._close()
             return
         finally:
@@ -182,7 +182,7 @@ class Http2Front:
         now = time.monotonic()
         stopped = self._uploads.is_stopped(stream.exchange.key)
         if not waited or self._turns.resting or stream.exchange.waits or stopped:
-            stream.heard = now  # It cannot be heard.
+            stream.heard = now  # The client cannot send now.
         return now - stream.heard
 
     def end_silent(self, seconds: float, waited: float) -> None:
@@ -191,7 +191,7 @@ class Http2Front:
             if not stream.whole and self._silence(stream, waited) >= seconds:
                 stream.exchange.stalled()
                 if key not in self._streams:
-                    # The answer is complete: nobody waits for the rest (RFC 9113, section 8.1).
+                    # The answer is complete without the rest (RFC 9113, section 8.1).
                     self._h2.reset_stream(key, h2.errors.ErrorCodes.NO_ERROR)
                     self._flush()
 
@@ -203,14 +203,14 @@ class Http2Front:
             self._close()
 
     def take_rest(self) -> bytes:
-        """No connection is handed over here."""
+        """Return no bytes: HTTP/2 connections do not become WebSockets here."""
         return b""
 
     def _end_all(self, why: str) -> None:
         for key in [*self._streams]:
             self._gone(key, why)
         for then in [*self._held]:
-            self._go_on(then)  # Nobody is woken up when the client has gone.
+            self._go_on(then)  # mitmproxy runs no wakeups after the client has gone.
 
     def _gone(self, key: int, why: str) -> None:
         stream = self._streams.pop(key, None)
@@ -255,7 +255,7 @@ class Http2Front:
 
     def _on_data(self, key: int, data: bytes, size: int) -> None:
         if (stream := self._streams.get(key)) is None:
-            if size:  # Of a request that has its answer.
+            if size:  # The request has its answer already.
                 self._h2.acknowledge_received_data(size, key)
             return
         if data:
@@ -290,10 +290,10 @@ class Http2Front:
             expects="expect" in request.headers,
         )
 
-    # What goes.
+    # Output to the client.
 
     def behind_what_is_there(self, then: Callable[[], None]) -> None:
-        """See `Front`: the next bytes may say that the request is given up."""
+        """See `Front`: the next bytes may reset the stream."""
         self._held.append(then)
         self._engine.wake_up(0, partial(self._let_go_on, then))
 
@@ -363,7 +363,7 @@ class Http2Front:
         self._flush()
 
     def _send_waiting(self, key: int) -> None:
-        """Send as much as the client has room for."""
+        """Send as much as the client's window allows."""
         stream = self._streams.get(key)
         if stream is None or self._closed:
             return
@@ -391,7 +391,7 @@ class Http2Front:
                 self._engine.addon.await_window(self._conn, self.untaken)
 
     def untaken(self) -> float | None:
-        """Tell for how many seconds a client has had no room for an answer that waits.
+        """Return for how many seconds a client has had no room for a waiting answer.
 
         Returns:
             The longest time; None if no answer waits.
@@ -404,12 +404,12 @@ class Http2Front:
     def _untaken(self, stream: _Stream) -> float:
         taken = stream.taken
         if self._h2.outbound_flow_control_window <= 0:
-            # Other streams may have had all the room that there was for the connection.
+            # Other streams may have used up the connection's window.
             taken = max(taken, self._taken)
         return time.monotonic() - taken
 
     def end_untaken(self, seconds: float) -> None:
-        """End the answers for which there has been no room for so long."""
+        """End the answers for which the client has had no room for so long."""
         for key, stream in [*self._streams.items()]:
             if stream.waiting and self._untaken(stream) >= seconds:
                 self._engine.addon.was_cut(stream.exchange.flow, STOPPED_READING)
@@ -439,7 +439,7 @@ class Http2Front:
 
     def _flush(self) -> None:
         if self._reading:
-            return  # All that a portion brings about goes out at once.
+            return  # The output for a whole portion is written at once.
         if data := self._h2.data_to_send():
             self._engine.write_client(data)
 
@@ -451,10 +451,11 @@ class Http2Front:
 
 
 def _request(pairs: Any) -> http.Request:
-    """The request as mitmproxy has it.
+    """Return mitmproxy's object for a request.
 
     Raises:
-        ValueError: a pseudo header is missing, or one too much.
+        KeyError: a pseudo header is missing.
+        ValueError: a pseudo header is unknown, repeated or out of place, or a value is malformed.
     """
     pseudo: dict[bytes, bytes] = {}
     fields: list[tuple[bytes, bytes]] = []
@@ -487,7 +488,7 @@ def _request(pairs: Any) -> http.Request:
 
 
 def _fields(response: http.Response) -> list[tuple[bytes, bytes]]:
-    """The head of an answer as HTTP/2 has it."""
+    """Return the HTTP/2 header fields of an answer."""
     return [
         (b":status", b"%d" % response.status_code),
         *(

@@ -1,7 +1,7 @@
-"""Which heads of an HTTP/2 connection are not complete: hyper-h2 tells of those alone that are.
+"""Track incomplete heads on an HTTP/2 connection: hyper-h2 reports only complete ones.
 
-A head is a HEADERS frame and any number of CONTINUATION frames (RFC 9113, section 6.10). Half of
-any other frame counts as well, but for that of a body: a body has a limit of its own.
+A head is a HEADERS frame and any number of CONTINUATION frames (RFC 9113, section 6.10). A part of
+any other frame counts too, except DATA: bodies have their own limit.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 from .frames import HTTP2_PREFACE
 
 _HEAD = 9
-"""Bytes of the head of a frame (section 4.1)."""
+"""Length of a frame's head in bytes (section 4.1)."""
 _DATA, _HEADERS, _CONTINUATION = 0, 1, 9
 _END_HEADERS = 4
 
 
 class HeadBlocks:
-    """Reads the heads of frames, and no more."""
+    """Reads only the heads of frames."""
 
     def __init__(self) -> None:
         self._left = HTTP2_PREFACE
-        """Bytes of the present frame that are still to come."""
+        """Bytes of the current frame that are still to come."""
         self._begun = b""
-        """Of the head of the next frame."""
+        """The first bytes of the next frame's head."""
         self._open = False
-        """Whether CONTINUATION has to follow."""
+        """Whether a CONTINUATION frame must follow."""
         self._body = False
-        """Whether the present frame belongs to a body."""
+        """Whether the current frame is DATA."""
         self._number = 0
 
     def feed(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Take bytes from the client."""
         at = 0
         while at < len(data):
             if self._left:
@@ -45,7 +45,7 @@ class HeadBlocks:
                 self._read()
 
     def unfinished(self) -> int | None:
-        """A number for what is not complete, which stays while it is not; None if all is."""
+        """Return a number that identifies the incomplete head or frame; None if there is none."""
         incomplete = self._open or self._begun or (self._left and not self._body)
         return self._number if incomplete else None
 

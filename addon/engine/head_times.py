@@ -1,7 +1,7 @@
-"""How long a client may take for a request's head on a connection by HTTP/2.
+"""How long a client may take for a request's head on an HTTP/2 connection.
 
-Until its first request a client has a limit for that, which the addon looks after; this is for all
-that follow. A head blocks its connection, so there is one at a time.
+The addon limits the time until a client's first request; this limits all later heads. A head blocks
+its connection, so there is one at a time.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .turns import WakeUp
 
 
 class HeadTimes:
-    """Tells when a head takes too long.
+    """Calls a function when a head takes too long.
 
     Args:
         wake_up: calls a function after some seconds.
-        seconds: tells how long a head that begins now may take.
-        late: called if it has taken longer.
+        seconds: returns how long a head that begins now may take.
+        late: called if the head takes longer.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class HeadTimes:
         late: Callable[[], None],
     ) -> None:
         self.watching = False
-        """Whether there was a request."""
+        """Whether there has been a request."""
         self._wake_up = wake_up
         self._seconds = seconds
         self._late = late
@@ -40,11 +40,11 @@ class HeadTimes:
 
     @property
     def begun(self) -> bool:
-        """Whether a head has begun, and is not complete."""
+        """Whether a head has begun and is not complete."""
         return self._ends is not None
 
     def received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Take bytes from the client."""
         self._blocks.feed(data)
         number = self._blocks.unfinished() if self.watching else None
         if number != self._number:

@@ -1,7 +1,7 @@
-"""HTTP/1 heads: read as the grammar has it (RFC 9112), or not at all.
+"""HTTP/1 heads: read strictly by the grammar (RFC 9112), or refused.
 
-A server before or behind the proxy may read a lenient head otherwise, and a second request hides in
-the difference (RFC 9112, section 11.2).
+A server before or after the proxy may read a malformed head differently, and a second request can
+hide in the difference (RFC 9112, section 11.2).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..protocol.headers import Fields, read
 
 Pairs = tuple[tuple[bytes, bytes], ...]
-"""Header fields in their order, with names as they came and values without white space around."""
+"""Header fields in order, with names as received and values without surrounding white space."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VISIBLE = rb"[!-~\x80-\xff]"
@@ -24,11 +24,11 @@ _RESPONSE = re.compile(
 _FIELD = re.compile(
     rb"(%s):[\t ]*((?:%s(?:[\t -~\x80-\xff]*%s)?)?)[\t ]*\r\n" % (_TOKEN, _VISIBLE, _VISIBLE)
 )
-# Of an upstream more is taken, but nothing that a client could read in two ways.
+# Upstreams may be more lenient, but clients must not be able to read a field in two ways.
 _ANY_FIELD = re.compile(rb"(%s):([^\r\n]*)\r?\n" % _TOKEN)
 _END = re.compile(rb"\n\r?\n")
 _LEADING = re.compile(rb"(?:\r\n)*")
-# More digits than Python reads, or zeros in front, are nobody's.
+# No real message has a length of more than 19 digits, or leading zeros.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 
 
@@ -56,24 +56,24 @@ class ResponseHead:
 
 
 class Begun:
-    """The beginning of a head that comes in small portions.
+    """The beginning of a head that arrives in small portions.
 
-    They are not joined, nor searched for the end of the head, anew for each of them.
+    A new portion is appended, and the search for the end of the head continues from there.
     """
 
     def __init__(self) -> None:
         self.data = bytearray()
-        """All of it so far."""
+        """All bytes so far."""
 
     def begin(self, data: bytes) -> None:
-        """This has come, and is not all of it."""
+        """Keep the beginning of an incomplete head."""
         self.data = bytearray(data)
 
     def more(self, data: bytes, limit: int) -> bytes | None:
-        """More has come.
+        """Append more bytes.
 
         Returns:
-            All that has come, if the head is complete in it or too long; it is forgotten then.
+            All bytes, which are then dropped here, if the head is complete or too long.
         """
         searched = len(self.data)
         self.data += data
@@ -84,7 +84,7 @@ class Begun:
 
 
 def empty_lines(data: bytes | bytearray) -> int:
-    """How many bytes of empty lines a server ignores before a request (RFC 9112, section 2.2)."""
+    """Return the length of the empty lines before a request, to ignore (RFC 9112, section 2.2)."""
     if data[:1] != b"\r":
         return 0
     found = _LEADING.match(data)
@@ -92,11 +92,11 @@ def empty_lines(data: bytes | bytearray) -> int:
 
 
 def end(data: bytes | bytearray, searched: int = 0) -> int | None:
-    """Where a head ends; None while it has not.
+    """Return where a head ends; None while it is incomplete.
 
     Args:
-        data: what has come.
-        searched: how many bytes of it were there at the last search.
+        data: all bytes so far.
+        searched: how many of them were there at the last search.
     """
     found = _END.search(data, max(0, searched - 3))
     return found.end() if found else None
@@ -125,13 +125,18 @@ def read_response(head: bytes) -> ResponseHead | None:
 
 
 def write(line: bytes, pairs: Pairs) -> bytes:
-    """A whole head from its first line, without its end, and its fields."""
+    """Return a whole head.
+
+    Args:
+        line: the first line, without its CRLF.
+        pairs: the header fields.
+    """
     fields = b"".join([b"%s: %s\r\n" % pair for pair in pairs])
     return b"%s\r\n%s\r\n" % (line, fields)
 
 
 def closes(version: bytes, fields: Fields) -> bool:
-    """Tell whether a connection ends behind a message (RFC 9112, section 9.3)."""
+    """Return whether a connection is closed after a message (RFC 9112, section 9.3)."""
     value = fields.get(b"connection")
     if value is None:
         return version != b"HTTP/1.1"
@@ -142,17 +147,17 @@ def closes(version: bytes, fields: Fields) -> bool:
 
 
 def framing(fields: Fields, version: bytes) -> int | None:
-    """How the body of a message is framed (RFC 9112, section 6).
+    """Return how the body of a message is framed (RFC 9112, section 6).
 
     Args:
         fields: the header fields.
-        version: of the message.
+        version: the HTTP version of the message.
 
     Returns:
-        The length; 0 if none is named, and None for chunks.
+        The length; 0 without a Content-Length, and None for chunks.
 
     Raises:
-        ValueError: servers and clients could differ about it.
+        ValueError: recipients could disagree about the framing.
     """
     coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
     if coding is not None:

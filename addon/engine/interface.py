@@ -1,4 +1,4 @@
-"""What the engine asks the addon, and what the two leave for each other in a flow."""
+"""The engine's calls to the addon, and the keys that both use in `flow.metadata`."""
 
 from __future__ import annotations
 
@@ -17,69 +17,69 @@ AUTHORITY = "mlflow_authority"
 """Key in `flow.metadata`: the host that the client asked for, which reverse mode overwrites."""
 
 HOLD = "mlflow_hold"
-"""Key in `flow.metadata`: so many bytes of the response body are held before `let_go` is asked."""
+"""Key in `flow.metadata`: how many bytes of the response body to hold before calling `let_go`."""
 
 WHOLE = "mlflow_whole"
 """Key in `flow.metadata`: the request body has to be read before any of it goes upstream."""
 
 DROPPED = "mlflow_dropped"
-"""Key in `flow.metadata`: of the response body only what is held so far is needed."""
+"""Key in `flow.metadata`: only the bytes of the response body held so far are needed."""
 
 RETRIED = "mlflow_retried"
-"""Key in `flow.metadata`: the request must not be sent again, because it was, or for a reason."""
+"""Key in `flow.metadata`: the request must not be retried (it was, or a retry cannot help)."""
 
 SWITCHES = "mlflow_switches"
-"""Key in `flow.metadata`: the key of a WebSocket's handshake; "" for what may not change the
-protocol. Where there is none, the flow is not ours."""
+"""Key in `flow.metadata`: the key of a WebSocket handshake; "" for a request that may not switch
+protocols. Missing if the addon does not handle the flow."""
 
 ANSWERED = "mlflow_answered"
-"""Key in `flow.metadata`: an addon has answered a request that was on its way upstream already."""
+"""Key in `flow.metadata`: an addon answered a request that was already on its way upstream."""
 
 BYTES_IN = "mlflow_bytes_in"
-"""Key in `flow.metadata`: so much of a request body was streamed, or has come before it broke."""
+"""Key in `flow.metadata`: bytes of a request body that were streamed, or held at an early end."""
 
 BYTES_OUT = "mlflow_bytes_out"
-"""Key in `flow.metadata`: so much of a response body was streamed."""
+"""Key in `flow.metadata`: bytes of a response body that were streamed."""
 
 ENDED_BY = "mlflow_ended_by"
-"""Key in `flow.metadata`: who has ended a flow early: "client", "upstream" or "proxy"."""
+"""Key in `flow.metadata`: the side that ended a flow early: "client", "upstream" or "proxy"."""
 
 
 class Addon(Protocol):
-    """What is asked."""
+    """The methods that the engine calls."""
 
     slots: Slots
-    """When connections with much to be read have their turns."""
+    """Schedules turns for connections with much to read."""
 
     def top_layer(self, client: Client) -> TopLayer | None:
-        """A client's topmost layer; None if it is mitmproxy's own."""
+        """Return a client's topmost layer; None if it is mitmproxy's own."""
 
     def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> Reply:
-        """Word an answer that mitmproxy makes by itself.
+        """Return the answer for an error that the engine reports.
 
         Args:
-            flow: None if it has not even come to that.
+            flow: the flow; None if there is none yet.
             status: the HTTP status.
-            message: mitmproxy's words.
+            message: the engine's or mitmproxy's description of the error.
         """
 
     def refused(self, client: Client, reply: Reply) -> None:
-        """What a client has sent does not even become a flow; this is the answer."""
+        """Record a refusal: the client's bytes do not become a flow, and get this answer."""
 
     def over(self, flow: http.HTTPFlow) -> None:
-        """Nothing more is done for a request: its answer is written, or its client has gone."""
+        """Release a request's resources: its answer is written, or its client has gone."""
 
     def keeps_messages(self) -> bool:
-        """Tell whether the messages of a WebSocket stay in its flow."""
+        """Return whether to keep the messages of a WebSocket in its flow."""
 
     def may_go(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether a request may go upstream, as it stands now; if not, it has an answer."""
+        """Return whether a request may go upstream in its final form; if not, it has an answer."""
 
     def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        """Tell whether a held body passes after all.
+        """Return whether a held body passes after all.
 
         Args:
-            flow: with its response.
+            flow: the flow, with its response.
             begin: the body so far.
 
         Returns:
@@ -87,60 +87,60 @@ class Addon(Protocol):
         """
 
     def goes_again(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether an answer that was held, and is complete, is not the last word.
+        """Return whether to send a request again after a held answer is complete.
 
-        If so, the request is sent once more as it is in the flow now, and the answer is gone.
+        If so, the request in the flow is the new one, and the answer is removed.
         """
 
     def is_cut(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether the upstream's connection has ended otherwise than by its will."""
+        """Return whether the upstream's connection was cut, by a time limit or a reset."""
 
     def reset(self, client: Client) -> None:
-        """Let the end of a client's connection, which is to come, be a reset."""
+        """Make the coming close of a client's connection a reset."""
 
     def is_draining(self) -> bool:
-        """Tell whether answers ask clients to close their connections."""
+        """Return whether answers ask clients to close their connections."""
 
     def request_head_limit(self) -> int:
-        """How many bytes request line and headers may have."""
+        """Return the limit for request line and headers, in bytes."""
 
     def response_head_limit(self) -> int:
-        """How many bytes status line and headers may have."""
+        """Return the limit for status line and headers, in bytes."""
 
     def head_time(self, client: Client) -> float:
-        """A client has begun to send a head: how many seconds it has for that."""
+        """Return how many seconds a client that has begun a head has for the rest."""
 
     def has_room(self, client: Client, connection: Connection) -> bool:
-        """Tell whether a registry takes more: what was written to it does not wait."""
+        """Return whether a registry can take more: few bytes written to it still wait."""
 
     def hold(self, flow: http.HTTPFlow, more: int) -> bool:
-        """Tell whether there is room to hold more of the bodies of a flow.
+        """Count bytes of a flow's bodies in memory, if there is room; return whether there is.
 
         Args:
             flow: the flow.
-            more: bytes; below 0 if so many are no longer held.
+            more: bytes; negative for bytes no longer held.
         """
 
     def refuse_to_hold(self, flow: http.HTTPFlow) -> None:
-        """Answer a request for which there is no room."""
+        """Answer a request whose bodies there is no room to hold."""
 
     def await_body(self, client: Client, front: Front) -> None:
-        """The body of a request has begun, and is not complete."""
+        """Watch the body of a request that has begun and is not complete."""
 
     def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
-        """A client by HTTP/2 has no room for a part of an answer.
+        """Watch an HTTP/2 client whose window has no room for a part of an answer.
 
         Args:
             client: the client.
-            untaken: tells for how many seconds it has taken nothing of such an answer; None if
-                nothing waits any more.
+            untaken: returns for how many seconds it has taken nothing of such an answer; None once
+                nothing waits.
         """
 
     def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
-        """A transfer that had begun was cut; no answer tells of it."""
+        """Log that a transfer was cut midway: the client gets no answer that says so."""
 
     def waited(self, client: Client) -> float:
-        """For how many seconds a client has had its turn to send; 0 if it has not."""
+        """Return for how many seconds the proxy has waited for bytes of a client, or 0."""
 
     def pace(self, client: Client, connection: Connection, wanted: bool) -> None:
-        """Stop reading from one of a client's connections (False), or go on (True)."""
+        """Pause reading from one of a client's connections (False), or resume it (True)."""

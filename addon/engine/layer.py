@@ -1,9 +1,9 @@
 """The engine: the layer that serves HTTP in reverse mode, in place of mitmproxy's `HttpLayer`.
 
-An addon says in the hook `next_layer` which layer serves a connection
-(https://docs.mitmproxy.org/stable/api/events.html). This one belongs to one client: it takes events
-(bytes, ends, hooks that are complete) and gives back a list of commands (write, open, close, run a
-hook). It does no I/O by itself.
+An addon chooses in the hook `next_layer` which layer serves a connection
+(https://docs.mitmproxy.org/stable/api/events.html). An engine belongs to one client: it takes
+events (bytes, ends, completed hooks) and returns a list of commands (write, open, close, run a
+hook). It does no I/O itself.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from .websocket import WebSocket
 logger = logging.getLogger(__name__)
 
 _OF_CONNECTION = ("h2.", "hpack.", "hyperframe.", Http2Front.__module__, Uploads.__module__)
-"""Modules, or how their names begin."""
+"""Modules with code of the HTTP/2 connection: names, or their prefixes."""
 
 
 class Engine(layer.Layer):
     """See the head of this file.
 
     Args:
-        context: of the connection.
-        addon: what the engine asks.
+        context: mitmproxy's context of the connection.
+        addon: the addon that the engine calls.
     """
 
     def __init__(self, context: Context, addon: Addon) -> None:
-        # `Layer` sets up a queue for events that wait; here nothing waits, and it is 760 bytes.
+        # No super().__init__(): `Layer` makes a queue of 760 bytes for paused events; none here.
         self.context = context
         context.layers.append(self)
         self.addon = addon
@@ -65,17 +65,17 @@ class Engine(layer.Layer):
         self._upstreams: dict[Any, Upstream] = {}
         self._opening: dict[Any, Callable[[Upstream | None, str], None]] = {}
         self._replies: dict[Any, Callable[[Any], None]] = {}
-        """What to do with the reply to a command."""
+        """Functions that take the replies to commands."""
         self._websocket: WebSocket | None = None
         self._failed = False
-        """Whether an exception has ended all that this client had begun."""
+        """Whether an exception has ended all exchanges of this client."""
         options = context.options
         self._validate = bool(options.validate_inbound_headers)
         # mitmproxy 11 has no such option.
         self.store_streamed = bool(getattr(options, "store_streamed_bodies", False))
         self.sizes = Sizes(options.body_size_limit, options.stream_large_bodies)
-        # As mitmproxy, a connection for each request of an HTTP/2 client: many of them at once
-        # would often meet one that the registry is about to close.
+        # Like mitmproxy, open a connection for each request of an HTTP/2 client: concurrent
+        # requests would often meet a connection that the registry is about to close.
         self.reuses = context.client.alpn != b"h2"
         self.address = context.server.address or ("", 0)
         self.scheme = b"https" if context.server.tls else b"http"
@@ -86,10 +86,10 @@ class Engine(layer.Layer):
             self.host_header = name.encode("idna" if not name.isascii() else "ascii")
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        raise NotImplementedError  # `handle_event` does not ask it.
+        raise NotImplementedError  # `handle_event` does not call it.
 
     def handle_event(self, event: events.Event) -> Any:
-        """Take an event; returns commands."""
+        """Take an event, and return commands."""
         out: list[commands.Command] = []
         self._out = out
         if not self._failed:
@@ -97,7 +97,7 @@ class Engine(layer.Layer):
                 self._take(event)
             except Exception as error:
                 self._fail(error)
-        self._out = []  # The last ones hold on to connections that have ended.
+        self._out = []  # Otherwise the last commands keep ended connections alive.
         return out
 
     def _take(self, event: events.Event) -> None:
@@ -123,13 +123,13 @@ class Engine(layer.Layer):
             self._websocket.take(event)
 
     def _fail(self, error: Exception) -> None:
-        """End what a client has begun: after an exception of ours nothing of it is sure."""
+        """End all exchanges: after an exception in the engine, its state cannot be trusted."""
         self._failed = True
-        # Its message, and the values in a traceback, may be anybody's.
+        # The message, and the values in a traceback, may contain a client's data.
         self.log(f"internal error, the connection is closed: {described(error)}", logging.ERROR)
         for exchange in self._exchanges():
             if exchange.is_open and exchange.flow.response is not None:
-                # Else the end of the connection could be that of the answer.
+                # Otherwise the end of the connection could mark the end of the answer.
                 self.addon.reset(self.context.client)
             self._report(exchange)
         if self._websocket is not None:
@@ -139,7 +139,7 @@ class Engine(layer.Layer):
             self.close(conn)
 
     def _report(self, exchange: Exchange) -> None:
-        """Say that an exchange has ended by an exception of ours."""
+        """Report that an exception in the engine has ended an exchange."""
         if exchange.is_open:
             flow = exchange.flow
             flow.error = flow.error or Error("internal error")
@@ -149,13 +149,13 @@ class Engine(layer.Layer):
         self.addon.over(exchange.flow)
 
     def ends_alone(self, exchange: Exchange, error: Exception) -> bool:
-        """End one request by HTTP/2 after an exception of ours, if that concerns no other.
+        """Reset one HTTP/2 stream after an exception, if no other stream is affected.
 
-        It does where the connection itself was being written: hyper-h2 may have changed what both
-        sides have to know alike, such as the table of header fields (RFC 7541, section 2.3.2).
+        Others are affected if the exception is from code of the connection: hyper-h2 may have
+        changed state that both sides share, such as the header table (RFC 7541, section 2.3.2).
 
         Returns:
-            False if all that the client has begun has to end.
+            False if all exchanges of the client have to end.
         """
         if not isinstance(self.front, Http2Front) or is_of_connection(error):
             return False
@@ -171,11 +171,11 @@ class Engine(layer.Layer):
 
     @property
     def at_work(self) -> bool:
-        """Whether the client has begun something that is not over."""
+        """Whether a request or a WebSocket of the client is in progress."""
         return not self._failed and (self._websocket is not None or self.front.at_work)
 
     def flows(self) -> list[http.HTTPFlow]:
-        """What is in flight."""
+        """Return the flows in flight."""
         return [] if self._failed else [exchange.flow for exchange in self._exchanges()]
 
     def _on_connection(self, event: events.ConnectionEvent) -> None:
@@ -208,17 +208,17 @@ class Engine(layer.Layer):
         Args:
             kind: the hook's class.
             flow: its argument.
-            later: what to do when the hook is complete, if it has to wait.
+            later: called when the hook is complete, if it has to wait.
 
         Returns:
-            Whether it is complete already.
+            Whether the hook is complete already.
         """
         if (dispatcher := self._dispatcher) is not None:
             rest = dispatcher.call(kind.name, flow)
             if rest is None:
                 return True
             hook = kind(flow)
-            dispatcher.begun[hook] = rest  # It goes on in a task.
+            dispatcher.begun[hook] = rest  # It continues in a task.
         else:
             hook = kind(flow)
         hook.blocking = self
@@ -227,19 +227,19 @@ class Engine(layer.Layer):
         return False
 
     def wake_up(self, seconds: float, then: Callable[[], None]) -> None:
-        """Call a function later."""
+        """Call a function after some seconds."""
         command = commands.RequestWakeup(seconds)
         self._replies[command] = lambda _: then()
         self._out.append(command)
 
     def log(self, message: str, level: int = logging.INFO) -> None:
-        """Log something about the connection, in words of our own alone."""
+        """Log a message about the connection; it must not contain text of a peer."""
         logger.log(level, "%s", message, extra={"client": self.context.client.peername})
 
     # Checks.
 
     def request_problem(self, request: http.Request) -> str | None:
-        """Say why a request is refused before anybody sees it; None if it is not."""
+        """Return why to refuse a request before addons judge it; None for a valid one."""
         data = request.data
         if data.method == b"CONNECT":
             return "CONNECT is for forward proxies"
@@ -251,10 +251,10 @@ class Engine(layer.Layer):
         fields = read(pairs)
         version, method, path = data.http_version, data.method, data.path
         if not request.is_http2:
-            # The front has read the lines, and the framing.
+            # The front has checked the lines and the framing.
             return framing.head_flaw(version, method, path, data.scheme, data.authority, fields)
         try:
-            heads.framing(fields, version)  # Old hyper-h2 takes any length.
+            heads.framing(fields, version)  # Old hyper-h2 accepts any length.
         except ValueError as error:
             return str(error)
         return framing.request_flaw(version, method, path, data.scheme, data.authority, pairs)
@@ -280,14 +280,14 @@ class Engine(layer.Layer):
     def connect(
         self, flow: http.HTTPFlow, made: Callable[[Upstream | None, str], None]
     ) -> Upstream | None:
-        """Find an idle connection for a request, or make one.
+        """Find an idle connection for a request, or open one.
 
         Args:
-            flow: says where it goes.
-            made: takes the new connection, or what is wrong.
+            flow: the flow, with the target of the connection.
+            made: takes the new connection, or None and the error.
 
         Returns:
-            The idle one; None if `made` is going to be called.
+            The idle connection; None if `made` will be called.
         """
         data, via = flow.request.data, flow.server_conn.via
         address, tls = (data.host, data.port), data.scheme == b"https"
@@ -336,10 +336,10 @@ class Engine(layer.Layer):
             made(None, reply.reply)
 
     def order(self, command: Any, then: Callable[[Any], None] | None = None) -> None:
-        """Pass a command on.
+        """Give a command to mitmproxy.
 
         Args:
-            command: for mitmproxy.
+            command: the command.
             then: takes the reply, if there is one to wait for.
         """
         if then is not None:
@@ -348,7 +348,7 @@ class Engine(layer.Layer):
         self._out.append(command)
 
     def _take_from(self, upstream: Upstream) -> None:
-        """Pass on what has come through the TLS layer of a connection."""
+        """Handle the events that have passed the TLS layer of a connection."""
         tap: Tap = upstream.tap
         for event in tap.taken():
             if isinstance(event, events.OpenConnectionCompleted):
@@ -360,7 +360,7 @@ class Engine(layer.Layer):
                 self._on_upstream(upstream, event)
 
     def _feed(self, other: Any, event: events.Event) -> None:
-        """Give an event to another layer, and pass its commands on."""
+        """Give an event to another layer, and its commands to mitmproxy."""
         for command in other.handle_event(event):
             self._pass(other, command)
 
@@ -378,7 +378,7 @@ class Engine(layer.Layer):
     # WebSockets.
 
     def is_websocket(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether an answer begins a WebSocket (RFC 6455)."""
+        """Return whether an answer begins a WebSocket (RFC 6455)."""
         response = flow.response
         return (
             response is not None
@@ -405,18 +405,18 @@ class Engine(layer.Layer):
                 self._websocket.take(events.DataReceived(conn, rest))
         for conn in (self.context.client, upstream.conn):
             if not conn.state & ConnectionState.CAN_READ:
-                # Told before, to those who had the connection then.
+                # The event came before the handover, so the WebSocket has not seen it.
                 self._websocket.take(events.ConnectionClosed(conn))
 
 
 def described(error: Exception) -> str:
-    """Kind and place of an exception, without what it says."""
+    """Return the type and the place of an exception, without its message."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {last.name} ({Path(last.filename).name}:{last.lineno})"
 
 
 def is_of_connection(error: Exception) -> bool:
-    """Tell whether an exception has come out of the client's connection by HTTP/2."""
+    """Return whether an exception passed through code of the client's HTTP/2 connection."""
     modules = (
         str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)
     )

@@ -1,8 +1,8 @@
-"""mitmproxy's flows and messages, built around the fields that were read.
+"""Build mitmproxy's flows and messages directly from the parsed fields.
 
-Their constructors convert what others may hand over, copy the headers, check the type of each value
-and ask the kernel for random bytes: half of the work of a small request. What is built here has the
-right types by construction. `reached_into` lists the fields that there are.
+mitmproxy's constructors convert arguments, copy the headers, check the type of each value and ask
+the kernel for random bytes: half of the work of a small request. Values here have the right types
+by construction. `reached_into` lists the fields.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .heads import Pairs
 
 
 def _random_ids() -> Iterator[str]:
-    """UUIDs of version 4 (RFC 9562, section 5.4), 256 for each call of the system."""
+    """Yield UUIDs of version 4 (RFC 9562, section 5.4), 256 for each system call."""
     variants = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
     while True:
         digits = os.urandom(256 * 16).hex()
@@ -32,12 +32,12 @@ _IDS = _random_ids()
 def flow(
     client: connection.Client, server: connection.Server, request: http.Request
 ) -> http.HTTPFlow:
-    """A flow that is under way.
+    """Return a new live flow.
 
     Args:
         client: mitmproxy's record of the client's connection.
-        server: the same of the upstream's.
-        request: with the time at which it began.
+        server: mitmproxy's record of the upstream's connection.
+        request: the request, with the time at which it began.
     """
     made = http.HTTPFlow.__new__(http.HTTPFlow)
     made.id = next(_IDS)
@@ -51,7 +51,7 @@ def flow(
 
 
 def headers(pairs: Pairs) -> http.Headers:
-    """Headers of fields that are a tuple already."""
+    """Return headers with these fields, without a copy."""
     made = http.Headers.__new__(http.Headers)
     made.fields = pairs
     return made
@@ -69,18 +69,18 @@ def request(
     scheme: bytes = b"",
     authority: bytes = b"",
 ) -> http.Request:
-    """A request without a body so far.
+    """Return a request that has no body yet.
 
     Args:
         pairs: its header fields.
         method: as received.
         path: the target without scheme and authority.
         version: such as HTTP/1.1.
-        timestamp: when it came, in seconds since 1970.
-        host: of a target in absolute form.
-        port: of the same.
-        scheme: of the same.
-        authority: of the same.
+        timestamp: when it arrived, in seconds since 1970.
+        host: the host in the target, "" if it names none.
+        port: the port in the target, otherwise 0.
+        scheme: the scheme of the target, b"" if it names none.
+        authority: the authority of the target, b"" if it names none.
     """
     made = http.Request.__new__(http.Request)
     made.data = data = http.RequestData.__new__(http.RequestData)
@@ -96,7 +96,7 @@ def request(
 def response(
     pairs: Pairs, *, version: bytes, status: int, reason: bytes, timestamp: float
 ) -> http.Response:
-    """A response without a body so far; see `request`."""
+    """Return a response that has no body yet; see `request`."""
     made = http.Response.__new__(http.Response)
     made.data = data = http.ResponseData.__new__(http.ResponseData)
     data.http_version, data.status_code, data.reason = version, status, reason

@@ -1,4 +1,4 @@
-"""Where the engine is plugged in: the hook `next_layer`."""
+"""Plug the engine in, in the hook `next_layer`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .layer import Engine
 def choose(data: NextLayer, addon: Addon) -> None:
     """Put the engine where mitmproxy would put its own HTTP layer in reverse mode.
 
-    mitmproxy asks scripts before its own addon, so that one is asked here first.
+    mitmproxy calls scripts before its own addon, so this calls that addon first.
     """
     if data.layer is not None:
         return
@@ -37,7 +37,7 @@ def choose(data: NextLayer, addon: Addon) -> None:
 
 
 def serves(client: Client) -> bool:
-    """Tell whether the engine serves a client; HTTP/3 is left to mitmproxy's own layer."""
+    """Return whether the engine serves a client; mitmproxy's own layer serves HTTP/3."""
     mode = client.proxy_mode
     tcp = client.transport_protocol == "tcp"
     return tcp and isinstance(mode, ReverseMode) and "http" in mode.scheme

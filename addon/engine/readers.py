@@ -1,7 +1,7 @@
 """The bodies of HTTP/1 messages: where they end, by length, chunks or the end of the connection.
 
-A reader takes the bytes as they come and gives back what of them belongs to the body. What follows
-the body stays in `rest`. Nothing is held on to beyond a chunk's first line.
+A reader takes bytes as they arrive and returns those that belong to the body. The bytes after the
+body stay in `rest`. A reader buffers at most a chunk's first line.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import re
 from typing import Protocol
 
 LINE_LIMIT = 2**14
-"""Bytes of a chunk's first line, and of all trailers."""
+"""Limit in bytes for a chunk's first line, and for all trailers."""
 CHUNKS_AT_ONCE = 256
 """Chunks that are read at once: the other side may send chunks of one byte (see `turns`)."""
 
-# Longer sizes do not fit into 64 bits, and some servers would cut them.
+# Longer sizes do not fit into 64 bits, and some servers would truncate them.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t -~\x80-\xff]*)?\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
 
 
 class BrokenError(ValueError):
-    """What has come is no body of that framing."""
+    """The bytes do not match the framing of the body."""
 
 
 class Reader(Protocol):
@@ -29,20 +29,20 @@ class Reader(Protocol):
     done: bool
     """Whether its end was read."""
     rest: bytes
-    """What was not read yet: what follows the body, or what is to be read in the next turn."""
+    """Bytes not read yet: those after the body, or those to read in the next turn."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes; returns those of the body. `rest` is what is left of them.
+        """Take bytes, and return those of the body; `rest` holds the others.
 
         Raises:
             BrokenError: the framing is broken.
         """
 
     def end(self) -> None:
-        """The connection has ended.
+        """Take the end of the connection.
 
         Raises:
-            BrokenError: that is too early.
+            BrokenError: the body is not complete.
         """
 
 
@@ -97,7 +97,7 @@ class Chunked:
         self.done = False
         self.rest = b""
         self._left = 0
-        """Bytes that are still to come of the chunk, with the CRLF behind it."""
+        """Bytes of the chunk that are still to come, including the CRLF after it."""
         self._trailers: int | None = None
         """Bytes of trailers so far; None before the last chunk."""
 
@@ -147,7 +147,7 @@ class Chunked:
         return at
 
     def _check_line(self, data: bytes, at: int) -> None:
-        """Raise for what will be no first line of a chunk, whatever follows."""
+        """Raise BrokenError if no further bytes can complete a chunk's first line."""
         if len(data) - at > LINE_LIMIT or data.find(b"\n", at) >= 0:
             raise BrokenError("a malformed chunk")
 

@@ -1,4 +1,4 @@
-"""Replies as mitmproxy's responses."""
+"""Turn replies into mitmproxy's responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import messages
 
 
 def to_response(reply: Reply, method: str) -> http.Response:
-    """A mitmproxy response with exactly the headers of a reply.
+    """Return a mitmproxy response with exactly the headers of a reply.
 
     The answer to HEAD has the same headers and no body (RFC 9110, section 9.3.2); mitmproxy would
     send one, and the client would take it for the beginning of the next answer.
@@ -30,11 +30,11 @@ def to_response(reply: Reply, method: str) -> http.Response:
 
 
 def to_last_bytes(reply: Reply, method: str = "GET") -> bytes:
-    """A reply as HTTP/1 sends it to a client whose connection is closed after it.
+    """Return the HTTP/1 bytes of a reply after which the client's connection is closed.
 
     Args:
         reply: the answer.
-        method: of the request, if it had a head.
+        method: the request's method, if its head was read.
     """
     response = to_response(reply, method)
     response.headers["Connection"] = "close"

@@ -1,4 +1,4 @@
-"""mitmproxy's options body_size_limit and stream_large_bodies: what becomes of a large body."""
+"""mitmproxy's options body_size_limit and stream_large_bodies, for large bodies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..protocol import framing
 
 
 class Verdict(Enum):
-    """What becomes of a body."""
+    """How to treat a body."""
 
     HOLD = auto()
     STREAM = auto()
@@ -22,8 +22,8 @@ class Sizes:
     """The limits in force.
 
     Args:
-        most: body_size_limit, such as "1m"; None for none.
-        held: stream_large_bodies; None for none.
+        most: body_size_limit, such as "1m"; None for no limit.
+        held: stream_large_bodies; None for no limit.
     """
 
     def __init__(self, most: str | None, held: str | None) -> None:
@@ -32,7 +32,7 @@ class Sizes:
         self.are_limited = self._most is not None or self._held is not None
 
     def judge(self, size: int | None) -> Verdict:
-        """What becomes of a body of so many bytes; None if that is not known."""
+        """Return how to treat a body of so many bytes (None if unknown)."""
         if size is None:
             return Verdict.HOLD
         if self._most is not None and size > self._most:
@@ -43,7 +43,7 @@ class Sizes:
 
     @staticmethod
     def announced(message: http.Message) -> int | None:
-        """The length that a message names, if it names one."""
+        """Return the length in bytes that a message declares, if any."""
         if "transfer-encoding" in message.headers:
             return None
         length = message.headers.get("content-length")

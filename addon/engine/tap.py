@@ -1,4 +1,4 @@
-"""The end of a registry's TLS layer: collects what comes out of it, for the engine to take."""
+"""The child of a registry's TLS layer: collects the layer's events for the engine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mitmproxy.proxy.context import Context
 
 @dataclass
 class Write(events.Event):
-    """The engine wants to write through the layer."""
+    """Write bytes through the TLS layer."""
 
     data: bytes
 
 
 class Tap(layer.Layer):
-    """A child layer that decides nothing."""
+    """A child layer that only collects events."""
 
     conn: Any
 
@@ -26,15 +26,15 @@ class Tap(layer.Layer):
         self._taken: list[events.Event] = []
 
     def taken(self) -> list[events.Event]:
-        """What has come out since the last time."""
+        """Return the events collected since the last call."""
         taken, self._taken = self._taken, []
         return taken
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        raise NotImplementedError  # `handle_event` does not ask it.
+        raise NotImplementedError  # `handle_event` does not call it.
 
     def handle_event(self, event: events.Event) -> Any:
-        """Take an event; returns commands."""
+        """Take an event, and return commands."""
         if isinstance(event, Write):
             return [commands.SendData(self.conn, event.data)]
         if isinstance(event, events.Start):

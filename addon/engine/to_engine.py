@@ -1,4 +1,4 @@
-"""What the addon tells the engine of a client, in an event of its own."""
+"""Send events from the addon to the engine of a client."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from . import connections
 
 
 class ToEngine:
-    """Passes events on."""
+    """Sends events to engines."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tell_soon(self, client: Client, event: Event) -> None:
-        """Not here and now: the engine may be in the middle of something for this client."""
+        """Send an event from the event loop: the engine may be handling this client right now."""
         asyncio.get_running_loop().call_soon(self._tell, client, event)
 
     def _tell(self, client: Client, event: Event) -> None:

@@ -1,8 +1,8 @@
-"""A client's topmost layer: runs hooks where it meets them, and takes bytes where they arrive.
+"""A client's topmost layer: runs hooks and takes bytes directly, without a task for each.
 
-mitmproxy starts a task for each hook, and wakes up a task for each portion of bytes. Where nobody
-has to wait, both are done by a call: the hook by `inline_hooks.Dispatcher`, the portion by
-`received`, which the reader of a connection calls (see `wide_reads`). All else goes through
+mitmproxy starts a task for each hook, and wakes up a task for each portion of bytes. If nothing has
+to wait, both are function calls here: `inline_hooks.Dispatcher` runs the hook, and the reader of
+a connection calls `received` with the bytes (see `wide_reads`). All other events go through
 `ConnectionHandler.server_event` of mitmproxy/proxy/server.py as before.
 """
 
@@ -23,18 +23,18 @@ from mitmproxy.proxy.layer import CommandGenerator
 from ..internals.inline_hooks import Dispatcher
 
 LOOK_AFTER = 16 * 1024
-"""Bytes to write until it is worth looking whether they are taken."""
+"""Bytes written between two checks whether the peers have taken them."""
 
 
 @dataclass
 class _Rest(Event):
-    """Commands that are left to mitmproxy."""
+    """Commands that mitmproxy executes."""
 
     commands: Iterable[Command]
 
 
 class TopLayer:
-    """In place of a client's topmost layer.
+    """Takes the place of a client's topmost layer.
 
     Args:
         handler: mitmproxy's record of the client (see `connections`), before its first event.
@@ -49,28 +49,28 @@ class TopLayer:
         self._handler = handler
         self._layer = handler.layer
         self._unlooked = 0
-        """Bytes that were written since the buffers were looked at."""
+        """Bytes written since the last check of the buffers."""
         self._tasks: set[asyncio.Task[None]] | None = None
 
     def install(self) -> None:
-        """Take the place of the client's layer, and of what runs the hooks of its connections."""
+        """Replace the client's layer, and the function that runs its connections' hooks."""
         self._handler.layer = self
         self._handler.handle_hook = self._run_hook
 
     async def _run_hook(self, hook: StartHook) -> None:
-        """Run a hook of a connection, which is in a task already."""
+        """Run a hook of a connection; mitmproxy calls this in a task."""
         with self._handler.timeout_watchdog.disarm():
             await self.dispatcher.run(hook)
 
     def hand_down_to(self, layer: Any) -> None:
-        """Leave out the layers above one: all that they would do from now on is to pass it on."""
+        """Skip the layers above this one: from now on they would only pass events down to it."""
         self._layer = layer
         self.context.layers[:] = [layer]
 
     # Bytes.
 
     def received(self, connection: Connection, data: bytes) -> None:
-        """Take bytes, and write what they lead to."""
+        """Take bytes, and execute the resulting commands."""
         handler = self._handler
         handler.timeout_watchdog.register_activity()
         transports = handler.transports
@@ -89,16 +89,16 @@ class TopLayer:
                     io.writer.write(command.data)
                     self._unlooked += len(command.data)
         except Exception:
-            # In the words of `server_event`.
+            # The same message as in `server_event`.
             handler.log("mitmproxy has crashed!", logging.ERROR, exc_info=True)
         if self._unlooked >= LOOK_AFTER:
             self._unlooked = 0
             self._look_at_writers(connection)
 
     def _look_at_writers(self, connection: Connection) -> None:
-        """Read on when what was written has been taken, and close what is broken.
+        """Pause reading until written bytes are taken, and close broken connections.
 
-        `handle_connection` of mitmproxy does so after each portion.
+        mitmproxy's `handle_connection` does so after each portion.
         """
         transports = self._handler.transports
         if not any(io.writer is not None and _is_stuck(io.writer) for io in transports.values()):
@@ -117,7 +117,7 @@ class TopLayer:
     # Hooks.
 
     def handle_event(self, event: Event) -> CommandGenerator[None]:
-        """Pass an event on, and answer hooks; see `Layer.handle_event` of mitmproxy."""
+        """Pass an event on, and run its hooks; see mitmproxy's `Layer.handle_event`."""
         events = deque([event])
         closing = False
         while events and not closing:
@@ -129,15 +129,15 @@ class TopLayer:
                     closing = closing or isinstance(command, CloseConnection)
                     yield command
         if events:
-            # A connection is closed when the event loop gets to it. What waits for a hook meets a
-            # closed connection then, and would write to an open one now.
+            # The event loop closes the connection later. Go on after that, as with mitmproxy: now
+            # the connection is still open, and a layer would write to it.
             self._keep(asyncio.create_task(self._go_on(events)))
 
     def _commands(self, event: Event) -> Iterable[Command]:
         return event.commands if isinstance(event, _Rest) else self._layer.handle_event(event)
 
     def _start(self, hook: StartHook) -> bool:
-        """Run a hook; tell whether it is complete, or goes on in a task."""
+        """Run a hook; return whether it is complete, otherwise it continues in a task."""
         if (running := self.dispatcher.begun.pop(hook, None)) is None:
             running = self.dispatcher.run(hook)
             try:
@@ -148,7 +148,7 @@ class TopLayer:
         return False
 
     def _keep(self, task: asyncio.Task[None]) -> None:
-        """Hold on to a task, which the event loop does not."""
+        """Keep a reference to a task, as the event loop keeps only a weak one."""
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
@@ -166,7 +166,7 @@ class TopLayer:
 
 
 def of(handler: Any) -> TopLayer | None:
-    """The topmost layer of a client; None if mitmproxy's own is there."""
+    """Return a client's topmost layer; None if it is mitmproxy's own."""
     top = getattr(handler, "layer", None)
     return top if isinstance(top, TopLayer) else None
 
@@ -177,16 +177,16 @@ def _again(first: Command, rest: Iterator[Command]) -> Iterator[Command]:
 
 
 def _is_stuck(writer: Any) -> bool:
-    """Tell whether `drain` would wait, or raise."""
+    """Return whether `drain` would wait or raise."""
     transport = writer.transport
     most = transport.get_write_buffer_limits()[1]
     return bool(transport.is_closing() or transport.get_write_buffer_size() > most)
 
 
 def _finish(running: Coroutine[Any, Any, None]) -> None:
-    """Run what does not wait: `server_event` is asynchronous only for the sake of its lock.
+    """Run a coroutine that does not wait: `server_event` is asynchronous only for its lock.
 
-    Nobody has that here, as each of its owners gives it back without waiting.
+    The lock is free here, as each of its owners releases it without waiting.
     """
     try:
         running.send(None)

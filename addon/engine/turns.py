@@ -1,8 +1,8 @@
-"""How long one connection keeps the event loop, which is there for all of them.
+"""Limit how long one connection keeps the event loop, which all connections share.
 
-What has come at once, up to 256 KiB, can be thousands of requests, chunks or frames. It is read in
-short turns. Between two of them the event loop serves whoever else is there; however many
-connections wait for their next turn, those turns take a third of the time at most.
+One read of up to 256 KiB can contain thousands of requests, chunks or frames. They are processed in
+short turns. Between two turns the event loop serves other connections; with any number of
+connections waiting for their next turn, turns take at most a third of the time.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import partial
 
 SECONDS = 0.00025
-"""How long a turn lasts; what is begun then is ended. A small request takes the event loop about as
-long, and meets a turn or two on its way."""
+"""How long a turn lasts; a step that has begun is finished. A small request keeps the event loop
+busy for about as long, and waits for a turn or two on its way."""
 
 REST = 2
-"""How many times as long the event loop is there for others before the next turn."""
+"""Pause for the event loop before the next turn, as a multiple of a turn."""
 SLEEP = 0.001
 """Seconds of the shortest sleep."""
 
@@ -36,7 +36,7 @@ class Slots:
         self._next = 0.0
 
     def wait(self, now: float) -> float:
-        """Take the next one; returns the seconds until then."""
+        """Take the next slot, and return the seconds until it begins."""
         begin = max(now + REST * self.seconds, self._next)
         self._next = begin + (1 + REST) * self.seconds
         return begin - now
@@ -46,8 +46,8 @@ class Turns:
     """The turns of one reader.
 
     Args:
-        slots: tell when the next turn may begin.
-        wake_up: lets the event loop go on meanwhile.
+        slots: assign the time of the next turn.
+        wake_up: calls a function later, while the event loop runs.
     """
 
     def __init__(self, slots: Slots, wake_up: WakeUp) -> None:
@@ -55,10 +55,10 @@ class Turns:
         self._wake_up = wake_up
         self._ends = 0.0
         self.resting = False
-        """Whether others have their turns."""
+        """Whether this reader waits for its next turn."""
 
     def begin(self) -> None:
-        """A turn begins."""
+        """Begin a turn."""
         self._ends = time.perf_counter() + self._slots.seconds
 
     @property
@@ -67,7 +67,7 @@ class Turns:
         return time.perf_counter() >= self._ends
 
     def rest(self, then: Callable[[], None]) -> None:
-        """Let others have their turns; then go on."""
+        """Rest until the next turn, then call a function."""
         self.resting = True
 
         def go_on() -> None:
@@ -77,12 +77,12 @@ class Turns:
         self.follow(go_on)
 
     def follow(self, then: Callable[[], None]) -> None:
-        """Call a function when the turns that wait have been."""
+        """Call a function after the turns that are already scheduled."""
         now = time.perf_counter()
         self._sleep(now + self._slots.wait(now), then)
 
     def _sleep(self, until: float, then: Callable[[], None]) -> None:
-        # The event loop sleeps for whole milliseconds; for less than one it goes round.
+        # The event loop sleeps in whole milliseconds; for less than one, it just iterates.
         left = until - time.perf_counter()
         self._wake_up(left if left > SLEEP else 0, partial(self._look, until, then))
 

@@ -1,9 +1,9 @@
-"""How much of request bodies an HTTP/2 client may send: as much as is taken of it.
+"""Flow control for the request bodies of an HTTP/2 client.
 
-A client sends no more than its windows allow (RFC 9113, section 5.2). The one of the connection is
-opened again at once, so that one request never stops another; that of a stream when its bytes have
-been handed on and the registry has room for more. So a registry that is slow, or not even
-connected, costs one window of memory for each stream.
+A client sends no more than its windows allow (RFC 9113, section 5.2). The connection's window is
+reopened at once, so that one request never blocks another; a stream's window is reopened when its
+bytes have been forwarded and the registry has room for more. So a registry that is slow, or not
+even connected, costs at most one window of memory per stream.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from .exchange import Asked, Exchange
 from .turns import WakeUp
 
 PORTION = 16 * 1024
-"""Bytes by which a window is opened; a quarter of one."""
+"""Reopen a window after so many bytes, a quarter of it."""
 SHORT, LONG = 0.005, 0.08
-"""Seconds until it is looked whether there is room by now. The kernel's buffers last for longer."""
+"""Seconds between two checks for room. The kernel's buffers last longer than that."""
 
 
 class Uploads:
     """The windows of one connection.
 
     Args:
-        connection: hyper-h2's.
-        has_room: tells whether a registry takes more of a request.
+        connection: hyper-h2's connection.
+        has_room: returns whether a registry can take more of a request.
         wake_up: calls a function after some seconds.
         flush: sends what hyper-h2 has written.
     """
@@ -42,21 +42,21 @@ class Uploads:
         self._wake_up = wake_up
         self._flush = flush
         self._taken = 0
-        """Bytes by which the window of the connection can be opened."""
+        """Bytes by which the connection's window can be reopened."""
         self._owed: dict[int, int] = {}
-        """The same for streams."""
+        """The same for each stream."""
         self._stopped: dict[int, Exchange] = {}
-        """Streams whose windows stay as they are."""
+        """Streams whose windows are not reopened yet."""
         self._pause = SHORT
         self._alarm = False
 
     def received(self, key: int, size: int, exchange: Exchange) -> None:
-        """A part of a body has been given to an exchange.
+        """Count a part of a body that was given to an exchange.
 
         Args:
-            key: of the stream.
+            key: the stream's id.
             size: bytes as the windows count them.
-            exchange: its exchange.
+            exchange: the stream's exchange.
         """
         self._taken += size
         if self._taken >= PORTION:
@@ -69,16 +69,16 @@ class Uploads:
             self._look_later()
 
     def is_stopped(self, key: int) -> bool:
-        """Tell whether a client has to wait until more is taken."""
+        """Return whether a stream's window is kept closed until the registry has room."""
         return key in self._stopped
 
     def forget(self, key: int) -> None:
-        """Nothing more is awaited of a stream."""
+        """Drop the state of a stream of which no more bytes are awaited."""
         self._owed.pop(key, None)
         self._stopped.pop(key, None)
 
     def drop(self, key: int) -> None:
-        """What still comes of a stream is dropped, however much it is."""
+        """Reopen the window of a stream whose further bytes are dropped, however many."""
         owed = self._owed.get(key, 0)
         self.forget(key)
         if owed:

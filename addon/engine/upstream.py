@@ -1,4 +1,4 @@
-"""A connection to a registry, by HTTP/1.1, plain or with TLS."""
+"""An HTTP/1.1 connection to a registry, plain or with TLS."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Upstream:
     """One connection, for one exchange at a time.
 
     Args:
-        engine: writes, and closes.
+        engine: writes to the connection and closes it.
         conn: mitmproxy's record of it.
-        stack: the TLS layer with a tap below it, None for plain TCP.
+        stack: the TLS layer with a tap below it; None for plain TCP.
     """
 
     def __init__(self, engine: Engine, conn: Server, stack: Any = None) -> None:
@@ -43,23 +43,23 @@ class Upstream:
         self.exchange: Exchange | None = None
         self.closed = False
         self.made = False
-        """Whether it can be written to; it is open before, while its TLS begins."""
+        """Whether it can be written to; it is open earlier, during the TLS handshake."""
         self._engine = engine
         self._buffer = b""
         self._begun = heads.Begun()
         self._turns = Turns(engine.addon.slots, engine.wake_up)
         self._paused = False
-        """Whether nothing is read from it until what was read is gone through."""
+        """Whether reading is paused until the buffered bytes are processed."""
         self._ended = False
         self._reader: Reader | None = None
         self._method = b""
         self._chunked = False
         self._asked = False
-        """Whether the request has been sent to its end."""
+        """Whether the whole request was sent."""
         self.heard = False
-        """Whether anything of an answer has come."""
+        """Whether any bytes of the answer have arrived."""
         self._keep = False
-        """Whether the connection can be used again after this answer."""
+        """Whether the connection can be reused after this answer."""
 
     @property
     def idle(self) -> bool:
@@ -70,7 +70,7 @@ class Upstream:
     def begin(
         self, exchange: Exchange, request: http.Request, content: bytes, *, whole: bool
     ) -> None:
-        """Send the head of a request, with its body if that is there."""
+        """Send the head of a request, and its body if `whole`."""
         self.exchange = exchange
         self._reader, self._asked, self.heard = None, whole, False
         data = request.data
@@ -89,18 +89,18 @@ class Upstream:
     def send(self, data: bytes) -> None:
         """Send a part of a body."""
         if self._chunked:
-            # In one piece, as a write is a system call.
+            # In one piece, as each write is a system call.
             data = b"%x\r\n%s\r\n" % (len(data), data)
         self._write(data)
 
     def finish(self) -> None:
-        """The request is complete."""
+        """End the request's body."""
         if self._chunked:
             self._write(b"0\r\n\r\n")
         self._asked = True
 
     def release(self, exchange: Exchange) -> None:
-        """The exchange is over."""
+        """End the exchange; keep the connection if it can be reused."""
         if self.exchange is not exchange:
             return
         self.exchange = None
@@ -108,7 +108,7 @@ class Upstream:
             self.close()
 
     def close(self) -> None:
-        """Close it, whatever is under way."""
+        """Close the connection, even in the middle of a message."""
         self.exchange = None
         if not self.closed:
             self.closed = True
@@ -116,7 +116,7 @@ class Upstream:
             self._engine.close(self.conn)
 
     def received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Take bytes from the registry."""
         if self.exchange is None:
             self._engine.log(UNASKED)
             self.close()
@@ -130,13 +130,13 @@ class Upstream:
         self.read_on()
 
     def read_on(self) -> None:
-        """Read what there is, as far as one turn goes."""
+        """Read the buffered bytes for one turn."""
         if not (turns := self._turns).resting:
             turns.begin()
             before = self._reader
             try:
                 while self._buffer and (exchange := self.exchange) and self._step(exchange):
-                    # A head and what has come with it belong together, also on a slow machine.
+                    # Process a head and the bytes after it together, even on a slow machine.
                     if self._reader is before and turns.is_over:
                         turns.rest(self.read_on)
                         break
@@ -153,7 +153,7 @@ class Upstream:
             self._engine.addon.pace(self._engine.context.client, self.conn, not full)
 
     def ended(self) -> None:
-        """The other side has closed it."""
+        """The registry has closed the connection."""
         self._keep = False
         self._ended = True
         if not self._turns.resting:
@@ -175,16 +175,16 @@ class Upstream:
             self.close()
 
     def take_rest(self) -> bytes:
-        """What has come behind the last answer; no longer the connection's own."""
+        """Remove and return the bytes after the last answer."""
         rest, self._buffer = self._buffer, b""
         return rest
 
     def _step(self, exchange: Exchange) -> bool:
-        """Read on; tell whether there may be more to read."""
+        """Read a head or a part of a body; return whether there may be more to read."""
         if self._reader is None:
             return self._read_head(exchange)
         if self._reader.done:
-            self._keep = False  # Bytes behind an answer belong to nothing.
+            self._keep = False  # Bytes after an answer belong to no request.
             return False
         data = self._reader.feed(self._buffer)
         progress = len(self._reader.rest) < len(self._buffer)
@@ -199,9 +199,9 @@ class Upstream:
 
     def _complete(self) -> None:
         if (exchange := self.exchange) is None:
-            return  # It was ended by what has come before.
+            return  # An earlier step has ended it.
         if self._buffer:
-            # It belongs to nothing, and who knows to whom the next answer would.
+            # These bytes belong to no request; the next answer could go to the wrong one.
             self._engine.log(UNASKED)
             self._keep = False
         exchange.answer_end()
@@ -265,7 +265,7 @@ def _target(request: http.Request) -> bytes:
 
 
 def _pairs(request: http.Request) -> heads.Pairs:
-    """The header fields of a request as HTTP/1 has them."""
+    """Return the header fields of a request in HTTP/1 form."""
     pairs = request.data.headers.fields
     if not request.is_http2:
         return pairs
@@ -279,10 +279,10 @@ def _pairs(request: http.Request) -> heads.Pairs:
 
 
 def _reader(method: bytes, head: heads.ResponseHead) -> Reader:
-    """How the body of an answer ends (RFC 9112, section 6.3).
+    """Return the reader for the body of an answer (RFC 9112, section 6.3).
 
     Raises:
-        BrokenError: that cannot be told for sure.
+        BrokenError: the framing is ambiguous.
     """
     try:
         length = heads.framing(head.fields, head.version)

@@ -1,7 +1,7 @@
-"""The two connections of a WebSocket, handed over to mitmproxy's own layer frame by frame.
+"""A WebSocket, whose bytes go to mitmproxy's own layer a few frames at a time.
 
-That layer reads at once all that has come, up to 256 KiB, and runs a hook for each message in it.
-Here it is given a few frames at a time, and the end of a hook only when it is its turn.
+That layer reads all received bytes at once, up to 256 KiB, and runs a hook for each message. Here
+it gets a few frames at a time, and the end of a hook only in its turn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 ABNORMAL = 1006
-"""The code of an end without a close frame (RFC 6455, section 7.4.1)."""
+"""The close code for an end without a close frame (RFC 6455, section 7.4.1)."""
 
 
 class WebSocket:
@@ -32,7 +32,7 @@ class WebSocket:
 
     Args:
         engine: runs hooks, and writes.
-        flow: with the handshake.
+        flow: the flow, with the handshake.
         upstream: the connection to the registry.
     """
 
@@ -47,20 +47,20 @@ class WebSocket:
         both: tuple[Any, ...] = (self._client, upstream.conn)
         self._frames = {conn: Frames(websocket_length) for conn in both}
         self._rest: dict[Any, bytes] = {}
-        """The beginning of the head of a frame."""
+        """An incomplete head of a frame, by connection."""
         self._events: deque[events.Event] = deque([events.Start()])
         self._hook = False
         """Whether the layer waits for the end of a hook."""
         self._reply: Any = None
-        """That end, if it has to wait for its turn."""
+        """The end of the hook, if it has to wait for its turn."""
         self._turns = Turns(engine.addon.slots, engine.wake_up)
         self._paused = False
         self._go_on()
 
     def take(self, event: events.Event) -> None:
-        """Something has happened."""
+        """Take an event of one of the connections."""
         if self._is_end(event):
-            # Nothing that waits is waited for: mitmproxy calls nobody for a client that has gone.
+            # Do not wait for turns: mitmproxy runs no wakeups after the client has gone.
             self._turns.resting = False
             if self._reply is not None:
                 self._go_on()
@@ -70,7 +70,7 @@ class WebSocket:
             self._go_on()
 
     def give_up(self) -> None:
-        """End after an exception of ours, of which mitmproxy's layer does not hear."""
+        """End the WebSocket after an exception in the engine, without mitmproxy's layer."""
         flow, data = self.flow, self.flow.websocket
         if data is not None and data.timestamp_end is None:
             data.timestamp_end = time.time()
@@ -79,7 +79,7 @@ class WebSocket:
             self._engine.hook(WebsocketEndHook, flow, lambda: None)
 
     def _is_end(self, event: events.Event) -> bool:
-        # One that has shut down its side before is not heard of again: the registry's end tells.
+        # A client that had shut down its side causes no second event: the registry's end counts.
         return isinstance(event, events.ConnectionClosed) and self._is_gone
 
     @property
@@ -87,7 +87,7 @@ class WebSocket:
         return self._client.state is ConnectionState.CLOSED
 
     def _completed(self, reply: Any) -> None:
-        """A hook is complete."""
+        """Take the end of a hook, in this turn or the next."""
         self._reply = reply
         if self._turns.is_over and not self._is_gone:
             self._turns.rest(self._go_on)
@@ -109,7 +109,7 @@ class WebSocket:
         self._pace(bool(self._events))
 
     def _next(self) -> events.Event | None:
-        """The next event; of bytes a few frames."""
+        """Return the next event, with at most a few frames; None for an incomplete head."""
         event = self._events.popleft()
         if not isinstance(event, events.DataReceived):
             return event
@@ -142,7 +142,7 @@ class WebSocket:
             self._engine.order(command)
 
     def _pace(self, full: bool) -> None:
-        """Read no more while what is there already has to wait."""
+        """Stop reading while queued events have to wait."""
         if full != self._paused:
             self._paused = full
             for conn in self._frames:

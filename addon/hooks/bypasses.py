@@ -61,7 +61,7 @@ def find(options: Mapping[str, Any]) -> tuple[str, Any, str] | None:
     """Return an option that bypasses the switch: its name, its value, and how it does that.
 
     A forward proxy serves the hosts that the rules list, and reads what looks like HTTP. With
-    `rawtcp`, a connection whose first segment has fewer than three bytes does not look like HTTP.
+    `rawtcp`, a connection that starts with fewer than three bytes does not look like HTTP.
     mitmproxy forwards UDP unread unless it takes it for QUIC.
     """
     for name, why in _UNREAD.items():

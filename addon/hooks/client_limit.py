@@ -50,7 +50,7 @@ class Connected:
         return True
 
     def admit_for_another(self, key: str) -> None:
-        """Count a new client in whose favor another one is being closed."""
+        """Count a new client for which another one is being closed."""
         self._clients.begin(key)
 
     def leave(self, key: str, transport: Transport | None) -> None:

@@ -25,7 +25,7 @@ class Spell:
         self._last = 0.0
 
     def happens(self) -> bool:
-        """Count the event; return whether it is the first. Needs a running event loop."""
+        """Count the event; return whether it starts a spell. Needs a running event loop."""
         self._times += 1
         self._last = time.monotonic()
         if self._times > 1:

@@ -1,1 +1,1 @@
-"""What is used of mitmproxy and not documented: one table, checked at start."""
+"""The undocumented parts of mitmproxy in use: one table, checked at start."""

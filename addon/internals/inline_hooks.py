@@ -1,10 +1,10 @@
-"""Hooks without a task for each.
+"""Run hooks without a task for each.
 
 mitmproxy starts a task per hook, walks all addons twice in it, once for the hook and once for
-`update`, and comes back to the connection by way of the event loop: more than half of the work of a
-small request. Here the handlers are called where the connection meets the hook. Which are called,
-in what order, and what becomes of their exceptions is as in mitmproxy/addonmanager.py; one that has
-to wait gets a task as before.
+`update`, and returns to the connection through the event loop: more than half of the work of a
+small request. Here the connection calls the handlers directly. Their choice, their order and the
+handling of their exceptions are as in mitmproxy/addonmanager.py; a handler that has to wait gets a
+task as before.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from ..protocol import headers
 
 _DEFAULT_ADDONS = "mitmproxy.addons."
-"""Where mitmproxy's own addons live, whose handlers are known once and for all."""
+"""The package of mitmproxy's own addons, whose handlers never change."""
 
 _MAIN = str(Path(__file__).parent.with_name("main.py"))
 """The script that mitmproxy has loaded."""
 
 _Handler = Callable[[Any], Any]
 _Group = tuple[list[_Handler], list[Any]]
-"""The handlers of an addon that are known, or the addons that are asked each time."""
+"""The known handlers of an addon, or the addons to look up handlers on each time."""
 
 
 @types.coroutine
 def _in_a_task() -> Generator[None]:
-    """What comes after this runs in a task (see `engine.top_layer`)."""
+    """Run the code after this in a task (see `engine.top_layer`)."""
     yield
 
 
@@ -50,11 +50,11 @@ class Dispatcher:
         self._chain: list[Any] = []
         self._registered: tuple[int, Any] = (0, None)
         self.begun: dict[StartHook, Any] = {}
-        """Hooks of which a part has run."""
+        """Hooks that have run in part, with the rest to await."""
         self._known: dict[str, list[_Group]] = {}
 
     async def run(self, hook: StartHook) -> None:
-        """Call the handlers of a connection's hook; wait until a flow may go on."""
+        """Call the handlers of a connection's hook; wait until an intercepted flow is resumed."""
         if (rest := self.call(hook.name, getattr(hook, _argument(hook.name)))) is not None:
             await rest
 
@@ -62,7 +62,7 @@ class Dispatcher:
         """Call the handlers of a hook with its one argument.
 
         Returns:
-            None if all is done; otherwise what is left to be waited for.
+            None if all is done; otherwise a coroutine for the rest.
         """
         rest = self._trigger(iter(self._handlers(name)), name, data)
         if rest is not None:
@@ -75,7 +75,7 @@ class Dispatcher:
             await more
 
     def _update(self, flow: Flow) -> Coroutine[Any, Any, None] | None:
-        """Tell that a flow has changed; what is left is its interception."""
+        """Run the `update` hook; the rest to await is mostly the flow's interception."""
         groups = self._handlers("update")
         rest = self._trigger(iter(groups), "update", [flow]) if groups else None
         return self._wait(rest, flow) if rest is not None or flow.intercepted else None
@@ -112,7 +112,7 @@ class Dispatcher:
         name: str,
         argument: Any,
     ) -> None:
-        """The same from where a handler has to wait."""
+        """Continue `_trigger` from a handler that has to wait."""
         await _in_a_task()
         try:
             await result
@@ -128,9 +128,9 @@ class Dispatcher:
             await rest
 
     def _handlers(self, name: str) -> list[_Group]:
-        """For each addon of the chain its handlers, or the addons that are asked each time."""
+        """Return for each addon of the chain its handlers, or the addons to look up each time."""
         chain, lookup = self._manager.chain, self._manager.lookup
-        # Each change among the addons of a script shows in one of these.
+        # Each change of a script's addons changes one of these.
         registered = (len(lookup), next(reversed(lookup.values()), None))
         if chain != self._chain or registered != self._registered:
             self._chain, self._registered, self._known = [*chain], registered, {}
@@ -162,7 +162,7 @@ def _has_alt_svc(flow: HTTPFlow) -> bool:
 
 
 def _may_ask_for_crl(flow: HTTPFlow) -> bool:
-    # What it does besides is about the hosts of a forward proxy.
+    # The rest of that handler is for the hosts of a forward proxy.
     reverse = type(flow.client_conn.proxy_mode) is ReverseMode
     return not reverse or flow.request.data.path.endswith(b".crl")
 
@@ -172,11 +172,11 @@ _NEEDED = {
     ("TlsConfig", "request"): _may_ask_for_crl,
     ("UpdateAltSvc", "responseheaders"): _has_alt_svc,
 }
-"""Handlers of mitmproxy's own addons that look for something rare, and in a slower way."""
+"""Fast checks for handlers of mitmproxy's own addons that look for a rare case slowly."""
 
 
 def _is_known(addon: Any) -> bool:
-    """Tell whether an addon's handlers are the same at all times."""
+    """Return whether an addon's handlers never change."""
     module = type(addon).__module__
     if isinstance(addon, types.ModuleType):
         return getattr(addon, "__file__", None) == _MAIN
@@ -193,11 +193,11 @@ def _handler(addon: Any, name: str) -> _Handler | None:
     def complain(_: Any) -> None:
         raise exceptions.AddonManagerError(f"Addon handler {name} ({addon}) not callable")
 
-    return complain  # When its turn comes.
+    return complain  # Raise only when it is called.
 
 
 @cache
 def _argument(hook: str) -> str:
-    """The name of a hook's one argument; `Hook.args` looks it up each time."""
+    """Return the name of a hook's one argument; `Hook.args` looks it up each time."""
     (field,) = fields(hooks.all_hooks[hook])  # type: ignore[arg-type]
     return field.name

@@ -1,8 +1,8 @@
-"""The undocumented places of mitmproxy and asyncio that the addon reaches into: all of them.
+"""All undocumented places of mitmproxy and asyncio that the addon uses.
 
-mitmproxy's documentation promises hooks, flows, options and commands. What else is used stands in
-`TABLE`, with what is expected there. `still_there` compares it with the mitmproxy at hand before
-anything else is imported (see `start`), and asks for nothing that is not listed here.
+mitmproxy's documentation promises hooks, flows, options and commands. `TABLE` lists everything else
+in use, and the form it is expected to have. `still_there` compares it with the installed mitmproxy
+before anything else is imported (see `start`), and checks nothing else.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from enum import Enum
 
 
 class Part(Enum):
-    """What is lost where a place has changed; the value says it in the log."""
+    """What is lost if a place has changed; the value is for the log."""
 
     SAFETY = "refusals, limits or errors would not work"
-    """The proxy does not start. All other parts are switched off, and it serves."""
+    """Without it the proxy does not start; without any other part it serves with that part off."""
     LEAN = "small requests cost more, as without mlflow_lean"
     BYTES = "bytes take mitmproxy's own way, and large transfers are slower"
     OPTIONS = "an option that is set to its default counts as not set"
@@ -27,13 +27,13 @@ class Part(Enum):
 
 @dataclass(frozen=True)
 class Place:
-    """A class, module or function, and what of it is used.
+    """A class, module or function, and its names in use.
 
     Args:
         owner: "module:name".
-        names: what it has, or its instances. `name` is anything, `name(one, two)` takes these
-            arguments in this order and needs no others, `async name()` is a coroutine function as
-            well, and `name=text` is a text. A dataclass has no fields but those of `__init__`.
+        names: attributes of it, or of its instances. `name` is anything, `name(one, two)` takes
+            these arguments in this order and needs no others, `async name()` is also a coroutine
+            function, and `name=text` is a text. A dataclass has only the fields of `__init__`.
         part: what is lost otherwise.
         purpose: what it is used for.
         used_in: modules of the addon.

@@ -1,4 +1,4 @@
-"""Compares what the addon reaches into (see `reached_into`) with the mitmproxy at hand."""
+"""Compare the table in `reached_into` with the installed mitmproxy."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _NAME = re.compile(r"(async )?(\w+)(?:\((.*)\)|=(.*))?")
 
 @cache
 def lacks(part: Part) -> tuple[str, ...]:
-    """What is missing of a part, or different: each time the name and what was expected.
+    """Return what is missing or different in a part: each time the name and the expectation.
 
-    The answer is that of the first time; whoever patches mitmproxy has to do it before.
+    The first result is cached, so code that patches mitmproxy has to run before it.
     """
     return tuple(problem for place in TABLE if place.part is part for problem in problems(place))
 
 
 def warning(part: Part) -> str | None:
-    """A line for the log that says what does not work, and why; None if all is there."""
+    """Return a log line that says what does not work, and why; None if nothing is missing."""
     if not (missing := lacks(part)):
         return None
     here = f"mitmproxy {version.VERSION} (Python {platform.python_version()})"
@@ -36,7 +36,7 @@ def warning(part: Part) -> str | None:
 
 
 def problems(place: Place) -> list[str]:
-    """What is missing of a place, or different."""
+    """Return what is missing or different in a place."""
     shown = place.owner.rpartition(":")[2]
     try:
         owner = resolve_name(place.owner)
@@ -46,7 +46,7 @@ def problems(place: Place) -> list[str]:
     for expected in place.names:
         try:
             flaw = _flaw(owner, expected, place.says)
-        except Exception as error:  # Whatever has changed there, it is not as expected.
+        except Exception as error:  # Any failure means it is not as expected.
             flaw = f"{type(error).__name__}"
         if flaw:
             found.append(f"{shown}: {flaw}, expected {place.says or expected}")
@@ -54,7 +54,7 @@ def problems(place: Place) -> list[str]:
 
 
 def _flaw(owner: Any, expected: str, says: str) -> str | None:
-    """What is wrong with one name."""
+    """Return what is wrong with one name; None if it is as expected."""
     parsed = _NAME.fullmatch(expected)
     if parsed is None:
         raise ValueError(expected)
@@ -87,7 +87,7 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
 
 
 def _names(owner: Any) -> set[str]:
-    """What a module has, or instances of a class; also what their constructors give them."""
+    """Return the names in a module, or those of a class's instances, also set by constructors."""
     names = {*dir(owner)}
     for each in inspect.getmro(owner) if inspect.isclass(owner) else ():
         constructor = getattr(vars(each).get("__init__"), "__code__", None)

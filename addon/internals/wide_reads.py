@@ -1,19 +1,19 @@
 """Reads of 256 KiB in place of 64 KiB.
 
 mitmproxy asks asyncio for 65,535 bytes at a time (`handle_connection` in mitmproxy/proxy/server.py)
-and each portion passes some twenty function calls on its way. asyncio itself receives up to 256 KiB
-at once, so taking all of it makes large transfers about half as fast again (scripts/bench) and
-costs a connection no more memory than asyncio's buffer has anyway.
+and each portion passes through about twenty function calls. asyncio itself receives up to 256 KiB
+at once, so taking all of it makes large transfers about 50% faster (scripts/bench) and costs no
+more memory per connection than asyncio's buffer does anyway.
 
-Buffers of that size are what glibc gives back to the kernel at once, and gets again with all of
-their pages to be cleared: a quarter of the time went there. `keep_buffers` lets it keep some.
+glibc returns buffers of that size to the kernel at once, and gets them back with all of their pages
+to be cleared: a quarter of the time went there. `keep_buffers` lets glibc keep some.
 
-Nor does mitmproxy stop reading while HTTP/2 holds back what was read (see `engine.front_http2`), so
-the reader can be told to.
+mitmproxy does not stop reading while HTTP/2 holds back bytes (see `engine.front_http2`), so the
+reader can be paused.
 
-There is no option for the size of reads, hence a subclass that takes the place of a connection's
-reader. `TakingReader` needs what asyncio does not document (see `reached_into`); without that
-`WideReader` has to do.
+There is no option for the size of reads, so a subclass takes the place of a connection's reader.
+`TakingReader` uses undocumented parts of asyncio (see `reached_into`); without them, `WideReader`
+is used.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def keep_buffers() -> bool:
     """Let glibc keep up to 16 MiB of free memory for buffers of up to 2 MiB.
 
     Returns:
-        Whether this is glibc; any other allocator is left as it is.
+        Whether this is glibc; any other allocator is left alone.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -53,7 +53,7 @@ def keep_buffers() -> bool:
 
 
 class WideReader(asyncio.StreamReader):
-    """Also tells how much was read, and for how long it has been waiting (see `time_limits`)."""
+    """Also measures how much was read, and how long it has waited (see `time_limits`)."""
 
     total = 0
     """Bytes read so far."""
@@ -62,10 +62,10 @@ class WideReader(asyncio.StreamReader):
     _waiting_since: float | None = None
     _wanted: asyncio.Event | None = None
     _holds = 0
-    """For how many reasons nothing is read."""
+    """The number of reasons for which reading is paused."""
 
     async def read(self, n: int = -1) -> bytes:
-        """Read up to `READ_SIZE` bytes, whatever was asked for, as soon as they are wanted."""
+        """Read up to `READ_SIZE` bytes, not `n`, as soon as reading is not paused."""
         while self._wanted is not None:
             await self._wanted.wait()
         self._waiting_since = time.monotonic()
@@ -80,14 +80,14 @@ class WideReader(asyncio.StreamReader):
         return data
 
     def hold(self) -> None:
-        """Read nothing more; asyncio stops when its buffer is full."""
+        """Pause reading; asyncio itself stops when its buffer is full."""
         self._holds += 1
         if self._wanted is None:
             self._wanted = asyncio.Event()
             self._pause()
 
     def release(self) -> None:
-        """Read on, unless there is another reason not to."""
+        """Resume reading, unless there is another reason to pause."""
         self._holds = max(0, self._holds - 1)
         if not self._holds and self._wanted is not None:
             self._wanted.set()
@@ -97,26 +97,26 @@ class WideReader(asyncio.StreamReader):
             self._resume()
 
     def _pause(self) -> None:
-        """Nothing more is wanted."""
+        """Pause the transport, where possible."""
 
     def _resume(self) -> None:
-        """It is again."""
+        """Resume the transport."""
 
     def waited(self) -> float:
-        """Seconds for which somebody has been waiting for data; 0 if nobody does."""
+        """Return for how many seconds a read has been waiting for data; 0 if none is."""
         if self._waiting_since is None or self._holds:
             return 0.0
         return time.monotonic() - self._waiting_since
 
 
 class TakingReader(WideReader):
-    """Hands over bytes where they arrive, and stops at once when nothing more is wanted."""
+    """Passes bytes to a function as they arrive, and pauses the socket at once."""
 
     _take: Callable[[Any, bytes], None] | None = None
     _connection: Any = None
 
     def feed_data(self, data: Any) -> None:
-        """Bytes have arrived: while somebody waits for them they are taken here and now."""
+        """Take bytes from the transport, and pass them on directly if a read waits for them."""
         waiter = self._waiter  # type: ignore[attr-defined]
         take = self._take
         if take is None or waiter is None or waiter.done() or self._holds or not data:
@@ -132,7 +132,7 @@ class TakingReader(WideReader):
 
     def _resume(self) -> None:
         transport = self._transport  # type: ignore[attr-defined]
-        # asyncio goes on by itself where its buffer is full.
+        # If its buffer was full, asyncio resumes by itself.
         if transport is not None and not self._paused:  # type: ignore[attr-defined]
             transport.resume_reading()
 
@@ -142,13 +142,13 @@ def widen(
     connection: Any = None,
     take: Callable[[Any, bytes], None] | None = None,
 ) -> None:
-    """Let a TCP connection be read in large portions.
+    """Read a TCP connection in large portions.
 
     Args:
         io: mitmproxy's record of it (see `connections.io`).
         connection: the connection itself, for `take`.
-        take: takes the bytes as they arrive; None if they wait for mitmproxy to read them. So they
-            do without `Part.BYTES`.
+        take: takes the bytes as they arrive; None if they wait for mitmproxy to read them, as they
+            also do without `Part.BYTES`.
     """
     reader = getattr(io, "reader", None)
     if reader is None:
@@ -162,7 +162,7 @@ def widen(
 
 
 def pace(io: Any | None, wanted: bool) -> None:
-    """Read from a connection (see `widen`), or do not for a while."""
+    """Resume reading from a connection (see `widen`), or pause it."""
     reader = getattr(io, "reader", None)
     if isinstance(reader, WideReader):
         reader.release() if wanted else reader.hold()
