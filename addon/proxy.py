@@ -101,9 +101,9 @@ class MlflowProxy:
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
-        """The settings for new flows, before the dialect of their upstream is known."""
+        """The settings for new flows, before the API of their upstream is known."""
         self._adapted: dict[Address, Settings] = {}
-        """The settings for upstreams whose dialect is known."""
+        """The settings for upstreams whose API is known."""
         self._other_way: dict[tuple[Address, bool], Settings] = {}
         """The settings of the other dialect, for upstreams whose dialect is unclear."""
         self.dialects = DialectWatch(self._adapt)
@@ -709,7 +709,7 @@ class MlflowProxy:
         return self.health.sender(flow.request.headers.get(health_service.PROBE_HEADER))
 
     async def _decide_later(self, flow: http.HTTPFlow) -> None:
-        """Decide once the dialects of the upstreams are known, or their probes are over."""
+        """Decide once the upstreams have been probed, or have taken too long to answer."""
         try:
             await self.dialects.first_answers()
             if (later := self._decide(flow)) is not None:

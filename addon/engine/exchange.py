@@ -127,7 +127,7 @@ class Exchange:
         data = request.data
         data.host, data.port, data.scheme = engine.address[0], engine.address[1], engine.scheme
         if not request.is_http2:
-            # A target in absolute form would still name the client's name for the host.
+            # A target in absolute form would still contain the client's name for the host.
             data.authority = b""
             if (name := engine.host_header) is not None:
                 pairs = data.headers.fields
@@ -620,7 +620,7 @@ class Exchange:
     # Errors.
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer with one of the proxy's own errors, and then close the client's connection."""
+        """Answer with one of the proxy's own errors; an HTTP/1 connection is then closed."""
         self.flow.response = self._worded(status, message)
         self.flow.metadata[ENDED_BY] = "proxy"
         self._hook(HttpErrorHook, self._refused)

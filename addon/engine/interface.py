@@ -36,7 +36,7 @@ ANSWERED = "mlflow_answered"
 """Key in `flow.metadata`: an addon answered a request that was already on its way upstream."""
 
 BYTES_IN = "mlflow_bytes_in"
-"""Key in `flow.metadata`: bytes of a request body that were streamed, or held at an early end."""
+"""Key in `flow.metadata`: bytes of a request body that were streamed, or had come when it broke."""
 
 BYTES_OUT = "mlflow_bytes_out"
 """Key in `flow.metadata`: bytes of a response body that were streamed."""

@@ -54,7 +54,7 @@ class Engine(layer.Layer):
     """
 
     def __init__(self, context: Context, addon: Addon) -> None:
-        # No super().__init__(): `Layer` makes a queue of 760 bytes for paused events; none here.
+        # No super().__init__(): its queue for paused events is unused here, and takes 760 bytes.
         self.context = context
         context.layers.append(self)
         self.addon = addon

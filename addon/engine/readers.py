@@ -1,7 +1,7 @@
 """The bodies of HTTP/1 messages: where they end, by length, chunks or the end of the connection.
 
-A reader takes bytes as they arrive and returns those that belong to the body. The bytes after the
-body stay in `rest`. A reader buffers at most a chunk's first line.
+A reader takes bytes as they arrive and returns those that belong to the body. Bytes after the body,
+and an incomplete line of a chunked body, stay in `rest`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ SECONDS = 0.00025
 busy for about as long, and waits for a turn or two on its way."""
 
 REST = 2
-"""Pause for the event loop before the next turn, as a multiple of a turn."""
+"""Time for other work before the next turn, as a multiple of a turn."""
 SLEEP = 0.001
 """Seconds of the shortest sleep."""
 

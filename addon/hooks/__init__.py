@@ -1,1 +1,1 @@
-"""What happens when: the parts of the addon that touch flows and connections."""
+"""The parts of the addon that handle flows and connections."""

@@ -23,7 +23,7 @@ class Held:
         self._look_at = _MANY
 
     def take(self, key: str, size: int, limit: int) -> bool:
-        """Hold more bytes of a flow (fewer if negative), if there is room; return whether.
+        """Hold more bytes of a flow (fewer if negative); return whether there is room.
 
         Args:
             key: the flow's id.

@@ -1,4 +1,4 @@
-"""Log an error that asyncio would report over and over only once.
+"""Log only once an error that asyncio would report over and over.
 
 While a process has no open files left, each attempt to accept a client fails, and asyncio reports
 it up to a hundred times a second, each time with a traceback (`_accept_connection` in

@@ -21,7 +21,7 @@ from . import answering, lean
 from .timers import Timers
 
 MARGIN = 10
-"""An upstream's limit ends so many seconds earlier, so that the client gets an answer about it."""
+"""Upstream limits end so many seconds earlier, so that the client gets an answer about them."""
 
 OPTION = "tcp_timeout"
 """mitmproxy 11.0 has no such option, but the same limit."""
