@@ -17,8 +17,6 @@ from ..protocol.target import fold, shown
 from ..rules.model import Login
 from .upstream import Answer, Converted
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
 ADVICE = (
     "Check the credentials of the client (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
     "MLFLOW_TRACKING_PASSWORD)."

@@ -216,7 +216,7 @@ def _login_place(
     location = text(fields, b"location")
     if (
         location is None
-        or response.status_code not in login.REDIRECTS
+        or response.status_code not in to_https.REDIRECTS
         or login.asks_for_pages(flow.request.headers.get("accept", ""))
     ):
         return None

@@ -16,7 +16,7 @@ import stack
 from support.client import Response, connect, http2, raw, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
-from support.upstream import OK, Received, Upstream, response
+from support.upstream import OK, Received, Upstream, held_until, response
 from support.waiting import eventually
 
 API = "/api/2.0/mlflow/runs/log-batch"
@@ -168,12 +168,7 @@ def test_heads_of_an_upstream(
 def test_requests_at_once(scripted: Upstream, small_proxy: stack.Server) -> None:
     """One more than allowed is refused at once; the others are served, and so is the next."""
     release = threading.Event()
-
-    def wait(_: Received, connection: socket.socket) -> None:
-        release.wait(20)
-        connection.sendall(OK)
-
-    scripted.answer = wait
+    scripted.answer = held_until(release)
     scripted.requests.clear()
     with ThreadPoolExecutor(4) as pool:
         held = [pool.submit(request, small_proxy.url, API) for _ in range(4)]

@@ -6,7 +6,6 @@ import contextlib
 import json
 import resource
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import h2.events
 import stack
 from support.client import RawHttp2, connect, read_all, read_until, request
 from support.fixtures import StartProxy
-from support.upstream import OK, Received, Upstream
+from support.upstream import Upstream, held_until
 from support.waiting import eventually
 
 from addon.hooks.idle_clients import QUIET
@@ -145,12 +144,7 @@ def test_clients_without_a_word_give_way(scripted: Upstream, start_proxy: StartP
 def test_http2_gives_way(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
     """It is told so; but not while one of its streams is open."""
     release = threading.Event()
-
-    def wait(_: Received, connection: socket.socket) -> None:
-        release.wait(20)
-        connection.sendall(OK)
-
-    scripted.answer = wait
+    scripted.answer = held_until(release)
     scripted.requests.clear()
     fields = [(":method", "GET"), (":scheme", "https"), (":authority", "x")]
     proxy = start_proxy(

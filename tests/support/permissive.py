@@ -9,7 +9,7 @@ from addon.errors.replies import Reply, json_reply
 
 
 class Permissive:
-    """Everything may pass; see `addon.http_layer.interface.Addon`."""
+    """Everything may pass; see `addon.engine.interface.Addon`."""
 
     def __init__(self) -> None:
         self.slots = Slots(1e9)

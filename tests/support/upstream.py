@@ -35,6 +35,16 @@ class Received:
         return [value.strip() for key, value in pairs if key.lower() == name.lower()]
 
 
+def held_until(release: threading.Event) -> Callable[[Received, socket.socket], None]:
+    """An answer for `Upstream` that comes when a test lets it."""
+
+    def wait(_: Received, connection: socket.socket) -> None:
+        release.wait(20)
+        connection.sendall(OK)
+
+    return wait
+
+
 def response(status: str, body: bytes, *headers: tuple[str, str], framing: str = "length") -> bytes:
     """The bytes of an answer.
 
