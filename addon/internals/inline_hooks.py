@@ -28,6 +28,9 @@ from ..protocol import headers
 _DEFAULT_ADDONS = "mitmproxy.addons."
 """The package of mitmproxy's own addons, whose handlers never change."""
 
+_OURS = f"{(__package__ or '').partition('.')[0]}."
+"""This package, whose handlers do not change either."""
+
 _MAIN = str(Path(__file__).parent.with_name("main.py"))
 """The script that mitmproxy has loaded."""
 
@@ -180,7 +183,7 @@ def _is_known(addon: Any) -> bool:
     module = type(addon).__module__
     if isinstance(addon, types.ModuleType):
         return getattr(addon, "__file__", None) == _MAIN
-    return module.startswith((_DEFAULT_ADDONS, __package__ or ""))
+    return module.startswith((_DEFAULT_ADDONS, _OURS))
 
 
 def _handler(addon: Any, name: str) -> _Handler | None:

@@ -18,6 +18,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
 from mitmproxy.test import tflow
 
+from addon.hooks.loop_errors import LoopErrors
 from addon.internals.inline_hooks import Dispatcher
 
 KINDS = ["plain", "waits", "fails", "fails later", "halts", "nothing", "module", "no function"]
@@ -204,3 +205,21 @@ def test_handlers_that_look_for_something_rare() -> None:
 
     asyncio.run(run())
     assert called == ["-", "h2c", "alt", "-"]
+
+
+def test_addons_that_never_change_are_looked_up_once() -> None:
+    """This package's own, as mitmproxy's own."""
+    called: list[str] = []
+
+    async def run() -> None:
+        master = Master(Options())
+        ours: Any = LoopErrors()
+        ours.request = lambda _: called.append("first")
+        master.addons.add(ours)
+        dispatcher = Dispatcher(master.addons)
+        dispatcher.call("request", tflow.tflow())
+        ours.request = lambda _: called.append("not noticed")
+        dispatcher.call("request", tflow.tflow())
+
+    asyncio.run(run())
+    assert called == ["first", "first"]
