@@ -2,87 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import stack
+from playwright.sync_api import ConsoleMessage, Page, Request, Response, sync_playwright
 
-_WORKER = stack.ROOT / "scripts" / "browser_worker.py"
+_ARGUMENTS = [
+    # Chromium's sandbox does not work for root, and all pages are from our own servers.
+    "--no-sandbox",
+    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
 
 
-class BrowserError(RuntimeError):
-    """A call of the browser failed."""
+@contextmanager
+def opened() -> Iterator[Page]:
+    """Start a browser of its own, with one page; close it at the end.
 
-
-class Browser:
-    """One page in its own browser, to be used as a context manager.
-
-    Selectors are Playwright's; each call waits up to 30 seconds for its element.
+    The browser itself is the system's or Debian's (see setup-server.sh), not one of Playwright's
+    downloads.
     """
+    chromium = shutil.which("chromium") or stack.binary("chromium-headless-shell")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        yield browser.new_page(viewport={"width": 1280, "height": 800})
+        browser.close()
 
-    def __enter__(self) -> Self:
-        found = shutil.which("chromium")
-        chromium = Path(found) if found else stack.binary("chromium-headless-shell")
-        python = stack.installed("setup-browser.sh", "playwright") / "bin" / "python"
-        self._process = subprocess.Popen(
-            [python, _WORKER, chromium],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+@contextmanager
+def problems(page: Page) -> Iterator[list[str]]:
+    """Note answers >= 400, failed requests and errors of a page until the end of the block."""
+    notes: list[str] = []
 
-    def _call(self, *call: str) -> Any:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(call) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise BrowserError("the browser has ended")
-        state, value = json.loads(answer)
-        if state != "ok":
-            raise BrowserError(f"{call}: {value}")
-        return value
+    def answered(response: Response) -> None:
+        if response.status >= 400:
+            notes.append(f"{response.status} {response.request.method} {response.url}")
 
-    def open(self, url: str) -> None:
-        """Go to a page."""
-        self._call("open", url)
+    def failed(request: Request) -> None:
+        # ERR_ABORTED: the page itself cancels a request when it navigates.
+        if request.failure != "net::ERR_ABORTED":
+            notes.append(f"{request.failure} {request.method} {request.url}")
 
-    def click(self, selector: str) -> None:
-        """Click on the first matching element."""
-        self._call("click", selector)
+    def told(message: ConsoleMessage) -> None:
+        # Errors of ResizeObserver depend on the speed of the machine.
+        if message.type == "error" and "ResizeObserver" not in message.text:
+            notes.append(f"console: {message.text}")
 
-    def fill(self, selector: str, text: str) -> None:
-        """Put text into a field."""
-        self._call("fill", selector, text)
-
-    def wait(self, selector: str) -> None:
-        """Wait until a matching element is visible."""
-        self._call("wait", selector)
-
-    def count(self, selector: str) -> int:
-        """Return the number of matching elements."""
-        return int(self._call("count", selector))
-
-    def text(self, selector: str) -> str:
-        """Return the text of the first matching element."""
-        return str(self._call("text", selector))
-
-    def scroll(self, selector: str) -> None:
-        """Scroll until the first matching element is at the top."""
-        self._call("scroll", selector)
-
-    def screenshot(self, path: Path) -> None:
-        """Save the visible part of the page as PNG."""
-        self._call("screenshot", str(path))
-
-    def problems(self) -> list[str]:
-        """Return answers >= 400, failed requests and console errors since the last call."""
-        return list(self._call("problems"))
+    page.on("response", answered)
+    page.on("requestfailed", failed)
+    page.on("console", told)
+    page.on("pageerror", lambda error: notes.append(f"page: {error}"))
+    yield notes
+    page.wait_for_timeout(300)  # Playwright delivers pending events only during a call.

@@ -11,8 +11,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import browser
 import stack
-from browser import Browser
+from playwright.sync_api import Page
 
 PICTURES = stack.ROOT / "scripts" / "screenshots"
 FILTER = "~marked & !~u log-batch"
@@ -30,7 +31,7 @@ def send(url: str, method: str = "GET") -> None:
 
 def main() -> int:
     """Start the servers and take the pictures."""
-    with tempfile.TemporaryDirectory() as name, Browser() as browser:
+    with tempfile.TemporaryDirectory() as name, browser.opened() as page:
         folder = Path(name)
         rules = stack.write_rules(
             folder / "rules.yaml", external=["127.0.0.1"], artifacts={"delete": False}
@@ -45,11 +46,11 @@ def main() -> int:
         ):
             registry.wait("/health")
             proxy.wait("/livez")
-            take(browser, proxy)
+            take(page, proxy)
     return 0
 
 
-def take(browser: Browser, proxy: stack.Server) -> None:
+def take(page: Page, proxy: stack.Server) -> None:
     """Fill the registry through the proxy, and take the pictures."""
     PICTURES.mkdir(exist_ok=True)
     fill: list[str | Path] = [stack.mlflow(3), stack.ROOT / "scripts" / "sample_run.py"]
@@ -60,23 +61,23 @@ def take(browser: Browser, proxy: stack.Server) -> None:
     send(f"{proxy.url}/api/2.0/mlflow-artifacts/artifacts/1/model.pkl", "DELETE")
     found = re.search(r"Web server listening at (\S+)", proxy.text())
     assert found, proxy.text()
-    browser.open(found[1])
-    browser.wait('tr:has-text("/livez")')
-    browser.fill('input[placeholder="Search"]', FILTER)
-    browser.wait('tr:has-text("of-last-week")')
-    browser.screenshot(PICTURES / "flows.png")
-    browser.click('tr:has-text("of-last-week")')
-    browser.click('.flow-detail nav a:has-text("Response")')
-    browser.wait('.flow-detail:has-text("Upstream error")')
-    browser.screenshot(PICTURES / "converted-error.png")
-    browser.click('tr:has-text("/runs/get?run_id")')
-    browser.wait('.flow-detail:has-text("learning_rate")')
-    browser.scroll('.flow-detail button:has-text("Copy")')
-    browser.screenshot(PICTURES / "run.png")
+    page.goto(found[1])
+    page.wait_for_selector('tr:has-text("/livez")')
+    page.fill('input[placeholder="Search"]', FILTER)
+    page.wait_for_selector('tr:has-text("of-last-week")')
+    page.screenshot(path=PICTURES / "flows.png")
+    page.click('tr:has-text("of-last-week")')
+    page.click('.flow-detail nav a:has-text("Response")')
+    page.wait_for_selector('.flow-detail:has-text("Upstream error")')
+    page.screenshot(path=PICTURES / "converted-error.png")
+    page.click('tr:has-text("/runs/get?run_id")')
+    page.wait_for_selector('.flow-detail:has-text("learning_rate")')
+    page.eval_on_selector('.flow-detail button:has-text("Copy")', "e => e.scrollIntoView()")
+    page.screenshot(path=PICTURES / "run.png")
     run = f"experiments/{made['experiment']}/runs/{made['run']}"
-    browser.open(f"{proxy.url}/mlflow/#/{run}/model-metrics")
-    browser.wait(".js-plotly-plot .lines")
-    browser.screenshot(PICTURES / "mlflow-ui.png")
+    page.goto(f"{proxy.url}/mlflow/#/{run}/model-metrics")
+    page.wait_for_selector(".js-plotly-plot .lines")
+    page.screenshot(path=PICTURES / "mlflow-ui.png")
 
 
 if __name__ == "__main__":

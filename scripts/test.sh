@@ -19,7 +19,6 @@ scripts/setup-mlflow.sh 2 >/dev/null
 for server in nginx haproxy prometheus systemd-analyze; do scripts/setup-server.sh "$server" >/dev/null; done
 for tool in kubectl kubernetes-validate hadolint; do scripts/setup-tool.sh "$tool" >/dev/null; done
 command -v chromium >/dev/null || scripts/setup-server.sh chromium-headless-shell >/dev/null
-scripts/setup-browser.sh >/dev/null
 
 run_tests() {
     say "Testing with $("$1" -V) and $("$1" -c 'from mitmproxy import version; print(version.MITMPROXY)')"

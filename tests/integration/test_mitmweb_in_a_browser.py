@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import browser
 import pytest
 import stack
-from browser import Browser
 from mitmproxy import version
+from playwright.sync_api import Page
 from support.client import request
 from support.upstream import Upstream, response
 from support.waiting import eventually
@@ -62,39 +63,48 @@ def url_of(proxy: stack.Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser with one page."""
-    with Browser() as browser:
-        yield browser
+def page() -> Iterator[Page]:
+    """A page of a browser."""
+    with browser.opened() as page:
+        yield page
 
 
-def test_comments_are_in_the_list(browser: Browser, mitmweb: str) -> None:
+def test_comments_are_in_the_list(page: Page, mitmweb: str) -> None:
     """Beside the marker; the other columns are mitmweb's own."""
-    browser.open(mitmweb)
-    browser.wait('.col-path:has-text("/runs/get/page"):has-text("🔧") + td:has-text("html 404")')
-    assert browser.text("thead").split() == ["Path", "Comment", "Method", "Status", "Size", "Time"]
+    page.goto(mitmweb)
+    page.wait_for_selector(
+        '.col-path:has-text("/runs/get/page"):has-text("🔧") + td:has-text("html 404")'
+    )
+    assert page.inner_text("thead").split() == [
+        "Path",
+        "Comment",
+        "Method",
+        "Status",
+        "Size",
+        "Time",
+    ]
 
 
-def test_flows_are_marked(browser: Browser, mitmweb: str) -> None:
+def test_flows_are_marked(page: Page, mitmweb: str) -> None:
     """Each kind by an emoji of its own, beside the path."""
-    browser.open(mitmweb)
+    page.goto(mitmweb)
     for path, marker in (
         (f"{RUNS}/run".replace("/api", "/ajax-api"), "➡"),
         (f"{RUNS}/page".replace("/api", "/ajax-api"), "🔧"),
         ("/artifacts/a", "⛔"),
         ("/livez", "💚"),
     ):
-        browser.wait(f'tr:has-text("{path}"):has-text("{marker}")')
+        page.wait_for_selector(f'tr:has-text("{path}"):has-text("{marker}")')
 
 
-def test_the_comment_of_a_flow(browser: Browser, mitmweb: str) -> None:
+def test_the_comment_of_a_flow(page: Page, mitmweb: str) -> None:
     """It says what became of the body and of the path, and nothing of the query."""
-    browser.open(mitmweb)
-    browser.click('tr:has-text("/runs/get/page")')
-    browser.click('.flow-detail nav a:has-text("Comment")')
+    page.goto(mitmweb)
+    page.click('tr:has-text("/runs/get/page")')
+    page.click('.flow-detail nav a:has-text("Comment")')
     said = f"html 404 -> json; rest-to-ajax: {RUNS}/page -> /ajax-api/2.0/mlflow/runs/get/page"
-    browser.wait(f'.flow-detail section:has-text("{said}")')
-    assert "hidden" not in browser.text(".flow-detail section")
+    page.wait_for_selector(f'.flow-detail section:has-text("{said}")')
+    assert "hidden" not in page.inner_text(".flow-detail section")
 
 
 @pytest.mark.parametrize(
@@ -106,38 +116,38 @@ def test_the_comment_of_a_flow(browser: Browser, mitmweb: str) -> None:
         (f"~marker {'no_entry' if version.VERSION >= '12' else '⛔'}", "/artifacts/a"),
     ],
 )
-def test_flows_are_found(browser: Browser, mitmweb: str, wanted: str, path: str) -> None:
+def test_flows_are_found(page: Page, mitmweb: str, wanted: str, path: str) -> None:
     """By their comments and markers."""
-    browser.open(mitmweb)
-    browser.wait('tr:has-text("/livez")')
-    browser.fill('input[placeholder="Search"]', wanted)
-    browser.wait(f'table:not(:has-text("/livez")) tr:has-text("{path}")')
-    assert browser.count('.flow-table tr:has-text("http")') == 1
+    page.goto(mitmweb)
+    page.wait_for_selector('tr:has-text("/livez")')
+    page.fill('input[placeholder="Search"]', wanted)
+    page.wait_for_selector(f'table:not(:has-text("/livez")) tr:has-text("{path}")')
+    assert page.locator('.flow-table tr:has-text("http")').count() == 1
 
 
-def test_a_run_is_readable(browser: Browser, mitmweb: str) -> None:
+def test_a_run_is_readable(page: Page, mitmweb: str) -> None:
     """In the content view, which is chosen by itself."""
-    browser.open(mitmweb)
-    browser.click('tr:has-text("/runs/get/run")')
-    browser.click('.flow-detail nav a:has-text("Response")')
-    browser.wait('.flow-detail:has-text("accuracy  0.93  step 7")')
-    shown = browser.text(".flow-detail")
+    page.goto(mitmweb)
+    page.click('tr:has-text("/runs/get/run")')
+    page.click('.flow-detail nav a:has-text("Response")')
+    page.wait_for_selector('.flow-detail:has-text("accuracy  0.93  step 7")')
+    shown = page.inner_text(".flow-detail")
     assert "start_time  1760000000000  2025-10-09 08:53:20 UTC" in shown
     assert "learning_rate  0.1" in shown
 
 
-def test_the_error_that_was_converted(browser: Browser, mitmweb: str) -> None:
+def test_the_error_that_was_converted(page: Page, mitmweb: str) -> None:
     """What the upstream had sent stands below what the client got."""
-    browser.open(mitmweb)
-    browser.click('tr:has-text("/runs/get/page")')
-    browser.click('.flow-detail nav a:has-text("Response")')
-    browser.wait('.flow-detail:has-text("RESOURCE_NOT_FOUND")')
-    browser.wait('.flow-detail:has-text("Upstream error: 404, text/html, 22 bytes")')
-    browser.wait('.flow-detail:has-text("<h1>No such thing</h1>")')
-    assert " \n--- Upstream error" in browser.text(".flow-detail pre"), "a visible gap"
+    page.goto(mitmweb)
+    page.click('tr:has-text("/runs/get/page")')
+    page.click('.flow-detail nav a:has-text("Response")')
+    page.wait_for_selector('.flow-detail:has-text("RESOURCE_NOT_FOUND")')
+    page.wait_for_selector('.flow-detail:has-text("Upstream error: 404, text/html, 22 bytes")')
+    page.wait_for_selector('.flow-detail:has-text("<h1>No such thing</h1>")')
+    assert " \n--- Upstream error" in page.inner_text(".flow-detail pre"), "a visible gap"
 
 
-def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_path: Path) -> None:
+def test_flows_from_a_file(page: Page, mitmweb: str, folder: Path, tmp_path: Path) -> None:
     """They keep it all, in another mitmweb with the addon, and with columns of the user's own."""
     flows = folder / "flows"
     rules = stack.write_rules(tmp_path / "rules.yaml", external=[])
@@ -151,18 +161,16 @@ def test_flows_from_a_file(browser: Browser, mitmweb: str, folder: Path, tmp_pat
 
         def is_read() -> bool:
             # A page of mitmproxy 11 misses what is read while it opens.
-            browser.open(url_of(proxy))
+            with browser.problems(page) as problems:
+                page.goto(url_of(proxy))
             # The page of 12.3.1 names a style sheet that is not shipped with it.
-            problems = [
-                problem
-                for problem in browser.problems()
-                if "vendor.less" not in problem and "Failed to load resource" not in problem
-            ]
-            return not problems and browser.count(found) > 0
+            known = ("vendor.less", "Failed to load resource")
+            fine = all(any(part in problem for part in known) for problem in problems)
+            return fine and page.locator(found).count() > 0
 
         eventually(is_read, 30)
-        assert browser.text("thead").split() == ["Status", "Path"]
-        browser.click(found)
-        browser.click('.flow-detail nav a:has-text("Response")')
-        browser.wait('.flow-detail:has-text("<h1>No such thing</h1>")')
+        assert page.inner_text("thead").split() == ["Status", "Path"]
+        page.click(found)
+        page.click('.flow-detail nav a:has-text("Response")')
+        page.wait_for_selector('.flow-detail:has-text("<h1>No such thing</h1>")')
         assert "Traceback" not in proxy.text(), proxy.text()

@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import browser
 import pytest
 import stack
-from browser import Browser
+from playwright.sync_api import Page
 from support.proxies import running_proxy
 
 
@@ -30,25 +31,26 @@ def pages(mlflow_server: stack.Server) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser with one page."""
-    with Browser() as browser:
-        yield browser
+def page() -> Iterator[Page]:
+    """A page of a browser."""
+    with browser.opened() as page:
+        yield page
 
 
-def visit(browser: Browser, url: str, pages: dict[str, str], slash: str = "/") -> set[str]:
+def visit(page: Page, url: str, pages: dict[str, str], slash: str = "/") -> set[str]:
     """Look at all pages below a URL; tells what went wrong on the way, without the URL."""
-    browser.open("about:blank")
-    for page, text in pages.items():
-        browser.open(f"{url}{slash}{page}")
-        browser.wait(f'body:has-text("{text}")')
-    return {problem.replace(url, "") for problem in browser.problems()}
+    page.goto("about:blank")
+    with browser.problems(page) as problems:
+        for path, text in pages.items():
+            page.goto(f"{url}{slash}{path}")
+            page.wait_for_selector(f'body:has-text("{text}")')
+    return {problem.replace(url, "") for problem in problems}
 
 
 @pytest.fixture(scope="module")
-def directly(browser: Browser, mlflow_server: stack.Server, pages: dict[str, str]) -> set[str]:
+def directly(page: Page, mlflow_server: stack.Server, pages: dict[str, str]) -> set[str]:
     """What goes wrong without a proxy: MLflow 3.17 asks itself who the user is, and gets 404."""
-    return visit(browser, mlflow_server.url, pages)
+    return visit(page, mlflow_server.url, pages)
 
 
 @pytest.fixture(scope="module", params=["internal", "external"])
@@ -68,30 +70,30 @@ def proxy(
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
 def test_pages(
-    browser: Browser,
+    page: Page,
     proxy: stack.Server,
     mount: str,
     pages: dict[str, str],
     directly: set[str],
 ) -> None:
     """Lists, a run, its metrics and files, and a model: shown, and no more goes wrong than so."""
-    assert visit(browser, proxy.url + mount, pages) <= directly
+    assert visit(page, proxy.url + mount, pages) <= directly
 
 
 @pytest.mark.parametrize("mount", ["/mlflow", "/api/mlflow"])
 def test_without_the_final_slash(
-    browser: Browser, proxy: stack.Server, mount: str, pages: dict[str, str], directly: set[str]
+    page: Page, proxy: stack.Server, mount: str, pages: dict[str, str], directly: set[str]
 ) -> None:
     """An address as people type it: the page and its files are found all the same."""
-    page = next(iter(pages))
-    assert visit(browser, proxy.url + mount, {page: pages[page]}, slash="") <= directly
+    path = next(iter(pages))
+    assert visit(page, proxy.url + mount, {path: pages[path]}, slash="") <= directly
 
 
 def test_under_a_name(
-    browser: Browser, proxy: stack.Server, pages: dict[str, str], directly: set[str]
+    page: Page, proxy: stack.Server, pages: dict[str, str], directly: set[str]
 ) -> None:
     """MLflow does not know the name, and takes its own pages for no foreign ones all the same."""
     # Browsers take each name below localhost for this machine.
     url = proxy.url.replace("127.0.0.1", "mlflow.localhost")
     lists_and_a_run = dict([*pages.items()][:2])
-    assert visit(browser, url, lists_and_a_run) <= directly
+    assert visit(page, url, lists_and_a_run) <= directly
