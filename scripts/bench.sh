@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
-source scripts/lib.sh
+source scripts/install/lib.sh
 
 usage() { sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "scripts/bench.sh" >&2; exit "$1"; }
 
@@ -44,10 +44,10 @@ if [[ $line != 12 ]]; then
     [[ -x .run/python3.11/bin/mitmdump ]] || { say "No Python 3.11 was found."; exit 1; }
     pythons+=(.run/python3.11/bin/python)
 fi
-for server in nginx haproxy wrk valgrind vgdb; do scripts/setup-server.sh "$server" >/dev/null; done
+for server in nginx haproxy wrk valgrind vgdb; do scripts/install/server.sh "$server" >/dev/null; done
 install_tool fastapi==0.165.0 httpx==0.28.1 uvicorn==0.54.0 uvloop==0.23.0 httptools==0.9.0
 install_tool matplotlib==3.11.2
-if [[ -z $quick ]]; then scripts/setup-mlflow.sh 3 >/dev/null; fi
+if [[ -z $quick ]]; then scripts/install/mlflow.sh 3 >/dev/null; fi
 
 for python in "${pythons[@]}"; do
     "$python" scripts/bench/main.py --out "$out" "${options[@]}"

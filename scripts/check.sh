@@ -12,4 +12,4 @@ fi
 .venv/bin/ruff check --quiet .
 .venv/bin/mypy
 imports=$(.venv/bin/lint-imports --no-cache 2>&1) || { echo "$imports" >&2; exit 1; }
-for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+for script in scripts/*.sh scripts/*/*.sh .ci/run; do bash -n "$script"; done

@@ -5,11 +5,11 @@
 #   scripts/fuzz.sh [SEED] [TARGETS]        default: a random seed, 100,000 targets (10 minutes)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/lib.sh
+source scripts/install/lib.sh
 
 seed=${1:-$RANDOM}
 scripts/setup.sh --dev
-scripts/setup-mlflow.sh 3 >/dev/null
+scripts/install/mlflow.sh 3 >/dev/null
 say "Seed $seed"
 FUZZ_SEED=$seed FUZZ_COUNT=${2:-100000} exec .venv/bin/python -m pytest \
     tests/integration/test_hostile_targets.py tests/integration/test_any_answer.py \

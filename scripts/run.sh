@@ -11,7 +11,7 @@
 #   -- OPTIONS...                           further options of mitmdump, such as --set or --certs
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/scripts/lib.sh"
+source "$root/scripts/install/lib.sh"
 
 usage() { sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "${BASH_SOURCE[0]}" >&2; exit "$1"; }
 
@@ -39,7 +39,7 @@ fi
 "$root/scripts/setup.sh"
 
 if [[ -z $upstream ]]; then
-    "$root/scripts/setup-mlflow.sh" 3 >/dev/null
+    "$root/scripts/install/mlflow.sh" 3 >/dev/null
     exec "$root/.venv/bin/python" "$root/scripts/embedded.py" \
         --listen "$listen" "${demo[@]}" "${web[@]}" -- "$@"
 fi

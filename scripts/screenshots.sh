@@ -5,9 +5,9 @@
 #   scripts/screenshots.sh
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/scripts/lib.sh"
+source "$root/scripts/install/lib.sh"
 "$root/scripts/setup.sh" --dev
-"$root/scripts/setup-mlflow.sh" 3 >/dev/null
+"$root/scripts/install/mlflow.sh" 3 >/dev/null
 install_tool pillow==13.0.0
 "$root/.venv/bin/python" "$root/scripts/screenshots.py"
 # Fewer colours: a third of the size.

@@ -4,13 +4,13 @@
 #   scripts/setup.sh              for running the proxy
 #   scripts/setup.sh --dev        for tests and checks as well
 #   PYTHON=/path/to/python3.12 VENV=/elsewhere scripts/setup.sh
-#   LOCK=mitmproxy-12.2-dev VENV=/elsewhere scripts/setup.sh    another file of scripts/locks/
+#   LOCK=mitmproxy-12.2-dev VENV=/elsewhere scripts/setup.sh    another file of scripts/install/locks/
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/scripts/lib.sh"
+source "$root/scripts/install/lib.sh"
 
 venv=${VENV:-$root/.venv}
-locks=$root/scripts/locks
+locks=$root/scripts/install/locks
 lock=$locks/${LOCK:-requirements}.lock
 # An environment that has the developer's extras keeps them.
 if [[ -z ${LOCK:-} && (${1:-} == --dev || $(made_from "$venv") == *-dev.lock*) ]]; then

@@ -11,5 +11,5 @@ scripts/setup.sh
 if [[ ${1:-} == memory ]]; then
     exec .venv/bin/python scripts/soak/memory.py "${@:2}"
 fi
-scripts/setup-mlflow.sh 3 >/dev/null
+scripts/install/mlflow.sh 3 >/dev/null
 exec .venv/bin/python scripts/soak/faults.py "$@"

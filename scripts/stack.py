@@ -161,13 +161,15 @@ def installed(script: str, name: str) -> Path:
     DATA.mkdir(exist_ok=True)
     with (DATA / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = subprocess.run([ROOT / "scripts" / script, name], check=True, stdout=subprocess.PIPE)
+        made = subprocess.run(
+            [ROOT / "scripts" / "install" / script, name], check=True, stdout=subprocess.PIPE
+        )
     return Path(made.stdout.decode().strip())
 
 
 def mlflow(version: int) -> Path:
     """Return the Python of an environment with MLflow 3 or 2."""
-    return installed("setup-mlflow.sh", str(version)) / "bin" / "python"
+    return installed("mlflow.sh", str(version)) / "bin" / "python"
 
 
 def wheel(folder: Path) -> Path:
@@ -270,13 +272,13 @@ def proxy(
 
 
 def binary(name: str) -> Path:
-    """Return the path of a program that setup-server.sh knows, fetched at the first use."""
-    return installed("setup-server.sh", name)
+    """Return the path of a program that install/server.sh knows, fetched at the first use."""
+    return installed("server.sh", name)
 
 
 def tool(name: str) -> Path:
-    """Return the path of a program that setup-tool.sh knows, installed at the first use."""
-    return installed("setup-tool.sh", name)
+    """Return the path of a program that install/tool.sh knows, installed at the first use."""
+    return installed("tool.sh", name)
 
 
 def nginx(folder: Path, servers: str, *, top: str = "", port: int | None = None) -> Server:

@@ -9,16 +9,16 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
-source scripts/lib.sh
+source scripts/install/lib.sh
 
 all=
 case ${1:-} in --all-pythons | --all-lines) all=$1; shift ;; esac
 scripts/check.sh
-scripts/setup-mlflow.sh 3 >/dev/null
-scripts/setup-mlflow.sh 2 >/dev/null
-for server in nginx haproxy prometheus systemd-analyze; do scripts/setup-server.sh "$server" >/dev/null; done
-for tool in kubectl kubernetes-validate hadolint; do scripts/setup-tool.sh "$tool" >/dev/null; done
-command -v chromium >/dev/null || scripts/setup-server.sh chromium-headless-shell >/dev/null
+scripts/install/mlflow.sh 3 >/dev/null
+scripts/install/mlflow.sh 2 >/dev/null
+for server in nginx haproxy prometheus systemd-analyze; do scripts/install/server.sh "$server" >/dev/null; done
+for tool in kubectl kubernetes-validate hadolint; do scripts/install/tool.sh "$tool" >/dev/null; done
+command -v chromium >/dev/null || scripts/install/server.sh chromium-headless-shell >/dev/null
 
 run_tests() {
     say "Testing with $("$1" -V) and $("$1" -c 'from mitmproxy import version; print(version.MITMPROXY)')"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import audit
 import pytest
+from install import audit
 
 INSTALLED = {"h11": "0.16.0", "h2": "4.1.0"}
 CLEAN = {"name": "h11", "version": "0.16.0", "vulns": []}

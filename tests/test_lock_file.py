@@ -6,12 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
-import lock_file
 import pytest
 import stack
+from install import lock_file
 from packaging.requirements import InvalidRequirement, Requirement
 
-LOCKS = stack.ROOT / "scripts" / "locks"
+LOCKS = stack.ROOT / "scripts" / "install" / "locks"
 PROJECT = tomllib.loads((stack.ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = PROJECT["dependencies"]
 ASKED = {
@@ -30,7 +30,7 @@ def lock(request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.parametrize("python", lock_file.PYTHONS)
 def test_every_requirement_has_a_version_in_its_range(lock: Path, python: str) -> None:
-    """If this fails, pyproject.toml has changed: run scripts/lock.sh."""
+    """If this fails, pyproject.toml has changed: run scripts/install/lock.sh."""
     installed = lock_file.installed_by(python, lock_file.read(lock))
     for line in ASKED[lock.name]:
         wanted = Requirement(line)

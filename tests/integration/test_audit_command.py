@@ -1,4 +1,4 @@
-"""scripts/audit.sh with the real pip-audit, which asks a service of ours."""
+"""scripts/install/audit.sh with the real pip-audit, which asks a service of ours."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ def audit(url: str, *pythons: str) -> subprocess.CompletedProcess[str]:
     """Run the script against a service."""
     options = ["--vulnerability-service", "osv", "--osv-url", url]
     return subprocess.run(
-        [stack.ROOT / "scripts" / "audit.sh", *pythons, "--", *options],
+        [stack.ROOT / "scripts" / "install" / "audit.sh", *pythons, "--", *options],
         capture_output=True,
         text=True,
         timeout=300,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import lock_file
 import pytest
 import stack
+from install import lock_file
 from support import image
 from support.manifests import FOLDER, Manifests
 

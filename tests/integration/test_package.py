@@ -24,7 +24,7 @@ SEARCH = "/api/2.0/mlflow/experiments/search"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, as scripts/wheel.sh builds it."""
+    """The wheel, as scripts/install/wheel.sh builds it."""
     return stack.wheel(tmp_path_factory.mktemp("wheel"))
 
 

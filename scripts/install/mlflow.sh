@@ -3,16 +3,16 @@
 # embedded registry and the tests. It cannot share an environment with mitmproxy (their pins of
 # h11 exclude each other). Prints the folder.
 #
-#   scripts/setup-mlflow.sh 3|2
+#   scripts/install/mlflow.sh 3|2
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/scripts/lib.sh"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$root/scripts/install/lib.sh"
 
 case ${1:-} in
     3) packages=('mlflow>=3.10,<4') ;;
     # Only the client: a tenth of the size. A pyfunc model needs numpy and pandas.
     2) packages=('mlflow-skinny>=2.20,<3' 'numpy<3' 'pandas<4') ;;
-    *) say "usage: scripts/setup-mlflow.sh 3|2"; exit 2 ;;
+    *) say "usage: scripts/install/mlflow.sh 3|2"; exit 2 ;;
 esac
 venv=$root/.run/mlflow-$1
 stamp="${packages[*]}"

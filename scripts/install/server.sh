@@ -2,13 +2,13 @@
 # Prints the path of a program for tests and benchmarks: from PATH, otherwise unpacked from Debian
 # packages into .run/, so that nothing is installed and no service is started.
 #
-#   scripts/setup-server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|systemd-analyze|
+#   scripts/install/server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|systemd-analyze|
 #                           chromium-headless-shell
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/scripts/lib.sh"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$root/scripts/install/lib.sh"
 
-name=${1:?usage: scripts/setup-server.sh NAME}
+name=${1:?usage: scripts/install/server.sh NAME}
 if found=$(PATH=$PATH:/usr/sbin command -v "$name"); then
     echo "$found"
     exit

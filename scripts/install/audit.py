@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lock_file
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from install import lock_file
 
 LOCKS = Path(__file__).resolve().parent / "locks"
 

@@ -1,4 +1,4 @@
-"""Reads the files in scripts/locks/."""
+"""Reads the files in scripts/install/locks/."""
 
 from __future__ import annotations
 

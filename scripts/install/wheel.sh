@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds the wheel, which has the command `mlflow-proxy`, and prints its path.
 #
-#   scripts/wheel.sh [FOLDER]               default: dist
+#   scripts/install/wheel.sh [FOLDER]               default: dist
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/scripts/lib.sh"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$root/scripts/install/lib.sh"
 
 folder=$(mkdir -p "${1:-$root/dist}" && cd "${1:-$root/dist}" && pwd)
 install_tool setuptools==84.2.1

@@ -2,12 +2,12 @@
 # Prints the path of a program that checks the deployment files: from PATH, otherwise from its own
 # environment below .run.
 #
-#   scripts/setup-tool.sh kubectl|kubernetes-validate|hadolint
+#   scripts/install/tool.sh kubectl|kubernetes-validate|hadolint
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/scripts/lib.sh"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$root/scripts/install/lib.sh"
 
-name=${1:?usage: scripts/setup-tool.sh NAME}
+name=${1:?usage: scripts/install/tool.sh NAME}
 if found=$(command -v "$name"); then
     echo "$found"
     exit
