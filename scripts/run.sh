@@ -46,7 +46,7 @@ fi
 
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 if [[ -n $workers ]]; then
-    exec "$root/.venv/bin/python" "$root/scripts/workers.py" \
+    exec "$root/.venv/bin/python" "$root/scripts/workers/main.py" \
         --workers "$workers" --listen "$listen" --upstream "$upstream" -- "$@"
 fi
 exec "$root/.venv/bin/python" -m addon.cli run \

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from haproxy_config import config as haproxy_config
+from workers.haproxy_config import config as haproxy_config
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / ".run"

@@ -61,7 +61,8 @@ def workers(folder: Path, upstream: str, count: int) -> stack.Server:
     # No grace: no clients are left when they are stopped.
     rules = servers.write_rules(folder / "rules.yaml", drain={"grace": 0})
     port = stack.free_port()
-    command: list[str | Path] = [sys.executable, stack.ROOT / "scripts" / "workers.py"]
+    script = stack.ROOT / "scripts" / "workers" / "main.py"
+    command: list[str | Path] = [sys.executable, script]
     command += ["--workers", str(count), "--listen", f"127.0.0.1:{port}"]
     command += ["--upstream", upstream, "--", "--set", f"mlflow_rules={rules}", "-q"]
     return stack.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log").wait("/livez")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import stack
-from haproxy_config import SHIPPED, config
 from support.client import read_all, request
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
+from workers.haproxy_config import SHIPPED, config
 
 from addon.rules.model import Rules
 

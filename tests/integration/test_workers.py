@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 import stack
-from haproxy_config import SHIPPED
 from soak.load import SEARCH, Load
 from support import files_registry
 from support.client import request
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
+from workers.haproxy_config import SHIPPED
 
-WORKERS = stack.ROOT / "scripts" / "workers.py"
+WORKERS = stack.ROOT / "scripts" / "workers" / "main.py"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 # HAProxy notices in this time.

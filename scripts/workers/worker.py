@@ -1,4 +1,4 @@
-"""One of the processes that scripts/workers.py keeps running."""
+"""One of the processes that main.py keeps running."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Worker:
 def kept_port() -> socket.socket:
     """Return a socket that keeps a free port of 127.0.0.1 while it is open.
 
-    `worker_main.py` can listen there, again and again. Another user never can: a program in place
+    `mitmdump.py` can listen there, again and again. Another user never can: a program in place
     of a worker would get requests with credentials.
     """
     kept = socket.socket()

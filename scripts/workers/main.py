@@ -1,6 +1,6 @@
 """Runs several workers behind HAProxy, for `scripts/run.sh --workers N`.
 
-python scripts/workers.py --workers N --listen HOST:PORT --upstream URL -- OPTIONS...
+python scripts/workers/main.py --workers N --listen HOST:PORT --upstream URL -- OPTIONS...
 
 OPTIONS are for mitmdump; {worker} in them becomes the worker's number.
 
@@ -24,17 +24,18 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import haproxy_config
 import stack
-from worker import INTERVAL, Worker, run
+from workers import haproxy_config
+from workers.worker import INTERVAL, Worker, run
 
 from addon.cli import run as cli_run
 from addon.observe.line_writer import AT_THE_END, LineWriter, is_file
 from addon.protocol import addresses
 
-MAIN = Path(__file__).with_name("worker_main.py")
+MAIN = Path(__file__).with_name("mitmdump.py")
 """The script of a worker in place of mitmdump's own."""
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
