@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import stack
+import lab
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, sync_playwright
 
 _ARGUMENTS = [
@@ -24,7 +24,7 @@ def opened() -> Iterator[Page]:
     The browser itself is the system's or Debian's (see setup-server.sh), not one of Playwright's
     downloads.
     """
-    chromium = shutil.which("chromium") or stack.binary("chromium-headless-shell")
+    chromium = shutil.which("chromium") or lab.binary("chromium-headless-shell")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         yield browser.new_page(viewport={"width": 1280, "height": 800})

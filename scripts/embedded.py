@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import stack
+import lab
 
-DATA = stack.DATA / "registry"
+DATA = lab.DATA / "registry"
 """Experiments and models of the embedded registry; they are kept for the next start."""
 
 
@@ -38,21 +38,21 @@ def main() -> int:
         except _StoppedError:
             say("\nStopping ...")
             return 130 if arguments.demo else 0
-        except (stack.StackError, subprocess.CalledProcessError) as error:
+        except (lab.StackError, subprocess.CalledProcessError) as error:
             say(f"Could not start: {error}")
             return 1
 
 
 def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
-    python = stack.mlflow(3)
+    python = lab.mlflow(3)
     say("Starting the registry (MLflow on SQLite) ...")
-    registry = servers.add(stack.registry(data, ajax_only=True))
+    registry = servers.add(lab.registry(data, ajax_only=True))
     registry.wait("/health", progress=True)
-    rules = stack.write_rules(data / "rules.yaml", external=["127.0.0.1"])
+    rules = lab.write_rules(data / "rules.yaml", external=["127.0.0.1"])
     say("Starting the proxy ...")
     host, _, port = arguments.listen.rpartition(":")
     proxy = servers.add(
-        stack.proxy(
+        lab.proxy(
             registry.url,
             rules,
             log=data / "proxy.log",
@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
         time.sleep(0.5)
         for server in servers:
             if server.process.poll() is not None:
-                raise stack.StackError(f"{server.command[0]} ended by itself:\n{server.tail()}")
+                raise lab.StackError(f"{server.command[0]} ended by itself:\n{server.tail()}")
 
 
 class _StoppedError(Exception):
@@ -87,10 +87,10 @@ def _stop(*_: object) -> None:
     raise _StoppedError
 
 
-class _Servers(list[stack.Server]):
+class _Servers(list[lab.Server]):
     """Servers that are always stopped at the end, in the reverse order of their start."""
 
-    def add(self, server: stack.Server) -> stack.Server:
+    def add(self, server: lab.Server) -> lab.Server:
         self.append(server)
         return server
 
@@ -102,7 +102,7 @@ class _Servers(list[stack.Server]):
             server.stop()
 
 
-def explain(python: Path, registry: str, server: stack.Server) -> None:
+def explain(python: Path, registry: str, server: lab.Server) -> None:
     """Show the URLs, and an example to try."""
     proxy = server.url
     web = re.search(r"Web server listening at (\S+)", server.text())
@@ -148,8 +148,8 @@ def demo(python: Path, registry: str, proxy: str) -> int:
 
 
 def _story(python: Path, url: str) -> dict[str, dict[str, object]]:
-    script = stack.ROOT / "scripts" / "demo_client.py"
-    with (stack.DATA / "demo.log").open("a") as log:
+    script = lab.ROOT / "scripts" / "demo_client.py"
+    with (lab.DATA / "demo.log").open("a") as log:
         run = subprocess.run(
             [python, script, url], stdout=subprocess.PIPE, stderr=log, timeout=600, check=False
         )

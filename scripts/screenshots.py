@@ -12,10 +12,10 @@ import urllib.request
 from pathlib import Path
 
 import browser
-import stack
+import lab
 from playwright.sync_api import Page
 
-PICTURES = stack.ROOT / "scripts" / "screenshots"
+PICTURES = lab.ROOT / "scripts" / "screenshots"
 FILTER = "~marked & !~u log-batch"
 """Hides log-batch requests: the client sends many."""
 API = "/api/2.0/mlflow"
@@ -33,16 +33,14 @@ def main() -> int:
     """Start the servers and take the pictures."""
     with tempfile.TemporaryDirectory() as name, browser.opened() as page:
         folder = Path(name)
-        rules = stack.write_rules(
+        rules = lab.write_rules(
             folder / "rules.yaml", external=["127.0.0.1"], artifacts={"delete": False}
         )
-        settings = ["web_open_browser=false", f"web_port={stack.free_port()}"]
+        settings = ["web_open_browser=false", f"web_port={lab.free_port()}"]
         options = [part for setting in settings for part in ("--set", setting)]
         with (
-            stack.registry(folder / "registry", ajax_only=True) as registry,
-            stack.proxy(
-                registry.url, rules, log=folder / "log", web=True, options=options
-            ) as proxy,
+            lab.registry(folder / "registry", ajax_only=True) as registry,
+            lab.proxy(registry.url, rules, log=folder / "log", web=True, options=options) as proxy,
         ):
             registry.wait("/health")
             proxy.wait("/livez")
@@ -50,10 +48,10 @@ def main() -> int:
     return 0
 
 
-def take(page: Page, proxy: stack.Server) -> None:
+def take(page: Page, proxy: lab.Server) -> None:
     """Fill the registry through the proxy, and take the pictures."""
     PICTURES.mkdir(exist_ok=True)
-    fill: list[str | Path] = [stack.mlflow(3), stack.ROOT / "scripts" / "sample_run.py"]
+    fill: list[str | Path] = [lab.mlflow(3), lab.ROOT / "scripts" / "sample_run.py"]
     filled = subprocess.run([*fill, proxy.url], check=True, stdout=subprocess.PIPE)
     made = json.loads(filled.stdout.splitlines()[-1])
     send(f"{proxy.url}/mlflow{API}/runs/get?run_id={made['run']}")

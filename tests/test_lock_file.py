@@ -6,13 +6,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from install import lock_file
 from packaging.requirements import InvalidRequirement, Requirement
 
-LOCKS = stack.ROOT / "scripts" / "install" / "locks"
-PROJECT = tomllib.loads((stack.ROOT / "pyproject.toml").read_text())["project"]
+LOCKS = lab.ROOT / "scripts" / "install" / "locks"
+PROJECT = tomllib.loads((lab.ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = PROJECT["dependencies"]
 ASKED = {
     "requirements.lock": RUNTIME,

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
-import stack
+import lab
 from bench import servers
 from bench.results import Table
 from bench.session import Session
@@ -47,7 +47,7 @@ def measure(session: Session) -> Iterator[Table]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     most = (limit - 200) // 2  # The proxy accepts no more, see addon/hooks/open_files.py.
     counts = sorted({min(n, most) for n in (QUICK_COUNTS if session.quick else COUNTS)})
-    ways: list[tuple[str, Callable[[Path, str], stack.Server], int]]
+    ways: list[tuple[str, Callable[[Path, str], lab.Server], int]]
     ways = [("the proxy", servers.proxy, count) for count in counts]
     ways += [("bare mitmdump", servers.bare, count) for count in counts[:1]]
     rows: list[list[str]] = []
@@ -69,12 +69,12 @@ def measure(session: Session) -> Iterator[Table]:
     yield Table("clients that keep their connections open", head, rows, raw)
 
 
-def _registry(folder: Path) -> stack.Server:
+def _registry(folder: Path) -> lab.Server:
     config = _REGISTRY.replace("ANSWER", servers.ANSWER).replace("KEPT", f"{KEPT}s")
-    return stack.nginx(folder, config).wait()
+    return lab.nginx(folder, config).wait()
 
 
-async def _observe(server: stack.Server, count: int) -> list[float]:
+async def _observe(server: lab.Server, count: int) -> list[float]:
     """Open connections, send one request on each, leave them idle, then send one on each again.
 
     By then the registry has closed their upstream connections.
@@ -104,7 +104,7 @@ async def _observe(server: stack.Server, count: int) -> list[float]:
     return [idle / 2**20, (idle - before) / 2**20 / count * 1000, rate]
 
 
-def core_seconds(server: stack.Server) -> float:
+def core_seconds(server: lab.Server) -> float:
     """Return a server's CPU time in seconds: other load on the machine does not count."""
     text = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="ascii")
     user, system = text.rpartition(")")[2].split()[11:13]

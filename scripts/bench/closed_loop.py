@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-import stack
+import lab
 
 
 class LoadError(RuntimeError):
@@ -44,7 +44,7 @@ def load(
     # Raises unless the answer is 2xx; wrk itself does not count redirects as errors.
     with urllib.request.urlopen(probe, timeout=30) as answer:  # noqa: S310
         answer.read()
-    command: list[str | Path] = [stack.binary("wrk"), "-t1", f"-c{connections}"]
+    command: list[str | Path] = [lab.binary("wrk"), "-t1", f"-c{connections}"]
     command += [f"-d{round(seconds)}s", "--timeout", "20s"]
     command += ["-s", Path(__file__).with_name("wrk.lua"), url]
     if size is not None:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-import stack
+import lab
 from bench import floods, servers
 from bench.clients import core_seconds
 from bench.results import Row
@@ -61,7 +61,7 @@ def measure(session: Session) -> Iterator[Row]:
         other = running.enter_context(serving(floods.answer_in_chunks))
         started, others = {}, {}
         for name in ("proxy", "bare"):
-            port = stack.free_port()
+            port = lab.free_port()
             mode = f"reverse:{other}@127.0.0.1:{port}"
             options = ("--mode", mode, "--set", f"confdir={folder / name}")
             start = servers.proxy if name == "proxy" else servers.bare
@@ -87,7 +87,7 @@ def rows(what: str, got: dict[str, list[Waits]]) -> Iterator[Row]:
         yield Row(title, "the same client alone", "x", values, *target, raw=raw)
 
 
-def waits(seconds: float, server: stack.Server, flood: floods.Flood, target: str) -> Waits:
+def waits(seconds: float, server: lab.Server, flood: floods.Flood, target: str) -> Waits:
     """Measure alone, then beside a load; wait until the server has finished the load."""
     alone = latency(server.url, seconds / 2)
     with floods.running(flood, target):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import stack
+import lab
 from bench import servers
 from bench.transfers import connect
 
@@ -26,12 +26,12 @@ _REQUEST = (
 def of_request(folder: Path, upstream: str) -> float:
     """Return the instructions of the whole process for a small request on a kept connection."""
     counted = _file(folder)
-    port = stack.free_port()
+    port = lab.free_port()
     rules = servers.write_rules(folder / "rules.yaml")
-    mitmdump = stack.proxy_command(upstream, rules, port=port, options=("-q",))
+    mitmdump = lab.proxy_command(upstream, rules, port=port, options=("-q",))
     command = [*_callgrind(counted), *mitmdump]
     url = f"http://127.0.0.1:{port}"
-    server = stack.Server(command, url=url, log=folder / "log", stop_signal=signal.SIGINT)
+    server = lab.Server(command, url=url, log=folder / "log", stop_signal=signal.SIGINT)
     with server:
         server.wait("/livez", seconds=300)
         _send(url, 50)
@@ -66,12 +66,12 @@ def _file(folder: Path) -> Path:
 
 def _callgrind(counted: Path) -> list[str | Path]:
     options = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counted}"]
-    return [stack.binary("valgrind"), *options]
+    return [lab.binary("valgrind"), *options]
 
 
 def _tell(process: subprocess.Popen[str] | subprocess.Popen[bytes], *words: str) -> None:
     """Send callgrind a command, and wait until it is done."""
-    command: list[str | Path] = [stack.binary("vgdb"), f"--pid={process.pid}", *words]
+    command: list[str | Path] = [lab.binary("vgdb"), f"--pid={process.pid}", *words]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 

@@ -9,7 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
-import stack
+import lab
 from mitmproxy import version
 
 
@@ -19,8 +19,8 @@ def describe() -> dict[str, str]:
         "date": datetime.date.today().isoformat(),
         "mitmproxy": version.VERSION,
         "Python": platform.python_version(),
-        "nginx": _version(stack.binary("nginx"), "-v"),
-        "wrk": _version(stack.binary("wrk"), "-v"),
+        "nginx": _version(lab.binary("nginx"), "-v"),
+        "wrk": _version(lab.binary("wrk"), "-v"),
         "MLflow": _mlflow(),
         "kernel": platform.release(),
         "CPU": _cpu(),
@@ -37,7 +37,7 @@ def _version(program: Path, option: str) -> str:
 
 def _mlflow() -> str:
     # Only installed for measurements that need it.
-    found = (stack.DATA / "mlflow-3").glob("lib/python*/site-packages/mlflow-[0-9]*.dist-info")
+    found = (lab.DATA / "mlflow-3").glob("lib/python*/site-packages/mlflow-[0-9]*.dist-info")
     return next((path.stem.partition("-")[2] for path in found), "not installed")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import stack
+import lab
 from bench import servers
 from bench.results import Row, ratios
 from bench.session import Session, alternate
@@ -18,7 +18,7 @@ JOB = "MLflow job (200 metrics, 20 artifacts, a model): wall time"
 def measure(session: Session) -> Iterator[Row]:
     """Yield the wall time of the job."""
     folder = session.folder / "mlflow"
-    with stack.registry(folder / "registry", ajax_only=False) as registry:
+    with lab.registry(folder / "registry", ajax_only=False) as registry:
         registry.wait("/health")
         with (
             servers.nginx(folder / "nginx", registry.url) as nginx,
@@ -44,9 +44,7 @@ def job(url: str) -> float:
         RuntimeError: the client has failed.
     """
     client = Path(__file__).with_name("mlflow_job_client.py")
-    run = subprocess.run(
-        [stack.mlflow(3), client, url], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([lab.mlflow(3), client, url], capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(f"the MLflow job failed:\n{run.stdout}{run.stderr}")
     return float(run.stdout.split()[-1])

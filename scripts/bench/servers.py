@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import stack
+import lab
 import yaml
 
 API = "/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef"
@@ -43,14 +43,14 @@ _NGINX = f"""
   keepalive_requests 1000000;
   upstream registry {{ server UPSTREAM; keepalive 64; keepalive_requests 1000000; }}
   server {{
-    listen 127.0.0.1:PORT;{stack.STREAMING}
+    listen 127.0.0.1:PORT;{lab.STREAMING}
     location / {{ proxy_pass http://registry; }}
     location /api/ {{ rewrite ^/api/(.*) /ajax-api/$1 break; proxy_pass http://registry; }}
   }}
 """
 
 
-def small_registry(folder: Path) -> stack.Server:
+def small_registry(folder: Path) -> lab.Server:
     """Start nginx as a registry that answers at once."""
     uploads = "".join(
         _READ.format(path.replace("/api/", prefix))
@@ -58,18 +58,18 @@ def small_registry(folder: Path) -> stack.Server:
         for prefix in ("/api/", "/ajax-api/")
     )
     config = _REGISTRY.replace("ANSWER", ANSWER).replace("UPLOADS", uploads)
-    return stack.nginx(folder, config).wait()
+    return lab.nginx(folder, config).wait()
 
 
-def nginx(folder: Path, upstream: str) -> stack.Server:
+def nginx(folder: Path, upstream: str) -> lab.Server:
     """Start nginx in place of the proxy: the same rewrite, and no buffering."""
     config = _NGINX.replace("UPSTREAM", upstream.removeprefix("http://"))
-    return stack.nginx(folder, config).wait_for_port()
+    return lab.nginx(folder, config).wait_for_port()
 
 
 def proxy(
     folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
-) -> stack.Server:
+) -> lab.Server:
     """Start the proxy with the shipped rules, and with some more that match nothing."""
     server = start_proxy(folder, upstream, more_rules=more_rules, options=options)
     return server.wait("/livez")
@@ -77,15 +77,15 @@ def proxy(
 
 def start_proxy(
     folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
-) -> stack.Server:
+) -> lab.Server:
     """Do the same, but do not wait until it serves."""
     rules = write_rules(folder / "rules.yaml", more_rules)
-    return stack.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
+    return lab.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
 
 
 def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
     """Write the rules, after some others that are tried and do not match."""
-    shipped = stack.write_rules(path, external=["127.0.0.1"], **changes)
+    shipped = lab.write_rules(path, external=["127.0.0.1"], **changes)
     if not more:
         return shipped
     rewrites = [
@@ -93,28 +93,28 @@ def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
         for number in range(more)
     ]
     rewrites += yaml.safe_load(shipped.read_text(encoding="utf-8"))["rewrites"]
-    return stack.write_rules(path, external=["127.0.0.1"], rewrites=rewrites, **changes)
+    return lab.write_rules(path, external=["127.0.0.1"], rewrites=rewrites, **changes)
 
 
-def start_bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> stack.Server:
+def start_bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> lab.Server:
     """Start mitmdump without the addon; do not wait until it serves."""
-    port = stack.free_port()
+    port = lab.free_port()
     command: list[str | Path] = [Path(sys.executable).parent / "mitmdump", "-q"]
     command += ["--mode", f"reverse:{upstream}"]
     command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), *options]
-    return stack.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log")
+    return lab.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log")
 
 
-def bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> stack.Server:
+def bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> lab.Server:
     """Start mitmdump without the addon."""
     return start_bare(folder, upstream, options=options).wait()
 
 
-def httpx_proxy(folder: Path, upstream: str) -> stack.Server:
+def httpx_proxy(folder: Path, upstream: str) -> lab.Server:
     """Start the proxy of httpx_proxy.py in its own environment."""
-    port = stack.free_port()
-    command: list[str | Path] = [stack.DATA / "fastapi" / "bin" / "python", "-m", "uvicorn"]
+    port = lab.free_port()
+    command: list[str | Path] = [lab.DATA / "fastapi" / "bin" / "python", "-m", "uvicorn"]
     command += ["--app-dir", Path(__file__).parent, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--no-access-log", "--log-level", "warning", "httpx_proxy:app"]
     url = f"http://127.0.0.1:{port}"
-    return stack.Server(command, url=url, log=folder / "log", env={"UPSTREAM": upstream}).wait()
+    return lab.Server(command, url=url, log=folder / "log", env={"UPSTREAM": upstream}).wait()

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import stack
+import lab
 from bench import servers, transfers
 from bench.closed_loop import load
 from bench.results import Row, ratios
@@ -56,16 +56,16 @@ def start(running: ExitStack, folder: Path, upstream: str) -> dict[str, str]:
     return {name: server.url for name, server in started.items()}
 
 
-def workers(folder: Path, upstream: str, count: int) -> stack.Server:
+def workers(folder: Path, upstream: str, count: int) -> lab.Server:
     """Start workers and HAProxy."""
     # No grace: no clients are left when they are stopped.
     rules = servers.write_rules(folder / "rules.yaml", drain={"grace": 0})
-    port = stack.free_port()
-    script = stack.ROOT / "scripts" / "workers" / "main.py"
+    port = lab.free_port()
+    script = lab.ROOT / "scripts" / "workers" / "main.py"
     command: list[str | Path] = [sys.executable, script]
     command += ["--workers", str(count), "--listen", f"127.0.0.1:{port}"]
     command += ["--upstream", upstream, "--", "--set", f"mlflow_rules={rules}", "-q"]
-    return stack.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log").wait("/livez")
+    return lab.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log").wait("/livez")
 
 
 def _rate(session: Session, url: str) -> float:

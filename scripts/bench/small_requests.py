@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import stack
+import lab
 from bench import servers
 from bench.closed_loop import Load, load
 from bench.results import Row, ratios
@@ -25,12 +25,12 @@ def measure(session: Session) -> Iterator[Row]:
     log = folder / "access.log"
     with ExitStack() as running:
         registry = running.enter_context(servers.small_registry(folder / "registry"))
-        starts: dict[str, Callable[[Path, str], stack.Server]]
+        starts: dict[str, Callable[[Path, str], lab.Server]]
         starts = {"proxy": servers.proxy, "bare": servers.bare, "nginx": servers.nginx}
         starts["httpx"] = servers.httpx_proxy
         options = ("--set", f"mlflow_access_log={log}")
         starts["logging"] = partial(servers.proxy, options=options)
-        port = stack.free_port()
+        port = lab.free_port()
         options = ("--set", f"mlflow_metrics={port}")
         starts["measuring"] = partial(servers.proxy, options=options)
         urls = {}

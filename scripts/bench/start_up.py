@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import stack
+import lab
 from bench import servers
 from bench.results import Row, ratios
 from bench.session import Session, alternate
@@ -34,7 +34,7 @@ def measure(session: Session) -> Iterator[Row]:
     yield Row(name, "bare mitmdump", "x", values, "<=", 1.15, raw=got)
 
 
-def seconds(start: Callable[[], stack.Server]) -> float:
+def seconds(start: Callable[[], lab.Server]) -> float:
     """Start a server and ask until it answers 200; return the seconds.
 
     Raises:
@@ -46,7 +46,7 @@ def seconds(start: Callable[[], stack.Server]) -> float:
             if _serves(server.url):
                 return time.perf_counter() - begin
             time.sleep(POLL)
-        raise stack.StackError(f"no answer:\n{server.tail()}")
+        raise lab.StackError(f"no answer:\n{server.tail()}")
 
 
 def _serves(url: str) -> bool:

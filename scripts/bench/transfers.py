@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import stack
+import lab
 from bench import servers
 from bench.results import Row, ratios
 from bench.session import Session, alternate
@@ -110,7 +110,7 @@ def artifact(folder: Path) -> Path:
 
 
 @contextmanager
-def store(folder: Path, size: int) -> Iterator[stack.Server]:
+def store(folder: Path, size: int) -> Iterator[lab.Server]:
     """Start nginx with an artifact of some size."""
     path = artifact(folder)
     path.parent.mkdir(parents=True)
@@ -119,7 +119,7 @@ def store(folder: Path, size: int) -> Iterator[stack.Server]:
         for _ in range(size // len(block)):
             file.write(block)
     try:
-        with stack.nginx(folder / "nginx", _STORE.replace("FOLDER", str(folder))) as server:
+        with lab.nginx(folder / "nginx", _STORE.replace("FOLDER", str(folder))) as server:
             yield server.wait()
     finally:
         path.unlink()

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import stack
+import lab
 from soak.load import FILES, SEARCH, Client, Load, WrongError
 
 CLIENTS = 6
@@ -36,10 +36,10 @@ class Site:
     """All running servers."""
 
     folder: Path
-    mlflow: stack.Server
-    registry: stack.Server
-    proxies: list[stack.Server]
-    balancer: stack.Server
+    mlflow: lab.Server
+    registry: lab.Server
+    proxies: list[lab.Server]
+    balancer: lab.Server
     short: bool
     """Whether each fault lasts only until its effect is visible."""
 
@@ -48,12 +48,12 @@ class Site:
         """The rules of both proxies."""
         return self.folder / "rules.yaml"
 
-    def start_proxy(self, number: int) -> stack.Server:
+    def start_proxy(self, number: int) -> lab.Server:
         """Start a proxy on the same port as before."""
         port = urlsplit(self.proxies[number].url).port if number < len(self.proxies) else None
         log = self.folder / f"proxy{number}-{time.time_ns()}.log"
         quiet = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
-        proxy = stack.proxy(self.registry.url, self.rules, log=log, port=port, options=quiet)
+        proxy = lab.proxy(self.registry.url, self.rules, log=log, port=port, options=quiet)
         return proxy.wait("/livez")
 
 
@@ -61,8 +61,8 @@ class Site:
 def site(folder: Path, *, short: bool) -> Iterator[Site]:
     """Start all servers, and stop them at the end."""
     with contextlib.ExitStack() as stop:
-        mlflow = stop.enter_context(stack.registry(folder / "mlflow", ajax_only=False))
-        registry = stop.enter_context(stack.external(folder / "nginx", mlflow.wait("/health").url))
+        mlflow = stop.enter_context(lab.registry(folder / "mlflow", ajax_only=False))
+        registry = stop.enter_context(lab.external(folder / "nginx", mlflow.wait("/health").url))
         there = Site(folder, mlflow, registry.wait("/health"), [], registry, short)
         stop.callback(lambda: there.registry.stop())
         write_rules(there)
@@ -70,14 +70,14 @@ def site(folder: Path, *, short: bool) -> Iterator[Site]:
             there.proxies.append(there.start_proxy(number))
         stop.callback(lambda: [proxy.stop() for proxy in there.proxies])
         urls = [proxy.url for proxy in there.proxies]
-        there.balancer = stop.enter_context(stack.balancer(folder / "haproxy", urls))
+        there.balancer = stop.enter_context(lab.balancer(folder / "haproxy", urls))
         there.balancer.wait("/livez")
         yield there
 
 
 def write_rules(there: Site, **changes: object) -> None:
     """Write the rules as an editor does, in one step."""
-    written = stack.write_rules(
+    written = lab.write_rules(
         there.folder / "new" / "rules.yaml", external=["127.0.0.1"], **(RULES | changes)
     )
     written.replace(there.rules)
@@ -125,7 +125,7 @@ def registry_restart(there: Site) -> int:
         there.registry.stop()
         time.sleep(0.5)
         port = urlsplit(there.registry.url).port
-        there.registry = stack.external(there.folder / "nginx", there.mlflow.url, port=port)
+        there.registry = lab.external(there.folder / "nginx", there.mlflow.url, port=port)
         there.registry.wait("/health")
         time.sleep(1)
     return times

@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import stack
+import lab
 
 GIB = 2**30
 SIZE = GIB // 8
@@ -105,17 +105,17 @@ def _blocks() -> Iterator[bytes]:
 
 def run(folder: Path, requests: int, gib: int) -> int:
     """Start the servers, do the work, and compare."""
-    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
+    rules = lab.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
     config = REGISTRY.replace("FOLDER", str(folder))
     quiet = ("--set", "flow_detail=0", "--set", "termlog_verbosity=error")
-    with stack.nginx(folder / "nginx", config) as registry:
+    with lab.nginx(folder / "nginx", config) as registry:
         registry.wait()
-        with stack.proxy(registry.url, rules, log=folder / "log", options=quiet) as proxy:
+        with lab.proxy(registry.url, rules, log=folder / "log", options=quiet) as proxy:
             proxy.wait("/livez")
             return compare(proxy, requests, gib)
 
 
-def compare(proxy: stack.Server, requests: int, gib: int) -> int:
+def compare(proxy: lab.Server, requests: int, gib: int) -> int:
     """Send everything through a proxy; return 1 if its memory has grown."""
     asked, moved = multiprocessing.Value("q", 0), multiprocessing.Value("q", 0)
     transfers = gib * GIB // SIZE

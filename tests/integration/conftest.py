@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
-import stack
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -33,25 +33,25 @@ def clean_environment() -> None:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """An MLflow server as it is: an internal upstream."""
-    with stack.registry(tmp_path_factory.mktemp("mlflow"), ajax_only=False) as server:
+    with lab.registry(tmp_path_factory.mktemp("mlflow"), ajax_only=False) as server:
         yield server.wait("/health")
 
 
 @pytest.fixture(scope="session")
 def external_registry(
-    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+    mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Server]:
     """nginx in front of MLflow, which answers /api/ with its own HTML 404."""
-    with stack.external(tmp_path_factory.mktemp("nginx"), mlflow_server.url) as server:
+    with lab.external(tmp_path_factory.mktemp("nginx"), mlflow_server.url) as server:
         yield server.wait("/health")
 
 
 @pytest.fixture(scope="session")
 def external_proxy(
-    external_registry: stack.Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+    external_registry: lab.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Server]:
     """The proxy in front of the external registry, with the shipped rules."""
     with running_proxy(tmp_path_factory.mktemp("proxy"), external_registry.url) as server:
         yield server
@@ -69,7 +69,7 @@ def scripted() -> Iterator[Upstream]:
 @pytest.fixture(scope="session")
 def scripted_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A proxy with the shipped rules in front of it, for tests that need no other."""
     with running_proxy(tmp_path_factory.mktemp("scripted"), scripted.url) as server:
         yield server
@@ -83,7 +83,7 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
     numbers = itertools.count()
     with contextlib.ExitStack() as started:
 
-        def start(url: str, /, **how: Any) -> stack.Server:
+        def start(url: str, /, **how: Any) -> lab.Server:
             folder = tmp_path / f"proxy{next(numbers)}"
             return started.enter_context(running_proxy(folder, url, **how))
 
@@ -93,10 +93,10 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
 @pytest.fixture(scope="module")
 def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
     """The same for tests that need no proxy of their own: a module has one of a kind."""
-    running: dict[str, stack.Server] = {}
+    running: dict[str, lab.Server] = {}
     with contextlib.ExitStack() as started:
 
-        def start(url: str, /, **how: Any) -> stack.Server:
+        def start(url: str, /, **how: Any) -> lab.Server:
             kind = repr((url, how))
             if kind not in running:
                 proxy = running_proxy(tmp_path_factory.mktemp("shared"), url, **how)

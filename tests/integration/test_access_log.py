@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import h2.events
+import lab
 import pytest
-import stack
 from support.client import RawHttp2, connect, read_all, read_until, request
 from support.upstream import OK, Answer, Received, Upstream, response
 from support.waiting import eventually
@@ -31,7 +31,7 @@ NATIVE = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No run"}'
 class Scene:
     """A proxy and its upstream, and what its clients saw."""
 
-    proxy: stack.Server
+    proxy: lab.Server
     upstream: Upstream
     seen: dict[str, Any] = field(default_factory=dict)
     """Ids and lengths of bodies that clients got, by the names of their requests."""
@@ -182,13 +182,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """What was sent to a proxy that has ended since, and its lines."""
     folder = tmp_path_factory.mktemp("access_log")
     log = folder / "access.log"
-    rules = stack.write_rules(
+    rules = lab.write_rules(
         folder / "rules.yaml", external=["127.0.0.1"], artifacts={"delete": False}
     )
     option = ("--set", f"mlflow_access_log={log}")
     with (
         Upstream() as upstream,
-        stack.proxy(upstream.url, rules, log=folder / "log", options=option) as proxy,
+        lab.proxy(upstream.url, rules, log=folder / "log", options=option) as proxy,
     ):
         scene = Scene(proxy.wait("/livez"), upstream)
         for send in (plain, errors, hostile, broken_off, kept_alive, over_http2):
@@ -331,9 +331,9 @@ def test_rotation_and_the_end(scene: Scene) -> None:
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     """It ends the proxy at start, with one message."""
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[])
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     missing = tmp_path / "missing" / "access.log"
-    with stack.proxy(
+    with lab.proxy(
         "http://127.0.0.1:9",
         rules,
         log=tmp_path / "log",

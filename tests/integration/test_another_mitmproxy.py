@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import h2.events
+import lab
 import pytest
-import stack
 from mitmproxy import version
 from support import files_registry
 from support.client import RawHttp2, connect, read_all, read_until, request
@@ -71,22 +71,22 @@ BINARY = ("Content-Type", "application/octet-stream")
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """nginx that keeps files."""
     with files_registry.start(tmp_path_factory.mktemp("registry")) as server:
         yield server.wait("/ajax-api/2.0/mlflow/experiments/search")
 
 
 def proxy(
-    registry: stack.Server | Upstream, folder: Path, change: str, *, mode: str = "", **rules: Any
-) -> stack.Server:
+    registry: lab.Server | Upstream, folder: Path, change: str, *, mode: str = "", **rules: Any
+) -> lab.Server:
     """A proxy with a script before ours that changes mitmproxy."""
     # So many files may be open anywhere.
     limits = {"connections": 100} | rules.pop("limits", {})
-    port = stack.free_port()
-    command = stack.proxy_command(
+    port = lab.free_port()
+    command = lab.proxy_command(
         registry.url,
-        stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"], limits=limits, **rules),
+        lab.write_rules(folder / "rules.yaml", external=["127.0.0.1"], limits=limits, **rules),
         port=port,
         before=("-s", BREAKS),
         options=(
@@ -98,13 +98,13 @@ def proxy(
         command[command.index("--mode") + 1] = mode
     url = f"http://127.0.0.1:{port}"
     # Upon SIGTERM it would wait for load balancers and transfers.
-    return stack.Server(
+    return lab.Server(
         command, url=url, log=folder / "log", env={"BREAKS": change}, stop_signal=signal.SIGINT
     )
 
 
 @pytest.mark.parametrize("change", SAFETY)
-def test_it_does_not_start(registry: stack.Server, tmp_path: Path, change: str) -> None:
+def test_it_does_not_start(registry: lab.Server, tmp_path: Path, change: str) -> None:
     """Exit code 1, and one line that says what was expected of which version."""
     with proxy(registry, tmp_path, change) as started:
         assert started.process.wait(30) == 1
@@ -149,7 +149,7 @@ def changed(
     upstream: Upstream,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A proxy without a part; the log says so once, and nothing else."""
     part = request.param
     folder = tmp_path_factory.mktemp(part.name)
@@ -165,7 +165,7 @@ def changed(
     assert [line for line in lines if not any(words in line for words in told)] == []
 
 
-def test_requests(upstream: Upstream, changed: stack.Server) -> None:
+def test_requests(upstream: Upstream, changed: lab.Server) -> None:
     """All are served, small ones and large ones."""
     upstream.requests.clear()
     small = request(changed.url, "/api/2.0/mlflow/experiments/search")
@@ -179,14 +179,14 @@ def begin(target: str, *lines: str) -> bytes:
     return "\r\n".join([f"PUT {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
 
 
-def test_a_refusal_comes_early(changed: stack.Server) -> None:
+def test_a_refusal_comes_early(changed: lab.Server) -> None:
     """A body that is too large is refused unread."""
     with connect(changed.url) as client:
         client.sendall(begin(f"{ARTIFACTS}/a", f"Content-Length: {5 << 20}") + CONTENT[:1000])
         assert read_until(client, b"\r\n").startswith(b"HTTP/1.1 413 ")
 
 
-def test_time_limits(changed: stack.Server) -> None:
+def test_time_limits(changed: lab.Server) -> None:
     """They all hold; the clients wait at the same time."""
     api, file = "/api/2.0/mlflow/runs/log-batch", f"{ARTIFACTS}/a"
     sent = {
@@ -229,7 +229,7 @@ def test_time_limits(changed: stack.Server) -> None:
 
 
 @pytest.mark.parametrize("changed", [Part.LEAN, Part.BYTES], ids=_name, indirect=True)
-def test_turns(changed: stack.Server) -> None:
+def test_turns(changed: lab.Server) -> None:
     """A client that sends very many requests at once does not keep another one waiting."""
     many = 1000
     log = changed.log.parent / "access"
@@ -254,7 +254,7 @@ def test_turns(changed: stack.Server) -> None:
     ],
 )
 def test_drain_of_a_forward_proxy(
-    registry: stack.Server, tmp_path: Path, change: str, begun: bytes, end: str
+    registry: lab.Server, tmp_path: Path, change: str, begun: bytes, end: str
 ) -> None:
     """A connection that waits for a request is closed, if that can be told; others have time."""
     drain = {"grace": 0, "timeout": 2}

@@ -14,7 +14,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-import stack
+import lab
 from hypothesis import event, given
 from hypothesis import strategies as st
 from support.client import Response, request
@@ -131,7 +131,7 @@ ANSWERS = st.builds(
     ),
 )
 def test_any_answer(
-    scripted: Upstream, scripted_proxy: stack.Server, answer: Sent, method: str, path: str
+    scripted: Upstream, scripted_proxy: lab.Server, answer: Sent, method: str, path: str
 ) -> None:
     """The bytes of the upstream, or JSON with the right status; never a hang, never less."""
 
@@ -201,7 +201,7 @@ def is_error(got: Response, answer: Sent) -> bool:
 
 
 @given(raw=st.binary(max_size=100) | st.binary(max_size=60).map(lambda b: b"HTTP/1.1 200 " + b))
-def test_any_bytes(scripted: Upstream, scripted_proxy: stack.Server, raw: bytes) -> None:
+def test_any_bytes(scripted: Upstream, scripted_proxy: lab.Server, raw: bytes) -> None:
     """Bytes that need not be HTTP give an error, not a hang and not an empty reply."""
 
     def send(_: Received, connection: socket.socket) -> None:

@@ -6,8 +6,8 @@ import json
 import socket
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support import meddler
 from support.client import connect, read_all, request
 from support.fixtures import StartProxy
@@ -24,7 +24,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def registry(mlflow_server: stack.Server) -> stack.Server:
+def registry(mlflow_server: lab.Server) -> lab.Server:
     """MLflow with an artifact."""
     assert request(mlflow_server.url, FILE, method="PUT", body=CONTENT).status == 200
     return mlflow_server
@@ -46,13 +46,13 @@ def script(*options: str) -> tuple[str, ...]:
 )
 @pytest.mark.parametrize("off", ["enabled", "write"])
 def test_an_option_that_leads_around_is_refused_at_start(
-    registry: stack.Server, tmp_path: Path, options: tuple[str, ...], message: str, off: str
+    registry: lab.Server, tmp_path: Path, options: tuple[str, ...], message: str, off: str
 ) -> None:
     """In one line, and meanwhile nobody is served."""
-    port = str(stack.free_port())
+    port = str(lab.free_port())
     options = tuple(option.replace("PORT", port) for option in options)
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[], artifacts={off: False})
-    with stack.proxy(registry.url, rules, log=tmp_path / "log", options=options) as proxy:
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[], artifacts={off: False})
+    with lab.proxy(registry.url, rules, log=tmp_path / "log", options=options) as proxy:
         while proxy.process.poll() is None:
             with pytest.raises(OSError):
                 connect_and_ask(proxy.url)
@@ -77,7 +77,7 @@ def connect_and_ask(url: str) -> None:
     "option", ["ignore_hosts=127.0.0.1", "allow_hosts=never.example", "rawtcp=false"]
 )
 def test_an_option_that_is_set_later(
-    registry: stack.Server, shared_proxy: StartProxy, option: str
+    registry: lab.Server, shared_proxy: StartProxy, option: str
 ) -> None:
     """It is refused while artifacts are off; the old value stays."""
     proxy = shared_proxy(registry.url, artifacts={"enabled": False}, options=script())
@@ -88,13 +88,13 @@ def test_an_option_that_is_set_later(
     assert request(proxy.url, FILE).status == 503
 
 
-def test_artifacts_that_are_switched_off_later(registry: stack.Server, tmp_path: Path) -> None:
+def test_artifacts_that_are_switched_off_later(registry: lab.Server, tmp_path: Path) -> None:
     """Beside such an option the change is refused, as one with a mistake is, until it has gone."""
     options = script("--set", "ignore_hosts=never.example", "--set", "flow_detail=0")
     with running_proxy(tmp_path, registry.url, options=options) as proxy:
         rules = tmp_path / "rules.yaml"
         assert request(proxy.url, FILE).body == CONTENT
-        stack.write_rules(rules, external=[], artifacts={"enabled": False})
+        lab.write_rules(rules, external=[], artifacts={"enabled": False})
         eventually(lambda: b"stale" in request(proxy.url, "/readyz").body)
         assert "the old rules stay in force: ignore_hosts: ['never.example']: " in proxy.text()
         assert request(proxy.url, FILE).body == CONTENT
@@ -103,25 +103,25 @@ def test_artifacts_that_are_switched_off_later(registry: stack.Server, tmp_path:
         assert said.startswith(b"ignore_hosts: ['never.example']: ")
         headers = {"X-Meddle": "request option ignore_hosts"}
         assert request(proxy.url, HARMLESS, headers=headers).body == b"set"
-        stack.write_rules(rules, external=[], artifacts={"enabled": False, "disabled_status": 403})
+        lab.write_rules(rules, external=[], artifacts={"enabled": False, "disabled_status": 403})
         eventually(lambda: request(proxy.url, FILE).status == 403)
 
 
-def test_a_forward_proxy(registry: stack.Server, tmp_path: Path) -> None:
+def test_a_forward_proxy(registry: lab.Server, tmp_path: Path) -> None:
     """What does not look like HTTP at first is read as HTTP, or the proxy does not start."""
     address = registry.url.removeprefix("http://")
-    rules = stack.write_rules(
+    rules = lab.write_rules(
         tmp_path / "rules.yaml", external=["127.0.0.1"], artifacts={"enabled": False}
     )
-    port = stack.free_port()
-    command = stack.proxy_command(registry.url, rules, port=port)
+    port = lab.free_port()
+    command = lab.proxy_command(registry.url, rules, port=port)
     command[command.index("--mode") + 1] = "regular"
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
-    with pytest.raises(stack.StackError) as refused, stack.Server(command, url=url, log=log) as it:
+    with pytest.raises(lab.StackError) as refused, lab.Server(command, url=url, log=log) as it:
         it.wait()
     assert "rawtcp: True: in mode regular what does not look like HTTP passes" in str(refused.value)
     command += ["--set", "rawtcp=false"]
-    with stack.Server(command, url=url, log=log).wait_for_port(), connect(url) as client:
+    with lab.Server(command, url=url, log=log).wait_for_port(), connect(url) as client:
         client.sendall(f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -145,7 +145,7 @@ def test_a_forward_proxy(registry: stack.Server, tmp_path: Path) -> None:
     ],
 )
 def test_a_script_that_changes_requests(
-    registry: stack.Server,
+    registry: lab.Server,
     shared_proxy: StartProxy,
     before: bool,
     target: str,
@@ -191,7 +191,7 @@ OPTIONS = {
     ],
 )
 def test_options_that_change_requests(
-    registry: stack.Server,
+    registry: lab.Server,
     shared_proxy: StartProxy,
     option: str,
     target: str,
@@ -219,7 +219,7 @@ def test_a_method_that_an_option_adds(scripted: Upstream, shared_proxy: StartPro
 
 
 def test_graphql_that_asks_for_nothing_passes(
-    registry: stack.Server, shared_proxy: StartProxy
+    registry: lab.Server, shared_proxy: StartProxy
 ) -> None:
     """It is held until it has been read, although an option would stream it."""
     options = ("--set", OPTIONS["stream_large_bodies"])

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -65,7 +65,7 @@ ARTIFACT_REQUESTS = [
 )
 @pytest.mark.parametrize("external", [("127.0.0.1",), ("registry.hokus.ai",)])
 def test_off(
-    mlflow_server: stack.Server,
+    mlflow_server: lab.Server,
     start_proxy: StartProxy,
     env: dict[str, str],
     options: tuple[str, ...],
@@ -95,7 +95,7 @@ READS = {"/presigned/", "/presigned-download-url"}
 
 @pytest.mark.parametrize("off", ["read", "write", "delete"])
 def test_reads_writes_and_deletes_apart(
-    mlflow_server: stack.Server, start_proxy: StartProxy, off: str
+    mlflow_server: lab.Server, start_proxy: StartProxy, off: str
 ) -> None:
     """One of them is refused on every endpoint, and MLflow gets the others."""
     proxy = start_proxy(mlflow_server.url, artifacts={off: False, "disabled_status": 403})
@@ -113,7 +113,7 @@ def test_reads_writes_and_deletes_apart(
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_graphql(mlflow_server: stack.Server, start_proxy: StartProxy, enabled: bool) -> None:
+def test_graphql(mlflow_server: lab.Server, start_proxy: StartProxy, enabled: bool) -> None:
     """The UI's artifact list goes with the switch; other GraphQL queries work on."""
     proxy = start_proxy(mlflow_server.url, artifacts={"enabled": enabled})
     headers = {"Content-Type": "application/json"}
@@ -140,7 +140,7 @@ HARMLESS = json.dumps({"query": "query Q { mlflowGetRun { apiError { code } } }"
 @pytest.fixture(scope="module")
 def closed_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A proxy without artifacts."""
     folder = tmp_path_factory.mktemp("closed")
     with running_proxy(folder, scripted.url, artifacts={"enabled": False}) as server:
@@ -163,7 +163,7 @@ def closed_proxy(
     ],
 )
 def test_graphql_in_other_forms(
-    scripted: Upstream, closed_proxy: stack.Server, headers: dict[str, str], body: bytes
+    scripted: Upstream, closed_proxy: lab.Server, headers: dict[str, str], body: bytes
 ) -> None:
     """What cannot be read for sure, or only somebody else can read, does not pass."""
     scripted.requests.clear()
@@ -185,14 +185,14 @@ SHOWN = {
 
 @pytest.fixture(scope="module")
 def refusals(
-    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
+    mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Refusals]:
     """What real clients make of a refused upload, by version and status: all at once, they wait."""
 
     def upload(version: int, url: str) -> subprocess.CompletedProcess[str]:
         script = "import mlflow; mlflow.start_run(); mlflow.log_text('x', 'x.txt')"
         return subprocess.run(
-            [stack.mlflow(version), "-c", script],
+            [lab.mlflow(version), "-c", script],
             env=os.environ | {"MLFLOW_TRACKING_URI": url, "GIT_PYTHON_REFRESH": "quiet"},
             capture_output=True,
             text=True,
@@ -236,7 +236,7 @@ def test_an_unclear_position_is_a_start_up_error(
     start_proxy: StartProxy, env: dict[str, str], message: str
 ) -> None:
     """A switch that is neither on nor off ends the proxy at start."""
-    with pytest.raises(stack.StackError) as error:
+    with pytest.raises(lab.StackError) as error:
         start_proxy("http://127.0.0.1:9", env=env)
     assert "(exit code 1)" in str(error.value)
     assert message in str(error.value)

@@ -4,8 +4,8 @@ import json
 import socket
 import subprocess
 
+import lab
 import pytest
-import stack
 from support.upstream import Received, Upstream, response
 
 KNOWN = {"h2": "4.1.0", "mitmproxy": "11.0.2"}
@@ -28,7 +28,7 @@ def audit(url: str, *pythons: str) -> subprocess.CompletedProcess[str]:
     """Run the script against a service."""
     options = ["--vulnerability-service", "osv", "--osv-url", url]
     return subprocess.run(
-        [stack.ROOT / "scripts" / "install" / "audit.sh", *pythons, "--", *options],
+        [lab.ROOT / "scripts" / "install" / "audit.sh", *pythons, "--", *options],
         capture_output=True,
         text=True,
         timeout=300,
@@ -64,7 +64,7 @@ def test_a_service_that_does_not_serve(status: str) -> None:
 
 def test_no_service() -> None:
     """A refused connection is named."""
-    run = audit(f"http://127.0.0.1:{stack.free_port()}", "3.13")
+    run = audit(f"http://127.0.0.1:{lab.free_port()}", "3.13")
     assert run.returncode == 2
     assert "Connection refused" in run.stderr
     assert "Traceback" not in run.stderr

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 
 import h2.events
+import lab
 import pytest
-import stack
 from support.client import RawHttp2, connect, read_all, read_until, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -26,7 +26,7 @@ HASTY = {"body_timeout": 1}
 
 
 @pytest.fixture(scope="module")
-def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """A proxy that waits for one second."""
     folder = tmp_path_factory.mktemp("hasty-body")
     options = ("--set", f"confdir={folder}", "--set", f"mlflow_access_log={folder / 'access'}")
@@ -34,7 +34,7 @@ def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield server
 
 
-def timeouts(proxy: stack.Server) -> list[tuple[str, int]]:
+def timeouts(proxy: lab.Server) -> list[tuple[str, int]]:
     """What the access log says of requests that were too slow: who has ended them, and when."""
     lines = map(json.loads, (proxy.log.parent / "access").read_text().splitlines())
     return [(line["error_source"], line["bytes_in"]) for line in lines if line["status"] == 408]
@@ -56,7 +56,7 @@ def timed_out(answer: bytes) -> None:
 @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize(("target", "streams"), [(API, False), (FILE, True)])
 def test_the_rest_does_not_come(
-    scripted: Upstream, hasty: stack.Server, target: str, streams: bool, framing: str
+    scripted: Upstream, hasty: lab.Server, target: str, streams: bool, framing: str
 ) -> None:
     """The client gets 408, and the registry nothing that looks whole."""
     scripted.answer = OK
@@ -74,7 +74,7 @@ def test_the_rest_does_not_come(
     assert timeouts(hasty)[-1] == ("proxy", 1)
 
 
-def test_nothing_of_it_comes(scripted: Upstream, hasty: stack.Server) -> None:
+def test_nothing_of_it_comes(scripted: Upstream, hasty: lab.Server) -> None:
     """Not even the first byte."""
     with connect(hasty.url) as client:
         client.sendall(begin(API, "Content-Length: 9", "Expect: 100-continue"))
@@ -83,14 +83,14 @@ def test_nothing_of_it_comes(scripted: Upstream, hasty: stack.Server) -> None:
 
 
 @pytest.mark.parametrize("begin_of_chunk", [b"5", b"5\r\nx"])
-def test_half_of_a_chunk(scripted: Upstream, hasty: stack.Server, begin_of_chunk: bytes) -> None:
+def test_half_of_a_chunk(scripted: Upstream, hasty: lab.Server, begin_of_chunk: bytes) -> None:
     """What waits to be understood is no reason to wait for longer."""
     with connect(hasty.url) as client:
         client.sendall(begin(API, "Transfer-Encoding: chunked") + begin_of_chunk)
         timed_out(read_all(client))
 
 
-def test_the_answer_has_begun(hasty: stack.Server) -> None:
+def test_the_answer_has_begun(hasty: lab.Server) -> None:
     """It breaks off, so that nobody takes it for the whole."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -127,7 +127,7 @@ def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProx
 
 
 @contextlib.contextmanager
-def early(hasty: stack.Server) -> Iterator[stack.Server]:
+def early(hasty: lab.Server) -> Iterator[lab.Server]:
     """A proxy in front of a registry that answers when it has seen the head of a request."""
     document = response("200 OK", b"{}", ("Content-Type", "application/json"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -154,7 +154,7 @@ def early(hasty: stack.Server) -> Iterator[stack.Server]:
             assert "internal error" not in proxy.text(), proxy.text()
 
 
-def test_the_answer_is_complete(hasty: stack.Server) -> None:
+def test_the_answer_is_complete(hasty: lab.Server) -> None:
     """It is the only one, and other requests of the connection go on."""
     with early(hasty) as proxy:
         with connect(proxy.url) as client:
@@ -188,7 +188,7 @@ def test_the_answer_is_complete(hasty: stack.Server) -> None:
 
 
 @pytest.mark.parametrize("target", [API, FILE])
-def test_slow_but_steady(scripted: Upstream, hasty: stack.Server, target: str) -> None:
+def test_slow_but_steady(scripted: Upstream, hasty: lab.Server, target: str) -> None:
     """It is the time between two bytes that counts."""
     scripted.answer = OK
 
@@ -203,7 +203,7 @@ def test_slow_but_steady(scripted: Upstream, hasty: stack.Server, target: str) -
     client.close()
 
 
-def test_a_registry_that_pauses(hasty: stack.Server) -> None:
+def test_a_registry_that_pauses(hasty: lab.Server) -> None:
     """Time in which nothing is read of the client is not the client's."""
     size = 64 * MIB
     read = 0
@@ -252,7 +252,7 @@ def fields(method: str, target: str) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("target", [API, FILE])
-def test_http2(scripted: Upstream, hasty: stack.Server, target: str) -> None:
+def test_http2(scripted: Upstream, hasty: lab.Server, target: str) -> None:
     """Other streams of the connection go on, and its other frames do not count."""
     scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
     scripted.requests.clear()

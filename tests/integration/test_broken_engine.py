@@ -10,8 +10,8 @@ from pathlib import Path
 
 import h2.errors
 import h2.events
+import lab
 import pytest
-import stack
 from support import breaker
 from support.client import RawHttp2, connect, raw, read_all, read_until, request
 from support.proxies import running_proxy
@@ -26,10 +26,10 @@ FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 @pytest.fixture(scope="module")
 def broken(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[stack.Server, Path, str]]:
+) -> Iterator[tuple[lab.Server, Path, str]]:
     """A proxy with a script that breaks it, its access log, and the URL of its metrics."""
     folder = tmp_path_factory.mktemp("broken")
-    port, log = stack.free_port(), folder / "access.log"
+    port, log = lab.free_port(), folder / "access.log"
     sets = (f"mlflow_access_log={log}", f"mlflow_metrics={port}")
     more = ("--set", f"confdir={folder}")
     options = ("-s", breaker.__file__, "--set", sets[0], "--set", sets[1], *more)
@@ -48,7 +48,7 @@ def by_proxy(log: Path) -> int:
 @pytest.mark.parametrize("step", breaker.STEPS)
 @pytest.mark.parametrize("target", [API, FILE])
 def test_it_ends_its_connection(
-    scripted: Upstream, broken: tuple[stack.Server, Path, str], step: str, target: str
+    scripted: Upstream, broken: tuple[lab.Server, Path, str], step: str, target: str
 ) -> None:
     """One line of the log, one of the access log, nothing in flight; others are served."""
     proxy, log, metrics = broken
@@ -88,7 +88,7 @@ def until(client: RawHttp2, kind: type[h2.events.Event], stream: int) -> h2.even
 @pytest.mark.parametrize("step", [*breaker.STEPS, "finish"])
 @pytest.mark.parametrize("target", [API, FILE])
 def test_http2(
-    scripted: Upstream, broken: tuple[stack.Server, Path, str], step: str, target: str
+    scripted: Upstream, broken: tuple[lab.Server, Path, str], step: str, target: str
 ) -> None:
     """Its stream is reset and others go on; but not where the connection itself has broken."""
     proxy, log, metrics = broken
@@ -129,7 +129,7 @@ def test_http2(
     eventually(lambda: by_proxy(log) == ended + (step != "_finish"))
 
 
-def test_a_websocket(scripted: Upstream, broken: tuple[stack.Server, Path, str]) -> None:
+def test_a_websocket(scripted: Upstream, broken: tuple[lab.Server, Path, str]) -> None:
     """It ends with its connection, and addons hear of its end."""
     proxy, _, metrics = broken
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import h2.config
 import h2.connection
 import h2.events
+import lab
 import pytest
-import stack
 from support.client import RawHttp2, closing, connect, raw, read_all, request, unnamed
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -33,7 +33,7 @@ HASTY = {"head_timeout": 1}
 @pytest.fixture(scope="module")
 def hasty_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A proxy that gives its clients one second for a head."""
     folder = tmp_path_factory.mktemp("hasty-head")
     options = ("--set", f"confdir={folder}")
@@ -51,7 +51,7 @@ def http2_head(method: str, target: str = FILE) -> list[tuple[bytes, bytes]]:
     return [(f":{name}".encode(), value.encode()) for name, value in fields.items()]
 
 
-def authority(proxy: stack.Server) -> Path:
+def authority(proxy: lab.Server) -> Path:
     return proxy.log.parent / "mitmproxy-ca-cert.pem"
 
 
@@ -173,7 +173,7 @@ def test_a_registry_that_stops_reading(
         assert proxy.memory() < 100 * MIB
 
 
-def test_a_client_that_resets_a_download(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_a_client_that_resets_a_download(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """The registry's connection is given up, whether the client was reading or not."""
     for reads in (0, MIB):
         scripted.answer = sender = Sender()
@@ -198,7 +198,7 @@ UPLOADS = {
 @pytest.mark.parametrize("end", ["close", "reset", "shutdown"])
 @pytest.mark.parametrize("name", UPLOADS)
 def test_an_upload_that_is_cut(
-    scripted: Upstream, scripted_proxy: stack.Server, name: str, end: str
+    scripted: Upstream, scripted_proxy: lab.Server, name: str, end: str
 ) -> None:
     """The registry sees that it is not complete."""
     scripted.answer = OK
@@ -227,7 +227,7 @@ def test_an_upload_that_is_cut(
     ],
 )
 def test_an_http2_upload_that_is_cut(
-    scripted: Upstream, hasty_proxy: stack.Server, end: str, length: bytes | None
+    scripted: Upstream, hasty_proxy: lab.Server, end: str, length: bytes | None
 ) -> None:
     """A stream that is reset, or ends too early, or with its connection, is no object."""
     scripted.answer = OK
@@ -249,9 +249,7 @@ def test_an_http2_upload_that_is_cut(
     assert scripted.requests == []
 
 
-def test_a_real_registry_keeps_no_part(
-    mlflow_server: stack.Server, start_proxy: StartProxy
-) -> None:
+def test_a_real_registry_keeps_no_part(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
     """MLflow has no artifact after an upload that was cut; and one after the same, complete."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     for name, (begin, body) in UPLOADS.items():
@@ -266,7 +264,7 @@ def test_a_real_registry_keeps_no_part(
 
 
 def test_a_client_that_has_nothing_more_to_say(
-    scripted: Upstream, scripted_proxy: stack.Server
+    scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
     """Who shuts down the writing side after whole requests still gets all the answers."""
     answers = [threading.Event(), threading.Event()]
@@ -289,7 +287,7 @@ def test_a_client_that_has_nothing_more_to_say(
 
 
 def test_nothing_more_to_say_and_a_long_answer(
-    scripted: Upstream, scripted_proxy: stack.Server
+    scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
     """An answer that has begun may take its time; then the connection is closed."""
 
@@ -307,9 +305,7 @@ def test_nothing_more_to_say_and_a_long_answer(
         assert unnamed(read_all(client)) == long
 
 
-def test_nothing_more_to_say_in_the_middle(
-    scripted: Upstream, scripted_proxy: stack.Server
-) -> None:
+def test_nothing_more_to_say_in_the_middle(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """Of a second request that is cut the registry gets nothing, the first is answered."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -321,7 +317,7 @@ def test_nothing_more_to_say_in_the_middle(
     assert [received.target for received in scripted.requests] == ["/ajax-" + FILE[1:]] * 2
 
 
-def test_half_a_head(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_half_a_head(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """Who shuts down in the middle of a head gets no answer, and the registry no request."""
     scripted.requests.clear()
     with connect(scripted_proxy.url) as client:
@@ -340,12 +336,12 @@ def test_half_a_head(scripted: Upstream, scripted_proxy: stack.Server) -> None:
         [b"GET / HTTP/1.1\r\n", *[b"A: secret\r\n"] * 100],
     ],
 )
-def test_a_head_that_takes_too_long(hasty_proxy: stack.Server, parts: list[bytes]) -> None:
+def test_a_head_that_takes_too_long(hasty_proxy: lab.Server, parts: list[bytes]) -> None:
     """It is answered and cut off."""
     timed_out(raw(hasty_proxy.url, *parts))
 
 
-def test_the_second_head_has_its_time_too(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_the_second_head_has_its_time_too(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """Not only the first request of a connection."""
     scripted.answer = OK
     answer = raw(hasty_proxy.url, head() + b"GET")
@@ -355,18 +351,18 @@ def test_the_second_head_has_its_time_too(scripted: Upstream, hasty_proxy: stack
 
 
 @pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01"])
-def test_a_client_that_asks_for_nothing(hasty_proxy: stack.Server, begin: bytes) -> None:
+def test_a_client_that_asks_for_nothing(hasty_proxy: lab.Server, begin: bytes) -> None:
     """A connection without a word, or without the end of a handshake, is closed."""
     assert raw(hasty_proxy.url, begin) == b""
 
 
-def test_an_http2_client_that_asks_for_nothing(hasty_proxy: stack.Server) -> None:
+def test_an_http2_client_that_asks_for_nothing(hasty_proxy: lab.Server) -> None:
     """Nor is one that has shaken hands."""
     with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
         assert not [event for event in client.events() if type(event).__name__ == "StreamEnded"]
 
 
-def test_a_kept_connection_may_be_idle(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_a_kept_connection_may_be_idle(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """No head has begun: nothing is too late. A head that comes in pieces, in time, is fine."""
     scripted.answer = OK
     with connect(hasty_proxy.url) as client:
@@ -381,7 +377,7 @@ def test_a_kept_connection_may_be_idle(scripted: Upstream, hasty_proxy: stack.Se
             threading.Event().wait(1.5)
 
 
-def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """The limit is for heads: bodies and answers may take longer."""
 
     def slow(_: Received, connection: socket.socket) -> None:
@@ -401,7 +397,7 @@ MORE = b"\0\0\0\x09\0\0\0\0\x05"
 """A part without anything in it."""
 
 
-def http2_socket(proxy: stack.Server) -> ssl.SSLSocket:
+def http2_socket(proxy: lab.Server) -> ssl.SSLSocket:
     """A connection with TLS and nothing more."""
     context = ssl.create_default_context(cafile=authority(proxy))
     context.set_alpn_protocols(["h2"])
@@ -411,7 +407,7 @@ def http2_socket(proxy: stack.Server) -> ssl.SSLSocket:
 @pytest.mark.parametrize(
     "begin", [b"", PREFACE[:10], PREFACE, PREFACE + b"\0\0\0\x04\0\0\0\0\0" + BEGIN]
 )
-def test_http2_that_does_not_begin(hasty_proxy: stack.Server, begin: bytes) -> None:
+def test_http2_that_does_not_begin(hasty_proxy: lab.Server, begin: bytes) -> None:
     """Half of a preface, or of the first head, is as little as nothing."""
     with http2_socket(hasty_proxy) as client:
         client.sendall(begin)
@@ -421,7 +417,7 @@ def test_http2_that_does_not_begin(hasty_proxy: stack.Server, begin: bytes) -> N
 @pytest.mark.parametrize("begin", [BEGIN, BEGIN[:5], BEGIN[:-1]])
 @pytest.mark.parametrize("trickles", [False, True])
 def test_a_later_head_of_http2(
-    scripted: Upstream, hasty_proxy: stack.Server, begin: bytes, trickles: bool
+    scripted: Upstream, hasty_proxy: lab.Server, begin: bytes, trickles: bool
 ) -> None:
     """Also on a connection that has served requests, and whatever comes bit by bit."""
     scripted.answer = OK
@@ -450,7 +446,7 @@ def test_a_later_head_of_http2(
         assert b"\x07\0\0\0\0\0" in data  # GOAWAY
 
 
-def test_heads_of_http2_in_time(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_heads_of_http2_in_time(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """Each head has its own time, however many there are."""
     scripted.answer = OK
     with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.proxies import running_proxy
 from support.waiting import eventually
@@ -31,22 +31,22 @@ ADDED = {
 
 @pytest.fixture(scope="module")
 def guarded(
-    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+    mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Server]:
     """nginx that asks for credentials, and serves MLflow below /ajax-api/ alone."""
     folder = tmp_path_factory.mktemp("guarded")
     user, password = REGISTRY.split(":")
     (folder / "users").write_text(f"{user}:{{PLAIN}}{password}\n")
     guard = f"auth_basic registry; auth_basic_user_file {folder}/users;\n    location /api/"
-    config = stack.EXTERNAL.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
-    with stack.nginx(folder, config.replace("location /api/", guard)) as server:
+    config = lab.EXTERNAL.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
+    with lab.nginx(folder, config.replace("location /api/", guard)) as server:
         yield server.wait()
 
 
 @pytest.fixture(scope="module", params=ADDED)
 def proxy(
-    guarded: stack.Server, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[stack.Server]:
+    guarded: lab.Server, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[lab.Server]:
     """A proxy that asks for credentials and adds others, and finds out about the registry."""
     folder = tmp_path_factory.mktemp("credentials")
     options = ("--set", f"proxyauth={CLIENT}", "--set", ADDED[request.param])
@@ -59,7 +59,7 @@ def proxy(
             assert secret not in text
 
 
-def test_probes_and_dialect(proxy: stack.Server) -> None:
+def test_probes_and_dialect(proxy: lab.Server) -> None:
     """They see the registry as clients do: with the credentials behind, without those in front."""
     eventually(lambda: "it is used through /ajax-api" in proxy.text())
     ready = request(proxy.url, "/readyz", headers=basic(CLIENT))
@@ -70,12 +70,12 @@ def test_probes_and_dialect(proxy: stack.Server) -> None:
 
 @pytest.mark.parametrize("path", ["/livez", "/health/mlflow", "/api/2.0/mlflow/runs/get"])
 @pytest.mark.parametrize("headers", [{}, basic("scientist:wrong"), {"X-MLflow-Proxy-Probe": "x"}])
-def test_nobody_else_passes(proxy: stack.Server, path: str, headers: dict[str, str]) -> None:
+def test_nobody_else_passes(proxy: lab.Server, path: str, headers: dict[str, str]) -> None:
     """Without the credentials there is nothing, whatever a request says of itself."""
     assert request(proxy.url, path, headers=headers).status == 401
 
 
-def test_a_real_client(proxy: stack.Server, tmp_path: Path) -> None:
+def test_a_real_client(proxy: lab.Server, tmp_path: Path) -> None:
     """It logs in as ever; what streams has the credentials of the registry, too."""
     script = (
         "import mlflow, os, pathlib\n"
@@ -94,7 +94,7 @@ def test_a_real_client(proxy: stack.Server, tmp_path: Path) -> None:
         "GIT_PYTHON_REFRESH": "quiet",
     }
     run = subprocess.run(
-        [stack.mlflow(3), "-c", script],
+        [lab.mlflow(3), "-c", script],
         env=os.environ | environment,
         cwd=tmp_path,
         capture_output=True,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
-import stack
 from support.client import Response, http2, request
 from support.fixtures import StartProxy
 from support.upstream import Received, Upstream, response
@@ -29,7 +29,7 @@ GUARDED = f"""
   upstream mlflow {{ server UPSTREAM; keepalive 16; }}
   map $http_authorization $known {{ default 0; "Bearer {TOKEN}" 1; }}
   server {{
-    listen 127.0.0.1:PORT;{stack.STREAMING}
+    listen 127.0.0.1:PORT;{lab.STREAMING}
     if ($known = 0) {{ return 401; }}
     location / {{ proxy_pass http://mlflow; }}
     location SHUT/ {{ return 404; }}
@@ -47,14 +47,14 @@ print(json.dumps([names, mlflow.artifacts.load_text(run.info.artifact_uri + "/a.
 
 
 def guarded(
-    folder: Path, mlflow: stack.Server, shut: str = "/api", *, port: int | None = None
-) -> stack.Server:
+    folder: Path, mlflow: lab.Server, shut: str = "/api", *, port: int | None = None
+) -> lab.Server:
     """MLflow behind a token, without one of the prefixes."""
     config = GUARDED.replace("UPSTREAM", mlflow.url.removeprefix("http://"))
-    return stack.nginx(folder, config.replace("SHUT", shut), port=port)
+    return lab.nginx(folder, config.replace("SHUT", shut), port=port)
 
 
-def ask(proxy: stack.Server, target: str, method: str = "GET", **how: Any) -> Response:
+def ask(proxy: lab.Server, target: str, method: str = "GET", **how: Any) -> Response:
     """A request of a client with the right token."""
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     headers |= how.pop("headers", {})
@@ -63,20 +63,20 @@ def ask(proxy: stack.Server, target: str, method: str = "GET", **how: Any) -> Re
 
 @pytest.fixture(scope="module")
 def registry(
-    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+    mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Server]:
     """It serves only /ajax-api/, and nothing without the token."""
     with guarded(tmp_path_factory.mktemp("guarded"), mlflow_server) as server:
         yield server.wait()
 
 
 @pytest.mark.parametrize("version", [3, 2])
-def test_a_real_client(registry: stack.Server, start_proxy: StartProxy, version: int) -> None:
+def test_a_real_client(registry: lab.Server, start_proxy: StartProxy, version: int) -> None:
     """Its first call works, and so does all that follows."""
     proxy = start_proxy(registry.url, **AUTO)
     script = CLIENT.replace("CALLED", repr(f"by-clients-{version}-{proxy.url}"))
     run = subprocess.run(
-        [stack.mlflow(version), "-W", "ignore", "-c", script],
+        [lab.mlflow(version), "-W", "ignore", "-c", script],
         env=os.environ | {"MLFLOW_TRACKING_URI": proxy.url, "MLFLOW_TRACKING_TOKEN": TOKEN},
         capture_output=True,
         text=True,
@@ -93,7 +93,7 @@ def test_a_real_client(registry: stack.Server, start_proxy: StartProxy, version:
     assert TOKEN not in proxy.text()
 
 
-def test_who_teaches(registry: stack.Server, start_proxy: StartProxy) -> None:
+def test_who_teaches(registry: lab.Server, start_proxy: StartProxy) -> None:
     """Nobody without the token, nothing that may change something; then all benefit."""
     proxy = start_proxy(registry.url, **AUTO)
     for target in (SEARCH, "/ajax-api" + SEARCH[4:], "/api/2.0/mlflow/nope"):
@@ -122,10 +122,10 @@ def test_who_teaches(registry: stack.Server, start_proxy: StartProxy) -> None:
 
 
 def test_one_that_changes(
-    mlflow_server: stack.Server, start_proxy: StartProxy, tmp_path: Path
+    mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
     """What was learned holds until a client's request tells otherwise."""
-    port = stack.free_port()
+    port = lab.free_port()
     with guarded(tmp_path / "before", mlflow_server, port=port) as registry:
         proxy = start_proxy(registry.wait().url, **AUTO)
         assert ask(proxy, SEARCH, "POST", body=ONE).status == 200
@@ -135,7 +135,7 @@ def test_one_that_changes(
     assert "it is used through /api (/ajax-api: 404 HTML; /api: 200 JSON; " in proxy.text()
 
 
-def test_rules_count_more(registry: stack.Server, start_proxy: StartProxy) -> None:
+def test_rules_count_more(registry: lab.Server, start_proxy: StartProxy) -> None:
     """With a dialect in the rules nothing is tried, and nothing learned."""
     proxy = start_proxy(registry.url, external=(), upstream={"dialect": "standard"})
     for _ in range(2):
@@ -143,7 +143,7 @@ def test_rules_count_more(registry: stack.Server, start_proxy: StartProxy) -> No
         assert (refused.status, "This proxy" in str(refused.body)) == (404, False)
 
 
-def test_the_other_way_is_judged(registry: stack.Server, start_proxy: StartProxy) -> None:
+def test_the_other_way_is_judged(registry: lab.Server, start_proxy: StartProxy) -> None:
     """What the rules refuse on the other path does not go there."""
     endpoint = {"path": "/ajax-api/[^/]+/mlflow/experiments/get", "operation": "read"}
     proxy = start_proxy(registry.url, **AUTO, artifacts={"enabled": False, "endpoints": [endpoint]})

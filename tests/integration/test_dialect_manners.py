@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import stack
+import lab
 from support.client import request
 from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream
@@ -45,7 +45,7 @@ def test_requests_that_wait_are_counted(start_proxy: StartProxy) -> None:
 
 def test_own_questions_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> None:
     """They are marked, and an upstream that is down is told of once, until it was up."""
-    port, log = stack.free_port(), tmp_path / "access.log"
+    port, log = lab.free_port(), tmp_path / "access.log"
     proxy = start_proxy(
         f"http://127.0.0.1:{port}",
         **AUTO,

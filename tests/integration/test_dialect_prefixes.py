@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import stack
+import lab
 from support.client import request
 from support.fixtures import StartProxy
 from support.probe import probe
@@ -22,7 +22,7 @@ JSON = {"Content-Type": "application/json"}
 BELOW = f"""
   upstream mlflow {{ server UPSTREAM; keepalive 16; }}
   server {{
-    listen 127.0.0.1:PORT;{stack.STREAMING}
+    listen 127.0.0.1:PORT;{lab.STREAMING}
     location / {{ return 404; }}
     location /team-a/ajax-api/ {{ proxy_pass http://mlflow/ajax-api/; }}
     location = /team-a/moved {{ return 302 /team-a/elsewhere; }}
@@ -31,18 +31,18 @@ BELOW = f"""
 """
 
 
-def nginx(folder: Path, mlflow: stack.Server, team_b: str = "/nobody") -> stack.Server:
+def nginx(folder: Path, mlflow: lab.Server, team_b: str = "/nobody") -> lab.Server:
     """It serves /team-a/ajax-api/, and the same for another team."""
     config = BELOW.replace("UPSTREAM", mlflow.url.removeprefix("http://"))
-    return stack.nginx(folder, config.replace("TEAM-B", team_b))
+    return lab.nginx(folder, config.replace("TEAM-B", team_b))
 
 
-def statuses(proxy: stack.Server, *prefixes: str) -> list[int]:
+def statuses(proxy: lab.Server, *prefixes: str) -> list[int]:
     """Of a search for experiments below each prefix."""
     return [request(proxy.url, prefix + SEARCH).status for prefix in prefixes]
 
 
-def test_a_prefix(mlflow_server: stack.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_a_prefix(mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
     """It is found when a client names it; then those who do not name it are led there, too."""
     with nginx(tmp_path / "nginx", mlflow_server) as registry:
         proxy = start_proxy(registry.wait().url, **AUTO)
@@ -69,7 +69,7 @@ def test_a_prefix(mlflow_server: stack.Server, start_proxy: StartProxy, tmp_path
 
 
 def test_several_prefixes(
-    mlflow_server: stack.Server, start_proxy: StartProxy, tmp_path: Path
+    mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
     """Each client gets what is below its own."""
     with nginx(tmp_path / "nginx", mlflow_server, "/team-b") as registry:
@@ -85,7 +85,7 @@ def test_several_prefixes(
 def test_static_prefix_of_mlflow(start_proxy: StartProxy, tmp_path: Path) -> None:
     """MLflow's own option: nothing is at the root, and nothing leads away from there."""
     options = ("--static-prefix", "/team-a")
-    with stack.registry(tmp_path / "mlflow", ajax_only=False, options=options) as registry:
+    with lab.registry(tmp_path / "mlflow", ajax_only=False, options=options) as registry:
         registry.wait("/team-a/health")
         proxy = start_proxy(registry.url, **AUTO)
         assert statuses(proxy, "/team-a") == [200]

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.fixtures import StartProxy
 from support.probe import probe
@@ -23,7 +23,7 @@ SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 AT_A_PATH = f"""
   upstream mlflow {{ server UPSTREAM; keepalive 16; }}
   server {{
-    listen 127.0.0.1:PORT;{stack.STREAMING}
+    listen 127.0.0.1:PORT;{lab.STREAMING}
     location = / {{ return 302 /ml/ops/; }}
     location / {{ return 404; }}
     location /ml/ops/ {{ proxy_pass http://mlflow/; }}
@@ -33,7 +33,7 @@ AT_A_PATH = f"""
 GUARDED = f"""
   upstream mlflow {{ server UPSTREAM; keepalive 16; }}
   server {{
-    listen 127.0.0.1:PORT;{stack.STREAMING}
+    listen 127.0.0.1:PORT;{lab.STREAMING}
     auth_basic registry; auth_basic_user_file PASSWORDS;
     location /api/ {{ try_files /none =404; }}
     location / {{ proxy_pass http://mlflow; }}
@@ -47,37 +47,37 @@ NOT_FOUND = response("404 Not Found", b"<html>", ("Content-Type", "text/html"))
 def auto(start_proxy: StartProxy) -> StartProxy:
     """Starts proxies that know nothing of their upstream."""
 
-    def start(url: str, /, **how: Any) -> stack.Server:
+    def start(url: str, /, **how: Any) -> lab.Server:
         return start_proxy(url, **(AUTO | how))
 
     return start
 
 
-def experiments(proxy: stack.Server) -> int:
+def experiments(proxy: lab.Server) -> int:
     """The status of a search for experiments, which must be MLflow's own if it is 200."""
     response = request(proxy.url, SEARCH)
     assert response.status != 200 or "experiments" in json.loads(response.body)
     return response.status
 
 
-def test_an_internal_one(auto: StartProxy, mlflow_server: stack.Server) -> None:
+def test_an_internal_one(auto: StartProxy, mlflow_server: lab.Server) -> None:
     """Its paths are kept, and it is asked a single time."""
     proxy = auto(mlflow_server.url, options=("--set", "termlog_verbosity=info"))
     assert experiments(proxy) == 200
     assert "it is used through /api (/api: 200 JSON; /api is served)" in proxy.text()
 
 
-def test_an_external_one(auto: StartProxy, external_registry: stack.Server) -> None:
+def test_an_external_one(auto: StartProxy, external_registry: lab.Server) -> None:
     """Already the first request is rewritten, whenever it comes."""
     proxy = auto(external_registry.url)
     assert experiments(proxy) == 200
     assert "it is used through /ajax-api (/api: 404 HTML; /ajax-api: 200 JSON" in proxy.text()
 
 
-def test_below_a_path(auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path) -> None:
+def test_below_a_path(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
     """The root says where."""
     config = AT_A_PATH.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
-    with stack.nginx(tmp_path / "nginx", config) as registry:
+    with lab.nginx(tmp_path / "nginx", config) as registry:
         proxy = auto(registry.wait().url)
         assert experiments(proxy) == 200
         assert "it is used through /ml/ops/ajax-api" in proxy.text()
@@ -94,7 +94,7 @@ def test_below_a_path(auto: StartProxy, mlflow_server: stack.Server, tmp_path: P
 def test_rules_count_more(
     upstream: dict[str, object],
     status: int,
-    external_registry: stack.Server,
+    external_registry: lab.Server,
     start_proxy: StartProxy,
 ) -> None:
     """Nobody asks then."""
@@ -105,14 +105,14 @@ def test_rules_count_more(
 
 
 def test_one_that_asks_for_credentials(
-    auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path
+    auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path
 ) -> None:
     """The rules decide, and the log says so; credentials of the environment help."""
     passwords = tmp_path / "passwords"
     passwords.write_text("ann:{PLAIN}s3cret\n")
     passwords.chmod(0o644)
     config = GUARDED.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
-    with stack.nginx(tmp_path / "nginx", config.replace("PASSWORDS", str(passwords))) as registry:
+    with lab.nginx(tmp_path / "nginx", config.replace("PASSWORDS", str(passwords))) as registry:
         registry.wait()
         proxy = auto(registry.url)
         said = "its dialect is not clear: /api: 401 HTML; /ajax-api: 401 HTML; "
@@ -134,29 +134,27 @@ def test_one_that_asks_for_credentials(
         assert "s3cret" not in proxy.text()
 
 
-def test_one_that_comes_later(
-    auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path
-) -> None:
+def test_one_that_comes_later(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
     """A registry that is down is asked until it is up; meanwhile the rules decide."""
-    port = stack.free_port()
+    port = lab.free_port()
     proxy = auto(f"http://127.0.0.1:{port}")
     assert experiments(proxy) == 502
     assert "it does not answer; the rules decide" in proxy.text()
-    with stack.external(tmp_path / "nginx", mlflow_server.url, port=port) as registry:
+    with lab.external(tmp_path / "nginx", mlflow_server.url, port=port) as registry:
         registry.wait("/health")
         eventually(lambda: experiments(proxy) == 200, 30)
 
 
-def test_one_that_changes(auto: StartProxy, mlflow_server: stack.Server, tmp_path: Path) -> None:
+def test_one_that_changes(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
     """Answers that do not fit any more are reason to ask again."""
-    port = stack.free_port()
-    with stack.external(tmp_path / "before", mlflow_server.url, port=port) as registry:
+    port = lab.free_port()
+    with lab.external(tmp_path / "before", mlflow_server.url, port=port) as registry:
         registry.wait("/health")
         proxy = auto(registry.url)
         assert experiments(proxy) == 200
-    config = stack.EXTERNAL.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
+    config = lab.EXTERNAL.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
     config = config.replace("location /api/", "location /ajax-api/")
-    with stack.nginx(tmp_path / "behind", config, port=port) as registry:
+    with lab.nginx(tmp_path / "behind", config, port=port) as registry:
         registry.wait("/health")
         eventually(lambda: experiments(proxy) == 200, 30)
         assert "it is used through /api (" in proxy.text()
@@ -199,7 +197,7 @@ def test_nobody_waits_for_ever(start_proxy: StartProxy) -> None:
         assert upstream.requests[-1].target == SEARCH
 
 
-def test_a_changed_file(auto: StartProxy, external_registry: stack.Server, tmp_path: Path) -> None:
+def test_a_changed_file(auto: StartProxy, external_registry: lab.Server, tmp_path: Path) -> None:
     """Rules that are read again are adapted again."""
     proxy = auto(external_registry.url)
     assert experiments(proxy) == 200
@@ -224,7 +222,7 @@ def diagnose(url: str, **environment: str) -> tuple[int, str]:
     return run.returncode, run.stdout
 
 
-def test_diagnose(mlflow_server: stack.Server, external_registry: stack.Server) -> None:
+def test_diagnose(mlflow_server: lab.Server, external_registry: lab.Server) -> None:
     """What was asked, what came back, and the rule that follows."""
     path = "/2.0/mlflow/experiments/search"
     assert diagnose(mlflow_server.url) == (
@@ -240,7 +238,7 @@ def test_diagnose(mlflow_server: stack.Server, external_registry: stack.Server) 
         "What the proxy finds out by itself can be fixed in rules.yaml:\n\n"
         f"upstream:\n  external_hosts: [{host}]\n",
     )
-    nobody = f"http://127.0.0.1:{stack.free_port()}"
+    nobody = f"http://127.0.0.1:{lab.free_port()}"
     code, text = diagnose(nobody)
     assert code == 3
     assert "no connection: Connection refused" in text

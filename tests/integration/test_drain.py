@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import lab
 import pytest
-import stack
 from support import websocket
 from support.client import connect, http2, read_until, request
 from support.fixtures import StartProxy
@@ -32,13 +32,13 @@ MIB = 2**20
 LONGER_THAN_QUIET = 2 * QUIET
 
 
-def terminate(proxy: stack.Server) -> None:
+def terminate(proxy: lab.Server) -> None:
     """What systemd, Kubernetes and Docker do; returns when the proxy has noticed."""
     os.kill(proxy.process.pid, signal.SIGTERM)
     eventually(lambda: "draining" in proxy.text())
 
 
-def refuses(proxy: stack.Server) -> bool:
+def refuses(proxy: lab.Server) -> bool:
     address = urlsplit(proxy.url)
     with contextlib.suppress(ConnectionRefusedError):
         socket.create_connection((address.hostname or "", address.port or 0)).close()
@@ -46,7 +46,7 @@ def refuses(proxy: stack.Server) -> bool:
     return True
 
 
-def ended(proxy: stack.Server) -> int:
+def ended(proxy: lab.Server) -> int:
     """Its exit code; whatever it logs on its way out, it is no error."""
     code = proxy.process.wait(30)
     assert "Traceback" not in proxy.text(), proxy.text()
@@ -62,7 +62,7 @@ def connection() -> Iterator[Kept]:
 class Kept(contextlib.ExitStack):
     """Connections to proxies that are kept alive."""
 
-    def to(self, proxy: stack.Server) -> http.client.HTTPConnection:
+    def to(self, proxy: lab.Server) -> http.client.HTTPConnection:
         opened = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
         self.callback(opened.close)
         return opened

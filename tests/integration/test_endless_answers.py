@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import http2, request
 from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream
@@ -41,7 +41,7 @@ class Flood:
         return False
 
 
-def test_an_endless_page(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_an_endless_page(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """The client gets its error at once, the upstream is told to stop, and the next one works."""
     scripted.answer = flood = Flood()
     client = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=20)

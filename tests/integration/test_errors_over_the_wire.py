@@ -9,14 +9,14 @@ import struct
 import time
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import Response, connect, raw, request
 from support.fixtures import StartProxy
 from support.upstream import Answer, Received, Upstream, response
 
 FILE = "/api/2.0/mlflow-artifacts/artifacts/x"
-NOBODY = f"http://127.0.0.1:{stack.free_port()}"
+NOBODY = f"http://127.0.0.1:{lab.free_port()}"
 API = "/mlflow/api/2.0/mlflow/experiments/nope?token=secret"
 
 
@@ -42,7 +42,7 @@ def test_refused(shared_proxy: StartProxy, target: str, body: bytes | str | None
 
 def test_own_errors_stand_in_the_log(start_proxy: StartProxy) -> None:
     """The request id that the client sees leads to one line of the log, without the query."""
-    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}", artifacts={"enabled": False})
+    proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}", artifacts={"enabled": False})
     refused = "/api/2.0/mlflow-artifacts/artifacts/x?token=secret"
     for target, headers in (
         (API, {}),
@@ -68,7 +68,7 @@ def test_unknown_name(start_proxy: StartProxy) -> None:
 def test_tls_failure(start_proxy: StartProxy, tmp_path: Path) -> None:
     """An upstream that does not speak TLS although it should."""
     server = "server { listen 127.0.0.1:PORT; }"
-    with stack.nginx(tmp_path / "nginx", server) as upstream:
+    with lab.nginx(tmp_path / "nginx", server) as upstream:
         upstream.wait()
         proxy = start_proxy(upstream.url.replace("http", "https"))
         assert "the TLS handshake failed" in own_error(request(proxy.url, API))
@@ -82,7 +82,7 @@ def test_untrusted_certificate(start_proxy: StartProxy, tmp_path: Path, certific
         ssl_certificate {certificate}; ssl_certificate_key {certificate};
       }}
     """
-    with stack.nginx(tmp_path / "nginx", server) as upstream:
+    with lab.nginx(tmp_path / "nginx", server) as upstream:
         upstream.wait_for_port()
         proxy = start_proxy(upstream.url.replace("http", "https"))
         assert "its TLS certificate was not accepted" in own_error(request(proxy.url, API))
@@ -115,7 +115,7 @@ def cut_page(_: Received, connection: socket.socket) -> None:
 @pytest.mark.parametrize("fault", [reset, close, cut_head, garbage, cut_page])
 @pytest.mark.parametrize("body", [None, b"{}", b"x" * 3_000_000])
 def test_broken_answers(
-    scripted: Upstream, scripted_proxy: stack.Server, fault: Answer, body: bytes | None
+    scripted: Upstream, scripted_proxy: lab.Server, fault: Answer, body: bytes | None
 ) -> None:
     """An upstream that breaks off before its answer is whole gives 502 without its bytes."""
     scripted.answer = fault
@@ -144,7 +144,7 @@ def cut(framing: str) -> Answer:
     ],
 )
 def test_a_cut_download_does_not_look_complete(
-    scripted: Upstream, scripted_proxy: stack.Server, broken: Answer
+    scripted: Upstream, scripted_proxy: lab.Server, broken: Answer
 ) -> None:
     """A streamed body that breaks off breaks the client's transfer, too."""
     scripted.answer = broken
@@ -152,7 +152,7 @@ def test_a_cut_download_does_not_look_complete(
         request(scripted_proxy.url, FILE)
 
 
-def test_an_error_that_is_reset(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_an_error_that_is_reset(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """Who refuses a request before it was read may well reset the connection after that."""
     kind = ("Content-Type", "text/plain")
     whole = response("413 Too Large", b"no more than that", kind, framing="close")
@@ -170,7 +170,7 @@ def test_an_error_that_is_reset(scripted: Upstream, scripted_proxy: stack.Server
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
 def test_a_download_without_a_length(
-    scripted: Upstream, scripted_proxy: stack.Server, version: bytes
+    scripted: Upstream, scripted_proxy: lab.Server, version: bytes
 ) -> None:
     """It reaches the client in chunks, whose end can be told from a break; and so does the next."""
     body = b"x" * 1_000_000
@@ -191,7 +191,7 @@ def test_a_download_without_a_length(
         b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
     ],
 )
-def test_malformed_requests(scripted_proxy: stack.Server, head: bytes) -> None:
+def test_malformed_requests(scripted_proxy: lab.Server, head: bytes) -> None:
     """mitmproxy's own 400 is JSON as well, and the connection is closed."""
     data = raw(scripted_proxy.url, head + b"\r\n\r\n")
     raw_head, _, body = data.partition(b"\r\n\r\n")
@@ -201,7 +201,7 @@ def test_malformed_requests(scripted_proxy: stack.Server, head: bytes) -> None:
     assert json.loads(body)["source"] == "proxy"
 
 
-def test_real_not_found(external_proxy: stack.Server) -> None:
+def test_real_not_found(external_proxy: lab.Server) -> None:
     """nginx's and Flask's own pages of a real registry become JSON."""
     for target in ("/api/nope", "/api/2.0/mlflow/nope", "/mlflow/ajax-api/2.0/mlflow/nope"):
         got = request(external_proxy.url, target)
@@ -215,11 +215,11 @@ def test_real_not_found(external_proxy: stack.Server) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_first_requests_of_a_starting_proxy(tmp_path: Path, scheme: str) -> None:
     """From the moment it listens it answers in JSON, and no request can end its start."""
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
     # mitmproxy makes its certificates in the home folder.
     env = {"HOME": str(tmp_path)}
-    upstream = f"{scheme}://127.0.0.1:{stack.free_port()}"
-    with stack.proxy(upstream, rules, log=tmp_path / "log", env=env) as proxy:
+    upstream = f"{scheme}://127.0.0.1:{lab.free_port()}"
+    with lab.proxy(upstream, rules, log=tmp_path / "log", env=env) as proxy:
         answers: list[bytes] = []
         while len(answers) < 50:
             assert proxy.process.poll() is None, proxy.text()

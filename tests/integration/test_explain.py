@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.probe import script
 from support.proxies import running_proxy
@@ -77,7 +77,7 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def proxy(
     upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[stack.Server, settings.Settings]]:
+) -> Iterator[tuple[lab.Server, settings.Settings]]:
     """A proxy, and what its rules say."""
     folder = tmp_path_factory.mktemp("explained")
     with running_proxy(folder, upstream.url, **SECTIONS) as server:
@@ -87,7 +87,7 @@ def proxy(
 @pytest.mark.parametrize(("method", "target", "headers"), REQUESTS)
 def test_the_proxy_does_what_is_said(
     upstream: Upstream,
-    proxy: tuple[stack.Server, settings.Settings],
+    proxy: tuple[lab.Server, settings.Settings],
     method: str,
     target: str,
     headers: dict[str, str],
@@ -115,7 +115,7 @@ def test_check(tmp_path: Path) -> None:
     """One line for rules that can be used; all that is wrong for others."""
     run = script("rules.sh", "check")
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith(f"{stack.ROOT}/rules.yaml: ok (1 rewrite, 12 artifact endpoints")
+    assert run.stdout.startswith(f"{lab.ROOT}/rules.yaml: ok (1 rewrite, 12 artifact endpoints")
     rules = tmp_path / "rules.yaml"
     rules.write_text("mounts: 5\nrewrites: [{name: a, match: (, replace: /}]\nnope: 1\n")
     run = script("rules.sh", "check", rules)

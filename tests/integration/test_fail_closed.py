@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support import faults
 from support.client import request
 from support.upstream import Received, Upstream, response
@@ -45,21 +45,21 @@ CASES: dict[str, tuple[str, bytes, int]] = {
 @pytest.fixture(scope="module")
 def faulty_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A read-only proxy whose functions fail when a request asks for it."""
     folder = tmp_path_factory.mktemp("faulty")
-    rules = stack.write_rules(
+    rules = lab.write_rules(
         folder / "rules.model.yaml", external=["127.0.0.1"], artifacts={"write": False}
     )
     script = Path(faults.__file__)
-    with stack.proxy(
+    with lab.proxy(
         scripted.url,
         rules,
         log=folder / "log",
         options=("--set", "flow_detail=0"),
         before=["-s", script],
         # The script comes first and imports the addon, which must be this one.
-        env={"PYTHONPATH": str(stack.ROOT)},
+        env={"PYTHONPATH": str(lab.ROOT)},
     ) as server:
         yield server.wait("/livez")
 
@@ -71,9 +71,7 @@ def test_every_function_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("body", [b"{}", b"x" * 2_000_000])
-def test_an_exception(
-    scripted: Upstream, faulty_proxy: stack.Server, name: str, body: bytes
-) -> None:
+def test_an_exception(scripted: Upstream, faulty_proxy: lab.Server, name: str, body: bytes) -> None:
     """It gives 500 in JSON, one entry in the log, and lets neither request nor answer pass."""
     target, answer, asked = CASES[name]
     # What a path means is kept: it is worked out for one that has not been asked for.

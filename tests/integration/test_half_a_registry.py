@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.fixtures import StartProxy
 from support.mlflow_client import Client
@@ -35,12 +35,12 @@ CALLS = [
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, stack.Server]]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, lab.Server]]:
     """One with each of the options."""
     with ExitStack() as running:
         started = {
             option: running.enter_context(
-                stack.registry(tmp_path_factory.mktemp("mlflow"), ajax_only=False, options=[option])
+                lab.registry(tmp_path_factory.mktemp("mlflow"), ajax_only=False, options=[option])
             )
             for option in OPTIONS
         }
@@ -49,7 +49,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, stac
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_it_is_healthy(
-    servers: dict[str, stack.Server], shared_proxy: StartProxy, option: str
+    servers: dict[str, lab.Server], shared_proxy: StartProxy, option: str
 ) -> None:
     """What is off is said to be, and is no failure, through the proxy and without it."""
     proxy = shared_proxy(servers[option].url, external=())
@@ -67,7 +67,7 @@ def test_it_is_healthy(
 
 @pytest.mark.parametrize("version", [3, 2])
 def test_what_people_read(
-    servers: dict[str, stack.Server], shared_proxy: StartProxy, version: int
+    servers: dict[str, lab.Server], shared_proxy: StartProxy, version: int
 ) -> None:
     """MLflow's own words, at once; a 503 the client would repeat, and not show them."""
     with Client(version) as client:

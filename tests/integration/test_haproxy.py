@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import read_all, request
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
@@ -102,13 +102,13 @@ def workers() -> Iterator[Workers]:
 
 
 @pytest.fixture
-def balancer(workers: Workers, tmp_path: Path) -> Iterator[stack.Server]:
+def balancer(workers: Workers, tmp_path: Path) -> Iterator[lab.Server]:
     """HAProxy in front of them."""
-    with stack.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:
+    with lab.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:
         yield server.wait("/readyz/local")
 
 
-def test_who_has_asked(balancer: stack.Server, workers: Workers) -> None:
+def test_who_has_asked(balancer: lab.Server, workers: Workers) -> None:
     """What a client says of itself is replaced, whatever the name."""
     host, _, port = balancer.url.removeprefix("http://").partition(":")
     # All of 127.0.0.0/8 is this machine.
@@ -128,21 +128,21 @@ def test_who_has_asked(balancer: stack.Server, workers: Workers) -> None:
 def test_tls(workers: Workers, certificate: Path, tmp_path: Path) -> None:
     """Workers learn that a client has asked by https."""
     listen = f"127.0.0.1:PORT ssl crt {certificate}"
-    with stack.haproxy(tmp_path, config(listen, workers.addresses)) as server:
+    with lab.haproxy(tmp_path, config(listen, workers.addresses)) as server:
         url = server.wait_for_port().url.replace("http:", "https:")
         eventually(lambda: request(url, API, ca=certificate).status == 200)
     got = workers.last()
     assert got.header("X-Forwarded-Proto") == ["https"]
 
 
-def test_large_heads(balancer: stack.Server, workers: Workers) -> None:
+def test_large_heads(balancer: lab.Server, workers: Workers) -> None:
     """What the rules allow reaches a worker, and so does what is too large: it says so better."""
     for size in (RULES.limits.request_head, 70_000):
         assert request(balancer.url, API, headers={"X-Large": "x" * size}).status == 200
         assert len(workers.last().head) > size
 
 
-def test_the_least_busy_one(balancer: stack.Server, workers: Workers) -> None:
+def test_the_least_busy_one(balancer: lab.Server, workers: Workers) -> None:
     """Whoever has fewer requests gets the next one: uploads are not of one length."""
     gates = [socket.socketpair() for _ in workers.upstreams]
     for upstream, gate in zip(workers.upstreams, gates, strict=True):
@@ -179,7 +179,7 @@ def test_the_least_busy_one(balancer: stack.Server, workers: Workers) -> None:
         assert {each.result() for each in asked} == {200}
 
 
-def test_a_worker_that_is_about_to_end(balancer: stack.Server, workers: Workers) -> None:
+def test_a_worker_that_is_about_to_end(balancer: lab.Server, workers: Workers) -> None:
     """Only its own word counts: if the registry is away, all of them stay."""
     for upstream, path in zip(workers.upstreams, ("/readyz/local", "/readyz"), strict=True):
 
@@ -203,7 +203,7 @@ def test_a_worker_that_is_gone(tmp_path: Path) -> None:
     """Until HAProxy has noticed, the other one gets what this one does not accept."""
     with Upstream(OK) as stays, contextlib.ExitStack() as goes:
         workers = Workers(goes.enter_context(Upstream(OK)), stays)
-        with stack.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:
+        with lab.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:
             server.wait("/readyz/local")
             goes.close()
             for _ in range(10):

@@ -10,8 +10,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.fixtures import StartProxy
 from support.probe import probe
@@ -36,7 +36,7 @@ def get(url: str, target: str) -> tuple[int, dict[str, object]]:
 
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
-def test_a_healthy_registry(external_proxy: stack.Server, mount: str) -> None:
+def test_a_healthy_registry(external_proxy: lab.Server, mount: str) -> None:
     """Everything is fine, under every mount; /health is MLflow's own."""
     assert get(external_proxy.url, f"{mount}/livez") == (200, {"status": "alive"})
     assert get(external_proxy.url, f"{mount}/readyz")[0] == 200
@@ -55,7 +55,7 @@ def test_a_healthy_registry(external_proxy: stack.Server, mount: str) -> None:
     assert request(external_proxy.url, f"{mount}/health").body == b"OK"
 
 
-def test_artifacts_off(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+def test_artifacts_off(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
     """A switch that is off is said, and is no failure."""
     proxy = start_proxy(mlflow_server.url, artifacts={"enabled": False})
     status, summary = get(proxy.url, "/health/mlflow")
@@ -63,7 +63,7 @@ def test_artifacts_off(mlflow_server: stack.Server, start_proxy: StartProxy) -> 
     assert summary["probes"]["artifacts_api"] == "disabled"  # type: ignore[index]
 
 
-def test_without_rewriting(external_registry: stack.Server, start_proxy: StartProxy) -> None:
+def test_without_rewriting(external_registry: lab.Server, start_proxy: StartProxy) -> None:
     """The fault that the proxy fixes is what the probes find without it."""
     proxy = start_proxy(external_registry.url, external=("elsewhere.example",))
     status, summary = get(proxy.url, "/health/mlflow")
@@ -74,7 +74,7 @@ def test_without_rewriting(external_registry: stack.Server, start_proxy: StartPr
 
 def test_upstream_down(start_proxy: StartProxy) -> None:
     """Alive, but not ready."""
-    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}")
+    proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}")
     assert get(proxy.url, "/livez")[0] == 200
     status, content = get(proxy.url, "/readyz")
     assert (status, content["status"]) == (503, "unavailable")
@@ -109,7 +109,7 @@ def test_one_check_at_a_time_blocks_nobody(start_proxy: StartProxy) -> None:
 
 
 @pytest.mark.parametrize("mount", ["", "/mlflow/"])
-def test_probe_script(external_proxy: stack.Server, mount: str) -> None:
+def test_probe_script(external_proxy: lab.Server, mount: str) -> None:
     """The script's JSON has every probe with its verdict; exit code 0."""
     run = probe(external_proxy.url + mount, "--json", "--write")
     assert run.returncode == 0, run.stderr
@@ -123,7 +123,7 @@ def test_probe_script(external_proxy: stack.Server, mount: str) -> None:
     assert "artifacts_api" in run.stdout
 
 
-def test_probe_script_without_the_proxy(external_registry: stack.Server) -> None:
+def test_probe_script_without_the_proxy(external_registry: lab.Server) -> None:
     """Directly, the registry's HTML is what fails: exit code 2."""
     run = probe(external_registry.url)
     assert run.returncode == 2
@@ -133,7 +133,7 @@ def test_probe_script_without_the_proxy(external_registry: stack.Server) -> None
 @pytest.mark.parametrize(("option", "first"), [("", "critical "), ("--json", "{")])
 def test_probe_script_in_a_pipe(option: str, first: str) -> None:
     """A reader that stops after the first line leaves the verdict as it is."""
-    probe = f"{stack.ROOT}/scripts/probe.sh {option} http://127.0.0.1:9"
+    probe = f"{lab.ROOT}/scripts/probe.sh {option} http://127.0.0.1:9"
     script = f"set -o pipefail; {probe} | head -n 1"
     run = subprocess.run(
         ["bash", "-c", script],
@@ -147,7 +147,7 @@ def test_probe_script_in_a_pipe(option: str, first: str) -> None:
     assert run.stdout.startswith(first)
 
 
-def test_probe_script_warns(external_proxy: stack.Server, tmp_path: Path) -> None:
+def test_probe_script_warns(external_proxy: lab.Server, tmp_path: Path) -> None:
     """A failed optional probe is a warning: exit code 1."""
     rules = tmp_path / "rules.yaml"
     rules.write_text("health: {probes: [{name: x, path: /api/2.0/mlflow/nope, optional: true}]}")

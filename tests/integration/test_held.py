@@ -7,8 +7,8 @@ import json
 import socket
 from collections.abc import Iterator
 
+import lab
 import pytest
-import stack
 from support.client import connect, http2, read_all, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -23,7 +23,7 @@ SIZE = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def proxy(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def proxy(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """A proxy that holds 1 MiB."""
     folder = tmp_path_factory.mktemp("held")
     options = ("--set", f"confdir={folder}")
@@ -31,7 +31,7 @@ def proxy(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield server
 
 
-def begin(proxy: stack.Server, size: int) -> socket.socket:
+def begin(proxy: lab.Server, size: int) -> socket.socket:
     """A client that has sent so much of a body."""
     client = connect(proxy.url)
     client.sendall(
@@ -43,7 +43,7 @@ def begin(proxy: stack.Server, size: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def filled(proxy: stack.Server) -> Iterator[socket.socket]:
+def filled(proxy: lab.Server) -> Iterator[socket.socket]:
     """A client that has sent all but a byte, and for which there was room: there is no other."""
     for _ in range(20):
         with begin(proxy, SIZE - 1) as client:
@@ -64,7 +64,7 @@ def no_room(status: int, headers: str, body: bytes) -> None:
     assert content["message"].startswith("This proxy holds as much in memory as it may.")
 
 
-def test_requests(scripted: Upstream, proxy: stack.Server) -> None:
+def test_requests(scripted: Upstream, proxy: lab.Server) -> None:
     """What has no room is refused, what is there already goes on, and so does what is streamed."""
     scripted.answer = OK
     whole = bytes(SIZE)
@@ -78,7 +78,7 @@ def test_requests(scripted: Upstream, proxy: stack.Server) -> None:
     assert request(proxy.url, API, method="POST", body=whole).status == 200
 
 
-def test_those_who_go_away(scripted: Upstream, proxy: stack.Server) -> None:
+def test_those_who_go_away(scripted: Upstream, proxy: lab.Server) -> None:
     """They make room."""
     scripted.answer = OK
     whole = bytes(SIZE)
@@ -87,7 +87,7 @@ def test_those_who_go_away(scripted: Upstream, proxy: stack.Server) -> None:
     eventually(lambda: request(proxy.url, API, method="POST", body=whole).status == 200)
 
 
-def test_http2(scripted: Upstream, proxy: stack.Server) -> None:
+def test_http2(scripted: Upstream, proxy: lab.Server) -> None:
     """The same for HTTP/2."""
     scripted.answer = OK
     url = proxy.url.replace("http://127.0.0.1", "https://localhost") + API
@@ -101,7 +101,7 @@ def test_http2(scripted: Upstream, proxy: stack.Server) -> None:
         eventually(lambda: status() == 200)
 
 
-def test_answers(scripted: Upstream, proxy: stack.Server) -> None:
+def test_answers(scripted: Upstream, proxy: lab.Server) -> None:
     """One that may stay as it is passes; one that would have to be changed is refused."""
     json_type = ("Content-Type", "application/json")
     document = json.dumps({"a": "x" * SIZE}).encode()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import http2, request
 from support.fixtures import StartProxy
 from support.upstream import Upstream
@@ -21,7 +21,7 @@ def ask(url: str, host: str, target: str = SEARCH) -> tuple[int, bytes]:
     return got.status, got.body
 
 
-def test_with_a_real_server(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+def test_with_a_real_server(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
     """MLflow refuses a foreign Host; reverse mode hides it; the list brings the refusal back."""
     assert ask(mlflow_server.url, "evil.example")[0] == 403
     unguarded = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
@@ -72,9 +72,9 @@ def test_what_is_exempt(start_proxy: StartProxy, tmp_path: Path) -> None:
 )
 def test_the_line_at_start(tmp_path: Path, host: str, allowed: list[str], warned: bool) -> None:
     """A proxy that anybody can reach under any name says so, once."""
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[], allowed_hosts=allowed)
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[], allowed_hosts=allowed)
     log = tmp_path / "log"
     options = ("--set", "termlog_verbosity=warn")
-    with stack.proxy("http://127.0.0.1:9", rules, log=log, host=host, options=options) as proxy:
+    with lab.proxy("http://127.0.0.1:9", rules, log=log, host=host, options=options) as proxy:
         proxy.wait("/livez")
         assert proxy.text().count(WARNING) == warned

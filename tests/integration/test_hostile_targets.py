@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support import hostile
 from support.fixtures import StartProxy
 
@@ -21,17 +21,15 @@ COUNT = int(os.environ.get("FUZZ_COUNT", "5000"))
 TELLING = Path(__file__).parent.parent / "support" / "telling_server"
 
 
-def telling(folder: Path, *options: str) -> stack.Server:
+def telling(folder: Path, *options: str) -> lab.Server:
     """An MLflow server that names the route of each answer in X-Reached."""
-    return stack.registry(
-        folder, ajax_only=False, options=options, env={"PYTHONPATH": str(TELLING)}
-    )
+    return lab.registry(folder, ajax_only=False, options=options, env={"PYTHONPATH": str(TELLING)})
 
 
 @pytest.fixture(scope="module", params=["uvicorn", "gunicorn"])
 def telling_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """One under each of MLflow's servers."""
     options = ["--app-name", "telling"]
     if request.param == "gunicorn":
@@ -47,7 +45,7 @@ OFF = {"enabled": False}
 
 
 @pytest.fixture
-def off_proxy(telling_server: stack.Server, shared_proxy: StartProxy) -> stack.Server:
+def off_proxy(telling_server: lab.Server, shared_proxy: StartProxy) -> lab.Server:
     """A proxy that serves no artifacts, in front of it."""
     return shared_proxy(telling_server.url, external=EXTERNAL, artifacts=OFF)
 
@@ -60,7 +58,7 @@ def reached(answer: hostile.Answer) -> str:
 
 @pytest.mark.parametrize("external", [EXTERNAL, ("registry.hokus.ai",)])
 def test_no_spelling_gets_through(
-    telling_server: stack.Server, shared_proxy: StartProxy, external: tuple[str, ...]
+    telling_server: lab.Server, shared_proxy: StartProxy, external: tuple[str, ...]
 ) -> None:
     """With artifacts off no target reaches an artifact operation; each gets an answer."""
     proxy = shared_proxy(telling_server.url, external=external, artifacts=OFF)
@@ -106,11 +104,11 @@ STRIPS = """server { listen 127.0.0.1:PORT;
 
 
 def test_no_spelling_gets_through_above_a_base_path(
-    telling_server: stack.Server, start_proxy: StartProxy, tmp_path: Path
+    telling_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
     """Dot segments lead out of a base path, and back into it, where nobody looks."""
     config = STRIPS.replace("URL", telling_server.url)
-    with stack.nginx(tmp_path / "nginx", config) as middle:
+    with lab.nginx(tmp_path / "nginx", config) as middle:
         middle.wait("/mlops/mlflow/health")
         upstream = {"base_path": "/mlops/mlflow"}
         proxy = start_proxy(middle.url, external=(), artifacts=OFF, upstream=upstream)
@@ -128,7 +126,7 @@ def test_no_spelling_gets_through_above_a_base_path(
             assert through.send("GET", target).status == 400, target
 
 
-def test_no_upgrade_gets_through(telling_server: stack.Server, off_proxy: stack.Server) -> None:
+def test_no_upgrade_gets_through(telling_server: lab.Server, off_proxy: lab.Server) -> None:
     """Nor does one that asks for another protocol; MLflow answers those that pass over HTTP/1.1."""
     through = hostile.Connection(off_proxy.url)
     for i, (line, fields) in enumerate([*hostile.upgrades()][::11]):
@@ -156,14 +154,14 @@ backend registry
 
 @pytest.mark.parametrize("between", ["nginx", "haproxy"])
 def test_no_spelling_gets_through_a_server_that_rewrites(
-    telling_server: stack.Server, start_proxy: StartProxy, tmp_path: Path, between: str
+    telling_server: lab.Server, start_proxy: StartProxy, tmp_path: Path, between: str
 ) -> None:
     """Whoever stands between the proxy and MLflow may have another reading."""
     address = telling_server.url.removeprefix("http://")
     if between == "nginx":
-        middle = stack.nginx(tmp_path / "middle", NGINX.replace("URL", telling_server.url))
+        middle = lab.nginx(tmp_path / "middle", NGINX.replace("URL", telling_server.url))
     else:
-        middle = stack.haproxy(tmp_path / "middle", HAPROXY.replace("ADDRESS", address))
+        middle = lab.haproxy(tmp_path / "middle", HAPROXY.replace("ADDRESS", address))
     with middle:
         middle.wait("/health")
         proxy = start_proxy(middle.url, artifacts=OFF)
@@ -178,7 +176,7 @@ def test_no_spelling_gets_through_a_server_that_rewrites(
 READS = ("presigned-download-url", "graphql")
 
 
-def test_no_write_gets_through(telling_server: stack.Server, start_proxy: StartProxy) -> None:
+def test_no_write_gets_through(telling_server: lab.Server, start_proxy: StartProxy) -> None:
     """With writes off no target and no method changes artifacts; reads work on."""
     proxy = start_proxy(telling_server.url, artifacts={"write": False})
     through = hostile.Connection(proxy.url)
@@ -223,7 +221,7 @@ HARMLESS = [
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow", "/%61pi/mlflow", "//mlflow"])
 def test_harmless_requests_pass(
-    telling_server: stack.Server, off_proxy: stack.Server, mount: str
+    telling_server: lab.Server, off_proxy: lab.Server, mount: str
 ) -> None:
     """A run or a tag may be called mlflow-artifacts while artifacts are off."""
     through, direct = hostile.Connection(off_proxy.url), hostile.Connection(telling_server.url)
@@ -240,7 +238,7 @@ NAMES = [
 
 
 def test_names_of_artifacts_are_left_alone(
-    telling_server: stack.Server, start_proxy: StartProxy
+    telling_server: lab.Server, start_proxy: StartProxy
 ) -> None:
     """With artifacts on, odd names reach the same operation as without the proxy."""
     proxy = start_proxy(telling_server.url, external=("registry.hokus.ai",))
@@ -253,7 +251,7 @@ def test_names_of_artifacts_are_left_alone(
             assert reached(got) == reached(expected) != "", target
 
 
-def test_ambiguous_targets(off_proxy: stack.Server) -> None:
+def test_ambiguous_targets(off_proxy: lab.Server) -> None:
     """What servers read in different ways is refused as a bad request, in JSON."""
     connection = hostile.Connection(off_proxy.url)
     for target in (
@@ -272,7 +270,7 @@ def test_ambiguous_targets(off_proxy: stack.Server) -> None:
         assert json.loads(answer.body)["source"] == "proxy"
 
 
-def test_the_targets_are_hostile(telling_server: stack.Server) -> None:
+def test_the_targets_are_hostile(telling_server: lab.Server) -> None:
     """Without the proxy many of them reach an artifact operation."""
     direct = hostile.Connection(telling_server.url)
     hits = [reached(direct.send(*target)) for target in hostile.targets(SEED, 1000)]

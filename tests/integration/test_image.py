@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 import yaml
 from support import config_map, image
 from support.client import request
@@ -31,7 +31,7 @@ ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/x"
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     """The image, made from what a builder gets to see."""
     folder = tmp_path_factory.mktemp("image")
-    yield image.build(FOLDER.parent / "Dockerfile", stack.ROOT, folder)
+    yield image.build(FOLDER.parent / "Dockerfile", lab.ROOT, folder)
     shutil.rmtree(folder)
 
 
@@ -115,7 +115,7 @@ def test_a_pod(pod: Pod, manifests: Manifests) -> None:
 
 def test_without_a_registry(built: Image, manifests: Manifests, tmp_path: Path) -> None:
     """A pod whose registry is down lives, and says so to clients in JSON."""
-    port = stack.free_port()
+    port = lab.free_port()
     pod = Pod(built, manifests, f"http://127.0.0.1:{port}", tmp_path)
     with pod.server.wait("/livez"):
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):

@@ -7,8 +7,8 @@ import http.client
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.fixtures import StartProxy
 
 GIB = 2**30
@@ -27,11 +27,11 @@ STORE = """
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[stack.Server]:
+def store(tmp_path: Path) -> Iterator[lab.Server]:
     """nginx as an artifact store behind /ajax-api/."""
     (tmp_path / "files").mkdir()
     servers = STORE.replace("FOLDER", str(tmp_path / "files"))
-    with stack.nginx(tmp_path / "nginx", servers) as server:
+    with lab.nginx(tmp_path / "nginx", servers) as server:
         yield server.wait()
     for file in (tmp_path / "files").rglob("big"):
         file.unlink()
@@ -54,9 +54,7 @@ def put(url: str, size: int, *, chunked: bool) -> int:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_gigabyte_up_and_down(
-    store: stack.Server, start_proxy: StartProxy, chunked: bool
-) -> None:
+def test_a_gigabyte_up_and_down(store: lab.Server, start_proxy: StartProxy, chunked: bool) -> None:
     """1 GiB arrives whole, comes back whole, and the proxy stays small."""
     proxy = start_proxy(store.url)
     assert put(proxy.url, GIB, chunked=chunked) == 201
@@ -75,7 +73,7 @@ def test_a_gigabyte_up_and_down(
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_refusing_two_gigabytes_costs_no_memory(
-    store: stack.Server, start_proxy: StartProxy, chunked: bool
+    store: lab.Server, start_proxy: StartProxy, chunked: bool
 ) -> None:
     """A refused upload is read and dropped, and the client gets the refusal."""
     proxy = start_proxy(store.url, artifacts={"enabled": False})
@@ -85,7 +83,7 @@ def test_refusing_two_gigabytes_costs_no_memory(
 
 def test_an_unreachable_upstream_costs_no_memory(start_proxy: StartProxy) -> None:
     """The same for an upload that has nowhere to go."""
-    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}")
+    proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}")
     assert put(proxy.url, GIB // 2, chunked=False) == 502
     assert proxy.memory() < LIMIT
 
@@ -104,7 +102,7 @@ def test_a_gigabyte_of_error_page_is_not_held(tmp_path: Path, start_proxy: Start
         location / {{ return 500; }}
       }}
     """
-    with stack.nginx(tmp_path / "nginx", servers) as upstream:
+    with lab.nginx(tmp_path / "nginx", servers) as upstream:
         upstream.wait()
         proxy = start_proxy(upstream.url)
         connection = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=60)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support import patient
 from support.client import request
 from support.proxies import running_proxy
@@ -20,7 +20,7 @@ API = "/api/2.0/mlflow/runs/get"
 @pytest.fixture(scope="module", params=["true", "false"])
 def scripted_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[tuple[stack.Server, str]]:
+) -> Iterator[tuple[lab.Server, str]]:
     """A proxy with a script of the user's, lean or not."""
     scripted.answer = OK
     lean: str = request.param
@@ -31,19 +31,19 @@ def scripted_proxy(
         yield proxy, lean
 
 
-def sent(proxy: stack.Server, upstream: Upstream, query: str) -> Received:
+def sent(proxy: lab.Server, upstream: Upstream, query: str) -> Received:
     """What the upstream gets of a request."""
     assert request(proxy.url, f"{API}?{query}").status == 200
     return upstream.requests[-1]
 
 
-def test_the_log_says_what_was_left_out(scripted_proxy: tuple[stack.Server, str]) -> None:
+def test_the_log_says_what_was_left_out(scripted_proxy: tuple[lab.Server, str]) -> None:
     """At level debug; what is in use is not among it."""
     proxy, lean = scripted_proxy
     assert ("left out of the chain: anticache, blocklist, " in proxy.text()) is (lean == "true")
 
 
-def test_scripts_and_options(scripted: Upstream, scripted_proxy: tuple[stack.Server, str]) -> None:
+def test_scripts_and_options(scripted: Upstream, scripted_proxy: tuple[lab.Server, str]) -> None:
     """A script may wait, hold a flow and set an option of an addon that was left out."""
     proxy, _ = scripted_proxy
     assert sent(proxy, scripted, "wait").header("X-Waited") == ["yes"]
@@ -55,7 +55,7 @@ def test_scripts_and_options(scripted: Upstream, scripted_proxy: tuple[stack.Ser
     assert sent(proxy, scripted, "").header("X-Option") == ["yes"]
 
 
-def test_hooks_of_connections(scripted: Upstream, scripted_proxy: tuple[stack.Server, str]) -> None:
+def test_hooks_of_connections(scripted: Upstream, scripted_proxy: tuple[lab.Server, str]) -> None:
     """All of them are called, in their order, and waited for."""
     proxy, _ = scripted_proxy
     sent(proxy, scripted, "")

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import lab
 import pytest
-import stack
 from support.client import Response, connect, http2, raw, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -29,7 +29,7 @@ MIB = 2**20
 @pytest.fixture(scope="module")
 def small_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A proxy with narrow limits."""
     folder = tmp_path_factory.mktemp("small")
     options = ("--set", f"confdir={folder}")
@@ -52,7 +52,7 @@ def own_error(got: Response, status: int, code: str) -> None:
     [(API, MIB, True), (API, MIB + 1, False), (FILE, 3 * MIB, True), (FILE, 3 * MIB + 1, False)],
 )
 def test_bodies(
-    scripted: Upstream, small_proxy: stack.Server, target: str, size: int, fits: bool, chunked: bool
+    scripted: Upstream, small_proxy: lab.Server, target: str, size: int, fits: bool, chunked: bool
 ) -> None:
     """Up to the limit a body passes; beyond it the upstream never sees a complete one."""
     scripted.answer = OK
@@ -68,7 +68,7 @@ def test_bodies(
         assert scripted.requests == []
 
 
-def test_http2_body_without_a_length(scripted: Upstream, small_proxy: stack.Server) -> None:
+def test_http2_body_without_a_length(scripted: Upstream, small_proxy: lab.Server) -> None:
     """The same for HTTP/2, where a length is optional."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -103,7 +103,7 @@ def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy
         (b"secret" * 1000, *([b"secret" * 1000] * 5)),
     ],
 )
-def test_heads(small_proxy: stack.Server, parts: tuple[bytes, ...]) -> None:
+def test_heads(small_proxy: lab.Server, parts: tuple[bytes, ...]) -> None:
     """A head that is too large, or never ends, is answered and cut off."""
     head, _, body = raw(small_proxy.url, *parts).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
@@ -111,9 +111,7 @@ def test_heads(small_proxy: stack.Server, parts: tuple[bytes, ...]) -> None:
     assert json.loads(body)["source"] == "proxy"
 
 
-def test_a_body_in_the_same_packet_is_no_head(
-    scripted: Upstream, small_proxy: stack.Server
-) -> None:
+def test_a_body_in_the_same_packet_is_no_head(scripted: Upstream, small_proxy: lab.Server) -> None:
     """What follows the head does not count as one."""
     scripted.answer = OK
     head = (
@@ -122,7 +120,7 @@ def test_a_body_in_the_same_packet_is_no_head(
     assert raw(small_proxy.url, head + b"x" * 50_000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_head_that_is_cut_is_not_logged(small_proxy: stack.Server) -> None:
+def test_a_head_that_is_cut_is_not_logged(small_proxy: lab.Server) -> None:
     """A client that goes away in the middle of its credentials leaves none of them behind."""
     with connect(small_proxy.url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n")
@@ -140,7 +138,7 @@ def test_a_head_that_is_cut_is_not_logged(small_proxy: stack.Server) -> None:
     ],
 )
 def test_heads_of_an_upstream(
-    scripted: Upstream, small_proxy: stack.Server, head: bytes | None
+    scripted: Upstream, small_proxy: lab.Server, head: bytes | None
 ) -> None:
     """So is an upstream's head; the client gets 502 at once, and its next request an answer."""
 
@@ -165,7 +163,7 @@ def test_heads_of_an_upstream(
     client.close()
 
 
-def test_requests_at_once(scripted: Upstream, small_proxy: stack.Server) -> None:
+def test_requests_at_once(scripted: Upstream, small_proxy: lab.Server) -> None:
     """One more than allowed is refused at once; the others are served, and so is the next."""
     release = threading.Event()
     scripted.answer = held_until(release)
@@ -180,7 +178,7 @@ def test_requests_at_once(scripted: Upstream, small_proxy: stack.Server) -> None
     assert request(small_proxy.url, API).status == 200
 
 
-def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: stack.Server) -> None:
+def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: lab.Server) -> None:
     """Clients that go away make room."""
     gone = threading.Event()
 

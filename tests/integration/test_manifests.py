@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import lab
 import pytest
-import stack
 from install import lock_file
 from support import image
 from support.manifests import FOLDER, Manifests
@@ -29,7 +29,7 @@ def manifests(request: pytest.FixtureRequest) -> Manifests:
 
 
 def validated(path: Path, version: str) -> subprocess.CompletedProcess[str]:
-    command: list[str | Path] = [stack.tool("kubernetes-validate"), "--strict", "-k", version, path]
+    command: list[str | Path] = [lab.tool("kubernetes-validate"), "--strict", "-k", version, path]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -55,13 +55,13 @@ def test_schemas_are_strict(manifests: Manifests, tmp_path: Path) -> None:
 def test_rules(manifests: Manifests) -> None:
     """They are those of the project: if this fails, copy rules.yaml into the base."""
     [(name, text)] = manifests.the("ConfigMap", "mlflow-proxy-rules")["data"].items()
-    assert text == (stack.ROOT / "rules.yaml").read_text()
+    assert text == (lab.ROOT / "rules.yaml").read_text()
     rules_file.parse(text, name)
 
 
 def test_rules_of_ones_own(tmp_path: Path) -> None:
     """As scripts/deploy/README.md says it; their name stays."""
-    text = (stack.ROOT / "scripts" / "deploy" / "README.md").read_text()
+    text = (lab.ROOT / "scripts" / "deploy" / "README.md").read_text()
     [generator] = re.findall(r"```yaml\n( *configMapGenerator:\n(?:.*\n)*?) *```", text)
     resources = f"resources: [{os.path.relpath(FOLDER / 'base', tmp_path)}]\n"
     (tmp_path / "kustomization.yaml").write_text(resources + textwrap.dedent(generator))
@@ -202,6 +202,6 @@ def test_the_python_of_the_image() -> None:
 def test_hadolint() -> None:
     """The Dockerfile follows its rules."""
     done = subprocess.run(
-        [stack.tool("hadolint"), DOCKERFILE], capture_output=True, text=True, check=False
+        [lab.tool("hadolint"), DOCKERFILE], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import h2.events
-import stack
+import lab
 from support.client import RawHttp2, connect, read_all, read_until, request
 from support.fixtures import StartProxy
 from support.upstream import Upstream, held_until
@@ -29,13 +29,13 @@ BEGIN, REST = REQUEST[:9], REQUEST[9:]
 
 
 @contextlib.contextmanager
-def limited(files: str, url: str, folder: Path, **limits: Any) -> Iterator[stack.Server]:
+def limited(files: str, url: str, folder: Path, **limits: Any) -> Iterator[lab.Server]:
     """A proxy that may open so many files: "soft:hard"."""
-    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"], limits=limits)
-    port = stack.free_port()
-    command = ["prlimit", f"--nofile={files}", *stack.proxy_command(url, rules, port=port)]
+    rules = lab.write_rules(folder / "rules.yaml", external=["127.0.0.1"], limits=limits)
+    port = lab.free_port()
+    command = ["prlimit", f"--nofile={files}", *lab.proxy_command(url, rules, port=port)]
     own = f"http://127.0.0.1:{port}"
-    server = stack.Server(command, url=own, log=folder / "log", stop_signal=signal.SIGINT)
+    server = lab.Server(command, url=own, log=folder / "log", stop_signal=signal.SIGINT)
     with server.wait("/livez") as proxy:
         yield proxy
 
@@ -67,7 +67,7 @@ def test_many_clients(scripted: Upstream, tmp_path: Path) -> None:
 
 def test_one_more_than_allowed(scripted: Upstream, start_proxy: StartProxy) -> None:
     """It gets an answer without being read, the others are served on, and so is who comes later."""
-    options = ("--set", f"mlflow_metrics={(metrics := stack.free_port())}")
+    options = ("--set", f"mlflow_metrics={(metrics := lab.free_port())}")
     proxy = start_proxy(scripted.url, limits={"connections": 4}, options=options)
 
     def told(name: str) -> float:
@@ -187,7 +187,7 @@ def test_whoever_speaks_tls_is_told_nothing(
     eventually(lambda: _is_alone(proxy))
 
 
-def _is_alone(proxy: stack.Server) -> bool:
+def _is_alone(proxy: lab.Server) -> bool:
     """Tell whether there is room for one client, and then for no other."""
     with connect(proxy.url) as first:
         try:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import lab
 import pytest
-import stack
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from support.client import connect, raw, read_all, request
@@ -26,7 +26,7 @@ from support.waiting import eventually
 
 from addon.observe import metrics
 
-DEPLOY = stack.ROOT / "scripts" / "deploy"
+DEPLOY = lab.ROOT / "scripts" / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboard.json"
 
@@ -55,15 +55,15 @@ def read(port: int) -> dict[str, float]:
 class Scene:
     """A proxy that has been through a lot, and one whose upstream is not there."""
 
-    proxy: stack.Server
+    proxy: lab.Server
     upstream: Upstream
     port: int
     """Where its metrics are."""
-    lost: stack.Server
+    lost: lab.Server
     lost_port: int
 
 
-def everything(proxy: stack.Server, upstream: Upstream) -> None:
+def everything(proxy: lab.Server, upstream: Upstream) -> None:
     """Requests that touch every metric."""
 
     def ask(target: str = API, answer: Answer = OK, **how: Any) -> None:
@@ -106,7 +106,7 @@ def everything(proxy: stack.Server, upstream: Upstream) -> None:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """The two of them."""
     folder = tmp_path_factory.mktemp("metrics")
-    port, lost_port, nobody = stack.free_port(), stack.free_port(), stack.free_port()
+    port, lost_port, nobody = lab.free_port(), lab.free_port(), lab.free_port()
     with (
         Upstream() as upstream,
         running_proxy(
@@ -245,7 +245,7 @@ def test_series_are_bounded(scene: Scene) -> None:
 
 def test_draining(start_proxy: StartProxy, scene: Scene) -> None:
     """Who is about to end says so, as long as it takes."""
-    port = stack.free_port()
+    port = lab.free_port()
     proxy = start_proxy(scene.upstream.url, options=with_metrics(port), drain={"grace": 60})
     assert read(port)["draining"] == 0
     proxy.process.send_signal(signal.SIGTERM)
@@ -261,13 +261,11 @@ def test_draining(start_proxy: StartProxy, scene: Scene) -> None:
 )
 def test_a_port_that_cannot_be_had(tmp_path: Path, value: str, problem: str) -> None:
     """It ends the proxy at start, with one message."""
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[])
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         value = value.format(taken=taken.getsockname()[1])
         options = ["--set", f"mlflow_metrics={value}"]
-        with stack.proxy(
-            "http://127.0.0.1:9", rules, log=tmp_path / "log", options=options
-        ) as proxy:
+        with lab.proxy("http://127.0.0.1:9", rules, log=tmp_path / "log", options=options) as proxy:
             assert proxy.process.wait(20) == 1
             text = proxy.text()
     assert f"mlflow_metrics: {value}: {problem}" in text
@@ -275,7 +273,7 @@ def test_a_port_that_cannot_be_had(tmp_path: Path, value: str, problem: str) -> 
 
 
 def promtool(*arguments: str | Path) -> None:
-    command: list[str | Path] = [stack.binary("promtool"), *arguments]
+    command: list[str | Path] = [lab.binary("promtool"), *arguments]
     done = subprocess.run(command, cwd=ALERTS.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -288,7 +286,7 @@ def test_the_shipped_files_are_valid() -> None:
 
 
 @pytest.fixture(scope="module")
-def prometheus(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def prometheus(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """Prometheus, which reads both proxies each second; its alerts do not wait."""
     folder = tmp_path_factory.mktemp("prometheus")
     alerts = re.sub(r"for: \d+m", "for: 0s", ALERTS.read_text(encoding="utf-8"))
@@ -297,13 +295,13 @@ def prometheus(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     targets = [f"127.0.0.1:{scene.port}", f"127.0.0.1:{scene.lost_port}"]
     config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
-    with stack.prometheus(folder, yaml.safe_dump(config)) as server:
+    with lab.prometheus(folder, yaml.safe_dump(config)) as server:
         server.wait()
         eventually(lambda: request(server.url, "/-/ready").status == 200, 30)
         yield server
 
 
-def query(prometheus: stack.Server, expression: str) -> list[dict[str, Any]]:
+def query(prometheus: lab.Server, expression: str) -> list[dict[str, Any]]:
     """What Prometheus finds."""
     got = request(prometheus.url, f"/api/v1/query?query={quote(expression)}")
     assert got.status == 200, (expression, got.body)
@@ -336,7 +334,7 @@ SELECTOR = re.compile(r"\b(?:mlflow_proxy_\w+|process_\w+|up)\b(?:\{[^}]*\})?")
 
 
 @pytest.mark.parametrize("name", panels())
-def test_panels(prometheus: stack.Server, name: str) -> None:
+def test_panels(prometheus: lab.Server, name: str) -> None:
     """Each shows something, called by labels that are there."""
     panel = panels()[name]
     assert "$" not in panel["expr"]
@@ -346,7 +344,7 @@ def test_panels(prometheus: stack.Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", alerts())
-def test_alerts(prometheus: stack.Server, name: str) -> None:
+def test_alerts(prometheus: lab.Server, name: str) -> None:
     """Each asks for what is there: its expression is understood, and finds all of its metrics."""
     query(prometheus, alerts()[name])
     selectors = SELECTOR.findall(alerts()[name])
@@ -355,7 +353,7 @@ def test_alerts(prometheus: stack.Server, name: str) -> None:
         eventually(lambda selector=selector: query(prometheus, selector) != [], 30)  # type: ignore[misc]
 
 
-def test_names(prometheus: stack.Server) -> None:
+def test_names(prometheus: lab.Server) -> None:
     """What the two files name is exported, and nothing is exported that neither shows."""
     eventually(lambda: query(prometheus, "mlflow_proxy_build_info") != [], 30)
     got = request(prometheus.url, "/api/v1/label/__name__/values").body
@@ -389,7 +387,7 @@ def test_dashboard() -> None:
             assert {source["uid"] for source in sources} == {"${datasource}"}
 
 
-def test_an_alert_fires(scene: Scene, prometheus: stack.Server) -> None:
+def test_an_alert_fires(scene: Scene, prometheus: lab.Server) -> None:
     """Of the proxy whose registry is not there, and of no other."""
 
     def fires() -> bool:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
-import stack
 from support.client import http2, request
 from support.fixtures import StartProxy
 from support.upstream import Received, Upstream, response
@@ -379,7 +379,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_row(scripted: Upstream, scripted_proxy: stack.Server, name: str) -> None:
+def test_row(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
     """Each answer passes as it is or becomes an error that MLflow's client understands."""
     row = ROWS[name]
 
@@ -429,7 +429,7 @@ def dechunked(body: bytes) -> bytes:
     return data
 
 
-def test_other_headers_stay(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_other_headers_stay(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """What is not about the body reaches the client."""
     kept = (
         ("WWW-Authenticate", "Basic realm=x"),
@@ -449,7 +449,7 @@ def test_other_headers_stay(scripted: Upstream, scripted_proxy: stack.Server) ->
         assert value in got.headers.get_all(name, [])
 
 
-def test_a_range_outside_of_a_file(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_a_range_outside_of_a_file(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """A client that resumes a download learns how long the file is."""
     scripted.answer = error("416 No", HTML, nginx("416"), ("Content-Range", "bytes */47"))
     got = request(scripted_proxy.url, FILE, headers={"Range": "bytes=90-"})
@@ -466,7 +466,7 @@ def test_a_range_outside_of_a_file(scripted: Upstream, scripted_proxy: stack.Ser
     ],
 )
 def test_caches_keep_no_error(
-    scripted: Upstream, scripted_proxy: stack.Server, answer: bytes
+    scripted: Upstream, scripted_proxy: lab.Server, answer: bytes
 ) -> None:
     """What an upstream says of its own answer does not hold for what is made of it."""
     scripted.answer = answer
@@ -486,7 +486,7 @@ def test_a_changed_status_is_kept_by_no_cache(scripted: Upstream, shared_proxy: 
     assert got.headers["ETag"] is None
 
 
-def test_a_shared_cache(scripted: Upstream, scripted_proxy: stack.Server, tmp_path: Path) -> None:
+def test_a_shared_cache(scripted: Upstream, scripted_proxy: lab.Server, tmp_path: Path) -> None:
     """A client that is logged in does not get the 401 of one that was not before it."""
     servers = f"""
       proxy_cache_path {tmp_path}/cache keys_zone=all:1m;
@@ -496,7 +496,7 @@ def test_a_shared_cache(scripted: Upstream, scripted_proxy: stack.Server, tmp_pa
         location / {{ proxy_pass {scripted_proxy.url}; }}
       }}
     """
-    with stack.nginx(tmp_path, servers) as cache:
+    with lab.nginx(tmp_path, servers) as cache:
         cache.wait("/livez")
         scripted.answer = error("200 OK", HTML, LOGIN, *CACHED)
         assert request(cache.url, API).status == 401
@@ -529,7 +529,7 @@ def test_over_http2(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["nginx 404", "S3", "login page", "redirect 302", "FastAPI"])
-def test_head(scripted: Upstream, scripted_proxy: stack.Server, name: str) -> None:
+def test_head(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
     """The answer to HEAD has no body, whatever becomes of it."""
     row = ROWS[name]
     head, end, _ = row.answer.partition(b"\r\n\r\n")

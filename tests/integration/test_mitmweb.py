@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import httpx
-import stack
+import lab
 from support.client import request
 from support.upstream import OK, Upstream
 from support.waiting import eventually
@@ -18,11 +18,11 @@ API = "/api/2.0/mlflow/experiments/search"
 def test_it_keeps_so_many_flows(scripted: Upstream, tmp_path: Path) -> None:
     """The last ones, and memory does not grow with the rest."""
     scripted.answer = OK
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
-    settings = ("web_open_browser=false", f"web_port={stack.free_port()}", "mlflow_keep_flows=20")
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    settings = ("web_open_browser=false", f"web_port={lab.free_port()}", "mlflow_keep_flows=20")
     options = [part for setting in settings for part in ("--set", setting)]
     log = tmp_path / "log"
-    with stack.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
+    with lab.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
         proxy.wait("/livez")
         for number in range(50):
             assert request(proxy.url, f"{API}?number={number}").status == 200
@@ -37,15 +37,15 @@ def test_it_keeps_so_many_flows(scripted: Upstream, tmp_path: Path) -> None:
 def test_commands(scripted: Upstream, tmp_path: Path) -> None:
     """They are listed and can be called, as from the command bar of mitmweb."""
     scripted.answer = OK
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[], upstream={"dialect": "auto"})
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[], upstream={"dialect": "auto"})
     good = rules.read_text()
-    settings = ("web_open_browser=false", f"web_port={stack.free_port()}", "termlog_verbosity=info")
+    settings = ("web_open_browser=false", f"web_port={lab.free_port()}", "termlog_verbosity=info")
     options = [part for setting in settings for part in ("--set", setting)]
     # Another listener, behind which nobody is.
-    lost, nobody = f"127.0.0.1:{stack.free_port()}", f"127.0.0.1:{stack.free_port()}"
+    lost, nobody = f"127.0.0.1:{lab.free_port()}", f"127.0.0.1:{lab.free_port()}"
     options += ["--mode", f"reverse:http://{nobody}@{lost}"]
     log = tmp_path / "log"
-    with stack.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
+    with lab.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
         proxy.wait(API)
         listening = re.search(r"listening at (http://[^/\s]+)/(\S*)", proxy.text())
         assert listening

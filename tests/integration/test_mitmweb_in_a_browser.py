@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import browser
+import lab
 import pytest
-import stack
 from mitmproxy import version
 from playwright.sync_api import Page
 from support.client import request
@@ -36,15 +36,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def mitmweb(folder: Path) -> Iterator[str]:
     """The URL of a mitmweb that has seen a few requests, and writes them to the file `flows`."""
-    rules = stack.write_rules(
+    rules = lab.write_rules(
         folder / "rules.yaml", external=["127.0.0.1"], artifacts={"write": False}
     )
-    settings = ("web_open_browser=false", f"web_port={stack.free_port()}")
+    settings = ("web_open_browser=false", f"web_port={lab.free_port()}")
     options = [part for setting in settings for part in ("--set", setting)]
     options += ["-w", str(folder / "flows")]
     with (
         Upstream() as upstream,
-        stack.proxy(upstream.url, rules, log=folder / "log", web=True, options=options) as proxy,
+        lab.proxy(upstream.url, rules, log=folder / "log", web=True, options=options) as proxy,
     ):
         proxy.wait("/livez")
         for name, answer in SERVED.items():
@@ -55,7 +55,7 @@ def mitmweb(folder: Path) -> Iterator[str]:
         assert "Traceback" not in proxy.text(), proxy.text()
 
 
-def url_of(proxy: stack.Server) -> str:
+def url_of(proxy: lab.Server) -> str:
     """Where its pages are, with the token that they ask for."""
     found = re.search(r"(?:Web server )?listening at (http://[^/\s]+/\S*)", proxy.text())
     assert found
@@ -150,12 +150,12 @@ def test_the_error_that_was_converted(page: Page, mitmweb: str) -> None:
 def test_flows_from_a_file(page: Page, mitmweb: str, folder: Path, tmp_path: Path) -> None:
     """They keep it all, in another mitmweb with the addon, and with columns of the user's own."""
     flows = folder / "flows"
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[])
-    settings = ["web_open_browser=false", f"web_port={stack.free_port()}", f"rfile={flows}"]
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
+    settings = ["web_open_browser=false", f"web_port={lab.free_port()}", f"rfile={flows}"]
     settings += ["web_columns=status", "web_columns=path"]
     options = [part for setting in settings for part in ("--set", setting)]
     log = tmp_path / "log"
-    with stack.proxy("http://127.0.0.1:9", rules, log=log, web=True, options=options) as proxy:
+    with lab.proxy("http://127.0.0.1:9", rules, log=log, web=True, options=options) as proxy:
         proxy.wait("/livez")
         found = 'tr:has-text("/runs/get/page"):has-text("🔧")'
 

@@ -7,8 +7,8 @@ import re
 import subprocess
 from urllib.parse import quote
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.fixtures import StartProxy
 from support.upstream import OK, Upstream
@@ -35,8 +35,8 @@ DECIDED = {
 @pytest.fixture(scope="module")
 def signs() -> dict[Route, list[str]]:
     """By what a route could move files (see `mlflow_routes.py`)."""
-    script = stack.ROOT / "tests" / "support" / "mlflow_routes.py"
-    run = subprocess.run([stack.mlflow(3), script], stdout=subprocess.PIPE, check=True)
+    script = lab.ROOT / "tests" / "support" / "mlflow_routes.py"
+    run = subprocess.run([lab.mlflow(3), script], stdout=subprocess.PIPE, check=True)
     lines = map(json.loads, run.stdout.splitlines())
     return {(method, path): signs for method, path, signs in lines}
 
@@ -52,7 +52,7 @@ def fill(path: str) -> str:
 
 
 def test_rest_routes_move(
-    routes: list[Route], scripted: Upstream, scripted_proxy: stack.Server
+    routes: list[Route], scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
     """Each REST route reaches an external upstream under /ajax-api/, where MLflow knows it too."""
     rest = [(method, path) for method, path in routes if path.startswith("/api/")]
@@ -70,7 +70,7 @@ def test_rest_routes_move(
 
 
 def test_other_routes_stay(
-    routes: list[Route], scripted: Upstream, scripted_proxy: stack.Server, start_proxy: StartProxy
+    routes: list[Route], scripted: Upstream, scripted_proxy: lab.Server, start_proxy: StartProxy
 ) -> None:
     """Routes outside of /api/ and everything for an internal upstream stay as they are."""
     scripted.answer = OK
@@ -86,7 +86,7 @@ def test_the_switch_covers_every_artifact_route(routes: list[Route]) -> None:
 
     A route that MLflow adds fails this test until somebody has decided about it.
     """
-    artifacts = rules_file.load(stack.ROOT / "rules.yaml").artifacts
+    artifacts = rules_file.load(lab.ROOT / "rules.yaml").artifacts
     suspicious = re.compile("artifact|presigned|mpu|promptlab|graphql|upload|download")
     harmless = {"/api/2.0/mlflow/model-versions/get-download-uri"}
     for _, path in routes:
@@ -101,7 +101,7 @@ def test_every_route_that_moves_files_is_decided(signs: dict[Route, list[str]]) 
 
     Whatever it is called: it goes to the list in rules.yaml, or to `DECIDED`.
     """
-    artifacts = rules_file.load(stack.ROOT / "rules.yaml").artifacts
+    artifacts = rules_file.load(lab.ROOT / "rules.yaml").artifacts
     others = {
         (method, re.sub("^/ajax-api", "/api", path)): found
         for (method, path), found in signs.items()

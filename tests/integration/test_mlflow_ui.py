@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import browser
+import lab
 import pytest
-import stack
 from playwright.sync_api import Page
 from support.proxies import running_proxy
 
 
 @pytest.fixture(scope="module")
-def pages(mlflow_server: stack.Server) -> dict[str, str]:
+def pages(mlflow_server: lab.Server) -> dict[str, str]:
     """Pages of the UI, and what they have to show of what a real client has made."""
-    fill: list[str | Path] = [stack.mlflow(3), stack.ROOT / "scripts" / "sample_run.py"]
+    fill: list[str | Path] = [lab.mlflow(3), lab.ROOT / "scripts" / "sample_run.py"]
     filled = subprocess.run([*fill, mlflow_server.url], check=True, stdout=subprocess.PIPE)
     made = json.loads(filled.stdout.splitlines()[-1])
     run = f"#/experiments/{made['experiment']}/runs/{made['run']}"
@@ -48,7 +48,7 @@ def visit(page: Page, url: str, pages: dict[str, str], slash: str = "/") -> set[
 
 
 @pytest.fixture(scope="module")
-def directly(page: Page, mlflow_server: stack.Server, pages: dict[str, str]) -> set[str]:
+def directly(page: Page, mlflow_server: lab.Server, pages: dict[str, str]) -> set[str]:
     """What goes wrong without a proxy: MLflow 3.17 asks itself who the user is, and gets 404."""
     return visit(page, mlflow_server.url, pages)
 
@@ -56,10 +56,10 @@ def directly(page: Page, mlflow_server: stack.Server, pages: dict[str, str]) -> 
 @pytest.fixture(scope="module", params=["internal", "external"])
 def proxy(
     request: pytest.FixtureRequest,
-    mlflow_server: stack.Server,
-    external_registry: stack.Server,
+    mlflow_server: lab.Server,
+    external_registry: lab.Server,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """In front of a plain MLflow server, and of a registry that serves only /ajax-api/."""
     folder, internal = tmp_path_factory.mktemp("ui"), request.param == "internal"
     upstream = mlflow_server if internal else external_registry
@@ -71,7 +71,7 @@ def proxy(
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
 def test_pages(
     page: Page,
-    proxy: stack.Server,
+    proxy: lab.Server,
     mount: str,
     pages: dict[str, str],
     directly: set[str],
@@ -82,7 +82,7 @@ def test_pages(
 
 @pytest.mark.parametrize("mount", ["/mlflow", "/api/mlflow"])
 def test_without_the_final_slash(
-    page: Page, proxy: stack.Server, mount: str, pages: dict[str, str], directly: set[str]
+    page: Page, proxy: lab.Server, mount: str, pages: dict[str, str], directly: set[str]
 ) -> None:
     """An address as people type it: the page and its files are found all the same."""
     path = next(iter(pages))
@@ -90,7 +90,7 @@ def test_without_the_final_slash(
 
 
 def test_under_a_name(
-    page: Page, proxy: stack.Server, pages: dict[str, str], directly: set[str]
+    page: Page, proxy: lab.Server, pages: dict[str, str], directly: set[str]
 ) -> None:
     """MLflow does not know the name, and takes its own pages for no foreign ones all the same."""
     # Browsers take each name below localhost for this machine.

@@ -7,7 +7,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-import stack
+import lab
 from support.client import request
 from support.fixtures import StartProxy
 from support.upstream import OK, Upstream, response
@@ -17,7 +17,7 @@ API = "/api/2.0/mlflow/runs/get"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_names_are_made(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_names_are_made(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """One name in both directions, and each request has its own."""
     scripted.answer = OK
     seen = set()
@@ -33,7 +33,7 @@ def test_names_are_made(scripted: Upstream, scripted_proxy: stack.Server) -> Non
     assert len(seen) == 2
 
 
-def test_names_are_kept(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_names_are_kept(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """The client's names come back, also with an error that is converted."""
     headers = {"X-Request-Id": "job-17", "traceparent": TRACE, "tracestate": "congo=t61"}
     page = response("404 Not Found", b"<html>", ("X-Request-Id", "theirs-1"))
@@ -47,7 +47,7 @@ def test_names_are_kept(scripted: Upstream, scripted_proxy: stack.Server) -> Non
     assert "(request id theirs-1)" in json.loads(got.body)["message"]
 
 
-def test_forwarded_is_off(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_forwarded_is_off(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """Nothing is added, and nothing taken away."""
     scripted.answer = OK
     request(scripted_proxy.url, API, headers={"X-Forwarded-For": "192.0.2.7"})

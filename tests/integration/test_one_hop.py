@@ -6,8 +6,8 @@ import http.client
 import re
 import socket
 
+import lab
 import pytest
-import stack
 from support.client import connect, raw, read_until, request
 from support.upstream import OK, Received, Upstream, response
 
@@ -21,7 +21,7 @@ def head(*lines: str, version: str = "1.1") -> bytes:
 HOPS = ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "X-Hop", "X-Other")
 
 
-def test_requests(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_requests(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """The upstream gets what is for it, and nothing that was for this connection."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -40,7 +40,7 @@ def test_requests(scripted: Upstream, scripted_proxy: stack.Server) -> None:
 @pytest.mark.parametrize("length", [{}, {"framing": "chunked"}])
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
 def test_responses(
-    scripted: Upstream, scripted_proxy: stack.Server, status: str, length: dict[str, str]
+    scripted: Upstream, scripted_proxy: lab.Server, status: str, length: dict[str, str]
 ) -> None:
     """So does the client; an upstream that closes its connection does not close the client's."""
     fields = [
@@ -80,7 +80,7 @@ def test_responses(
     [("Connection: close",), ("Connection: x, Close",), ("Connection: x", "connection: CLOSE")],
 )
 def test_a_client_that_wants_to_close(
-    scripted: Upstream, scripted_proxy: stack.Server, lines: tuple[str, ...]
+    scripted: Upstream, scripted_proxy: lab.Server, lines: tuple[str, ...]
 ) -> None:
     """It is told so, and need not wait; the upstream is not told."""
     scripted.answer = OK
@@ -95,7 +95,7 @@ def test_a_client_that_wants_to_close(
     "name", ["Authorization", "X-Forwarded-For", "cookie", "Origin", "Content-Type", "Remote-User"]
 )
 def test_nobody_has_fields_taken_away(
-    scripted: Upstream, scripted_proxy: stack.Server, name: str
+    scripted: Upstream, scripted_proxy: lab.Server, name: str
 ) -> None:
     """What a proxy in front has added, or what a rule reads, cannot be named in Connection."""
     scripted.requests.clear()
@@ -107,7 +107,7 @@ def test_nobody_has_fields_taken_away(
 @pytest.mark.parametrize("lines", [(), ("Connection: keep-alive",)])
 @pytest.mark.parametrize("body", [b"{}", b"x" * 3_000_000, b""])
 def test_old_clients_get_no_chunks(
-    scripted: Upstream, scripted_proxy: stack.Server, lines: tuple[str, ...], body: bytes
+    scripted: Upstream, scripted_proxy: lab.Server, lines: tuple[str, ...], body: bytes
 ) -> None:
     """An HTTP/1.0 client does not know them: the end of the connection ends the answer."""
     scripted.answer = response(
@@ -122,7 +122,7 @@ def test_old_clients_get_no_chunks(
 
 
 def test_a_chunked_answer_that_breaks_for_an_old_client(
-    scripted: Upstream, scripted_proxy: stack.Server
+    scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
     """The end of the connection would pass for that of the answer, so it is reset."""
     whole = response("200 OK", b"x" * 3_000_000, framing="chunked")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 
 
 @pytest.mark.parametrize("where", ["--set", "config.yaml"])
 def test_misspelled(where: str, tmp_path: Path) -> None:
     """The proxy does not start, and says what was probably meant, but no value."""
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[])
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     options = ["--set", f"confdir={tmp_path}"]
     if where == "--set":
         options += ["--set", "mlflow_acces_log=secret"]
     else:
         (tmp_path / "config.yaml").write_text("mlflow_acces_log: secret\n")
-    away = f"http://127.0.0.1:{stack.free_port()}"
-    with stack.proxy(away, rules, log=tmp_path / "log", options=options) as proxy:
+    away = f"http://127.0.0.1:{lab.free_port()}"
+    with lab.proxy(away, rules, log=tmp_path / "log", options=options) as proxy:
         assert proxy.process.wait(30) == 1
         text = proxy.text()
     assert "mlflow_acces_log: no such option; did you mean 'mlflow_access_log'?" in text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import lab
 import pytest
-import stack
 from support.client import Response, request
 from support.fixtures import StartProxy
 from support.upstream import OK, Upstream
@@ -48,7 +48,7 @@ def test_rewritten_requests(
 
 
 def test_internal_upstreams_check_by_themselves(
-    mlflow_server: stack.Server, start_proxy: StartProxy
+    mlflow_server: lab.Server, start_proxy: StartProxy
 ) -> None:
     """Without a rewrite MLflow's own check is at work, as before."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
@@ -62,11 +62,11 @@ PUBLIC = "mlflow.example.org"
 
 
 @pytest.fixture(scope="module")
-def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """MLflow that lets web pages of one other site alone change something."""
     options = ("--cors-allowed-origins", "https://lab.example")
     folder = tmp_path_factory.mktemp("strict")
-    with stack.registry(folder, ajax_only=False, options=options) as server:
+    with lab.registry(folder, ajax_only=False, options=options) as server:
         yield server.wait("/health")
 
 
@@ -85,7 +85,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Se
     ],
 )
 def test_pages_of_the_proxy(
-    strict_server: stack.Server,
+    strict_server: lab.Server,
     shared_proxy: StartProxy,
     target: str,
     origin: str,
@@ -97,7 +97,7 @@ def test_pages_of_the_proxy(
     assert search(proxy, target, origin) == status
 
 
-def test_names_that_nobody_checks(strict_server: stack.Server, shared_proxy: StartProxy) -> None:
+def test_names_that_nobody_checks(strict_server: lab.Server, shared_proxy: StartProxy) -> None:
     """Without allowed_hosts the name may be an attacker's: MLflow's check stays what it is."""
     proxy = shared_proxy(strict_server.url, external=("registry.hokus.ai",))
     assert search(proxy, SEARCH, f"http://{PUBLIC}") == 403
@@ -105,7 +105,7 @@ def test_names_that_nobody_checks(strict_server: stack.Server, shared_proxy: Sta
     assert search(proxy, SEARCH, "http://10.0.0.7", host="10.0.0.7") == 200
 
 
-def search(proxy: stack.Server, target: str, origin: str, host: str = PUBLIC) -> int:
+def search(proxy: lab.Server, target: str, origin: str, host: str = PUBLIC) -> int:
     """The status of a search, as a web page sends it."""
     headers = {"Host": host, "Origin": origin, "Content-Type": "application/json"}
     body = b'{"max_results": 1}'
@@ -131,7 +131,7 @@ ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/a"
 ASKS = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-a"}
 
 
-def from_page(proxy: stack.Server, method: str, target: str, origin: str = LAB) -> Response:
+def from_page(proxy: lab.Server, method: str, target: str, origin: str = LAB) -> Response:
     """What a page gets, for OPTIONS as a preflight."""
     asks = ASKS if method == "OPTIONS" else {}
     return request(proxy.url, target, method=method, headers={"Origin": origin, **asks})
@@ -166,7 +166,7 @@ def test_pages_read_refusals(scripted: Upstream, shared_proxy: StartProxy) -> No
 def test_pages_read_failures(shared_proxy: StartProxy) -> None:
     """So they do while the registry is away, and if there is nothing at a path."""
     origins = {"allowed": ["*"]}
-    proxy = shared_proxy(f"http://127.0.0.1:{stack.free_port()}", origins=origins, mounts=["/m"])
+    proxy = shared_proxy(f"http://127.0.0.1:{lab.free_port()}", origins=origins, mounts=["/m"])
     for target, status in (("/m/x", 502), ("/x", 404), ("/m/a%00b", 400)):
         assert from_page(proxy, "OPTIONS", target).status == 200
         got = from_page(proxy, "PUT", target)

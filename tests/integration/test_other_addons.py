@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support import somebody_else
 from support.client import request
 from support.proxies import running_proxy
@@ -35,7 +35,7 @@ SCRIPT = ("-s", somebody_else.__file__)
 )
 def proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[tuple[stack.Server, Path]]:
+) -> Iterator[tuple[lab.Server, Path]]:
     """A proxy with a script before or behind the addon, lean or not; and its access log."""
     order, lean = request.param
     folder: Path = tmp_path_factory.mktemp(f"{order}-{lean}")
@@ -58,7 +58,7 @@ def records(log: Path, names: set[str]) -> list[dict[str, object]]:
 
 
 def ask(
-    proxy: stack.Server,
+    proxy: lab.Server,
     target: str,
     body: bytes | str | None,
     name: str,
@@ -73,7 +73,7 @@ def ask(
 
 
 @pytest.mark.parametrize("hook", ["requestheaders", "request"])
-def test_an_answer_stands(scripted: Upstream, proxy: tuple[stack.Server, Path], hook: str) -> None:
+def test_an_answer_stands(scripted: Upstream, proxy: tuple[lab.Server, Path], hook: str) -> None:
     """It is sent as it is and at once, and has its line in the access log."""
     scripted.answer = OK
     server, log = proxy
@@ -90,7 +90,7 @@ def test_an_answer_stands(scripted: Upstream, proxy: tuple[stack.Server, Path], 
 
 @pytest.mark.parametrize("hook", ["requestheaders", "request"])
 def test_a_request_that_is_killed(
-    scripted: Upstream, proxy: tuple[stack.Server, Path], hook: str
+    scripted: Upstream, proxy: tuple[lab.Server, Path], hook: str
 ) -> None:
     """Its connection ends without an answer, and it has its line."""
     scripted.answer = OK
@@ -111,7 +111,7 @@ def test_a_request_that_is_killed(
 @pytest.fixture(scope="module", params=["true", "false"])
 def guarded(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A proxy that asks for a password, which is an addon of mitmproxy's own."""
     folder: Path = tmp_path_factory.mktemp("guarded")
     options = ("--set", "proxyauth=user:pw", "--set", f"mlflow_lean={request.param}")
@@ -119,7 +119,7 @@ def guarded(
         yield server
 
 
-def test_a_password(scripted: Upstream, guarded: stack.Server) -> None:
+def test_a_password(scripted: Upstream, guarded: lab.Server) -> None:
     """Without it there is an answer at once; with it the request passes, the password does not."""
     scripted.answer = OK
     headers = {"Authorization": "Basic " + base64.b64encode(b"user:pw").decode()}

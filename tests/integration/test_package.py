@@ -11,8 +11,8 @@ import venv
 import zipfile
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.upstream import OK, Upstream
 
@@ -25,7 +25,7 @@ SEARCH = "/api/2.0/mlflow/experiments/search"
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, as scripts/install/wheel.sh builds it."""
-    return stack.wheel(tmp_path_factory.mktemp("wheel"))
+    return lab.wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +72,14 @@ def test_it_has_every_file(wheel: Path) -> None:
     """What is in addon/, but for pages, is in the wheel under its other name, and nothing else."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "addon", ":!*.md"]
     files = subprocess.run(
-        listing, cwd=stack.ROOT, check=True, capture_output=True, text=True, timeout=60
+        listing, cwd=lab.ROOT, check=True, capture_output=True, text=True, timeout=60
     )
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
         rules = archive.read("mlflow_proxy/rules.yaml")
-    there = [name for name in files.stdout.splitlines() if (stack.ROOT / name).exists()]
+    there = [name for name in files.stdout.splitlines() if (lab.ROOT / name).exists()]
     assert shipped == {name.replace("addon/", "mlflow_proxy/", 1) for name in there}
-    assert rules == (stack.ROOT / "rules.yaml").read_bytes()
+    assert rules == (lab.ROOT / "rules.yaml").read_bytes()
 
 
 def test_version(programs: Path) -> None:
@@ -106,8 +106,8 @@ def test_check_and_explain(programs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("own", [False, True], ids=["run", "mitmdump"])
 def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
     """`run`, or a mitmdump that somebody starts by hand; SIGTERM ends it in order."""
-    port = stack.free_port()
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.1})
+    port = lab.free_port()
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.1})
     with Upstream(OK) as upstream:
         command: list[str | Path] = [programs / "mlflow-proxy", "run", "--upstream", upstream.url]
         command += ["--listen", f"127.0.0.1:{port}", "--rules", rules]
@@ -117,7 +117,7 @@ def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
             assert script.endswith("/site-packages/mlflow_proxy/main.py")
             command = [programs / "mitmdump", "--mode", f"reverse:{upstream.url}", "-s", script]
             command += ["--listen-port", str(port), "--set", f"mlflow_rules={rules}"]
-        with stack.Server(command, url=f"http://127.0.0.1:{port}", log=tmp_path / "log") as server:
+        with lab.Server(command, url=f"http://127.0.0.1:{port}", log=tmp_path / "log") as server:
             server.wait("/livez")
             assert request(server.url, "/mlflow" + SEARCH).status == 200
             assert upstream.requests[-1].target == "/ajax-api" + SEARCH[4:]
@@ -135,8 +135,8 @@ def test_a_proxy_that_does_not_start(programs: Path, tmp_path: Path) -> None:
     """It says why, and not that it serves; the exit code is 1."""
     (tmp_path / "rules.yaml").write_text("mounts: 7\n")
     command: list[str | Path] = [programs / "mlflow-proxy", "run", "--upstream", "http://x.example"]
-    command += ["--listen", f"127.0.0.1:{stack.free_port()}", "--rules", tmp_path / "rules.yaml"]
-    with stack.Server(command, url="", log=tmp_path / "log") as server:
+    command += ["--listen", f"127.0.0.1:{lab.free_port()}", "--rules", tmp_path / "rules.yaml"]
+    with lab.Server(command, url="", log=tmp_path / "log") as server:
         assert server.process.wait(30) == 1
         assert "rules.yaml:1: mounts: 7: expected a list" in server.text()
         assert "MLflow proxy on" not in server.text()

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.waiting import eventually
 
@@ -27,9 +27,9 @@ class Piped:
     """A proxy whose standard output and error are one small pipe, and its other end."""
 
     def __init__(self, upstream: str, rules: Path, *options: str) -> None:
-        port = stack.free_port()
+        port = lab.free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = stack.proxy_command(upstream, rules, port=port, options=[*QUIET, *options])
+        command = lab.proxy_command(upstream, rules, port=port, options=[*QUIET, *options])
         self.end, write = os.pipe()
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PAGE)
         self.process = subprocess.Popen(
@@ -56,8 +56,8 @@ class Piped:
 
 @contextmanager
 def piped(folder: Path, *options: str) -> Iterator[Piped]:
-    rules = stack.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
-    proxy = Piped(f"http://127.0.0.1:{stack.free_port()}", rules, *options)
+    rules = lab.write_rules(folder / "rules.yaml", external=["127.0.0.1"])
+    proxy = Piped(f"http://127.0.0.1:{lab.free_port()}", rules, *options)
     try:
         eventually(proxy.is_up, 60)
         yield proxy
@@ -109,9 +109,9 @@ def test_a_reader_that_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("--set", "mlflow_access_log=-")])
 def test_a_full_disk(tmp_path: Path, options: tuple[str, ...]) -> None:
     """Standard output is a file that takes nothing: mitmproxy would end."""
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
-    away = f"http://127.0.0.1:{stack.free_port()}"
-    with stack.proxy(away, rules, log=Path("/dev/full"), options=[*QUIET, *options]) as proxy:
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    away = f"http://127.0.0.1:{lab.free_port()}"
+    with lab.proxy(away, rules, log=Path("/dev/full"), options=[*QUIET, *options]) as proxy:
         proxy.wait("/livez")
         for _ in range(3):
             assert request(proxy.url, "/api/2.0/mlflow/runs/get").status == 502

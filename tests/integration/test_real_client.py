@@ -7,18 +7,18 @@ import os
 import subprocess
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.fixtures import StartProxy
 
-STORY = stack.ROOT / "scripts" / "demo_client.py"
+STORY = lab.ROOT / "scripts" / "demo_client.py"
 STEPS = 8
 
 
 def tell(version: int, url: str, **env: str) -> list[dict[str, str | bool]]:
     """Run the demo's story with an MLflow client of a major version."""
     run = subprocess.run(
-        [stack.mlflow(version), STORY, url],
+        [lab.mlflow(version), STORY, url],
         env=os.environ | env,
         capture_output=True,
         timeout=180,
@@ -32,26 +32,26 @@ def tell(version: int, url: str, **env: str) -> list[dict[str, str | bool]]:
 @pytest.mark.parametrize(
     ("version", "mount"), [(3, ""), (3, "/mlflow"), (3, "/api/mlflow"), (2, ""), (2, "/mlflow")]
 )
-def test_external_registry(external_proxy: stack.Server, version: int, mount: str) -> None:
+def test_external_registry(external_proxy: lab.Server, version: int, mount: str) -> None:
     """Through the proxy every step of the story works, under every public mount."""
     steps = tell(version, external_proxy.url + mount)
     assert [step for step in steps if not step["ok"]] == []
 
 
-def test_without_the_proxy(external_registry: stack.Server) -> None:
+def test_without_the_proxy(external_registry: lab.Server) -> None:
     """Why the proxy exists: directly, every step ends in a page of HTML."""
     for step in tell(3, external_registry.url):
         assert not step["ok"]
         assert "404 Not Found" in str(step["detail"])
 
 
-def test_internal_upstream(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+def test_internal_upstream(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
     """An upstream that serves /api/ works through the proxy, untouched."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     assert [step for step in tell(3, proxy.url) if not step["ok"]] == []
 
 
-def test_https(external_registry: stack.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_https(external_registry: lab.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
     """The same over TLS, with mitmproxy's own certificate authority."""
     proxy = start_proxy(external_registry.url, options=("--set", f"confdir={tmp_path / 'conf'}"))
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
@@ -60,7 +60,7 @@ def test_https(external_registry: stack.Server, start_proxy: StartProxy, tmp_pat
     assert [step for step in steps if not step["ok"]] == []
 
 
-def test_base_path(mlflow_server: stack.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_base_path(mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
     """A registry below a path of its own works under the proxy's mounts."""
     servers = f"""
       server {{
@@ -70,7 +70,7 @@ def test_base_path(mlflow_server: stack.Server, start_proxy: StartProxy, tmp_pat
         location /mlops/registry/ {{ proxy_pass {mlflow_server.url}/; }}
       }}
     """
-    with stack.nginx(tmp_path / "nginx", servers) as registry:
+    with lab.nginx(tmp_path / "nginx", servers) as registry:
         registry.wait()
         proxy = start_proxy(registry.url, upstream={"base_path": "/mlops/registry"})
         steps = tell(3, proxy.url + "/mlflow")

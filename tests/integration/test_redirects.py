@@ -6,8 +6,8 @@ import json
 import socket
 from collections.abc import Iterator
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.fixtures import StartProxy
 from support.probe import probe
@@ -17,7 +17,7 @@ from support.waiting import eventually
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
 def test_mlflow_redirects_doubled_slashes(
-    mlflow_server: stack.Server, shared_proxy: StartProxy, mount: str
+    mlflow_server: lab.Server, shared_proxy: StartProxy, mount: str
 ) -> None:
     """MLflow answers a doubled slash with a 308 that names itself; following it ends well."""
     direct = request(mlflow_server.url, "/api/2.0/mlflow//experiments/search?max_results=1")
@@ -45,7 +45,7 @@ FORMS = {
 
 
 @pytest.fixture(scope="module")
-def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """nginx with a path for each form."""
     places = [
         f"""
@@ -58,12 +58,12 @@ def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Serv
         for number, location in enumerate(FORMS)
     ]
     servers = f"server {{ listen 127.0.0.1:PORT; {''.join(places)} }}"
-    with stack.nginx(tmp_path_factory.mktemp("nginx"), servers) as server:
+    with lab.nginx(tmp_path_factory.mktemp("nginx"), servers) as server:
         yield server.wait()
 
 
 @pytest.mark.parametrize("location", FORMS)
-def test_forms(redirecting: stack.Server, shared_proxy: StartProxy, location: str) -> None:
+def test_forms(redirecting: lab.Server, shared_proxy: StartProxy, location: str) -> None:
     """Absolute, without a scheme, path only, relative, elsewhere."""
     proxy, expected = shared_proxy(redirecting.url), FORMS[location]
     got = request(proxy.url, f"/mlflow/some/path/{[*FORMS].index(location)}")
@@ -94,7 +94,7 @@ def test_all_that_names_a_place(scripted: Upstream, shared_proxy: StartProxy) ->
     assert got["Refresh"] == "3; url=/mlflow/y"
 
 
-def test_the_public_host_is_kept(mlflow_server: stack.Server, shared_proxy: StartProxy) -> None:
+def test_the_public_host_is_kept(mlflow_server: lab.Server, shared_proxy: StartProxy) -> None:
     """The client's own name for the proxy comes back, whatever it is."""
     proxy = shared_proxy(mlflow_server.url)
     port = proxy.url.rpartition(":")[2]
@@ -102,7 +102,7 @@ def test_the_public_host_is_kept(mlflow_server: stack.Server, shared_proxy: Star
     assert got.headers["Location"].startswith(f"http://localhost:{port}/ajax-api/")
 
 
-def test_keep_host_header(mlflow_server: stack.Server, start_proxy: StartProxy) -> None:
+def test_keep_host_header(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
     """With keep_host_header the upstream names the proxy by itself; the mount still counts."""
     proxy = start_proxy(mlflow_server.url, options=("--set", "keep_host_header=true"))
     got = request(proxy.url, "/mlflow/api/2.0/mlflow//experiments/search")

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
+import lab
 import pytest
-import stack
 from support import config_map
 from support.client import request
 from support.upstream import Upstream, response
@@ -23,7 +23,7 @@ ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/x"
 
 
 def write(path: Path, enabled: bool) -> None:
-    stack.write_rules(path, external=["127.0.0.1"], artifacts={"enabled": enabled})
+    lab.write_rules(path, external=["127.0.0.1"], artifacts={"enabled": enabled})
 
 
 def in_place(path: Path, enabled: bool) -> None:
@@ -50,7 +50,7 @@ def test_a_change(scripted: Upstream, tmp_path: Path, change: Callable[[Path, bo
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     change(rules, True)
-    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+    with lab.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
         proxy.wait("/livez")
         assert request(proxy.url, ARTIFACT).status == 200
         change(rules, False)
@@ -69,7 +69,7 @@ def test_a_bad_change(scripted: Upstream, tmp_path: Path) -> None:
     def rules_note() -> str:
         return str(json.loads(request(proxy.url, "/readyz").body)["rules"])
 
-    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+    with lab.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
         proxy.wait("/livez")
         assert rules_note() == "current"
         rules.write_text("artifacts: {enabled: perhaps}")
@@ -105,7 +105,7 @@ def test_poisons(scripted: Upstream, tmp_path: Path) -> None:
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=False)
-    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+    with lab.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
         proxy.wait("/livez")
         for words, put in POISONS.items():
             rules.unlink()
@@ -124,7 +124,7 @@ def test_sighup(scripted: Upstream, tmp_path: Path) -> None:
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=True)
-    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+    with lab.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
         proxy.wait("/livez")
         for times in (1, 2):
             proxy.process.send_signal(signal.SIGHUP)
@@ -135,7 +135,7 @@ def test_sighup(scripted: Upstream, tmp_path: Path) -> None:
 def test_a_start_with_a_pipe(tmp_path: Path) -> None:
     """It ends with a message, and waits for nobody."""
     os.mkfifo(tmp_path / "rules.yaml")
-    with stack.proxy("http://127.0.0.1:9", tmp_path / "rules.yaml", log=tmp_path / "log") as proxy:
+    with lab.proxy("http://127.0.0.1:9", tmp_path / "rules.yaml", log=tmp_path / "log") as proxy:
         assert proxy.process.wait(30) == 1
         assert "rules.yaml: cannot read the rules: expected a regular file" in proxy.text()
         assert "Traceback" not in proxy.text()
@@ -147,7 +147,7 @@ def test_the_environment_stays_on_top(scripted: Upstream, tmp_path: Path) -> Non
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=True)
     env = {"MLFLOW_SERVE_ARTIFACTS": "false"}
-    with stack.proxy(scripted.url, rules, log=tmp_path / "log", env=env) as proxy:
+    with lab.proxy(scripted.url, rules, log=tmp_path / "log", env=env) as proxy:
         proxy.wait("/livez")
         rules.write_text(rules.read_text() + "\n")
         eventually(lambda: "the rules were read again" in proxy.text())
@@ -166,7 +166,7 @@ def test_under_load(scripted: Upstream, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
 
     def put(name: str) -> None:
-        stack.write_rules(
+        lab.write_rules(
             rules.with_suffix(".new"),
             external=[],
             upstream={"base_path": f"/{name}"},
@@ -191,7 +191,7 @@ def test_under_load(scripted: Upstream, tmp_path: Path) -> None:
         return proxy.text().count("the rules were read again") == times
 
     put("a")
-    with stack.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
+    with lab.proxy(scripted.url, rules, log=tmp_path / "log") as proxy:
         proxy.wait("/livez")
         with ThreadPoolExecutor(4) as pool:
             asking = [pool.submit(ask) for _ in range(4)]

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h2.events
+import lab
 import pytest
-import stack
 from support.client import RawHttp2, closing, raw, unnamed
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
@@ -215,7 +215,7 @@ def unambiguous(received: Received) -> None:
 
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(scripted: Upstream, scripted_proxy: stack.Server, name: str, target: str) -> None:
+def test_refused(scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str) -> None:
     """What could be read in two ways is answered in JSON, and the upstream sees no request."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -224,9 +224,7 @@ def test_refused(scripted: Upstream, scripted_proxy: stack.Server, name: str, ta
 
 
 @pytest.mark.parametrize("name", ["xchunked", "two lengths", "folded coding", "no colon"])
-def test_refused_behind_another(
-    scripted: Upstream, scripted_proxy: stack.Server, name: str
-) -> None:
+def test_refused_behind_another(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
     """The same on a connection that has served a request before."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -239,7 +237,7 @@ def test_refused_behind_another(
 
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", PASSED)
-def test_passed(scripted: Upstream, scripted_proxy: stack.Server, name: str, target: str) -> None:
+def test_passed(scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str) -> None:
     """What has one meaning arrives with that meaning, and the next request behind it."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -255,7 +253,7 @@ def test_passed(scripted: Upstream, scripted_proxy: stack.Server, name: str, tar
 
 
 @pytest.mark.parametrize("cut", range(1, 9))
-def test_in_pieces(scripted: Upstream, scripted_proxy: stack.Server, cut: int) -> None:
+def test_in_pieces(scripted: Upstream, scripted_proxy: lab.Server, cut: int) -> None:
     """It does not matter where one packet ends and the next begins."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -270,7 +268,7 @@ def test_in_pieces(scripted: Upstream, scripted_proxy: stack.Server, cut: int) -
 
 
 @pytest.mark.parametrize("name", ["chunks", "chunk extensions", "trailers", "pipelined"])
-def test_real_servers_agree(external_proxy: stack.Server, name: str) -> None:
+def test_real_servers_agree(external_proxy: lab.Server, name: str) -> None:
     """nginx, with MLflow under uvicorn behind it, answers as many requests as there are."""
     data, bodies = PASSED[name]
     end = END.replace(b"/end", b"/version")
@@ -323,7 +321,7 @@ GOOD_HEADS = {
 }
 
 
-def ask_twice(scripted: Upstream, proxy: stack.Server, target: str, first: bytes) -> bytes:
+def ask_twice(scripted: Upstream, proxy: lab.Server, target: str, first: bytes) -> bytes:
     """What a client gets on one connection when the first answer is as given."""
 
     def answer(received: Received, connection: socket.socket) -> bool:
@@ -338,7 +336,7 @@ def ask_twice(scripted: Upstream, proxy: stack.Server, target: str, first: bytes
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", BAD_HEADS)
 def test_bad_answers(
-    scripted: Upstream, scripted_proxy: stack.Server, name: str, target: str
+    scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str
 ) -> None:
     """An answer that could be read in two ways is none; the next one is for the next request."""
     answers = ask_twice(scripted, scripted_proxy, target, BAD_HEADS[name])
@@ -353,7 +351,7 @@ def test_bad_answers(
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", GOOD_HEADS)
 def test_odd_answers(
-    scripted: Upstream, scripted_proxy: stack.Server, name: str, target: str
+    scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str
 ) -> None:
     """What has one meaning is passed on in plain words."""
     answers = ask_twice(scripted, scripted_proxy, target, GOOD_HEADS[name])
@@ -370,7 +368,7 @@ def test_odd_answers(
     [b"0x2\r\n{}\r\n", b"-2\r\n{}\r\n", b"2\r\n{}xx", b"2\n{}\r\n", b"2\r\n{}\r\n0\r\nX\r\n\r\n"],
 )
 def test_malformed_chunks_of_an_answer(
-    scripted: Upstream, scripted_proxy: stack.Server, body: bytes, target: str
+    scripted: Upstream, scripted_proxy: lab.Server, body: bytes, target: str
 ) -> None:
     """A body that streams already is broken off: it does not end, and nothing follows it."""
     first = upstream_says(TE, body=body + EMPTY)
@@ -383,7 +381,7 @@ def test_malformed_chunks_of_an_answer(
 @pytest.fixture(scope="module")
 def tls_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[stack.Server, Path]]:
+) -> Iterator[tuple[lab.Server, Path]]:
     """A proxy, and the certificate authority of its clients."""
     folder = tmp_path_factory.mktemp("tls-proxy")
     with running_proxy(folder, scripted.url, options=("--set", f"confdir={folder}")) as server:
@@ -391,7 +389,7 @@ def tls_proxy(
 
 
 def ask_http2(
-    proxy: tuple[stack.Server, Path], headers: list[tuple[bytes, bytes]], body: bytes
+    proxy: tuple[lab.Server, Path], headers: list[tuple[bytes, bytes]], body: bytes
 ) -> tuple[int, bytes]:
     """Status and body of an answer; 0 for a stream or connection that was ended without one."""
     status, answer = 0, b""
@@ -453,9 +451,7 @@ DOWNGRADES = {
 
 
 @pytest.mark.parametrize("name", DOWNGRADES)
-def test_http2_to_http1(
-    scripted: Upstream, tls_proxy: tuple[stack.Server, Path], name: str
-) -> None:
+def test_http2_to_http1(scripted: Upstream, tls_proxy: tuple[lab.Server, Path], name: str) -> None:
     """HTTP/2 carries what HTTP/1 cannot; none of it goes on."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -469,7 +465,7 @@ def test_http2_to_http1(
 
 @pytest.mark.parametrize("more", [[], [(b"content-length", b"35")], [(b"host", b"x")]])
 def test_http2_passes(
-    scripted: Upstream, tls_proxy: tuple[stack.Server, Path], more: list[tuple[bytes, bytes]]
+    scripted: Upstream, tls_proxy: tuple[lab.Server, Path], more: list[tuple[bytes, bytes]]
 ) -> None:
     """A body goes on as one body, whether its length was announced or not."""
     scripted.answer = OK

@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.upstream import Upstream
 
-RUN = stack.ROOT / "scripts" / "run.sh"
+RUN = lab.ROOT / "scripts" / "run.sh"
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
 
 
@@ -74,11 +74,11 @@ def processes(mark: str) -> list[str]:
 @pytest.mark.parametrize("web", [False, True])
 def test_embedded_registry(web: bool) -> None:
     """One command, a working tracking URI, an example that works as pasted, and a clean end."""
-    port = stack.free_port()
+    port = lab.free_port()
     command: list[str | Path] = [RUN, "--listen", f"127.0.0.1:{port}"]
     if web:
         command += ["--web", "--", "--set", "web_open_browser=false"]
-        command += ["--set", f"web_port={stack.free_port()}"]
+        command += ["--set", f"web_port={lab.free_port()}"]
     terminal = Terminal(*command)
     terminal.read_until("Press Ctrl-C to stop")
     assert f"Tracking URI   http://127.0.0.1:{port} " in terminal.text
@@ -127,8 +127,8 @@ def test_demo() -> None:
 
 def test_production(tmp_path: Path) -> None:
     """`--upstream` becomes mitmdump itself: signals arrive, options are passed on."""
-    port = stack.free_port()
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
+    port = lab.free_port()
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
     with Upstream() as upstream:
         command: list[str | Path] = [
             RUN,
@@ -138,7 +138,7 @@ def test_production(tmp_path: Path) -> None:
             f"127.0.0.1:{port}",
         ]
         command += ["--", "--set", f"mlflow_rules={rules}", "-w", tmp_path / "flows"]
-        server = stack.Server(command, url=f"http://127.0.0.1:{port}", log=tmp_path / "log")
+        server = lab.Server(command, url=f"http://127.0.0.1:{port}", log=tmp_path / "log")
         with server:
             server.wait("/livez")
             got = request(server.url, "/mlflow/api/2.0/mlflow/x?token=secret")
@@ -153,13 +153,13 @@ def test_production(tmp_path: Path) -> None:
 
 def test_workers(tmp_path: Path) -> None:
     """`--workers` puts several of them behind HAProxy, each with the options that were given."""
-    port = stack.free_port()
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
+    port = lab.free_port()
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
     with Upstream() as upstream:
         command: list[str | Path] = [RUN, "--upstream", upstream.url, "--workers", "2"]
         command += ["--listen", f"127.0.0.1:{port}", "--", "--set", f"mlflow_rules={rules}"]
         url = f"http://127.0.0.1:{port}"
-        with stack.Server(command, url=url, log=tmp_path / "log") as server:
+        with lab.Server(command, url=url, log=tmp_path / "log") as server:
             server.wait("/livez")
             assert request(server.url, "/mlflow/api/2.0/mlflow/x?token=secret").status == 200
             assert upstream.requests[-1].target == "/ajax-api/2.0/mlflow/x?token=secret"
@@ -197,8 +197,8 @@ def test_bad_rules_end_the_proxy_with_one_message(tmp_path: Path) -> None:
     run = subprocess.run(
         [
             Path(sys.executable).parent / "mitmdump",
-            *("--mode", "reverse:http://127.0.0.1:9", "--listen-port", str(stack.free_port())),
-            *("-s", stack.MAIN, "--set", f"mlflow_rules={rules}"),
+            *("--mode", "reverse:http://127.0.0.1:9", "--listen-port", str(lab.free_port())),
+            *("-s", lab.MAIN, "--set", f"mlflow_rules={rules}"),
         ],
         capture_output=True,
         text=True,
@@ -215,7 +215,7 @@ def test_bad_rules_end_the_proxy_with_one_message(tmp_path: Path) -> None:
 def test_ctrl_c_ends_an_installation(tmp_path: Path) -> None:
     """Nothing goes on in the background, and the next run starts afresh."""
     venv = tmp_path / "interrupted"
-    setup = stack.ROOT / "scripts" / "setup.sh"
+    setup = lab.ROOT / "scripts" / "setup.sh"
     terminal = Terminal(setup, VENV=str(venv), PYTHON=sys.executable)
     terminal.read_until("Setting up")
     while not any("pip" in line for line in processes(str(venv))):
@@ -231,9 +231,9 @@ def test_ctrl_c_ends_an_installation(tmp_path: Path) -> None:
 
 def test_setup_is_quick_when_nothing_has_changed() -> None:
     """The second run does nothing and says nothing."""
-    setup = stack.ROOT / "scripts" / "setup.sh"
+    setup = lab.ROOT / "scripts" / "setup.sh"
     subprocess.run([setup, "--dev"], env=ENV, check=True, timeout=300)
-    stamp = stack.ROOT / ".venv" / ".made-from"
+    stamp = lab.ROOT / ".venv" / ".made-from"
     before = stamp.stat().st_mtime_ns
     run = subprocess.run([setup], env=ENV, capture_output=True, check=True, timeout=30)
     assert (run.stdout, run.stderr) == (b"", b"")

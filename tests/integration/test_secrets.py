@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h2.events
+import lab
 import pytest
-import stack
 from support import faults, websocket
 from support.canaries import Canaries
 from support.client import RawHttp2, connect, read_all, request, unnamed
@@ -30,19 +30,19 @@ from support.waiting import eventually
 from addon.cli.run import QUIET
 
 
-def access_log(proxy: stack.Server) -> Path:
+def access_log(proxy: lab.Server) -> Path:
     """Where its access log is."""
     return proxy.log.with_name("access.log")
 
 
-def metrics(proxy: stack.Server) -> str:
+def metrics(proxy: lab.Server) -> str:
     """Its page of metrics, found by its option."""
     (option,) = (part for part in proxy.command if part.startswith("mlflow_metrics="))
     return str(request(f"http://127.0.0.1:{option.partition('=')[2]}", "/metrics").body)
 
 
-PUBLISHED: dict[str, Callable[[stack.Server], str]] = {
-    "log": stack.Server.text,
+PUBLISHED: dict[str, Callable[[lab.Server], str]] = {
+    "log": lab.Server.text,
     "metrics": metrics,
     "access log": lambda proxy: access_log(proxy).read_text(encoding="ascii"),
     **{
@@ -57,7 +57,7 @@ PUBLISHED: dict[str, Callable[[stack.Server], str]] = {
 class Proxy:
     """A running proxy, the upstream behind it, and the words that were sent through both."""
 
-    server: stack.Server
+    server: lab.Server
     upstream: Upstream
     words: Canaries
     lines: bool
@@ -97,7 +97,7 @@ def proxy(
     assert QUIET == ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
     lines = request.param == "info"
     folder = tmp_path_factory.mktemp(request.param)
-    rules = stack.write_rules(
+    rules = lab.write_rules(
         folder / "rules.model.yaml",
         external=["127.0.0.1"],
         artifacts={"write": False},
@@ -109,7 +109,7 @@ def proxy(
     words = Canaries()
     with (
         Upstream() as upstream,
-        stack.proxy(
+        lab.proxy(
             upstream.url,
             rules,
             log=folder / "log",
@@ -117,12 +117,12 @@ def proxy(
             options=[
                 *(*options, "--set", f"confdir={folder}"),
                 *("--set", f"mlflow_access_log={folder / 'access.log'}"),
-                *("--set", f"mlflow_metrics={stack.free_port()}"),
+                *("--set", f"mlflow_metrics={lab.free_port()}"),
             ],
             env={
                 "MLFLOW_TRACKING_TOKEN": words.put("$environment").decode(),
                 # The script comes first and imports the addon, which must be this one.
-                "PYTHONPATH": str(stack.ROOT),
+                "PYTHONPATH": str(lab.ROOT),
             },
         ) as server,
     ):

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 
 import h2.events
+import lab
 import pytest
-import stack
 from support.client import RawHttp2, read_all, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -35,7 +35,7 @@ def answer(received: Received, connection: socket.socket) -> bool:
 
 
 @pytest.fixture(scope="module")
-def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """A proxy that waits for one second."""
     folder = tmp_path_factory.mktemp("hasty-send")
     options = ("--set", f"confdir={folder}", "--set", f"mlflow_access_log={folder / 'access'}")
@@ -49,7 +49,7 @@ def _answers(scripted: Upstream) -> None:
 
 
 @contextlib.contextmanager
-def reads_little(proxy: stack.Server, target: str = FILE, *lines: str) -> Iterator[socket.socket]:
+def reads_little(proxy: lab.Server, target: str = FILE, *lines: str) -> Iterator[socket.socket]:
     """A client whose kernel takes little for it, and which has asked for something."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -69,7 +69,7 @@ def cut(client: socket.socket) -> int:
     return size
 
 
-def stopped(proxy: stack.Server, target: str = FILE) -> int:
+def stopped(proxy: lab.Server, target: str = FILE) -> int:
     """How often the log says that a client stopped reading."""
     return proxy.text().count(f"cut GET {target}: the client stopped reading")
 
@@ -86,7 +86,7 @@ def test_all_places_are_taken(scripted: Upstream, start_proxy: StartProxy) -> No
     assert stopped(proxy) == 3
 
 
-def test_what_the_access_log_says(hasty: stack.Server) -> None:
+def test_what_the_access_log_says(hasty: lab.Server) -> None:
     """The same as of a client that has gone."""
     before = stopped(hasty)
     with reads_little(hasty) as client:
@@ -130,7 +130,7 @@ def test_slow_but_steady(scripted: Upstream, start_proxy: StartProxy) -> None:
     assert "stopped reading" not in proxy.text()
 
 
-def test_a_registry_that_pauses(scripted: Upstream, hasty: stack.Server) -> None:
+def test_a_registry_that_pauses(scripted: Upstream, hasty: lab.Server) -> None:
     """While nothing is there to be sent, nobody has to take anything."""
     large = response("200 OK", bytes(SIZE), ("Content-Type", "application/octet-stream"))
     before = stopped(hasty)
@@ -151,7 +151,7 @@ def ask(client: RawHttp2, stream: int, target: str) -> None:
     client.flush()
 
 
-def test_a_window_that_is_never_opened(hasty: stack.Server) -> None:
+def test_a_window_that_is_never_opened(hasty: lab.Server) -> None:
     """Its stream is reset; others of the connection go on, and one that is slow is not cut."""
     before = stopped(hasty)
     never, slow, size = 1, 3, 0
@@ -183,7 +183,7 @@ def test_a_window_that_is_never_opened(hasty: stack.Server) -> None:
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
-def test_the_window_of_the_connection(hasty: stack.Server, goes_on: bool) -> None:
+def test_the_window_of_the_connection(hasty: lab.Server, goes_on: bool) -> None:
     """While one stream gets all its room, others that wait are not cut; otherwise all are."""
     before = stopped(hasty)
     reset: set[int] = set()
@@ -208,7 +208,7 @@ def test_the_window_of_the_connection(hasty: stack.Server, goes_on: bool) -> Non
     assert stopped(hasty) == before + len(reset)
 
 
-def test_http2_that_reads_nothing(scripted: Upstream, hasty: stack.Server) -> None:
+def test_http2_that_reads_nothing(scripted: Upstream, hasty: lab.Server) -> None:
     """With its windows wide open it is the connection that is reset."""
     before = stopped(hasty)
     with RawHttp2(hasty.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import lab
 import pytest
-import stack
 from support.client import request
 from support.proxies import running_proxy
 
@@ -17,7 +17,7 @@ FILE = "/api/2.0/mlflow-artifacts/artifacts/a.txt"
 BELOW = f"""
   upstream mlflow {{ server UPSTREAM; keepalive 16; }}
   server {{
-    listen 127.0.0.1:PORT;{stack.STREAMING}
+    listen 127.0.0.1:PORT;{lab.STREAMING}
     location = / {{ return 302 PATH/; }}
     location / {{ return 404; }}
     location PATH/ {{ proxy_pass http://mlflow/; }}
@@ -30,18 +30,18 @@ BELOW = f"""
 
 @pytest.fixture(scope="module")
 def proxies(
-    mlflow_server: stack.Server, tmp_path_factory: pytest.TempPathFactory
+    mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """URLs of the listeners of one process, by the paths below which their upstreams serve."""
     folder = tmp_path_factory.mktemp("several")
-    registries: dict[str, stack.Server] = {}
+    registries: dict[str, lab.Server] = {}
     with ExitStack() as started:
         for path in ("/one", "/ml/two"):
             config = BELOW.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
-            server = stack.nginx(folder / path[1:], config.replace("PATH", path))
+            server = lab.nginx(folder / path[1:], config.replace("PATH", path))
             registries[path] = started.enter_context(server).wait()
         registries[""] = mlflow_server
-        urls = {path: f"http://127.0.0.1:{stack.free_port()}" for path in registries}
+        urls = {path: f"http://127.0.0.1:{lab.free_port()}" for path in registries}
         options = [
             part
             for path in ("/ml/two", "")

@@ -7,8 +7,8 @@ import socket
 import time
 from collections.abc import Iterator
 
+import lab
 import pytest
-import stack
 from mitmproxy.options import Options
 from support import hasty_default
 from support.client import connect, read_all, read_until, request
@@ -46,14 +46,14 @@ def stream(content_type: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def patient(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def patient(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """A proxy whose limits are longer than mitmproxy's."""
     folder = tmp_path_factory.mktemp("patient")
     with running_proxy(folder, scripted.url, before=BEFORE, upstream=UPSTREAM) as server:
         yield server
 
 
-def test_the_limits_of_the_rules_count(scripted: Upstream, patient: stack.Server) -> None:
+def test_the_limits_of_the_rules_count(scripted: Upstream, patient: lab.Server) -> None:
     """Silence for longer than mitmproxy allows, upstream and then of a client that waits."""
     scripted.answer = slow(2.5, b"", OK)
     client = http.client.HTTPConnection(patient.url.removeprefix("http://"), timeout=10)
@@ -67,7 +67,7 @@ def test_the_limits_of_the_rules_count(scripted: Upstream, patient: stack.Server
     client.close()
 
 
-def test_events_may_be_silent(scripted: Upstream, patient: stack.Server) -> None:
+def test_events_may_be_silent(scripted: Upstream, patient: lab.Server) -> None:
     """A stream of events goes on where any other body would be cut."""
     scripted.answer = slow(2.5, stream("text/event-stream"), LAST)
     assert request(patient.url, EVENTS, timeout=10).body == b"data: 1\n\ndata: 2\n\n"

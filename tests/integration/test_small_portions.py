@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h2.settings
+import lab
 import pytest
-import stack
 from support.client import RawHttp2, request
 from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream, response
@@ -27,7 +27,7 @@ SECONDS = 6
 """Several times as much as the work itself takes; all of it anew takes a minute."""
 
 
-def used(proxy: stack.Server) -> float:
+def used(proxy: lab.Server) -> float:
     """Seconds for which the processor has worked for it."""
     fields = Path(f"/proc/{proxy.process.pid}/stat").read_text(encoding="ascii")
     user, system = fields.rpartition(")")[2].split()[11:13]
@@ -35,7 +35,7 @@ def used(proxy: stack.Server) -> float:
 
 
 @contextmanager
-def little_work(proxy: stack.Server) -> Iterator[None]:
+def little_work(proxy: lab.Server) -> Iterator[None]:
     """What happens inside costs the proxy little."""
     before = used(proxy)
     yield
@@ -50,7 +50,7 @@ def chunked(body: bytes, *headers: tuple[str, str]) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
-def test_blanks(scripted: Upstream, scripted_proxy: stack.Server, encoding: str) -> None:
+def test_blanks(scripted: Upstream, scripted_proxy: lab.Server, encoding: str) -> None:
     """Of a success that may be a page the beginning tells; white space leaves that open."""
     blanks = b" " * (60_000 if not encoding else 12_000_000)
     body = gzip.compress(blanks + b"{}") if encoding else blanks + b"{}"

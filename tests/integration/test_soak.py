@@ -6,13 +6,13 @@ import re
 import subprocess
 import sys
 
+import lab
 import pytest
-import stack
 
 # They need the whole machine, and what they look at depends on it.
 pytestmark = pytest.mark.alone
 
-SOAK = stack.ROOT / "scripts" / "soak"
+SOAK = lab.ROOT / "scripts" / "soak"
 
 
 def run(script: str, *arguments: str) -> str:

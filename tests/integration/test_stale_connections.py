@@ -6,8 +6,8 @@ import http.client
 import socket
 from collections.abc import Iterator
 
+import lab
 import pytest
-import stack
 from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream
 
@@ -33,7 +33,7 @@ class Stale:
 
 
 @pytest.fixture
-def client(scripted_proxy: stack.Server) -> Iterator[http.client.HTTPConnection]:
+def client(scripted_proxy: lab.Server) -> Iterator[http.client.HTTPConnection]:
     """One kept connection to the proxy."""
     connection = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=20)
     yield connection
@@ -130,7 +130,7 @@ def test_the_next_request_works(scripted: Upstream, client: http.client.HTTPConn
 
 def test_an_upstream_that_comes_back(start_proxy: StartProxy) -> None:
     """A failed attempt counts for its request alone: the next one on a kept connection tries."""
-    port = stack.free_port()
+    port = lab.free_port()
     proxy = start_proxy(f"http://127.0.0.1:{port}")
     client = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
     assert [ask(client, "GET"), ask(client, "POST", b"{}")] == [502, 502]
@@ -145,7 +145,7 @@ def test_ended_connections_are_forgotten(
 ) -> None:
     """A client that stays costs no memory for each connection that was made for it, or was not."""
     scripted.answer = lambda _, connection: connection.shutdown(socket.SHUT_RDWR)
-    proxy = start_proxy(f"http://127.0.0.1:{stack.free_port()}" if refusing else scripted.url)
+    proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}" if refusing else scripted.url)
     client = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
 
     def resident() -> int:

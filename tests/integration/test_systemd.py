@@ -12,15 +12,15 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support import sandbox
 from support.client import request
 from support.upstream import Upstream
 
 from addon.rules.model import Rules
 
-UNIT = stack.ROOT / "scripts" / "deploy" / "systemd" / "mlflow-proxy@.service"
+UNIT = lab.ROOT / "scripts" / "deploy" / "systemd" / "mlflow-proxy@.service"
 PORT = "8081"
 API = "/api/2.0/mlflow/experiments/search"
 TLS = """
@@ -47,12 +47,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unit with the paths of this checkout."""
     text = UNIT.read_text().replace("/opt/mlflow-proxy/.venv/bin", str(Path(sys.executable).parent))
     unit = tmp_path_factory.mktemp("systemd") / f"mlflow-proxy@{PORT}.service"
-    unit.write_text(text.replace("/opt/mlflow-proxy", str(stack.ROOT)))
+    unit.write_text(text.replace("/opt/mlflow-proxy", str(lab.ROOT)))
     return unit
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    program = stack.binary("systemd-analyze")
+    program = lab.binary("systemd-analyze")
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
 
 
@@ -86,7 +86,7 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
         Upstream() as plain,
-        stack.nginx(tmp_path / "nginx", TLS.replace("CERTIFICATE", str(certificate))) as secure,
+        lab.nginx(tmp_path / "nginx", TLS.replace("CERTIFICATE", str(certificate))) as secure,
     ):
         listener.bind(name.replace("@", "\0"))
         listener.settimeout(30)
@@ -94,8 +94,8 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
         upstream = plain.url.replace("127.0.0.1", "localhost")
         if tls:
             upstream = secure.wait_for_port().url.replace("http:", "https:")
-        stack.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
-        port = stack.free_port()
+        lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
+        port = lab.free_port()
         url = f"http://127.0.0.1:{port}"
         env = {
             "UPSTREAM": upstream,
@@ -103,7 +103,7 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
             "NOTIFY_SOCKET": name,
         }
         command = confined(start_command(port, tmp_path, env))
-        with stack.Server(command, url=url, log=tmp_path / "log", env=env) as server:
+        with lab.Server(command, url=url, log=tmp_path / "log", env=env) as server:
             assert listener.recv(100) == b"READY=1"
             # It serves already.
             assert request(url, API).body == b"{}", server.text()
@@ -119,12 +119,12 @@ def confined(command: list[str]) -> list[str]:
     allowed, denied = settings()["SystemCallFilter"]
     sets = [allowed.replace(" ", ","), denied.removeprefix("~").replace(" ", ",")]
     # WorkingDirectory=.
-    inside = ["env", "--chdir", str(stack.ROOT)]
+    inside = ["env", "--chdir", str(lab.ROOT)]
     return [
         *inside,
         sys.executable,
         sandbox.__file__,
-        str(stack.binary("systemd-analyze")),
+        str(lab.binary("systemd-analyze")),
         *sets,
         *command,
     ]
@@ -136,7 +136,7 @@ def start_command(port: int, folder: Path, env: dict[str, str]) -> list[str]:
     known = defaults | env
     paths = {
         "/opt/mlflow-proxy/.venv/bin": str(Path(sys.executable).parent),
-        "/opt/mlflow-proxy": str(stack.ROOT),
+        "/opt/mlflow-proxy": str(lab.ROOT),
         "/etc/mlflow-proxy": str(folder),
         "%S": str(folder),
         "%i": str(port),

@@ -7,8 +7,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from soak.load import SEARCH, Load
 from support import files_registry, machine
 from support.client import request
@@ -42,7 +42,7 @@ def install(there: Machine, version: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     with files_registry.start(tmp_path_factory.mktemp("registry")) as server:
         yield server.wait()
 
@@ -50,20 +50,20 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]
 @pytest.fixture(scope="module")
 def ports() -> list[int]:
     """Of the workers."""
-    return [stack.free_port() for _ in range(2)]
+    return [lab.free_port() for _ in range(2)]
 
 
 @pytest.fixture(scope="module")
 def there(
-    registry: stack.Server, ports: list[int], tmp_path_factory: pytest.TempPathFactory
+    registry: lab.Server, ports: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     """Two workers are installed and enabled in it."""
     folder = tmp_path_factory.mktemp("machine")
     if reason := machine.missing(folder / "tried"):
         pytest.skip(reason)
-    rules = stack.write_rules(folder / "rules" / "rules.yaml", external=["127.0.0.1"], drain=DRAIN)
+    rules = lab.write_rules(folder / "rules" / "rules.yaml", external=["127.0.0.1"], drain=DRAIN)
     places = {
-        "/opt/checkout": stack.ROOT,
+        "/opt/checkout": lab.ROOT,
         "/opt/python": Path(sys.base_prefix),
         "/opt/venv": Path(sys.prefix),
         "/opt/rules": rules.parent,
@@ -109,7 +109,7 @@ def test_an_upgrade(there: Machine, ports: list[int], tmp_path: Path) -> None:
     install(there, 2)
     workers = [f"http://127.0.0.1:{port}" for port in ports]
     with (
-        stack.balancer(tmp_path, workers).wait("/livez") as balancer,
+        lab.balancer(tmp_path, workers).wait("/livez") as balancer,
         Load(balancer.url, 6) as load,
     ):
         for port in ports:

@@ -8,8 +8,8 @@ import socket
 import time
 from collections.abc import Iterator
 
+import lab
 import pytest
-import stack
 from support.client import Response, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -24,7 +24,7 @@ BIG = 40_000_000
 @pytest.fixture(scope="module")
 def hasty_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A proxy that waits for one second at most."""
     folder = tmp_path_factory.mktemp("hasty")
     with running_proxy(folder, scripted.url, upstream=LIMITS) as server:
@@ -73,7 +73,7 @@ def test_no_handshake(start_proxy: StartProxy) -> None:
 
 
 @pytest.mark.parametrize("body", [None, b"{}", b"x" * 3_000_000])
-def test_no_response(scripted: Upstream, hasty_proxy: stack.Server, body: bytes | None) -> None:
+def test_no_response(scripted: Upstream, hasty_proxy: lab.Server, body: bytes | None) -> None:
     """Silence after the request, whatever was sent."""
     scripted.answer = silent
     method = "POST" if body else "GET"
@@ -81,7 +81,7 @@ def test_no_response(scripted: Upstream, hasty_proxy: stack.Server, body: bytes 
     timed_out(got, "http_response_timeout")
 
 
-def test_half_a_document(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_half_a_document(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """A held answer that stops in the middle is none."""
     whole = response("200 OK", b'{"a": 1}', ("Content-Type", "application/json"))
     scripted.answer = first(whole[:-3], 12)
@@ -90,7 +90,7 @@ def test_half_a_document(scripted: Upstream, hasty_proxy: stack.Server) -> None:
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_half_a_file(scripted: Upstream, hasty_proxy: stack.Server, framing: str) -> None:
+def test_half_a_file(scripted: Upstream, hasty_proxy: lab.Server, framing: str) -> None:
     """A download that stops in the middle breaks, it does not end."""
     scripted.answer = first(response("200 OK", b"x" * 1_000_000, framing=framing)[:-1], 12)
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
@@ -105,7 +105,7 @@ def test_an_upstream_that_does_not_read(start_proxy: StartProxy) -> None:
     timed_out(got, "connection_write_timeout")
 
 
-def test_slow_is_not_silent(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_slow_is_not_silent(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """An answer that drips for longer than any limit arrives whole."""
 
     def drip(_: Received, connection: socket.socket) -> None:
@@ -120,7 +120,7 @@ def test_slow_is_not_silent(scripted: Upstream, hasty_proxy: stack.Server) -> No
     assert request(hasty_proxy.url, FILE, timeout=10).body == b"0123456789"
 
 
-def test_a_client_that_reads_late(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_a_client_that_reads_late(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """The client's pauses are its own affair."""
     scripted.answer = response("200 OK", bytes(BIG))
     host = hasty_proxy.url.removeprefix("http://")
@@ -134,7 +134,7 @@ def test_a_client_that_reads_late(scripted: Upstream, hasty_proxy: stack.Server)
     connection.close()
 
 
-def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """So are the pauses of an upload."""
     scripted.answer = response("200 OK", b"{}")
 
@@ -148,9 +148,7 @@ def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: stack.Serve
     assert len(scripted.requests[-1].body) == 300_000
 
 
-def test_a_slow_answer_is_not_asked_for_twice(
-    scripted: Upstream, hasty_proxy: stack.Server
-) -> None:
+def test_a_slow_answer_is_not_asked_for_twice(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """A timeout on a kept connection looks like a stale one, and is none."""
 
     def once(received: Received, connection: socket.socket) -> bool:
@@ -171,7 +169,7 @@ def test_a_slow_answer_is_not_asked_for_twice(
     assert len(scripted.requests) == 2
 
 
-def test_the_log_says_why(scripted: Upstream, hasty_proxy: stack.Server) -> None:
+def test_the_log_says_why(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """With the id that the client has, and the address of the upstream."""
     scripted.answer = silent
     got = request(hasty_proxy.url, API, headers={"X-Request-Id": "mine-1"}, timeout=10)
@@ -181,7 +179,7 @@ def test_the_log_says_why(scripted: Upstream, hasty_proxy: stack.Server) -> None
     assert scripted.url.removeprefix("http://") in line
 
 
-def test_defaults_do_not_hurry(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_defaults_do_not_hurry(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """A registry that thinks for two seconds is served by the shipped rules."""
 
     def slow(_: Received, connection: socket.socket) -> None:

@@ -6,8 +6,8 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
+import lab
 import pytest
-import stack
 from support import websocket
 from support.client import connect, read_until
 from support.upstream import Received, Upstream
@@ -15,7 +15,7 @@ from support.upstream import Received, Upstream
 MASK = b"\x01\x02\x03\x04"
 
 
-def ask(proxy: stack.Server, head: str) -> socket.socket:
+def ask(proxy: lab.Server, head: str) -> socket.socket:
     connection = connect(proxy.url)
     connection.sendall(f"{head}\r\nHost: {urlsplit(proxy.url).netloc}\r\n\r\n".encode())
     return connection
@@ -34,7 +34,7 @@ def ask(proxy: stack.Server, head: str) -> socket.socket:
     ],
 )
 def test_streams_flow(
-    scripted: Upstream, scripted_proxy: stack.Server, target: str, content_type: str, first: bytes
+    scripted: Upstream, scripted_proxy: lab.Server, target: str, content_type: str, first: bytes
 ) -> None:
     """The first event arrives while the upstream still waits to send the second."""
     arrived = threading.Event()
@@ -54,7 +54,7 @@ def test_streams_flow(
         read_until(connection, b"the end")
 
 
-def test_websocket(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_websocket(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """An upgrade on an API path is passed on, and messages go both ways."""
 
     def answer(received: Received, connection: socket.socket) -> None:

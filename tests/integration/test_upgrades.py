@@ -7,8 +7,8 @@ import socket
 
 import h2.connection
 import h2.events
+import lab
 import pytest
-import stack
 from support import hostile
 from support.client import connect, read_all, read_until, request
 from support.fixtures import StartProxy
@@ -35,7 +35,7 @@ def h2c(scripted: Upstream) -> H2c:
 @pytest.fixture(params=[False, True], ids=["artifacts off", "artifacts on"])
 def proxy(
     request: pytest.FixtureRequest, scripted: Upstream, shared_proxy: StartProxy
-) -> stack.Server:
+) -> lab.Server:
     """A proxy in front of it."""
     return shared_proxy(scripted.url, artifacts={"enabled": request.param})
 
@@ -81,7 +81,7 @@ def test_no_spelling_gets_a_tunnel(scripted: Upstream, h2c: H2c, shared_proxy: S
 
 @pytest.mark.parametrize("body", [b"{}", b"x" * 3_000_000, None])
 def test_a_client_that_would_rather_speak_http2(
-    h2c: H2c, proxy: stack.Server, scripted: Upstream, body: bytes | None
+    h2c: H2c, proxy: lab.Server, scripted: Upstream, body: bytes | None
 ) -> None:
     """The default of Java's client, whose requests are answered over HTTP/1.1."""
     headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAAA"}
@@ -115,7 +115,7 @@ FALSE_SWITCHES = {
 
 
 @pytest.mark.parametrize("name", FALSE_SWITCHES)
-def test_false_switches(scripted: Upstream, proxy: stack.Server, name: str) -> None:
+def test_false_switches(scripted: Upstream, proxy: lab.Server, name: str) -> None:
     """A 101 that nobody may get is an error, and what follows it reaches nobody."""
     head, first = FALSE_SWITCHES[name]
 
@@ -138,7 +138,7 @@ def test_false_switches(scripted: Upstream, proxy: stack.Server, name: str) -> N
     assert len(scripted.requests) == 2
 
 
-def test_a_websocket(scripted: Upstream, proxy: stack.Server) -> None:
+def test_a_websocket(scripted: Upstream, proxy: lab.Server) -> None:
     """Its handshake passes, and is the only one that names an upgrade."""
 
     def answer(_: Received, connection: socket.socket) -> None:
@@ -159,7 +159,7 @@ def test_a_websocket(scripted: Upstream, proxy: stack.Server) -> None:
     assert received.header("upgrade") == ["websocket"]
 
 
-def test_a_websocket_that_is_refused(scripted: Upstream, proxy: stack.Server) -> None:
+def test_a_websocket_that_is_refused(scripted: Upstream, proxy: lab.Server) -> None:
     """A server need not change; its answer is one like any other."""
     scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
     with connect(proxy.url) as connection:

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import lab
 import pytest
-import stack
 from support.mlflow_client import Client
 from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
@@ -32,16 +32,16 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
         yield client
 
 
-Start = Callable[..., stack.Server]
+Start = Callable[..., lab.Server]
 
 
 @pytest.fixture(scope="module")
 def start(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts a proxy with changed rules in front of it, once for each name."""
-    started: dict[str, stack.Server] = {}
+    started: dict[str, lab.Server] = {}
     with contextlib.ExitStack() as running:
 
-        def start(name: str, **changes: Any) -> stack.Server:
+        def start(name: str, **changes: Any) -> lab.Server:
             if name not in started:
                 proxy = running_proxy(tmp_path_factory.mktemp(name), scripted.url, **changes)
                 started[name] = running.enter_context(proxy)
@@ -113,7 +113,7 @@ ROWS = [
 def test_errors(
     client: Client,
     scripted: Upstream,
-    scripted_proxy: stack.Server,
+    scripted_proxy: lab.Server,
     call: str,
     answer: bytes,
     raised: str,
@@ -138,7 +138,7 @@ def test_errors(
 
 
 def test_a_page_behind_a_redirect_is_not_the_file(
-    client: Client, scripted: Upstream, scripted_proxy: stack.Server
+    client: Client, scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
     """The client follows a redirect to an object store, but not to a page that it would keep."""
     with Upstream(response("200 OK", b"model")) as store, Upstream() as portal:
@@ -184,7 +184,7 @@ def by_path(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], No
     ],
 )
 def test_multipart_uploads_fall_back(
-    client: Client, scripted: Upstream, scripted_proxy: stack.Server, refusal: bytes
+    client: Client, scripted: Upstream, scripted_proxy: lab.Server, refusal: bytes
 ) -> None:
     """Where multipart uploads are refused, the file goes up in one piece."""
     scripted.requests.clear()
@@ -197,7 +197,7 @@ def test_multipart_uploads_fall_back(
 
 @pytest.mark.parametrize("status", ["404 Not Found", "405 Not Allowed", "403 Forbidden"])
 def test_presigned_downloads_fall_back(
-    client: Client, scripted: Upstream, scripted_proxy: stack.Server, status: str
+    client: Client, scripted: Upstream, scripted_proxy: lab.Server, status: str
 ) -> None:
     """Where presigned downloads are refused, the file comes through the server (3.x only)."""
     if client.version == 2:
@@ -222,7 +222,7 @@ def test_presigned_downloads_fall_back(
 def test_spans(
     client: Client,
     scripted: Upstream,
-    scripted_proxy: stack.Server,
+    scripted_proxy: lab.Server,
     asked: str,
     answer: bytes,
     words: str,
@@ -239,7 +239,7 @@ def test_spans(
 
 
 def test_vocabulary_of_mlflow(
-    client: Client, scripted: Upstream, scripted_proxy: stack.Server, start: Start
+    client: Client, scripted: Upstream, scripted_proxy: lab.Server, start: Start
 ) -> None:
     """With MLflow's own codes the client tries an older route where one is missing."""
     versions = b'{"model_versions": [{"name": "m", "version": "7"}]}'

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from support.client import http2, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
@@ -32,7 +32,7 @@ MD5 = hashlib.md5(BIG).hexdigest()
     ],
 )
 def test_targets_keep_their_bytes(
-    scripted: Upstream, scripted_proxy: stack.Server, rest: str
+    scripted: Upstream, scripted_proxy: lab.Server, rest: str
 ) -> None:
     """Behind the prefix nothing changes, streamed (an upload in chunks) or not."""
     scripted.answer = OK
@@ -43,7 +43,7 @@ def test_targets_keep_their_bytes(
     assert [r.body for r in scripted.requests] == [b"", b"small", b"in chunks"]
 
 
-def test_headers_reach_the_upstream(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_headers_reach_the_upstream(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """Credentials, cookies and everything else arrive as they were sent, in their order."""
     headers = [
         ("Authorization", "Bearer a.b.c"),
@@ -65,7 +65,7 @@ def test_headers_reach_the_upstream(scripted: Upstream, scripted_proxy: stack.Se
 
 @pytest.mark.parametrize("mode", ["length", "chunks"])
 def test_uploads_are_rewritten_before_they_stream(
-    scripted: Upstream, scripted_proxy: stack.Server, mode: str
+    scripted: Upstream, scripted_proxy: lab.Server, mode: str
 ) -> None:
     """A large upload arrives whole under the new path."""
     scripted.answer = OK
@@ -78,7 +78,7 @@ def test_uploads_are_rewritten_before_they_stream(
     assert hashlib.md5(received.body).hexdigest() == MD5
 
 
-def test_events_are_not_held(scripted: Upstream, scripted_proxy: stack.Server) -> None:
+def test_events_are_not_held(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """A server-sent event reaches the client while the stream goes on."""
     received_by_client = threading.Event()
 
@@ -143,11 +143,11 @@ STORE = """
 @pytest.fixture(scope="module", params=["", "http2"])
 def tls(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Path
-) -> Iterator[tuple[stack.Server, Path]]:
+) -> Iterator[tuple[lab.Server, Path]]:
     """A proxy in front of nginx with TLS, with and without HTTP/2; and the folder of both."""
     folder = tmp_path_factory.mktemp("tls")
     servers = STORE.replace("CERT", str(certificate)).replace("FOLDER", str(folder / "files"))
-    with stack.nginx(folder / "nginx", servers.replace("LISTEN", request.param)) as upstream:
+    with lab.nginx(folder / "nginx", servers.replace("LISTEN", request.param)) as upstream:
         url = upstream.wait_for_port().url.replace("http://", "https://")
         settings = (f"confdir={folder}", f"ssl_verify_upstream_trusted_ca={certificate}")
         options = ("--set", settings[0], "--set", settings[1])
@@ -156,7 +156,7 @@ def tls(
 
 
 @pytest.mark.parametrize("client", ["http1", "http2"])
-def test_tls_on_both_sides(tls: tuple[stack.Server, Path], client: str) -> None:
+def test_tls_on_both_sides(tls: tuple[lab.Server, Path], client: str) -> None:
     """HTTP/1.1 and HTTP/2 clients over TLS, in front of a TLS upstream with and without HTTP/2."""
     proxy, folder = tls
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
@@ -234,7 +234,7 @@ def test_an_upstream_at_an_ipv6_address(start_proxy: StartProxy) -> None:
     ],
 )
 def test_default_ports(
-    scripted: Upstream, scripted_proxy: stack.Server, target: str, host: str, status: int
+    scripted: Upstream, scripted_proxy: lab.Server, target: str, host: str, status: int
 ) -> None:
     """A port that the scheme has anyway is no contradiction."""
     scripted.answer = OK

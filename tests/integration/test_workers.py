@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lab
 import pytest
-import stack
 from soak.load import SEARCH, Load
 from support import files_registry
 from support.client import request
@@ -24,7 +24,7 @@ from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 from workers.haproxy_config import SHIPPED
 
-WORKERS = stack.ROOT / "scripts" / "workers" / "main.py"
+WORKERS = lab.ROOT / "scripts" / "workers" / "main.py"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 # HAProxy notices in this time.
@@ -34,17 +34,17 @@ DRAIN = {"grace": 3, "timeout": 60}
 @contextlib.contextmanager
 def workers(
     folder: Path, upstream: str, count: int, *options: str, **changes: object
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """Start them; in their logs nothing may go wrong."""
-    rules = stack.write_rules(
+    rules = lab.write_rules(
         folder / "rules.yaml", external=["127.0.0.1"], **({"drain": DRAIN} | changes)
     )
-    port = stack.free_port()
+    port = lab.free_port()
     command: list[str | Path] = [sys.executable, WORKERS, "--workers", str(count)]
     command += ["--listen", f"127.0.0.1:{port}", "--upstream", upstream]
     command += ["--", "--set", f"mlflow_rules={rules}", *options]
     url = f"http://127.0.0.1:{port}"
-    with stack.Server(command, url=url, log=folder / "log") as server:
+    with lab.Server(command, url=url, log=folder / "log") as server:
         yield server.wait("/livez")
         # A second signal ends all at once.
         for _ in range(1 if "draining" in server.text() else 2):
@@ -67,7 +67,7 @@ def mitmdumps(folder: Path, *options: str) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     with files_registry.start(tmp_path_factory.mktemp("registry")) as server:
         yield server.wait()
 
@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(registry: stack.Server, folder: Path) -> Iterator[stack.Server]:
+def two(registry: lab.Server, folder: Path) -> Iterator[lab.Server]:
     """Two workers with an access log each, which believe HAProxy."""
     log = f"mlflow_access_log={folder}/access-{{worker}}.log"
     trusted = {"trusted": ["127.0.0.1/32"]}
@@ -86,7 +86,7 @@ def two(registry: stack.Server, folder: Path) -> Iterator[stack.Server]:
         yield server
 
 
-def test_each_has_its_share(two: stack.Server, folder: Path) -> None:
+def test_each_has_its_share(two: lab.Server, folder: Path) -> None:
     """Both serve, and their logs name the client, whatever the client says."""
     head = f"GET {SEARCH} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"
     address = ("127.0.0.1", int(two.url.rpartition(":")[2]))
@@ -123,7 +123,7 @@ def takes(port: str, *options: str, user: int | None = None) -> int:
     return subprocess.run(command, check=False, user=user, cwd="/").returncode
 
 
-def test_a_rolling_restart(two: stack.Server, folder: Path) -> None:
+def test_a_rolling_restart(two: lab.Server, folder: Path) -> None:
     """SIGHUP gives new processes, and of uploads, downloads and small requests none is lost."""
     before = mitmdumps(folder)
     with Load(two.url, 6) as load:
@@ -137,7 +137,7 @@ def test_a_rolling_restart(two: stack.Server, folder: Path) -> None:
     assert not set(after) & set(before)
 
 
-def test_a_worker_that_dies(two: stack.Server, folder: Path) -> None:
+def test_a_worker_that_dies(two: lab.Server, folder: Path) -> None:
     """It is started again; the other one serves meanwhile."""
     before = mitmdumps(folder)
     line = Path(f"/proc/{before[0]}/cmdline").read_text().split("\0")
@@ -159,7 +159,7 @@ def test_a_worker_that_dies(two: stack.Server, folder: Path) -> None:
 
 def test_one_that_is_alone(tmp_path: Path) -> None:
     """A registry that is away is the worker's to report; that there is no worker, HAProxy's."""
-    away = f"http://127.0.0.1:{stack.free_port()}"
+    away = f"http://127.0.0.1:{lab.free_port()}"
     changes = {"drain": {"grace": 3600}, "artifacts": {"enabled": False}}
     with workers(tmp_path, away, 1, **changes) as server:
         # Also if the client is still sending.
@@ -251,8 +251,8 @@ def test_the_end(tmp_path: Path) -> None:
 
 def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
     """Where all log lines go: a worker is started again, and all drain, as ever."""
-    rules = stack.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
-    port = stack.free_port()
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
+    port = lab.free_port()
     url = f"http://127.0.0.1:{port}"
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -292,7 +292,7 @@ def test_bad_rules(tmp_path: Path) -> None:
     command: list[str | Path] = [sys.executable, WORKERS, "--workers", "2"]
     command += ["--listen", "127.0.0.1:1", "--upstream", "http://127.0.0.1:1"]
     command += ["--", "--set", f"mlflow_rules={tmp_path / 'rules.yaml'}"]
-    with stack.Server(command, url="", log=tmp_path / "log") as server:
+    with lab.Server(command, url="", log=tmp_path / "log") as server:
         assert server.process.wait(30) == 1
         assert "rules.yaml:1: mounts: 7: expected a list" in server.text()
         assert "workers: worker1 does not start" in server.text()
@@ -302,7 +302,7 @@ def test_bad_rules(tmp_path: Path) -> None:
 def test_the_shipped_configuration() -> None:
     """HAProxy takes it as it is, and all of its own answers are documents of MLflow's."""
     run = subprocess.run(
-        [stack.binary("haproxy"), "-c", "-f", SHIPPED], capture_output=True, text=True, check=False
+        [lab.binary("haproxy"), "-c", "-f", SHIPPED], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     assert "WARNING" not in run.stderr

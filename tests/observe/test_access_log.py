@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
-import stack
 from hypothesis import given
 from hypothesis import strategies as st
 from support.waiting import eventually
@@ -107,7 +107,7 @@ def test_standard_output(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(stack.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(lab.ROOT)},
     )
     assert (run.stdout, run.stderr) == ("one\ntwo\nthree\n", "")
 

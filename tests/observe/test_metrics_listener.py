@@ -9,8 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import lab
 import pytest
-import stack
 from support.client import read_all
 
 from addon.observe import metrics_listener, reports
@@ -76,7 +76,7 @@ def test_the_end() -> None:
     """Whoever is connected is cut off, whenever it comes."""
 
     async def run(*, started: bool, connected: bool) -> None:
-        port = stack.free_port()
+        port = lab.free_port()
         listener = MetricsListener(f"[::1]:{port}", lambda: b"page")
         if started:
             listener.start()
@@ -104,7 +104,7 @@ def with_listener(
     """What a client gets that runs in a thread beside a listener, which ends with it."""
 
     async def run() -> bytes:
-        port = stack.free_port()
+        port = lab.free_port()
         listener = MetricsListener(str(port), page)
         listener.start()
         try:
@@ -191,7 +191,7 @@ def test_switching() -> None:
     """Another address, none at all, and one that is taken."""
 
     async def run() -> None:
-        first, second = str(stack.free_port()), str(stack.free_port())
+        first, second = str(lab.free_port()), str(lab.free_port())
         told = reports.Reports(lambda: State(0, 0, False, True, 0.0, {}, None, 0, 0, 0, 0, 0))
         assert not told.wanted
         told.listen_on(first)
@@ -219,4 +219,4 @@ def test_switching() -> None:
 def test_the_library_is_not_loaded_for_nothing() -> None:
     """It would make every start longer."""
     code = "import sys, addon.proxy; sys.exit('prometheus_client' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=stack.ROOT, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=lab.ROOT, check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import stack
+import lab
 
 _SERVER = """
   server {
@@ -18,6 +18,6 @@ _SERVER = """
 """
 
 
-def start(folder: Path) -> stack.Server:
+def start(folder: Path) -> lab.Server:
     """Start it with its files in a folder."""
-    return stack.nginx(folder, _SERVER.replace("FOLDER", str(folder)))
+    return lab.nginx(folder, _SERVER.replace("FOLDER", str(folder)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import stack
+import lab
 
-StartProxy = Callable[..., stack.Server]
+StartProxy = Callable[..., lab.Server]
 """`start_proxy(upstream_url, external=..., options=..., env=..., section={...})`"""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-import stack
+import lab
 
 from .waiting import eventually
 
@@ -69,7 +69,7 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin setpriv --bounding
 """
 
 
-def _start(command: str, folder: Path, places: Mapping[str, Path]) -> stack.Server:
+def _start(command: str, folder: Path, places: Mapping[str, Path]) -> lab.Server:
     (folder / "root").mkdir(parents=True)
     lines = [f"mkdir -p {place}; mount --bind old{path} {place}" for place, path in places.items()]
     env = {
@@ -80,7 +80,7 @@ def _start(command: str, folder: Path, places: Mapping[str, Path]) -> stack.Serv
         .replace("$COMMAND", command),
     }
     private = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _OUTSIDE]
-    return stack.Server(private, url="", log=folder / "log", env=env)
+    return lab.Server(private, url="", log=folder / "log", env=env)
 
 
 def missing(folder: Path) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import stack
+import lab
 import yaml
 
-FOLDER = stack.ROOT / "scripts" / "deploy" / "kubernetes"
+FOLDER = lab.ROOT / "scripts" / "deploy" / "kubernetes"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Manifests:
     @classmethod
     def of(cls, folder: Path) -> Self:
         """Render the kustomization in a folder."""
-        command: list[str | Path] = [stack.tool("kubectl"), "kustomize", folder]
+        command: list[str | Path] = [lab.tool("kubectl"), "kustomize", folder]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         return cls(done.stdout, tuple(yaml.safe_load_all(done.stdout)))
 

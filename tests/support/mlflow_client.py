@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import stack
+import lab
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Client:
         self.version = version
         worker = Path(__file__).parent / "mlflow_worker.py"
         self.process = subprocess.Popen(
-            [stack.mlflow(version), "-W", "ignore", worker],
+            [lab.mlflow(version), "-W", "ignore", worker],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

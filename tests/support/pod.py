@@ -6,7 +6,7 @@ import re
 import signal
 from pathlib import Path
 
-import stack
+import lab
 
 from . import config_map
 from .image import Image
@@ -22,7 +22,7 @@ class Pod:
     def __init__(self, image: Image, manifests: Manifests, upstream: str, folder: Path) -> None:
         self.image = image
         declared = [each["containerPort"] for each in manifests.container["ports"]]
-        self._ports = {str(port): str(stack.free_port()) for port in declared}
+        self._ports = {str(port): str(lab.free_port()) for port in declared}
         self.port, self.metrics_port = self._ports.values()
         mounts = {each["name"]: each["mountPath"] for each in manifests.container["volumeMounts"]}
         volumes: dict[str, Path] = {}
@@ -41,7 +41,7 @@ class Pod:
         self.volumes = volumes
         registry = manifests.environment["UPSTREAM"]
         arguments = [each.replace(registry, upstream) for each in manifests.arguments]
-        self.server = stack.Server(
+        self.server = lab.Server(
             image.run(
                 self.here([*image.entrypoint, *arguments]),
                 env=HOME | manifests.environment | {"UPSTREAM": upstream},

@@ -6,14 +6,14 @@ import os
 import subprocess
 from pathlib import Path
 
-import stack
+import lab
 
 
 def script(name: str, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a script with these arguments, and of MLflow's variables only these."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     return subprocess.run(
-        [stack.ROOT / "scripts" / name, *arguments],
+        [lab.ROOT / "scripts" / name, *arguments],
         env=environment | env,
         capture_output=True,
         text=True,

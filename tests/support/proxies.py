@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import stack
+import lab
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def running_proxy(
     env: Mapping[str, str] = {},
     port: int | None = None,
     **changes: Any,
-) -> Iterator[stack.Server]:
+) -> Iterator[lab.Server]:
     """A mitmdump with the addon, in whose log nothing may go wrong.
 
     Args:
@@ -35,8 +35,8 @@ def running_proxy(
         port: 127.0.0.1 port; a free one by default.
         changes: sections of the rules to change.
     """
-    rules = stack.write_rules(folder / "rules.yaml", external=external, **changes)
-    with stack.proxy(
+    rules = lab.write_rules(folder / "rules.yaml", external=external, **changes)
+    with lab.proxy(
         url, rules, log=folder / "log", before=before, options=options, env=env, port=port
     ) as server:
         yield server.wait("/livez")

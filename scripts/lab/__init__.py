@@ -19,7 +19,7 @@ from typing import Any, Self
 import yaml
 from workers.haproxy_config import config as haproxy_config
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".run"
 MAIN = ROOT / "addon" / "main.py"
 
@@ -210,7 +210,7 @@ def registry(
     }
     if ajax_only:
         command += ["--app-name", "ajax-only"]
-        settings["PYTHONPATH"] = str(ROOT / "scripts" / "registry")
+        settings["PYTHONPATH"] = str(ROOT / "scripts" / "lab" / "ajax_only")
     return Server(command, url=f"http://127.0.0.1:{port}", log=data / "registry.log", env=settings)
 
 
