@@ -205,7 +205,9 @@ class Artifacts(_Model):
         """
         found: dict[int, Endpoint] = {}
         for endpoint, anywhere in self._paths:
-            if (match := anywhere.search(path)) and match.start() <= last:
+            # In most paths a route can begin at the first slash alone: no search through the rest.
+            found_at = anywhere.search if last else anywhere.match
+            if (match := found_at(path)) and match.start() <= last:
                 found.setdefault(match.start(), endpoint)
         return [*found.values()]
 
