@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+Add = Callable[[str, str], argparse.ArgumentParser]
+"""Adds a command with its name and help."""
+
 SHELLS = ("bash", "zsh", "tcsh")
 
 
-def add(commands: Any, parser: argparse.ArgumentParser) -> None:
+class File(argparse.Action):
+    """Stores the path of a file; a shell completes it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(type=Path, metavar="FILE", **settings)
+
+    def __call__(self, _: object, namespace: object, value: object, *__: object) -> None:
+        setattr(namespace, self.dest, value)
+
+    @property
+    def complete(self) -> Any:
+        """The word by which shtab knows it; only `completion` asks."""
+        import shtab
+
+        return shtab.FILE
+
+
+def add(command: Add, parser: argparse.ArgumentParser) -> None:
     """Add `completion` to the commands of a parser."""
-    completion = commands.add_parser("completion", help="print completion for a shell")
+    completion = command("completion", "print completion for a shell")
     completion.add_argument("shell", choices=SHELLS)
-    completion.set_defaults(run=partial(_print, parser, commands))
+    completion.set_defaults(run=partial(_print, parser))
 
 
-def _print(parser: argparse.ArgumentParser, commands: Any, arguments: argparse.Namespace) -> int:
+def _print(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError:
         sys.exit("completion: shtab is missing; pip install 'mlflow-proxy-addon[completion]'")
-    for command in commands.choices.values():
-        for action in command._actions:
-            if action.type is Path:
-                action.complete = shtab.FILE
     print(shtab.complete(parser, arguments.shell))
     return 0

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from ..protocol import to_https
 from ..registry import diagnosis, dialect, health
 from ..rules import rules_file
 from . import completion, rules, run
+from .completion import File
 
 EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
@@ -51,9 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
-    run.add(commands)
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
 
-    probe = commands.add_parser("probe", help="check a registry through the proxy")
+    run.add(add)
+
+    probe = add("probe", "check a registry through the proxy")
     probe.add_argument(
         "url",
         nargs="?",
@@ -73,21 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     probe.add_argument("--timeout", type=float, metavar="SECONDS", help="time limit of each probe")
     probe.add_argument(
         "--rules",
-        type=Path,
+        action=File,
         default=rules_file.DEFAULT_PATH,
-        metavar="FILE",
         help="take the probes from this rules file; default: the shipped one",
     )
     probe.set_defaults(run=_probe)
 
-    rules.add(commands)
+    rules.add(add)
 
-    schema = commands.add_parser("schema", help="print the JSON Schema of rules.yaml")
+    schema = add("schema", "print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)
 
-    completion.add(commands, parser)
-    for listed in commands._choices_actions:
-        commands.choices[listed.dest].description = listed.help
+    completion.add(add, parser)
 
     parsed, rest = parser.parse_known_args(arguments)
     if rest:

@@ -8,9 +8,10 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..rules.rules_file import DEFAULT_PATH, RulesError
+from .completion import Add, File
 
 if TYPE_CHECKING:
     from ..routing.settings import Settings
@@ -18,20 +19,19 @@ if TYPE_CHECKING:
 BAD_ARGUMENTS = 2
 
 
-def add(commands: Any) -> None:
+def add(command: Add) -> None:
     """Add both to the commands of a parser."""
-    check = commands.add_parser("check", help="check a rules file as the proxy does at start")
+    check = command("check", "check a rules file as the proxy does at start")
     check.add_argument(
         "file",
         nargs="?",
-        type=Path,
+        action=File,
         default=DEFAULT_PATH,
-        metavar="FILE",
         help="rules file; default: the shipped one",
     )
     check.set_defaults(run=_check)
 
-    explain = commands.add_parser("explain", help="show what happens to a request and why")
+    explain = command("explain", "show what happens to a request and why")
     explain.add_argument("method", metavar="METHOD", help="such as GET")
     explain.add_argument("url", metavar="URL", help="URL of the proxy, or only its path")
     explain.add_argument(
@@ -53,11 +53,7 @@ def add(commands: Any) -> None:
         help="a header of the request; may be repeated",
     )
     explain.add_argument(
-        "--rules",
-        type=Path,
-        default=DEFAULT_PATH,
-        metavar="FILE",
-        help="rules file; default: the shipped one",
+        "--rules", action=File, default=DEFAULT_PATH, help="rules file; default: the shipped one"
     )
     explain.add_argument("--json", action="store_true", help="one JSON document on stdout")
     explain.set_defaults(run=_explain)

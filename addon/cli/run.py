@@ -7,11 +7,12 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ..observe import banner
 from ..protocol import addresses
 from ..rules.rules_file import DEFAULT_PATH
+from .completion import Add, File
 
 SCRIPT = Path(__file__).parent.with_name("main.py").resolve()
 """The script that mitmproxy loads."""
@@ -21,9 +22,9 @@ QUIET = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
 warnings and errors stay."""
 
 
-def add(commands: Any) -> None:
+def add(command: Add) -> None:
     """Add all three to the commands of a parser."""
-    run = commands.add_parser("run", help="start the proxy in front of a registry")
+    run = command("run", "start the proxy in front of a registry")
     run.add_argument(
         "--upstream", type=addresses.upstream, required=True, metavar="URL", help="the registry"
     )
@@ -34,23 +35,17 @@ def add(commands: Any) -> None:
         metavar="HOST:PORT",
         help="default: %(default)s",
     )
-    run.add_argument(
-        "--rules", type=Path, metavar="FILE", help="rules file; default: the shipped one"
-    )
+    run.add_argument("--rules", action=File, help="rules file; default: the shipped one")
     run.add_argument("--web", action="store_true", help="start mitmweb, not mitmdump")
     run.add_argument(
         "options", nargs="*", metavar="-- OPTION", help="further options of mitmdump, such as --set"
     )
     run.set_defaults(run=_run)
 
-    script = commands.add_parser(
-        "script", help='print the path for mitmdump -s "$(mlflow-proxy script)"'
-    )
+    script = command("script", 'print the path for mitmdump -s "$(mlflow-proxy script)"')
     script.set_defaults(run=_script)
 
-    rules = commands.add_parser(
-        "rules", help="print the shipped rules.yaml, to start your own from"
-    )
+    rules = command("rules", "print the shipped rules.yaml, to start your own from")
     rules.set_defaults(run=_rules)
 
 
