@@ -266,6 +266,8 @@ def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, st
     if probe.expect == "any":
         return "ok", "reachable"
     if answer.status in (401, 403) and (probe.expect == "text" or is_json(answer.content_type)):
+        if authenticated and code in probe.error_codes:
+            return "ok", f"ok ({code})"  # MLflow's basic-auth says so of what does not exist.
         if authenticated:
             return "critical", f"{answer.status}: the credentials were refused"
         return "warning", f"{answer.status}: there, but it asks for credentials"

@@ -86,6 +86,15 @@ def test_refused_credentials_are_critical() -> None:
     assert (result.state, result.message) == ("critical", "401: the credentials were refused")
 
 
+def test_a_refusal_that_is_expected() -> None:
+    """A 403 with a code of the probe's own is no refusal of those who sent credentials."""
+    probe = Probe(name="x", path="/x", error_codes=["PERMISSION_DENIED"])
+    answer = Answer(403, JSON, b'{"error_code": "PERMISSION_DENIED"}')
+    known = health.verdict(probe, "http://proxy", answer, 0, authorization="Bearer x")
+    assert (known.state, known.message) == ("ok", "ok (PERMISSION_DENIED)")
+    assert health.verdict(probe, "http://proxy", answer, 0).state == "warning"
+
+
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
