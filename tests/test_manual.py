@@ -41,8 +41,8 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} +(.*?)[ #]*$", re.MULTILINE)
 _PATH = re.compile(r"(?:scripts|addon|tests)/[^\s`'\"()|,;]*")
 _PROGRAM = re.compile(r"(?<![\w/.~-])\w[\w.-]*(?:/[\w.-]+)+\.(?:py|sh)\b")
-_OTHER_YAML = "configMapGenerator:"
-"""How an example begins that is no rules file, but one of kustomize."""
+_OTHER_YAML = ("configMapGenerator:", "services:")
+"""How an example begins that is no rules file, but one of kustomize or Compose."""
 
 
 def name(value: object) -> str:

@@ -24,4 +24,10 @@ if [[ $(made_from "$venv") != "$stamp" ]]; then
         make_venv "$venv" "${python:?no Python >= 3.11 found}" "$stamp" \
         pip_install "$venv" "${packages[@]}"
 fi
+# What `mlflow server --app-name basic-auth` needs besides. It is added to environments that were made
+# before, too.
+if [[ $1 == 3 && ! -e $venv/.has-auth ]]; then
+    working "Installing mlflow[auth] into ${venv#"$root"/} ..." pip_install "$venv" 'mlflow[auth]'
+    touch "$venv/.has-auth"
+fi
 echo "$venv"

@@ -1,0 +1,80 @@
+"""The pages in scripts/deploy/examples: a test runs what a person would copy from them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import lab
+
+FOLDER = lab.ROOT / "scripts" / "deploy" / "examples"
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# scripts/run.sh would take the Python of the checkout, and not that of the tests.
+_RUN = f"exec env PYTHONPATH={lab.ROOT} {sys.executable} -m addon.cli run"
+
+
+class Page:
+    """One page, with a test's places in place of the names on it.
+
+    Args:
+        name: of the page.
+        folder: where its commands run.
+        places: what a test has in place of the page's own words; each has to be there.
+    """
+
+    def __init__(self, name: str, folder: Path, places: Mapping[str, str]) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        text = (FOLDER / name).read_text(encoding="utf-8")
+        for word, place in places.items():
+            assert word in text, f"{name} does not say {word!r}"
+            text = text.replace(word, place)
+        self._blocks = _BLOCK.findall(text.replace("scripts/run.sh", _RUN))
+
+    def block(self, says: str) -> str:
+        """The block that has some words in it; there has to be one."""
+        [found] = [text for _, text in self._blocks if says in text]
+        return str(found)
+
+    def run(self, says: str, env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
+        """Run the block with these words to its end, with MLflow's Python as `python`."""
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self.block(says)],
+            cwd=self._folder,
+            env=self._environment(env),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def serve(self, says: str, url: str, *, leave_out: str = "") -> lab.Server:
+        """Start the block with these words, or but for some: a server that will answer at a URL."""
+        block = self.block(says)
+        assert leave_out in block
+        script = f"cd {self._folder}\n{block.replace(leave_out, '')}"
+        log = self._folder / f"{url.rpartition(':')[2]}.log"
+        return lab.Server(
+            ["bash", "-euo", "pipefail", "-c", script],
+            url=url,
+            log=log,
+            env=self._environment({}),
+            stop_signal=signal.SIGKILL,
+        )
+
+    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
+        path = f"{lab.mlflow(3).parent}:{os.environ['PATH']}"
+        settings = {
+            "PATH": path,
+            "GIT_PYTHON_REFRESH": "quiet",
+            "PYTHONWARNINGS": "ignore",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_WORKERS": "1",
+        }
+        return os.environ | settings | dict(env)
