@@ -40,7 +40,7 @@ fi
 
 if [[ -z $upstream ]]; then
     "$root/scripts/install/mlflow.sh" 3 >/dev/null
-    exec "$root/.venv/bin/python" "$root/scripts/embedded.py" \
+    exec "$root/.venv/bin/python" "$root/scripts/demo/embedded.py" \
         --listen "$listen" "${demo[@]}" "${web[@]}" -- "$@"
 fi
 

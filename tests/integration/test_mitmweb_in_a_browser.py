@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import browser
 import lab
 import pytest
+from lab import browser
 from mitmproxy import version
 from playwright.sync_api import Page
 from support.client import request

@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import browser
 import lab
 import pytest
+from lab import browser
 from playwright.sync_api import Page
 from support.proxies import running_proxy
 
@@ -17,7 +17,7 @@ from support.proxies import running_proxy
 @pytest.fixture(scope="module")
 def pages(mlflow_server: lab.Server) -> dict[str, str]:
     """Pages of the UI, and what they have to show of what a real client has made."""
-    fill: list[str | Path] = [lab.mlflow(3), lab.ROOT / "scripts" / "sample_run.py"]
+    fill: list[str | Path] = [lab.mlflow(3), lab.ROOT / "scripts" / "demo" / "sample_run.py"]
     filled = subprocess.run([*fill, mlflow_server.url], check=True, stdout=subprocess.PIPE)
     made = json.loads(filled.stdout.splitlines()[-1])
     run = f"#/experiments/{made['experiment']}/runs/{made['run']}"

@@ -11,7 +11,7 @@ import lab
 import pytest
 from support.fixtures import StartProxy
 
-STORY = lab.ROOT / "scripts" / "demo_client.py"
+STORY = lab.ROOT / "scripts" / "demo" / "client.py"
 STEPS = 8
 
 

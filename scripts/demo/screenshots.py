@@ -1,4 +1,4 @@
-"""Makes the pictures of the manual; `scripts/screenshots.sh` calls it."""
+"""Makes the pictures of the manual; `scripts/demo/screenshots.sh` calls it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import browser
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import lab
+from lab import browser
 from playwright.sync_api import Page
 
-PICTURES = lab.ROOT / "scripts" / "screenshots"
+PICTURES = lab.ROOT / "scripts" / "demo" / "screenshots"
 FILTER = "~marked & !~u log-batch"
 """Hides log-batch requests: the client sends many."""
 API = "/api/2.0/mlflow"
@@ -51,7 +53,7 @@ def main() -> int:
 def take(page: Page, proxy: lab.Server) -> None:
     """Fill the registry through the proxy, and take the pictures."""
     PICTURES.mkdir(exist_ok=True)
-    fill: list[str | Path] = [lab.mlflow(3), lab.ROOT / "scripts" / "sample_run.py"]
+    fill: list[str | Path] = [lab.mlflow(3), lab.ROOT / "scripts" / "demo" / "sample_run.py"]
     filled = subprocess.run([*fill, proxy.url], check=True, stdout=subprocess.PIPE)
     made = json.loads(filled.stdout.splitlines()[-1])
     send(f"{proxy.url}/mlflow{API}/runs/get?run_id={made['run']}")

@@ -2,7 +2,7 @@
 
 It runs in MLflow's environment, not in the proxy's, with MLflow 2.x and 3.x:
 
-    python demo_client.py TRACKING_URI
+    python client.py TRACKING_URI
 """
 
 import json

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import lab
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, sync_playwright
+
+import lab
 
 _ARGUMENTS = [
     # Chromium's sandbox does not work for root, and all pages are from our own servers.
@@ -21,7 +22,7 @@ _ARGUMENTS = [
 def opened() -> Iterator[Page]:
     """Start a browser of its own, with one page; close it at the end.
 
-    The browser itself is the system's or Debian's (see setup-server.sh), not one of Playwright's
+    The browser itself is the system's or Debian's (see install/server.sh), not one of Playwright's
     downloads.
     """
     chromium = shutil.which("chromium") or lab.binary("chromium-headless-shell")

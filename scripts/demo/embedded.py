@@ -1,6 +1,6 @@
 """The embedded registry with the proxy in front of it: for a first look, and for the demo.
 
-python scripts/embedded.py [--listen HOST:PORT] [--demo] [--web] [-- mitmdump options]
+python scripts/demo/embedded.py [--listen HOST:PORT] [--demo] [--web] [-- mitmdump options]
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import lab
 
@@ -148,7 +150,7 @@ def demo(python: Path, registry: str, proxy: str) -> int:
 
 
 def _story(python: Path, url: str) -> dict[str, dict[str, object]]:
-    script = lab.ROOT / "scripts" / "demo_client.py"
+    script = lab.ROOT / "scripts" / "demo" / "client.py"
     with (lab.DATA / "demo.log").open("a") as log:
         run = subprocess.run(
             [python, script, url], stdout=subprocess.PIPE, stderr=log, timeout=600, check=False
