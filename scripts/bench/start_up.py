@@ -46,7 +46,7 @@ def seconds(start: Callable[[], lab.Server]) -> float:
             if _serves(server.url):
                 return time.perf_counter() - begin
             time.sleep(POLL)
-        raise lab.StackError(f"no answer:\n{server.tail()}")
+        raise lab.StartError(f"no answer:\n{server.tail()}")
 
 
 def _serves(url: str) -> bool:

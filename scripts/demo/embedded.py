@@ -40,7 +40,7 @@ def main() -> int:
         except _StoppedError:
             say("\nStopping ...")
             return 130 if arguments.demo else 0
-        except (lab.StackError, subprocess.CalledProcessError) as error:
+        except (lab.StartError, subprocess.CalledProcessError) as error:
             say(f"Could not start: {error}")
             return 1
 
@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
         time.sleep(0.5)
         for server in servers:
             if server.process.poll() is not None:
-                raise lab.StackError(f"{server.command[0]} ended by itself:\n{server.tail()}")
+                raise lab.StartError(f"{server.command[0]} ended by itself:\n{server.tail()}")
 
 
 class _StoppedError(Exception):

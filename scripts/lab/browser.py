@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from install import programs
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, sync_playwright
-
-import lab
 
 _ARGUMENTS = [
     # Chromium's sandbox does not work for root, and all pages are from our own servers.
@@ -25,7 +24,7 @@ def opened() -> Iterator[Page]:
     The browser itself is the system's or Debian's (see install/server.sh), not one of Playwright's
     downloads.
     """
-    chromium = shutil.which("chromium") or lab.binary("chromium-headless-shell")
+    chromium = shutil.which("chromium") or programs.binary("chromium-headless-shell")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         yield browser.new_page(viewport={"width": 1280, "height": 800})

@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import lab
+from install import programs
 from workers import haproxy_config
 from workers.worker import INTERVAL, Worker, run
 
@@ -104,7 +104,7 @@ class Site:
         text = haproxy_config.config(self.listen, addresses, socket=self._socket)
         self._config.write_text(text, encoding="utf-8")
         # In a thread, because the program may have to be downloaded.
-        program = await asyncio.to_thread(lab.binary, "haproxy")
+        program = await asyncio.to_thread(programs.binary, "haproxy")
         self._haproxy = haproxy = await run(
             [str(program), "-db", "-f", str(self._config)], stdout=PIPE, stderr=STDOUT
         )

@@ -117,7 +117,7 @@ def test_a_forward_proxy(registry: lab.Server, tmp_path: Path) -> None:
     command = lab.proxy_command(registry.url, rules, port=port)
     command[command.index("--mode") + 1] = "regular"
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
-    with pytest.raises(lab.StackError) as refused, lab.Server(command, url=url, log=log) as it:
+    with pytest.raises(lab.StartError) as refused, lab.Server(command, url=url, log=log) as it:
         it.wait()
     assert "rawtcp: True: in mode regular what does not look like HTTP passes" in str(refused.value)
     command += ["--set", "rawtcp=false"]

@@ -236,7 +236,7 @@ def test_an_unclear_position_is_a_start_up_error(
     start_proxy: StartProxy, env: dict[str, str], message: str
 ) -> None:
     """A switch that is neither on nor off ends the proxy at start."""
-    with pytest.raises(lab.StackError) as error:
+    with pytest.raises(lab.StartError) as error:
         start_proxy("http://127.0.0.1:9", env=env)
     assert "(exit code 1)" in str(error.value)
     assert message in str(error.value)

@@ -1,0 +1,47 @@
+"""Programs that the scripts of this folder install at their first use."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / ".run"
+"""For all that is installed and made, except .venv."""
+
+
+def installed(script: str, argument: str) -> Path:
+    """Run a script of this folder and return the path that it prints.
+
+    A lock keeps two processes from installing the same thing at the same time.
+
+    Raises:
+        subprocess.CalledProcessError: the script failed, and has written the reason to stderr.
+    """
+    DATA.mkdir(exist_ok=True)
+    command: list[str | Path] = [Path(__file__).with_name(script), argument]
+    with (DATA / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Path(run.stdout.strip())
+
+
+def mlflow(version: int) -> Path:
+    """Return the Python of an environment with MLflow 3 or 2."""
+    return installed("mlflow.sh", str(version)) / "bin" / "python"
+
+
+def wheel(folder: Path) -> Path:
+    """Build the wheel of this project into a folder; return its path."""
+    return installed("wheel.sh", str(folder))
+
+
+def binary(name: str) -> Path:
+    """Return the path of a program that server.sh knows."""
+    return installed("server.sh", name)
+
+
+def tool(name: str) -> Path:
+    """Return the path of a program that tool.sh knows."""
+    return installed("tool.sh", name)
