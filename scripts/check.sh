@@ -11,5 +11,5 @@ fi
 .venv/bin/ruff format --check --quiet . || { echo "unformatted files; run scripts/check.sh --fix" >&2; exit 1; }
 .venv/bin/ruff check --quiet .
 .venv/bin/mypy
-imports=$(.venv/bin/lint-imports --no-cache 2>&1) || { echo "$imports" >&2; exit 1; }
+imports=$(PYTHONPATH=scripts .venv/bin/lint-imports --no-cache 2>&1) || { echo "$imports" >&2; exit 1; }
 for script in scripts/*.sh scripts/*/*.sh .ci/run; do bash -n "$script"; done

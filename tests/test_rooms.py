@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,20 +17,45 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.parametrize(
     ("file", "line", "broken"),
     [
-        ("protocol/target.py", "", None),
-        ("protocol/target.py", "from ..routing import gate", "Imports go down only"),
-        ("routing/gate.py", "from mitmproxy import http", "What decides does not know mitmproxy"),
-        ("routing/rewrite.py", "from . import routes", "No circles in a room"),
-        ("room_of_its_own.py", "", "Imports go down only"),
+        ("addon/protocol/target.py", "", None),
+        ("addon/protocol/target.py", "from ..routing import gate", "Imports go down only"),
+        ("addon/routing/gate.py", "from mitmproxy import http", "What decides does not know"),
+        ("addon/routing/rewrite.py", "from . import routes", "No circles in a room"),
+        ("addon/room_of_its_own.py", "", "Imports go down only"),
+        ("scripts/workers/worker.py", "import lab", "Production does not use"),
+        ("scripts/workers/mitmdump.py", "from bench import growth", "Production does not use"),
+        ("scripts/install/programs.py", "from soak.load import Load", "Production does not use"),
+        ("addon/cli/run.py", "import demo.embedded", "Production does not use"),
     ],
 )
 def test_contracts(file: str, line: str, broken: str | None, tmp_path: Path) -> None:
     """A forbidden import, and a module that no contract knows, break one of them."""
-    shutil.copytree(ROOT / "addon", tmp_path / "addon", ignore=shutil.ignore_patterns("*.pyc"))
+    for folder in ("addon", "scripts"):
+        ignored = shutil.ignore_patterns("*.pyc", "*.png", "*.lock")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    with (tmp_path / "addon" / file).open("a") as module:
+    with (tmp_path / file).open("a") as module:
         module.write(f"{line}\n")
     command: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "scripts")}
+    run = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert (run.returncode == 0) == (broken is None), run.stdout
     assert broken is None or broken in run.stdout.partition("Broken contracts")[2], run.stdout
+
+
+PRODUCTION = [
+    *(ROOT / "scripts" / f"{name}.sh" for name in ("run", "setup", "probe", "rules")),
+    *(ROOT / "scripts" / "install").glob("*.sh"),
+    *(ROOT / "scripts" / "deploy").rglob("*Dockerfile*"),
+    *(ROOT / "scripts" / "deploy").rglob("*.service"),
+]
+
+
+@pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: str(file.relative_to(ROOT)))
+def test_production_names_no_other_rooms(file: Path) -> None:
+    """The scripts, the image and the unit do without them; run.sh starts the first look."""
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    named = re.findall(r"scripts/(?:lab|demo|bench|soak)\b[\w./]*", "\n".join(lines))
+    assert named == (["scripts/demo/embedded.py"] if file.name == "run.sh" else [])
