@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..protocol import hop_by_hop
 from ..protocol.headers import Fields, read
 
 Pairs = tuple[tuple[bytes, bytes], ...]
@@ -142,7 +143,7 @@ def closes(version: bytes, fields: Fields) -> bool:
         return version != b"HTTP/1.1"
     if value == b"keep-alive":
         return False
-    options = [option.strip() for option in value.lower().split(b",")]
+    options = hop_by_hop.options([value])
     return b"close" in options or (version != b"HTTP/1.1" and b"keep-alive" not in options)
 
 

@@ -86,13 +86,14 @@ def may_be_page(
     return PurePosixPath(_file(path, query)).suffix.lower() not in _HTML_NAMES
 
 
-def is_page(content_type: str, encoding: str, body: bytes) -> bool:
-    """Return whether the body of such an answer is a page; `body` may be its beginning."""
-    return _is_markup(bodies.decode(body, encoding), content_type)
-
-
 def is_no_page(content_type: str, encoding: str, begin: bytes) -> bool | None:
-    """Return whether a body is not a page, from its beginning; None while that is not clear."""
+    """Return whether the body of such an answer is not a page; None while that is not clear.
+
+    Args:
+        content_type: the header.
+        encoding: the Content-Encoding.
+        begin: the beginning of the body.
+    """
     decoded = bodies.decode(begin, encoding)
     if _is_markup(decoded, content_type):
         return False

@@ -11,7 +11,6 @@ not count against the upstream.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -28,8 +27,6 @@ from ..protocol import bodies
 from ..rules.model import Upstream
 from . import answering
 from .timers import Timers
-
-logger = logging.getLogger(__name__)
 
 NO_CONNECTION = Problem("it did not answer in time", "connection_timeout")
 NO_RESPONSE = Problem("it did not answer in time", "http_response_timeout")

@@ -42,17 +42,6 @@ def options(connection: Iterable[bytes]) -> set[bytes]:
     return {option.strip(b" \t").lower() for value in connection for option in value.split(b",")}
 
 
-def closes(version: bytes, connection: Iterable[bytes]) -> bool:
-    """Return whether a connection closes after a message (RFC 9112, section 9.3).
-
-    Args:
-        version: of HTTP, such as HTTP/1.1.
-        connection: the values of its Connection header.
-    """
-    said = options(connection)
-    return b"close" in said or (version == b"HTTP/1.0" and b"keep-alive" not in said)
-
-
 def takes_away(connection: bytes) -> bool:
     """Return whether a Connection header names a field that must reach the server."""
     if connection in _HARMLESS:

@@ -137,7 +137,7 @@ def test_end(data: bytes, end: int | None) -> None:
         (b"HTTP/1.1", None, False),
         (b"HTTP/1.0", None, True),
         (b"HTTP/1.1", b"close", True),
-        (b"HTTP/1.1", b"foo, Close", True),
+        (b"HTTP/1.1", b"a ,\tClose", True),
         (b"HTTP/1.1", b"closed", False),
         (b"HTTP/1.0", b"Keep-Alive", False),
         (b"HTTP/1.0", b"keep-alive, close", True),

@@ -44,23 +44,6 @@ def test_what_may_be_for_one_connection(name: bytes) -> None:
     assert not hop_by_hop.is_end_to_end(name)
 
 
-@pytest.mark.parametrize(
-    ("version", "connection", "expected"),
-    [
-        (b"HTTP/1.1", [], False),
-        (b"HTTP/1.1", [b"keep-alive"], False),
-        (b"HTTP/1.1", [b"x", b"a ,\tCLOSE"], True),
-        (b"HTTP/1.1", [b"closed"], False),
-        (b"HTTP/1.0", [], True),
-        (b"HTTP/1.0", [b"Keep-Alive"], False),
-        (b"HTTP/1.0", [b"keep-alive, close"], True),
-    ],
-)
-def test_closes(version: bytes, connection: list[bytes], expected: bool) -> None:
-    """By the version, unless the message says otherwise."""
-    assert hop_by_hop.closes(version, connection) is expected
-
-
 A, B = (b"A", b"1"), (b"b", b"2")
 
 
