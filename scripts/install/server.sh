@@ -29,7 +29,7 @@ fetch() {
     local downloads names archive binary
     downloads=$(mktemp -d)
     mapfile -t names < <(missing)
-    (cd "$downloads" && apt-get download "${names[@]}") || return 1
+    (cd "$downloads" && apt-get download "${names[@]}") || { rm -rf "$downloads"; return 1; }
     rm -rf "$folder"
     for archive in "$downloads"/*.deb; do dpkg -x "$archive" "$folder"; done
     rm -rf "$downloads"
@@ -53,6 +53,7 @@ if [[ ! -x $folder/$name ]]; then
     mkdir -p "$root/.run"
     # A fresh machine has no package lists yet; updating them needs root.
     working "Fetching $name ..." fetch ||
-        { working "Updating the package lists ..." apt-get update && working "Fetching $name ..." fetch; }
+        { working "Updating the package lists ..." apt-get update && working "Fetching $name ..." fetch; } ||
+        { say "$name cannot be fetched; install it, so that it is on PATH."; exit 1; }
 fi
 echo "$folder/$name"

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,3 +239,52 @@ def test_setup_is_quick_when_nothing_has_changed() -> None:
     run = subprocess.run([setup], env=ENV, capture_output=True, check=True, timeout=30)
     assert (run.stdout, run.stderr) == (b"", b"")
     assert stamp.stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def no_mirror(tmp_path: Path) -> dict[str, str]:
+    """An environment in which Debian's packages cannot be had."""
+    program = tmp_path / "bin" / "apt-get"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'no route to the mirror' >&2\nexit 100\n")
+    program.chmod(0o755)
+    return ENV | {"PATH": f"{program.parent}:{ENV['PATH']}", "TMPDIR": str(tmp_path / "tmp")}
+
+
+def checkout(folder: Path) -> Path:
+    """The files of the project, with nothing that was installed."""
+    (folder / "tmp").mkdir()
+    for name in ("addon", "scripts"):
+        shutil.copytree(lab.ROOT / name, folder / "checkout" / name)
+    shutil.copy(lab.ROOT / "rules.yaml", folder / "checkout")
+    return folder / "checkout"
+
+
+def test_a_program_that_cannot_be_fetched(no_mirror: dict[str, str], tmp_path: Path) -> None:
+    """No path is printed, no file is left, and the last line says what to do."""
+    script = checkout(tmp_path) / "scripts" / "install" / "server.sh"
+    run = subprocess.run(
+        [script, "no-such-server"], env=no_mirror, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "no route to the mirror" in run.stderr
+    assert run.stderr.endswith(
+        "no-such-server cannot be fetched; install it, so that it is on PATH.\n"
+    )
+    assert [*(tmp_path / "tmp").iterdir()] == []
+
+
+@pytest.mark.skipif(
+    shutil.which("haproxy", path=f"{ENV['PATH']}:/usr/sbin") is not None, reason="HAProxy is there"
+)
+def test_workers_without_haproxy(no_mirror: dict[str, str], tmp_path: Path) -> None:
+    """The workers end, and the last line names HAProxy."""
+    script = checkout(tmp_path) / "scripts" / "workers" / "main.py"
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
+    command: list[str | Path] = [sys.executable, script, "--workers", "1"]
+    command += ["--listen", f"127.0.0.1:{lab.free_port()}", "--upstream", "http://127.0.0.1:9"]
+    command += ["--", "--set", f"mlflow_rules={rules}"]
+    run = subprocess.run(command, env=no_mirror, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.endswith("workers: HAProxy cannot be installed\n"), run.stderr
+    assert "Traceback" not in run.stderr
