@@ -3,7 +3,7 @@
 # packages into .run/, so that nothing is installed and no service is started.
 #
 #   scripts/install/server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|systemd-analyze|
-#                           chromium-headless-shell
+#                             chromium-headless-shell|apache2
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$root/scripts/install/lib.sh"
@@ -18,6 +18,8 @@ case $name in
     vgdb) packages=(valgrind) folder=$root/.run/valgrind ;;
     promtool) packages=(prometheus) folder=$root/.run/prometheus ;;
     systemd-analyze) packages=(systemd) folder=$root/.run/systemd ;;
+    # For logins by OpenID Connect.
+    apache2) packages+=(libapache2-mod-auth-openidc) ;;
     # mitmweb's markers are emoji.
     chromium-*) packages+=(fonts-liberation fonts-noto-color-emoji) ;;
 esac

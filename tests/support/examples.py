@@ -41,12 +41,19 @@ class Page:
         [found] = [text for _, text in self._blocks if says in text]
         return str(found)
 
-    def run(self, says: str, env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
-        """Run the block with these words to its end, with MLflow's Python as `python`."""
+    def run(self, says: str, **files: str) -> subprocess.CompletedProcess[str]:
+        """Run the block with these words to its end, with MLflow's Python as `python`.
+
+        Args:
+            says: the words.
+            files: what is in the folder, by name.
+        """
+        for name, text in files.items():
+            (self._folder / name).write_text(text)
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self.block(says)],
             cwd=self._folder,
-            env=self._environment(env),
+            env=self._environment(),
             capture_output=True,
             text=True,
             timeout=180,
@@ -63,11 +70,11 @@ class Page:
             ["bash", "-euo", "pipefail", "-c", script],
             url=url,
             log=log,
-            env=self._environment({}),
+            env=self._environment(),
             stop_signal=signal.SIGKILL,
         )
 
-    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         path = f"{lab.mlflow(3).parent}:{os.environ['PATH']}"
         settings = {
             "PATH": path,
@@ -77,4 +84,4 @@ class Page:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_WORKERS": "1",
         }
-        return os.environ | settings | dict(env)
+        return os.environ | settings
