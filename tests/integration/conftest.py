@@ -77,6 +77,22 @@ def scripted_proxy(
         assert "secret" not in server.text(), server.text()
 
 
+@pytest.fixture(scope="module")
+def limited_proxy(
+    request: pytest.FixtureRequest, scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Server]:
+    """A proxy in front of it under the `LIMITS` of the test's module.
+
+    In the folder of its log there are its certificates and its access log, `access`.
+    """
+    folder = tmp_path_factory.mktemp("limited")
+    options = ("--set", f"confdir={folder}", "--set", f"mlflow_access_log={folder / 'access'}")
+    limits = request.module.LIMITS
+    with running_proxy(folder, scripted.url, options=options, limits=limits) as server:
+        yield server
+        assert "secret" not in server.text(), server.text()
+
+
 @pytest.fixture
 def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
     """Starts proxies of a test's own: `start_proxy(upstream, external=..., rules changes...)`."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import h2.events
 import lab
 import pytest
-from support.client import RawHttp2, connect, read_all, read_until, request
+from support.client import RawHttp2, connect, head, read_all, read_until, request, timed_out
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream, response
@@ -22,16 +22,8 @@ from support.waiting import eventually
 API = "/api/2.0/mlflow/runs/log-batch"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
-HASTY = {"body_timeout": 1}
-
-
-@pytest.fixture(scope="module")
-def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """A proxy that waits for one second."""
-    folder = tmp_path_factory.mktemp("hasty-body")
-    options = ("--set", f"confdir={folder}", "--set", f"mlflow_access_log={folder / 'access'}")
-    with running_proxy(folder, scripted.url, options=options, limits=HASTY) as server:
-        yield server
+LIMITS = {"body_timeout": 1}
+LATE = "The request body did not go on in time."
 
 
 def timeouts(proxy: lab.Server) -> list[tuple[str, int]]:
@@ -40,76 +32,69 @@ def timeouts(proxy: lab.Server) -> list[tuple[str, int]]:
     return [(line["error_source"], line["bytes_in"]) for line in lines if line["status"] == 408]
 
 
-def begin(target: str, *lines: str, method: str = "PUT") -> bytes:
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
-
-
-def timed_out(answer: bytes) -> None:
-    first, _, body = answer.partition(b"\r\n\r\n")
-    assert first.startswith(b"HTTP/1.1 408 ")
-    assert b"\r\nConnection: close" in first
-    content = json.loads(body)
-    assert (content["error_code"], content["source"]) == ("DEADLINE_EXCEEDED", "proxy")
-    assert content["message"].startswith("The request body did not go on in time.")
-
-
 @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize(("target", "streams"), [(API, False), (FILE, True)])
 def test_the_rest_does_not_come(
-    scripted: Upstream, hasty: lab.Server, target: str, streams: bool, framing: str
+    scripted: Upstream, limited_proxy: lab.Server, target: str, streams: bool, framing: str
 ) -> None:
     """The client gets 408, and the registry nothing that looks whole."""
     scripted.answer = OK
     scripted.requests.clear()
     scripted.cut.clear()
-    begun, before = scripted.begun, len(timeouts(hasty))
-    with connect(hasty.url) as client:
-        client.sendall(begin(target, framing) + (b"x" if "Length" in framing else b"1\r\nx\r\n"))
-        timed_out(read_all(client))
+    begun, before = scripted.begun, len(timeouts(limited_proxy))
+    with connect(limited_proxy.url) as client:
+        client.sendall(
+            head("PUT", target, framing) + (b"x" if "Length" in framing else b"1\r\nx\r\n")
+        )
+        timed_out(read_all(client), LATE)
     streams = streams or "chunked" in framing
     assert scripted.requests == []
     assert scripted.begun == begun + streams
     eventually(lambda: len(scripted.cut) == streams)
-    eventually(lambda: len(timeouts(hasty)) == before + 1)
-    assert timeouts(hasty)[-1] == ("proxy", 1)
+    eventually(lambda: len(timeouts(limited_proxy)) == before + 1)
+    assert timeouts(limited_proxy)[-1] == ("proxy", 1)
 
 
-def test_nothing_of_it_comes(scripted: Upstream, hasty: lab.Server) -> None:
+def test_nothing_of_it_comes(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """Not even the first byte."""
-    with connect(hasty.url) as client:
-        client.sendall(begin(API, "Content-Length: 9", "Expect: 100-continue"))
+    with connect(limited_proxy.url) as client:
+        client.sendall(head("PUT", API, "Content-Length: 9", "Expect: 100-continue"))
         assert read_until(client, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        timed_out(read_all(client))
+        timed_out(read_all(client), LATE)
 
 
 @pytest.mark.parametrize("begin_of_chunk", [b"5", b"5\r\nx"])
-def test_half_of_a_chunk(scripted: Upstream, hasty: lab.Server, begin_of_chunk: bytes) -> None:
+def test_half_of_a_chunk(
+    scripted: Upstream, limited_proxy: lab.Server, begin_of_chunk: bytes
+) -> None:
     """What waits to be understood is no reason to wait for longer."""
-    with connect(hasty.url) as client:
-        client.sendall(begin(API, "Transfer-Encoding: chunked") + begin_of_chunk)
-        timed_out(read_all(client))
+    with connect(limited_proxy.url) as client:
+        client.sendall(head("PUT", API, "Transfer-Encoding: chunked") + begin_of_chunk)
+        timed_out(read_all(client), LATE)
 
 
-def test_the_answer_has_begun(hasty: lab.Server) -> None:
+def test_the_answer_has_begun(limited_proxy: lab.Server) -> None:
     """It breaks off, so that nobody takes it for the whole."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n"
+    begin = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n"
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
                 read_until(connection, b"\r\n\r\nx")
-                connection.sendall(head + b"abc")
+                connection.sendall(begin + b"abc")
                 connection.recv(1)
 
         threading.Thread(target=serve, daemon=True).start()
         with running_proxy(
-            hasty.log.parent / "early",
+            limited_proxy.log.parent / "early",
             f"http://127.0.0.1:{listener.getsockname()[1]}",
-            limits=HASTY,
+            limits=LIMITS,
         ) as proxy:
             with connect(proxy.url) as client:
-                client.sendall(begin(FILE, "Content-Length: 9") + b"x")
+                client.sendall(head("PUT", FILE, "Content-Length: 9") + b"x")
                 got = read_all(client)
             assert got.startswith(b"HTTP/1.1 200 ")
             assert got.endswith(b"\r\n\r\nabc")
@@ -118,16 +103,16 @@ def test_the_answer_has_begun(hasty: lab.Server) -> None:
 
 def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProxy) -> None:
     """The answer has gone out, and nobody waits for what is not read anyway."""
-    proxy = start_proxy(scripted.url, limits=HASTY, artifacts={"enabled": False})
+    proxy = start_proxy(scripted.url, limits=LIMITS, artifacts={"enabled": False})
     with connect(proxy.url) as client:
-        client.sendall(begin(FILE, "Content-Length: 9") + b"x")
+        client.sendall(head("PUT", FILE, "Content-Length: 9") + b"x")
         got = read_all(client)
     assert got.startswith(b"HTTP/1.1 503 ")
     assert got.count(b"HTTP/1.1 ") == 1
 
 
 @contextlib.contextmanager
-def early(hasty: lab.Server) -> Iterator[lab.Server]:
+def early(limited_proxy: lab.Server) -> Iterator[lab.Server]:
     """A proxy in front of a registry that answers when it has seen the head of a request."""
     document = response("200 OK", b"{}", ("Content-Type", "application/json"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -145,25 +130,25 @@ def early(hasty: lab.Server) -> Iterator[lab.Server]:
 
         threading.Thread(target=serve, daemon=True).start()
         with running_proxy(
-            hasty.log.parent / "whole",
+            limited_proxy.log.parent / "whole",
             f"http://127.0.0.1:{listener.getsockname()[1]}",
-            options=("--set", f"confdir={hasty.log.parent}"),
-            limits=HASTY,
+            options=("--set", f"confdir={limited_proxy.log.parent}"),
+            limits=LIMITS,
         ) as proxy:
             yield proxy
             assert "internal error" not in proxy.text(), proxy.text()
 
 
-def test_the_answer_is_complete(hasty: lab.Server) -> None:
+def test_the_answer_is_complete(limited_proxy: lab.Server) -> None:
     """It is the only one, and other requests of the connection go on."""
-    with early(hasty) as proxy:
+    with early(limited_proxy) as proxy:
         with connect(proxy.url) as client:
-            client.sendall(begin(FILE, "Content-Length: 9") + b"x")
+            client.sendall(head("PUT", FILE, "Content-Length: 9") + b"x")
             got = read_all(client)
         assert got.count(b"HTTP/1.1 ") == 1
         assert got.startswith(b"HTTP/1.1 200 ")
         assert got.endswith(b"{}")
-        with RawHttp2(proxy.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client2:
+        with RawHttp2(proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client2:
             client2.h2.send_headers(1, fields("PUT", FILE))
             client2.h2.send_data(1, b"x")
             client2.flush()
@@ -188,7 +173,7 @@ def test_the_answer_is_complete(hasty: lab.Server) -> None:
 
 
 @pytest.mark.parametrize("target", [API, FILE])
-def test_slow_but_steady(scripted: Upstream, hasty: lab.Server, target: str) -> None:
+def test_slow_but_steady(scripted: Upstream, limited_proxy: lab.Server, target: str) -> None:
     """It is the time between two bytes that counts."""
     scripted.answer = OK
 
@@ -197,13 +182,13 @@ def test_slow_but_steady(scripted: Upstream, hasty: lab.Server, target: str) -> 
             time.sleep(0.4)
             yield b"x"
 
-    client = http.client.HTTPConnection(hasty.url.removeprefix("http://"), timeout=20)
+    client = http.client.HTTPConnection(limited_proxy.url.removeprefix("http://"), timeout=20)
     client.request("PUT", target, body=parts(), headers={"Content-Length": "8"})
     assert client.getresponse().status == 200
     client.close()
 
 
-def test_a_registry_that_pauses(hasty: lab.Server) -> None:
+def test_a_registry_that_pauses(limited_proxy: lab.Server) -> None:
     """Time in which nothing is read of the client is not the client's."""
     size = 64 * MIB
     read = 0
@@ -226,7 +211,7 @@ def test_a_registry_that_pauses(hasty: lab.Server) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with running_proxy(hasty.log.parent / "pausing", url, limits=HASTY) as proxy:
+        with running_proxy(limited_proxy.log.parent / "pausing", url, limits=LIMITS) as proxy:
             got = request(proxy.url, FILE, method="PUT", body=bytes(size))
     assert got.status == 200
     assert read == size
@@ -239,11 +224,11 @@ def test_nobody_is_locked_out(scripted: Upstream, start_proxy: StartProxy) -> No
     with contextlib.ExitStack() as opened:
         silent = [opened.enter_context(connect(proxy.url)) for _ in range(4)]
         for client in silent:
-            client.sendall(begin(API, "Content-Length: 9") + b"x")
+            client.sendall(head("PUT", API, "Content-Length: 9") + b"x")
         eventually(lambda: request(proxy.url, API).status == 503)
         eventually(lambda: request(proxy.url, API).status == 200, 30)
         for client in silent:
-            timed_out(read_all(client))
+            timed_out(read_all(client), LATE)
 
 
 def fields(method: str, target: str) -> list[tuple[bytes, bytes]]:
@@ -252,13 +237,13 @@ def fields(method: str, target: str) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("target", [API, FILE])
-def test_http2(scripted: Upstream, hasty: lab.Server, target: str) -> None:
+def test_http2(scripted: Upstream, limited_proxy: lab.Server, target: str) -> None:
     """Other streams of the connection go on, and its other frames do not count."""
     scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
     scripted.requests.clear()
     status: dict[int, bytes] = {}
     slow, steady, sent = 1, 3, 0
-    with RawHttp2(hasty.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client:
+    with RawHttp2(limited_proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client:
         client.h2.send_headers(slow, [*fields("PUT", target), (b"content-length", b"9")])
         client.h2.send_data(slow, b"x")
         client.h2.send_headers(steady, fields("PUT", FILE))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import h2.config
@@ -15,9 +13,18 @@ import h2.connection
 import h2.events
 import lab
 import pytest
-from support.client import RawHttp2, closing, connect, raw, read_all, request, unnamed
+from support.client import (
+    RawHttp2,
+    closing,
+    connect,
+    head,
+    raw,
+    read_all,
+    request,
+    timed_out,
+    unnamed,
+)
 from support.fixtures import StartProxy
-from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
@@ -27,23 +34,7 @@ API = "/api/2.0/mlflow/runs/search"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 SIZE = 300 * MIB
-HASTY = {"head_timeout": 1}
-
-
-@pytest.fixture(scope="module")
-def hasty_proxy(
-    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[lab.Server]:
-    """A proxy that gives its clients one second for a head."""
-    folder = tmp_path_factory.mktemp("hasty-head")
-    options = ("--set", f"confdir={folder}")
-    with running_proxy(folder, scripted.url, options=options, limits=HASTY) as server:
-        yield server
-        assert "secret" not in server.text(), server.text()
-
-
-def head(method: str = "GET", target: str = FILE, *lines: str) -> bytes:
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+LIMITS = {"head_timeout": 1}
 
 
 def http2_head(method: str, target: str = FILE) -> list[tuple[bytes, bytes]]:
@@ -53,14 +44,6 @@ def http2_head(method: str, target: str = FILE) -> list[tuple[bytes, bytes]]:
 
 def authority(proxy: lab.Server) -> Path:
     return proxy.log.parent / "mitmproxy-ca-cert.pem"
-
-
-def timed_out(answer: bytes) -> None:
-    first, _, body = answer.partition(b"\r\n\r\n")
-    assert first.startswith(b"HTTP/1.1 408 ")
-    assert b"Connection: close" in first
-    content = json.loads(body)
-    assert (content["error_code"], content["source"]) == ("DEADLINE_EXCEEDED", "proxy")
 
 
 class Sender:
@@ -96,7 +79,7 @@ def test_a_client_that_stops_reading(start_proxy: StartProxy) -> None:
     with Upstream(sender) as upstream:
         proxy = start_proxy(upstream.url)
         with connect(proxy.url, timeout=60) as client:
-            client.sendall(head())
+            client.sendall(head("GET", FILE))
             eventually(lambda: stands_still(sender))
             assert sender.sent < SIZE // 2
             size, data = 0, client.recv(MIB).partition(b"\r\n\r\n")[2]
@@ -178,7 +161,7 @@ def test_a_client_that_resets_a_download(scripted: Upstream, scripted_proxy: lab
     for reads in (0, MIB):
         scripted.answer = sender = Sender()
         with connect(scripted_proxy.url) as client:
-            client.sendall(head())
+            client.sendall(head("GET", FILE))
             client.recv(100 + reads)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert sender.broken.wait(10)
@@ -227,7 +210,7 @@ def test_an_upload_that_is_cut(
     ],
 )
 def test_an_http2_upload_that_is_cut(
-    scripted: Upstream, hasty_proxy: lab.Server, end: str, length: bytes | None
+    scripted: Upstream, limited_proxy: lab.Server, end: str, length: bytes | None
 ) -> None:
     """A stream that is reset, or ends too early, or with its connection, is no object."""
     scripted.answer = OK
@@ -235,7 +218,7 @@ def test_an_http2_upload_that_is_cut(
     scripted.cut.clear()
     scripted.begun = 0
     headers = http2_head("PUT") + ([(b"content-length", length)] if length else [])
-    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+    with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         client.h2.send_headers(1, headers)
         client.h2.send_data(1, bytes(10_000))
         client.flush()
@@ -277,7 +260,7 @@ def test_a_client_that_has_nothing_more_to_say(
     scripted.answer = answer
     scripted.requests.clear()
     with connect(scripted_proxy.url) as client:
-        client.sendall(head() + head("GET", "/second"))
+        client.sendall(head("GET", FILE) + head("GET", "/second"))
         client.shutdown(socket.SHUT_WR)
         eventually(lambda: len(scripted.requests) == 1)
         answers[0].set()
@@ -300,7 +283,7 @@ def test_nothing_more_to_say_and_a_long_answer(
 
     scripted.answer = answer
     with connect(scripted_proxy.url, timeout=20) as client:
-        client.sendall(head() + head("PUT", API, "Content-Length: 9"))
+        client.sendall(head("GET", FILE) + head("PUT", API, "Content-Length: 9"))
         client.shutdown(socket.SHUT_WR)
         assert unnamed(read_all(client)) == long
 
@@ -309,9 +292,9 @@ def test_nothing_more_to_say_in_the_middle(scripted: Upstream, scripted_proxy: l
     """Of a second request that is cut the registry gets nothing, the first is answered."""
     scripted.answer = OK
     scripted.requests.clear()
-    for second in (head()[:-2], head("PUT", API, "Content-Length: 9") + b"x"):
+    for second in (head("GET", FILE)[:-2], head("PUT", API, "Content-Length: 9") + b"x"):
         with connect(scripted_proxy.url) as client:
-            client.sendall(head() + second)
+            client.sendall(head("GET", FILE) + second)
             client.shutdown(socket.SHUT_WR)
             assert unnamed(read_all(client)) == OK
     assert [received.target for received in scripted.requests] == ["/ajax-" + FILE[1:]] * 2
@@ -321,7 +304,7 @@ def test_half_a_head(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """Who shuts down in the middle of a head gets no answer, and the registry no request."""
     scripted.requests.clear()
     with connect(scripted_proxy.url) as client:
-        client.sendall(head()[:-2])
+        client.sendall(head("GET", FILE)[:-2])
         client.shutdown(socket.SHUT_WR)
         assert read_all(client) == b""
     assert scripted.requests == []
@@ -336,40 +319,40 @@ def test_half_a_head(scripted: Upstream, scripted_proxy: lab.Server) -> None:
         [b"GET / HTTP/1.1\r\n", *[b"A: secret\r\n"] * 100],
     ],
 )
-def test_a_head_that_takes_too_long(hasty_proxy: lab.Server, parts: list[bytes]) -> None:
+def test_a_head_that_takes_too_long(limited_proxy: lab.Server, parts: list[bytes]) -> None:
     """It is answered and cut off."""
-    timed_out(raw(hasty_proxy.url, *parts))
+    timed_out(raw(limited_proxy.url, *parts))
 
 
-def test_the_second_head_has_its_time_too(scripted: Upstream, hasty_proxy: lab.Server) -> None:
+def test_the_second_head_has_its_time_too(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """Not only the first request of a connection."""
     scripted.answer = OK
-    answer = raw(hasty_proxy.url, head() + b"GET")
+    answer = raw(limited_proxy.url, head("GET", FILE) + b"GET")
     first, second = answer[: answer.index(b"{}") + 2], answer[answer.index(b"{}") + 2 :]
     assert unnamed(first) == OK
     timed_out(second)
 
 
 @pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01"])
-def test_a_client_that_asks_for_nothing(hasty_proxy: lab.Server, begin: bytes) -> None:
+def test_a_client_that_asks_for_nothing(limited_proxy: lab.Server, begin: bytes) -> None:
     """A connection without a word, or without the end of a handshake, is closed."""
-    assert raw(hasty_proxy.url, begin) == b""
+    assert raw(limited_proxy.url, begin) == b""
 
 
-def test_an_http2_client_that_asks_for_nothing(hasty_proxy: lab.Server) -> None:
+def test_an_http2_client_that_asks_for_nothing(limited_proxy: lab.Server) -> None:
     """Nor is one that has shaken hands."""
-    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+    with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         assert not [event for event in client.events() if type(event).__name__ == "StreamEnded"]
 
 
-def test_a_kept_connection_may_be_idle(scripted: Upstream, hasty_proxy: lab.Server) -> None:
+def test_a_kept_connection_may_be_idle(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """No head has begun: nothing is too late. A head that comes in pieces, in time, is fine."""
     scripted.answer = OK
-    with connect(hasty_proxy.url) as client:
+    with connect(limited_proxy.url) as client:
         for _ in range(2):
-            client.sendall(head()[:20])
+            client.sendall(head("GET", FILE)[:20])
             threading.Event().wait(0.3)
-            client.sendall(head()[20:])
+            client.sendall(head("GET", FILE)[20:])
             answer = b""
             while not answer.endswith(OK[-6:]):
                 answer += client.recv(100)
@@ -377,7 +360,7 @@ def test_a_kept_connection_may_be_idle(scripted: Upstream, hasty_proxy: lab.Serv
             threading.Event().wait(1.5)
 
 
-def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: lab.Server) -> None:
+def test_a_slow_request_has_begun(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """The limit is for heads: bodies and answers may take longer."""
 
     def slow(_: Received, connection: socket.socket) -> None:
@@ -386,7 +369,7 @@ def test_a_slow_request_has_begun(scripted: Upstream, hasty_proxy: lab.Server) -
 
     scripted.answer = slow
     begin = head("PUT", FILE, "Content-Length: 2", "Connection: close")
-    answer = raw(hasty_proxy.url, begin, b"{", b"}", pause=1.5)
+    answer = raw(limited_proxy.url, begin, b"{", b"}", pause=1.5)
     assert unnamed(answer) == closing(OK)
 
 
@@ -407,9 +390,9 @@ def http2_socket(proxy: lab.Server) -> ssl.SSLSocket:
 @pytest.mark.parametrize(
     "begin", [b"", PREFACE[:10], PREFACE, PREFACE + b"\0\0\0\x04\0\0\0\0\0" + BEGIN]
 )
-def test_http2_that_does_not_begin(hasty_proxy: lab.Server, begin: bytes) -> None:
+def test_http2_that_does_not_begin(limited_proxy: lab.Server, begin: bytes) -> None:
     """Half of a preface, or of the first head, is as little as nothing."""
-    with http2_socket(hasty_proxy) as client:
+    with http2_socket(limited_proxy) as client:
         client.sendall(begin)
         read_all(client)  # To the end.
 
@@ -417,11 +400,11 @@ def test_http2_that_does_not_begin(hasty_proxy: lab.Server, begin: bytes) -> Non
 @pytest.mark.parametrize("begin", [BEGIN, BEGIN[:5], BEGIN[:-1]])
 @pytest.mark.parametrize("trickles", [False, True])
 def test_a_later_head_of_http2(
-    scripted: Upstream, hasty_proxy: lab.Server, begin: bytes, trickles: bool
+    scripted: Upstream, limited_proxy: lab.Server, begin: bytes, trickles: bool
 ) -> None:
     """Also on a connection that has served requests, and whatever comes bit by bit."""
     scripted.answer = OK
-    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+    with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         for stream in (1, 3):
             client.h2.send_headers(stream, http2_head("GET", API), end_stream=True)
             client.flush()
@@ -446,10 +429,10 @@ def test_a_later_head_of_http2(
         assert b"\x07\0\0\0\0\0" in data  # GOAWAY
 
 
-def test_heads_of_http2_in_time(scripted: Upstream, hasty_proxy: lab.Server) -> None:
+def test_heads_of_http2_in_time(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """Each head has its own time, however many there are."""
     scripted.answer = OK
-    with RawHttp2(hasty_proxy.url, authority(hasty_proxy)) as client:
+    with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         for stream in range(1, 13, 2):
             client.h2.send_headers(stream, http2_head("GET", API), end_stream=True)
             data = client.h2.data_to_send()

@@ -15,27 +15,14 @@ import lab
 import pytest
 from support.client import Response, connect, http2, raw, request
 from support.fixtures import StartProxy
-from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, held_until, response
 from support.waiting import eventually
 
 API = "/api/2.0/mlflow/runs/log-batch"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 BODIES = {"api_body": "1MiB", "artifact_body": "3MiB"}
-SMALL = BODIES | {"request_head": "8KiB", "response_head": "8KiB", "flows": 4}
+LIMITS = BODIES | {"request_head": "8KiB", "response_head": "8KiB", "flows": 4}
 MIB = 2**20
-
-
-@pytest.fixture(scope="module")
-def small_proxy(
-    scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[lab.Server]:
-    """A proxy with narrow limits."""
-    folder = tmp_path_factory.mktemp("small")
-    options = ("--set", f"confdir={folder}")
-    with running_proxy(folder, scripted.url, options=options, limits=SMALL) as server:
-        yield server
-        assert "secret" not in server.text(), server.text()
 
 
 def own_error(got: Response, status: int, code: str) -> None:
@@ -52,14 +39,14 @@ def own_error(got: Response, status: int, code: str) -> None:
     [(API, MIB, True), (API, MIB + 1, False), (FILE, 3 * MIB, True), (FILE, 3 * MIB + 1, False)],
 )
 def test_bodies(
-    scripted: Upstream, small_proxy: lab.Server, target: str, size: int, fits: bool, chunked: bool
+    scripted: Upstream, limited_proxy: lab.Server, target: str, size: int, fits: bool, chunked: bool
 ) -> None:
     """Up to the limit a body passes; beyond it the upstream never sees a complete one."""
     scripted.answer = OK
     scripted.requests.clear()
     body = b"x" * size
     sent = iter([body[:5000], body[5000:]]) if chunked else body
-    got = request(small_proxy.url, target, method="PUT", body=sent)
+    got = request(limited_proxy.url, target, method="PUT", body=sent)
     if fits:
         assert got.status == 200
         assert len(scripted.requests[0].body) == size
@@ -68,12 +55,12 @@ def test_bodies(
         assert scripted.requests == []
 
 
-def test_http2_body_without_a_length(scripted: Upstream, small_proxy: lab.Server) -> None:
+def test_http2_body_without_a_length(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """The same for HTTP/2, where a length is optional."""
     scripted.answer = OK
     scripted.requests.clear()
-    url = small_proxy.url.replace("http://127.0.0.1", "https://localhost")
-    with http2(small_proxy.log.parent / "mitmproxy-ca-cert.pem") as session:
+    url = limited_proxy.url.replace("http://127.0.0.1", "https://localhost")
+    with http2(limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as session:
         assert session.put(url + FILE, content=iter([b"x" * MIB])).status_code == 200
         assert session.put(url + FILE, content=iter([b"x" * 4 * MIB])).status_code == 413
     assert [len(received.body) for received in scripted.requests] == [MIB]
@@ -81,7 +68,7 @@ def test_http2_body_without_a_length(scripted: Upstream, small_proxy: lab.Server
 
 def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy) -> None:
     """It is read and dropped, or not read at all."""
-    proxy = start_proxy(scripted.url, limits=SMALL)
+    proxy = start_proxy(scripted.url, limits=LIMITS)
 
     def blocks() -> Iterator[bytes]:
         for _ in range(512):
@@ -103,29 +90,31 @@ def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy
         (b"secret" * 1000, *([b"secret" * 1000] * 5)),
     ],
 )
-def test_heads(small_proxy: lab.Server, parts: tuple[bytes, ...]) -> None:
+def test_heads(limited_proxy: lab.Server, parts: tuple[bytes, ...]) -> None:
     """A head that is too large, or never ends, is answered and cut off."""
-    head, _, body = raw(small_proxy.url, *parts).partition(b"\r\n\r\n")
+    head, _, body = raw(limited_proxy.url, *parts).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
     assert json.loads(body)["error_code"] == "BAD_REQUEST"
     assert json.loads(body)["source"] == "proxy"
 
 
-def test_a_body_in_the_same_packet_is_no_head(scripted: Upstream, small_proxy: lab.Server) -> None:
+def test_a_body_in_the_same_packet_is_no_head(
+    scripted: Upstream, limited_proxy: lab.Server
+) -> None:
     """What follows the head does not count as one."""
     scripted.answer = OK
     head = (
         b"PUT /api/2.0/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 50000\r\n\r\n"
     )
-    assert raw(small_proxy.url, head + b"x" * 50_000).startswith(b"HTTP/1.1 200 ")
+    assert raw(limited_proxy.url, head + b"x" * 50_000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_head_that_is_cut_is_not_logged(small_proxy: lab.Server) -> None:
+def test_a_head_that_is_cut_is_not_logged(limited_proxy: lab.Server) -> None:
     """A client that goes away in the middle of its credentials leaves none of them behind."""
-    with connect(small_proxy.url) as connection:
+    with connect(limited_proxy.url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n")
     time.sleep(0.3)
-    assert "secret" not in small_proxy.text()
+    assert "secret" not in limited_proxy.text()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +127,7 @@ def test_a_head_that_is_cut_is_not_logged(small_proxy: lab.Server) -> None:
     ],
 )
 def test_heads_of_an_upstream(
-    scripted: Upstream, small_proxy: lab.Server, head: bytes | None
+    scripted: Upstream, limited_proxy: lab.Server, head: bytes | None
 ) -> None:
     """So is an upstream's head; the client gets 502 at once, and its next request an answer."""
 
@@ -153,7 +142,7 @@ def test_heads_of_an_upstream(
         return True
 
     scripted.answer = answer
-    client = http.client.HTTPConnection(small_proxy.url.removeprefix("http://"), timeout=20)
+    client = http.client.HTTPConnection(limited_proxy.url.removeprefix("http://"), timeout=20)
     client.request("POST", API)
     got = client.getresponse()
     assert got.status == 502
@@ -163,22 +152,22 @@ def test_heads_of_an_upstream(
     client.close()
 
 
-def test_requests_at_once(scripted: Upstream, small_proxy: lab.Server) -> None:
+def test_requests_at_once(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """One more than allowed is refused at once; the others are served, and so is the next."""
     release = threading.Event()
     scripted.answer = held_until(release)
     scripted.requests.clear()
     with ThreadPoolExecutor(4) as pool:
-        held = [pool.submit(request, small_proxy.url, API) for _ in range(4)]
+        held = [pool.submit(request, limited_proxy.url, API) for _ in range(4)]
         eventually(lambda: len(scripted.requests) == 4)
-        own_error(request(small_proxy.url, API), 503, "TEMPORARILY_UNAVAILABLE")
-        assert request(small_proxy.url, "/livez").status == 200
+        own_error(request(limited_proxy.url, API), 503, "TEMPORARILY_UNAVAILABLE")
+        assert request(limited_proxy.url, "/livez").status == 200
         release.set()
         assert [future.result().status for future in held] == [200] * 4
-    assert request(small_proxy.url, API).status == 200
+    assert request(limited_proxy.url, API).status == 200
 
 
-def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: lab.Server) -> None:
+def test_aborted_requests_are_not_counted(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """Clients that go away make room."""
     gone = threading.Event()
 
@@ -193,17 +182,17 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, small_proxy: lab.S
 
             def one_more(whole: bytes = head.encode() + body) -> bool:
                 # Those of the round before may be there for some seconds.
-                clients.enter_context(connect(small_proxy.url)).sendall(whole)
+                clients.enter_context(connect(limited_proxy.url)).sendall(whole)
                 return len(scripted.requests) == 4
 
             eventually(one_more)
     # And some in the middle of their bodies.
     for _ in range(8):
-        with connect(small_proxy.url) as client:
+        with connect(limited_proxy.url) as client:
             client.sendall(f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx".encode())
     gone.set()
     scripted.answer = OK
-    eventually(lambda: request(small_proxy.url, API).status == 200)
+    eventually(lambda: request(limited_proxy.url, API).status == 200)
 
 
 def test_answers_that_nobody_reads(scripted: Upstream, start_proxy: StartProxy) -> None:

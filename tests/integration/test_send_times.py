@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import h2.events
 import lab
 import pytest
-from support.client import RawHttp2, read_all, request
+from support.client import RawHttp2, head, read_all, request
 from support.fixtures import StartProxy
-from support.proxies import running_proxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
@@ -23,7 +22,7 @@ SLOW = FILE.replace("a.bin", "slow/a.bin")
 MIB = 2**20
 SIZE = 16 * MIB
 """More than the buffers of two kernels hold."""
-HASTY = {"send_timeout": 1}
+LIMITS = {"send_timeout": 1}
 FIELDS = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"x")]
 
 
@@ -32,15 +31,6 @@ def answer(received: Received, connection: socket.socket) -> bool:
     large = response("200 OK", bytes(SIZE), ("Content-Type", "application/octet-stream"))
     connection.sendall(large if received.target.endswith("a.bin") else OK)
     return True
-
-
-@pytest.fixture(scope="module")
-def hasty(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """A proxy that waits for one second."""
-    folder = tmp_path_factory.mktemp("hasty-send")
-    options = ("--set", f"confdir={folder}", "--set", f"mlflow_access_log={folder / 'access'}")
-    with running_proxy(folder, scripted.url, options=options, limits=HASTY) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +45,7 @@ def reads_little(proxy: lab.Server, target: str = FILE, *lines: str) -> Iterator
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.connect(("127.0.0.1", int(proxy.url.rpartition(":")[2])))
         client.settimeout(20)
-        head = "\r\n".join([f"GET {target} HTTP/1.1", "Host: x", *lines, "", ""])
-        client.sendall(head.encode())
+        client.sendall(head("GET", target, *lines))
         yield client
 
 
@@ -76,7 +65,7 @@ def stopped(proxy: lab.Server, target: str = FILE) -> int:
 
 def test_all_places_are_taken(scripted: Upstream, start_proxy: StartProxy) -> None:
     """Whoever stops reading makes room for others, and sees that its answer is not complete."""
-    proxy = start_proxy(scripted.url, limits=HASTY | {"flows": 3})
+    proxy = start_proxy(scripted.url, limits=LIMITS | {"flows": 3})
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(reads_little(proxy)) for _ in range(3)]
         eventually(lambda: request(proxy.url, API).status == 503)
@@ -86,13 +75,13 @@ def test_all_places_are_taken(scripted: Upstream, start_proxy: StartProxy) -> No
     assert stopped(proxy) == 3
 
 
-def test_what_the_access_log_says(hasty: lab.Server) -> None:
+def test_what_the_access_log_says(limited_proxy: lab.Server) -> None:
     """The same as of a client that has gone."""
-    before = stopped(hasty)
-    with reads_little(hasty) as client:
-        eventually(lambda: stopped(hasty) == before + 1, 20)
+    before = stopped(limited_proxy)
+    with reads_little(limited_proxy) as client:
+        eventually(lambda: stopped(limited_proxy) == before + 1, 20)
         assert cut(client) < SIZE
-    access = hasty.log.parent / "access"
+    access = limited_proxy.log.parent / "access"
     eventually(lambda: FILE in access.read_text())
     line = json.loads(access.read_text().splitlines()[-1])
     assert (line["status"], line["error_source"]) == (200, "client")
@@ -104,7 +93,7 @@ def test_answers_that_were_held(
     scripted: Upstream, start_proxy: StartProxy, lines: tuple[str, ...]
 ) -> None:
     """They are over for mitmproxy; with `close` even the client is."""
-    limits = HASTY | {"flows": 1}
+    limits = LIMITS | {"flows": 1}
     proxy = start_proxy(scripted.url, limits=limits, streaming={"threshold": "32MiB"})
     scripted.answer = response("200 OK", b"x" * SIZE, ("Content-Type", "application/json"))
     with reads_little(proxy, API, *lines) as client:
@@ -130,10 +119,10 @@ def test_slow_but_steady(scripted: Upstream, start_proxy: StartProxy) -> None:
     assert "stopped reading" not in proxy.text()
 
 
-def test_a_registry_that_pauses(scripted: Upstream, hasty: lab.Server) -> None:
+def test_a_registry_that_pauses(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """While nothing is there to be sent, nobody has to take anything."""
     large = response("200 OK", bytes(SIZE), ("Content-Type", "application/octet-stream"))
-    before = stopped(hasty)
+    before = stopped(limited_proxy)
 
     def pauses(_: Received, connection: socket.socket) -> None:
         for begin, end in ((0, MIB), (MIB, len(large))):
@@ -141,9 +130,9 @@ def test_a_registry_that_pauses(scripted: Upstream, hasty: lab.Server) -> None:
             threading.Event().wait(3)
 
     scripted.answer = pauses
-    with reads_little(hasty, FILE, "Connection: close") as client:
+    with reads_little(limited_proxy, FILE, "Connection: close") as client:
         assert len(read_all(client).partition(b"\r\n\r\n")[2]) == SIZE
-    assert stopped(hasty) == before
+    assert stopped(limited_proxy) == before
 
 
 def ask(client: RawHttp2, stream: int, target: str) -> None:
@@ -151,11 +140,11 @@ def ask(client: RawHttp2, stream: int, target: str) -> None:
     client.flush()
 
 
-def test_a_window_that_is_never_opened(hasty: lab.Server) -> None:
+def test_a_window_that_is_never_opened(limited_proxy: lab.Server) -> None:
     """Its stream is reset; others of the connection go on, and one that is slow is not cut."""
-    before = stopped(hasty)
+    before = stopped(limited_proxy)
     never, slow, size = 1, 3, 0
-    with RawHttp2(hasty.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client:
+    with RawHttp2(limited_proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client:
         client.h2.increment_flow_control_window(2**30)  # Of the connection.
         ask(client, never, FILE)
         ask(client, slow, SLOW)
@@ -179,15 +168,15 @@ def test_a_window_that_is_never_opened(hasty: lab.Server) -> None:
         ended = (e.stream_id for e in client.events() if isinstance(e, h2.events.StreamEnded))
         assert next(ended) == 5
     assert size == 65535
-    assert stopped(hasty) == before + 1
+    assert stopped(limited_proxy) == before + 1
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
-def test_the_window_of_the_connection(hasty: lab.Server, goes_on: bool) -> None:
+def test_the_window_of_the_connection(limited_proxy: lab.Server, goes_on: bool) -> None:
     """While one stream gets all its room, others that wait are not cut; otherwise all are."""
-    before = stopped(hasty)
+    before = stopped(limited_proxy)
     reset: set[int] = set()
-    with RawHttp2(hasty.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client:
+    with RawHttp2(limited_proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client:
         for stream in (1, 3):
             ask(client, stream, FILE)
             client.h2.increment_flow_control_window(2**30, stream)
@@ -205,15 +194,15 @@ def test_the_window_of_the_connection(hasty: lab.Server, goes_on: bool) -> None:
             if reset == {1, 3}:
                 break
     assert reset == (set() if goes_on else {1, 3})
-    assert stopped(hasty) == before + len(reset)
+    assert stopped(limited_proxy) == before + len(reset)
 
 
-def test_http2_that_reads_nothing(scripted: Upstream, hasty: lab.Server) -> None:
+def test_http2_that_reads_nothing(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """With its windows wide open it is the connection that is reset."""
-    before = stopped(hasty)
-    with RawHttp2(hasty.url, hasty.log.parent / "mitmproxy-ca-cert.pem") as client:
+    before = stopped(limited_proxy)
+    with RawHttp2(limited_proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client:
         client.h2.increment_flow_control_window(2**30)
         client.h2.send_headers(1, [*FIELDS, (b":path", FILE.encode())], end_stream=True)
         client.h2.increment_flow_control_window(2**30, 1)
         client.flush()
-        eventually(lambda: stopped(hasty) == before + 1, 20)
+        eventually(lambda: stopped(limited_proxy) == before + 1, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import socket
 import ssl
@@ -84,6 +85,11 @@ def connect(url: str, *, timeout: float = 10) -> socket.socket:
     return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=timeout)
 
 
+def head(method: str, target: str, *lines: str) -> bytes:
+    """The head of a request."""
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
 def raw(url: str, *parts: bytes, pause: float = 0.02) -> bytes:
     """Send bytes in portions and return all that comes until the other side closes."""
     with connect(url) as connection:
@@ -115,6 +121,16 @@ def unnamed(answers: bytes) -> bytes:
 def closing(answer: bytes) -> bytes:
     """An answer with the line by which the proxy says that it closes the connection."""
     return answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+
+
+def timed_out(answer: bytes, message: str = "") -> None:
+    """Fail unless the proxy has ended a request that was too slow, and its connection."""
+    first, _, body = answer.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nConnection: close" in first
+    content = json.loads(body)
+    assert (content["error_code"], content["source"]) == ("DEADLINE_EXCEEDED", "proxy")
+    assert content["message"].startswith(message)
 
 
 class RawHttp2:
