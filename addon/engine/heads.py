@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from ..protocol import hop_by_hop
+from ..protocol.framing import content_length
 from ..protocol.headers import Fields, read
 
 Pairs = tuple[tuple[bytes, bytes], ...]
@@ -29,8 +30,6 @@ _FIELD = re.compile(
 _ANY_FIELD = re.compile(rb"(%s):([^\r\n]*)\r?\n" % _TOKEN)
 _END = re.compile(rb"\n\r?\n")
 _LEADING = re.compile(rb"(?:\r\n)*")
-# No real message has a length of more than 19 digits, or leading zeros.
-_LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 
 
 @dataclass(slots=True)
@@ -169,6 +168,6 @@ def framing(fields: Fields, version: bytes) -> int | None:
         return None
     if length is None:
         return 0
-    if not _LENGTH.fullmatch(length):
+    if (size := content_length(length)) is None:
         raise ValueError("a malformed length")
-    return int(length)
+    return size

@@ -17,7 +17,8 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE = rb"[\t -~\x80-\xff]*"
 _VISIBLE = rb"[!-~\x80-\xff]"
 _HEAD_END = re.compile(rb"\n\r?\n")
-_LENGTH = re.compile(rb"[0-9]{1,4000}")
+# No real message has a length of more than 19 digits, or leading zeros.
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 INTERIM_AT_ONCE = 64
 """Interim answers that are skipped in one call: an upstream may send thousands."""
 _INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01\b)\d\d\b")
@@ -29,7 +30,7 @@ _PORTS = {b"http": b"80", b"https": b"443"}
 
 
 def content_length(value: bytes) -> int | None:
-    """Return the number in a Content-Length; None if it is not one, or longer than Python reads."""
+    """Return the number in a Content-Length; None if it is malformed."""
     return int(value) if _LENGTH.fullmatch(value) else None
 
 

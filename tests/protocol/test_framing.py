@@ -27,10 +27,10 @@ def test_interim_answers(data: bytes, end: int | None) -> None:
 @pytest.mark.parametrize(
     ("value", "length"),
     [
-        *(("0", 0), ("0123", 123), ("", None), ("-1", None), ("1\n", None)),
-        *(("²", None), ("٣", None), ("9" * 5000, None)),
+        *(("0", 0), ("123", 123), ("0123", None), ("", None), ("-1", None), ("1\n", None)),
+        *(("²", None), ("٣", None), ("9" * 19, 10**19 - 1), ("9" * 20, None)),
     ],
 )
 def test_lengths(value: str, length: int | None) -> None:
-    """What Python would read as a number, or stumble over, is none."""
+    """What Python or a server would read in another way is none."""
     assert framing.content_length(value.encode()) == length
