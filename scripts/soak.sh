@@ -12,4 +12,4 @@ if [[ ${1:-} == memory ]]; then
     exec .venv/bin/python scripts/soak/memory.py "${@:2}"
 fi
 scripts/install/mlflow.sh 3 >/dev/null
-exec .venv/bin/python scripts/soak/faults.py "$@"
+exec .venv/bin/python scripts/soak/main.py "$@"

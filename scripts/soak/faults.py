@@ -1,89 +1,22 @@
-"""Injects one fault after the other under load, and prints a table of losses."""
+"""The faults. Each lasts some seconds, and is over when its function returns."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import http.client
 import json
 import os
 import random
 import signal
 import socket
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import lab
-from soak.load import FILES, SEARCH, Client, Load, WrongError
-
-CLIENTS = 6
-RULES = {
-    "drain": {"grace": 3, "timeout": 60},
-    "upstream": {"external_hosts": ["127.0.0.1"], "response_timeout": 4, "idle_timeout": 4},
-}
-
-
-@dataclass
-class Site:
-    """All running servers."""
-
-    folder: Path
-    mlflow: lab.Server
-    registry: lab.Server
-    proxies: list[lab.Server]
-    balancer: lab.Server
-    short: bool
-    """Whether each fault lasts only until its effect is visible."""
-
-    @property
-    def rules(self) -> Path:
-        """The rules of both proxies."""
-        return self.folder / "rules.yaml"
-
-    def start_proxy(self, number: int) -> lab.Server:
-        """Start a proxy on the same port as before."""
-        port = urlsplit(self.proxies[number].url).port if number < len(self.proxies) else None
-        log = self.folder / f"proxy{number}-{time.time_ns()}.log"
-        quiet = ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
-        proxy = lab.proxy(self.registry.url, self.rules, log=log, port=port, options=quiet)
-        return proxy.wait("/livez")
-
-
-@contextlib.contextmanager
-def site(folder: Path, *, short: bool) -> Iterator[Site]:
-    """Start all servers, and stop them at the end."""
-    with contextlib.ExitStack() as stop:
-        mlflow = stop.enter_context(lab.registry(folder / "mlflow", ajax_only=False))
-        registry = stop.enter_context(lab.external(folder / "nginx", mlflow.wait("/health").url))
-        there = Site(folder, mlflow, registry.wait("/health"), [], registry, short)
-        stop.callback(lambda: there.registry.stop())
-        write_rules(there)
-        for number in range(2):
-            there.proxies.append(there.start_proxy(number))
-        stop.callback(lambda: [proxy.stop() for proxy in there.proxies])
-        urls = [proxy.url for proxy in there.proxies]
-        there.balancer = stop.enter_context(lab.balancer(folder / "haproxy", urls))
-        there.balancer.wait("/livez")
-        yield there
-
-
-def write_rules(there: Site, **changes: object) -> None:
-    """Write the rules as an editor does, in one step."""
-    written = lab.write_rules(
-        there.folder / "new" / "rules.yaml", external=["127.0.0.1"], **(RULES | changes)
-    )
-    written.replace(there.rules)
-
-
-# Faults. Each lasts some seconds, and is over when its function returns.
+from soak.load import FILES, Client
+from soak.servers import Site, write_rules
 
 
 def nothing(there: Site) -> int:
@@ -228,89 +161,3 @@ def faults() -> list[Fault]:
         Fault("registry killed and restarted", registry_restart, errors=True, cuts=True),
         Fault("registry frozen for 6 s (limit: 4 s)", registry_freeze, errors=True, cuts=True),
     ]
-
-
-def recover(client: Client) -> float:
-    """Return the seconds until three right answers in a row."""
-    start = time.monotonic()
-    row = 0
-    while row < 3:
-        try:
-            row = row + 1 if client.get_right("GET", SEARCH) else 0
-        except (OSError, http.client.HTTPException, WrongError):
-            row = 0
-        if time.monotonic() - start > 60:
-            raise RuntimeError("no recovery within 60 seconds")
-    return time.monotonic() - start
-
-
-def run(there: Site, fault: Fault) -> None:
-    """Inject a fault under load, and wait for the recovery."""
-    url = (there.balancer if fault.balanced else there.proxies[0]).url
-    recover(Client(url))  # HAProxy may still treat the registry as down.
-    with Load(url, CLIENTS) as load:
-        time.sleep(1)
-        fault.injected += fault.inject(there)
-        fault.recovered = max(fault.recovered, recover(Client(url)))
-    fault.counts += load.take()
-    fault.counts["wrong"] += load.check_doubtful()
-    fault.examples += load.examples
-
-
-def problems(fault: Fault) -> list[str]:
-    """Return results that must not happen, with examples."""
-    found = [
-        f"{fault.name}: {fault.counts[kind]} {kind}"
-        for kind, may_be in (("errors", fault.errors), ("lost", fault.cuts), ("wrong", False))
-        if fault.counts[kind] and not may_be
-    ]
-    if not fault.counts["right"]:
-        found.append(f"{fault.name}: nothing was right")
-    return found + fault.examples[:5] if found else []
-
-
-def table(rows: list[Fault]) -> str:
-    """Return a Markdown table, with the times of recovery in seconds."""
-    columns = ("requests", "errors", "lost", "wrong")
-    lines = [["fault", "times", *columns, "recovered after"]]
-    for row in rows:
-        counts = [str(row.counts[name]) for name in columns]
-        lines.append([row.name, str(row.injected), *counts, f"{row.recovered:.1f} s"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
-
-
-def main() -> int:
-    """Run all faults, again and again, until the time is over."""
-    parser = argparse.ArgumentParser(prog="scripts/soak.sh", description=__doc__)
-    parser.add_argument("minutes", type=float, nargs="?", default=5, help="0: once, in short")
-    minutes = parser.parse_args().minutes
-    end = time.monotonic() + 60 * minutes
-    rows = faults()
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        site(Path(scratch), short=minutes == 0) as there,
-    ):
-        while True:
-            for fault in rows:
-                print(f"{fault.name} ...", file=sys.stderr, flush=True)
-                run(there, fault)
-            if time.monotonic() > end:
-                break
-        memory = max(proxy.memory() for proxy in there.proxies)
-        logs = [log.read_text() for log in Path(scratch).glob("proxy*.log")]
-    bad = [line for fault in rows for line in problems(fault)]
-    bad += ["a traceback is in a log:\n" + log for log in logs if "Traceback" in log]
-    print(table(rows))
-    print(f"\nPeak resident memory of a proxy: {memory / 2**20:.0f} MiB")
-    for line in bad:
-        print(line, file=sys.stderr)
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -30,7 +30,7 @@ def run(script: str, *arguments: str) -> str:
 
 def test_faults() -> None:
     """Each fault once: nothing is lost that need not be, and nothing is ever wrong."""
-    table = run("faults.py", "0")
+    table = run("main.py", "0")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     by_name = {row[0]: row for row in rows if row}
     assert len(by_name) == 10, table
