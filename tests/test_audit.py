@@ -12,8 +12,8 @@ KNOWN = {"id": "PYSEC-1", "aliases": ["GHSA-3", "CVE-2"], "fix_versions": ["4.3.
 
 def test_findings() -> None:
     """One line each, with all its names."""
-    unmended = {"id": "PYSEC-4", "aliases": [], "fix_versions": []}
-    found = {"name": "h2", "version": "4.1.0", "vulns": [KNOWN, unmended]}
+    unfixed = {"id": "PYSEC-4", "aliases": [], "fix_versions": []}
+    found = {"name": "h2", "version": "4.1.0", "vulns": [KNOWN, unfixed]}
     assert audit.findings({"dependencies": [CLEAN, found]}, INSTALLED) == [
         "h2 4.1.0: PYSEC-1 CVE-2 GHSA-3, fixed in 4.3.0",
         "h2 4.1.0: PYSEC-4, fixed in no version yet",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a program for tests and benchmarks: from PATH, otherwise unpacked from Debian
-# packages into .run/, so that nothing is installed and no service is started.
+# Prints the path of a program for workers, tests and benchmarks: from PATH, otherwise unpacked from
+# Debian packages into .run/, so that nothing is installed and no service is started.
 #
 #   scripts/install/server.sh nginx|haproxy|wrk|valgrind|vgdb|prometheus|promtool|systemd-analyze|
 #                             chromium-headless-shell|apache2

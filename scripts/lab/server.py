@@ -20,17 +20,17 @@ class StartError(RuntimeError):
     """A server did not start; the message has the end of its log."""
 
 
-_kept: list[socket.socket] = []
+_reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
     """Return a free TCP port of 127.0.0.1 that the system gives to no other program."""
-    kept = socket.socket()
+    reserved = socket.socket()
     # With this option a server that sets it as well can still listen there.
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(("127.0.0.1", 0))
-    _kept.append(kept)
-    return int(kept.getsockname()[1])
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    _reserved.append(reserved)
+    return int(reserved.getsockname()[1])
 
 
 class Server:
