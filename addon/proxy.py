@@ -292,7 +292,9 @@ class MlflowProxy:
             content_view.add()
         self.lean.switch(ctx.master, ctx.options.mlflow_lean)
         self._reports.start()
-        self.drain.upon_sigterm(lambda: self.settings.rules.drain if self.settings else Drain())
+        self.drain.upon_sigterm(
+            lambda: self.settings.rules.drain if self.settings else Drain(), self.health.is_watched
+        )
         if self.settings is not None:
             self._watch_dialects(self.settings.rules)
         open_to = listeners.beyond_this_machine()

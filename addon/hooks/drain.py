@@ -4,7 +4,8 @@ mitmproxy stops at once, and cuts requests in flight
 (https://github.com/mitmproxy/mitmproxy/issues/3895). Here it takes three steps:
 
 1. /readyz answers 503, and answers ask clients to close their connections. New clients are still
-   served: load balancers need some time to notice.
+   served: load balancers need some time to notice. Without a load balancer there is no such time:
+   `docker stop` would kill the process in the middle of it.
 2. After that grace period the listeners and the connections that wait for a request are closed.
 3. Requests in flight finish, or a deadline cuts them; then mitmproxy stops, with exit code 0.
 
@@ -47,11 +48,12 @@ class Drain:
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
-    def upon_sigterm(self, limits: Callable[[], Limits]) -> None:
+    def upon_sigterm(self, limits: Callable[[], Limits], is_watched: Callable[[], bool]) -> None:
         """Replace mitmproxy's handler of the signal.
 
         Args:
             limits: returns how long to wait; called when the signal arrives.
+            is_watched: returns whether a load balancer asks for /readyz, called then as well.
         """
 
         def begin() -> None:
@@ -60,7 +62,7 @@ class Drain:
             else:
                 self.begun = True
                 sd_notify.send("STOPPING=1")
-                self._task = asyncio.create_task(self._run(limits()))
+                self._task = asyncio.create_task(self._run(limits(), watched=is_watched()))
 
         try:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
@@ -75,14 +77,16 @@ class Drain:
         if isinstance(writer, asyncio.StreamWriter):
             self._transports.add(writer.transport)
 
-    async def _run(self, limits: Limits) -> None:
+    async def _run(self, limits: Limits, *, watched: bool) -> None:
+        grace = limits.grace if watched else 0
         logger.warning(
-            "draining: %g seconds of grace, then up to %g for what is in flight",
-            limits.grace,
+            "draining: %g seconds of grace%s, then up to %g for what is in flight",
+            grace,
+            "" if watched else " (no load balancer asks for /readyz)",
             limits.timeout,
         )
         try:
-            await asyncio.sleep(limits.grace)
+            await asyncio.sleep(grace)
             ctx.options.update(server=False)
             async with asyncio.timeout(limits.timeout):
                 await asyncio.sleep(INTERVAL)  # A client accepted just now has no record yet.

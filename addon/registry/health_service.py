@@ -31,6 +31,10 @@ CURRENT = "current"
 Sender = Literal["client", "probe", "finder"]
 """A request's sender: probes are served like clients; the finder's requests are not rewritten."""
 
+WATCHED = 300
+"""Seconds after a question for readiness in which a load balancer may ask again: the longest
+interval that those of the clouds offer."""
+
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 
 
@@ -44,6 +48,8 @@ class HealthService:
         """`CURRENT`, or why the rules in force are not those of the file; shown in /readyz."""
         self.readiness: tuple[float, bool] | None = None
         """When the upstream was last checked for /readyz (seconds since 1970), and the verdict."""
+        self._asked: float | None = None
+        """When somebody asked for readiness, by `time.monotonic`."""
         self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
         self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
 
@@ -63,6 +69,13 @@ class HealthService:
         ]
         return equal[0] if equal else "client"
 
+    def is_watched(self) -> bool:
+        """Return whether a load balancer seems to ask for readiness.
+
+        No other path tells that the proxy drains, and the container image itself asks for /livez.
+        """
+        return self._asked is not None and time.monotonic() - self._asked < WATCHED
+
     async def answer(self, path: str, listener: str, config: Health, *, draining: bool) -> Reply:
         """Answer a health request.
 
@@ -74,9 +87,13 @@ class HealthService:
         """
         if path == "/livez":
             return json_reply(200, {"status": "alive"})
-        if path.startswith("/readyz") and draining:
-            message = "this proxy is about to stop"
-            return json_reply(503, {"status": "draining", "message": message, "rules": self.rules})
+        if path.startswith("/readyz"):
+            self._asked = time.monotonic()
+            if draining:
+                message = "this proxy is about to stop"
+                return json_reply(
+                    503, {"status": "draining", "message": message, "rules": self.rules}
+                )
         if path == "/readyz/local":
             return json_reply(200, {"status": "ready", "rules": self.rules})
         ready_only = path == "/readyz"

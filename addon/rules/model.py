@@ -374,7 +374,9 @@ class Drain(_Model):
     """How the proxy ends after SIGTERM."""
 
     grace: Annotated[float, Field(ge=0, le=3600)] = Field(
-        default=10, description="Seconds for which it still serves, while /readyz answers 503."
+        default=10,
+        description="Seconds for which it still serves, while /readyz answers 503; none if nobody "
+        "has asked for /readyz in the last five minutes.",
     )
     timeout: Annotated[float, Field(ge=0, le=86400)] = Field(
         default=60, description="Seconds after that for requests in flight."

@@ -38,6 +38,11 @@ def terminate(proxy: lab.Server) -> None:
     eventually(lambda: "draining" in proxy.text())
 
 
+def watched(proxy: lab.Server) -> None:
+    """A load balancer is there: it asks."""
+    assert request(proxy.url, "/readyz/local").status == 200
+
+
 def refuses(proxy: lab.Server) -> bool:
     address = urlsplit(proxy.url)
     with contextlib.suppress(ConnectionRefusedError):
@@ -81,6 +86,7 @@ def test_the_grace(scripted: Upstream, start_proxy: StartProxy, connection: Kept
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
     kept = connection.to(proxy)
     assert ask(kept).getheader("Connection") is None
+    watched(proxy)
     terminate(proxy)
 
     ready = request(proxy.url, "/readyz")
@@ -113,6 +119,15 @@ def test_nothing_to_wait_for(scripted: Upstream, start_proxy: StartProxy, connec
     assert ended(proxy) == 0
     assert silent.recv(1) == b""
     silent.close()
+
+
+def test_nobody_to_tell(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """Without a load balancer there is no grace; a check of the process is none."""
+    proxy = start_proxy(scripted.url, drain=FOR_EVER)
+    assert request(proxy.url, "/livez").status == 200
+    terminate(proxy)
+    assert ended(proxy) == 0
+    assert "no load balancer asks" in proxy.text()
 
 
 @pytest.mark.parametrize("in_flight", [False, True])
@@ -268,6 +283,7 @@ def test_the_deadline(scripted: Upstream, start_proxy: StartProxy, connection: K
 def test_a_second_signal(scripted: Upstream, start_proxy: StartProxy) -> None:
     """Whoever cannot wait says so once more."""
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
+    watched(proxy)
     terminate(proxy)
     os.kill(proxy.process.pid, signal.SIGTERM)
     assert ended(proxy) == 0

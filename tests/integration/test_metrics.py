@@ -248,6 +248,7 @@ def test_draining(start_proxy: StartProxy, scene: Scene) -> None:
     port = lab.free_port()
     proxy = start_proxy(scene.upstream.url, options=with_metrics(port), drain={"grace": 60})
     assert read(port)["draining"] == 0
+    request(proxy.url, "/readyz/local")  # A load balancer.
     proxy.process.send_signal(signal.SIGTERM)
     eventually(lambda: read(port)["draining"] == 1)
 
