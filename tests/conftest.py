@@ -40,7 +40,7 @@ settings.load_profile("quick")
 LONG = [
     *("test_soak", "test_hostile_targets", "test_scripts", "test_artifact_switch"),
     *("test_time_limits", "test_real_client", "test_client_faults", "test_reload", "test_drain"),
-    *("test_large_artifacts", "test_secrets", "test_image", "test_workers", "test_mlflow_ui"),
+    *("test_large_artifacts", "test_secrets", "test_pods", "test_workers", "test_mlflow_ui"),
     "test_systemd_runs",
 ]
 """Files that take long, the longest first."""

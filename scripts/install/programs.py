@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".run"
 """For all that is installed and made, except .venv."""
+
+
+CANNOT = 3
+"""The exit code of engine.sh where no engine can run."""
+
+
+class NoEngineError(RuntimeError):
+    """No container engine can run here; the message says why."""
 
 
 def installed(script: str, argument: str) -> Path:
@@ -19,12 +29,18 @@ def installed(script: str, argument: str) -> Path:
     Raises:
         subprocess.CalledProcessError: the script failed, and has written the reason to stderr.
     """
-    DATA.mkdir(exist_ok=True)
     command: list[str | Path] = [Path(__file__).with_name(script), argument]
-    with (DATA / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone():
         run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Path(run.stdout.strip())
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    DATA.mkdir(exist_ok=True)
+    with (DATA / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def mlflow(version: int) -> Path:
@@ -45,3 +61,19 @@ def binary(name: str) -> Path:
 def tool(name: str) -> Path:
     """Return the path of a program that tool.sh knows."""
     return installed("tool.sh", name)
+
+
+def engine() -> Path:
+    """Return a folder with `buildah` and `podman`.
+
+    Raises:
+        NoEngineError: neither can run here.
+    """
+    command = Path(__file__).with_name("engine.sh")
+    with _alone():
+        run = subprocess.run([command], capture_output=True, text=True, check=False)
+    if run.returncode == CANNOT:
+        raise NoEngineError(run.stderr.strip().rpartition("\n")[2])
+    if run.returncode:
+        raise RuntimeError(f"{command}: {run.returncode}\n{run.stderr}")
+    return Path(run.stdout.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,12 +14,12 @@ from urllib.parse import urlsplit
 import lab
 import pytest
 from install import lock_file
-from support import image
+from support.dockerfile import instructions
 from support.manifests import FOLDER, Manifests
 
 from addon.rules import rules_file
 
-PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
 DOCKERFILE = FOLDER.parent / "Dockerfile"
 
 
@@ -130,9 +131,12 @@ def test_ports(manifests: Manifests) -> None:
     assert f"--listen-port={port['containerPort']}" in manifests.container["args"]
     listener = f"--set=mlflow_metrics=0.0.0.0:{metrics['containerPort']}"
     assert listener in manifests.container["args"]
-    exposed = dict(image.instructions(DOCKERFILE.read_text()))["EXPOSE"]
+    exposed = dict(instructions(DOCKERFILE.read_text()))["EXPOSE"]
     assert exposed == str(port["containerPort"])
-    assert {manifests.container[probe]["httpGet"]["port"] for probe in PROBES} == {port["name"]}
+    readiness, *others = (manifests.container[probe] for probe in PROBES)
+    assert readiness["httpGet"]["port"] == port["name"]
+    for probe in others:
+        assert probe["exec"]["command"][-1] == str(port["containerPort"])
     [served] = manifests.the("Service")["spec"]["ports"]
     assert served["targetPort"] == port["name"]
     policy = manifests.the("NetworkPolicy")["spec"]
@@ -165,7 +169,7 @@ def test_privileges(manifests: Manifests) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert dict(image.instructions(DOCKERFILE.read_text()))["USER"] == "65532:65532"
+    assert dict(instructions(DOCKERFILE.read_text()))["USER"] == "65532:65532"
     assert pod["serviceAccountName"] == manifests.the("ServiceAccount")["metadata"]["name"]
     assert pod["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
@@ -185,10 +189,18 @@ def test_the_rules_are_read_where_they_are_mounted(manifests: Manifests) -> None
 
 
 def test_a_change_of_the_environment_replaces_the_pods(manifests: Manifests) -> None:
-    """Its name says what is in it; the upstream stands in the arguments."""
+    """Its name says what is in it. podman knows no `$(UPSTREAM)`: the image reads it."""
     name = manifests.the("ConfigMap", "mlflow-proxy-environment")["metadata"]["name"]
     assert re.fullmatch(r"mlflow-proxy-environment-\w{10}", name)
-    assert f"--mode=reverse:{manifests.environment['UPSTREAM']}" in manifests.arguments
+    assert urlsplit(manifests.environment["UPSTREAM"]).scheme in ("http", "https")
+    assert "$(" not in str(manifests.container)
+
+
+def test_the_probes_are_the_check_of_the_image(manifests: Manifests) -> None:
+    """What runs in the container is in it, for Kubernetes, Docker and podman."""
+    checked = dict(instructions(DOCKERFILE.read_text()))["HEALTHCHECK"].partition("CMD ")[2]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert manifests.container[probe]["exec"]["command"][:-1] == json.loads(checked)
 
 
 def test_the_python_of_the_image() -> None:

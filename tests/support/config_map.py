@@ -15,4 +15,5 @@ def put(folder: Path, name: str, text: str) -> None:
     turned.symlink_to(version.name)
     turned.replace(folder / "..data")
     if not (folder / name).is_symlink():
-        (folder / name).symlink_to(f"..data/{name}")
+        turned.symlink_to(f"..data/{name}")
+        turned.replace(folder / name)

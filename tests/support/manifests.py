@@ -55,11 +55,3 @@ class Manifests:
             if reference := source.get("configMapRef"):
                 values |= self.the("ConfigMap", reference["name"])["data"]
         return values
-
-    @property
-    def arguments(self) -> list[str]:
-        """Those of the container, with the environment put in as Kubernetes does it."""
-        arguments: list[str] = self.container["args"]
-        for name, value in self.environment.items():
-            arguments = [each.replace(f"$({name})", value) for each in arguments]
-        return arguments
