@@ -28,4 +28,5 @@ def addons() -> list[Any]:
         logger.error("%s", problem)  # At start this ends mitmproxy with exit code 1.
         return [NobodyServed()]
     # Only now: the import needs the places that were checked.
-    return [import_module(f"{__package__}.proxy").MlflowProxy()]
+    made: list[Any] = import_module(f"{__package__}.assembly").addons()
+    return made

@@ -13,11 +13,13 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
+from mitmproxy.test import taddons
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from support.assembled import Assembled
 
-from addon import options
 from addon.errors.replies import Refusal
+from addon.hooks.option_names import PREFIX as PREFIX_OF_OPTIONS
 from addon.observe.measured import State
 from addon.observe.metrics import PREFIX, Metrics
 from addon.rules import rules_file
@@ -214,7 +216,13 @@ def test_keys(key: str, field: FieldInfo) -> None:
 def test_options() -> None:
     """Each option of the addon has its line."""
     text = (ROOT / "addon" / "cli" / "README.md").read_text()
-    assert [o for o, *_ in options._OPTIONS if f"\n| `{o}` |" not in text] == []
+    with taddons.context() as context:
+        assembled = Assembled(context)
+        names = (name for name, _ in context.options.items())
+        options = [name for name in names if name.startswith(PREFIX_OF_OPTIONS)]
+        assembled.done()
+    assert len(options) > 5
+    assert [option for option in options if f"\n| `{option}` |" not in text] == []
 
 
 def test_metrics() -> None:

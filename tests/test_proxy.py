@@ -13,45 +13,44 @@ from mitmproxy import io as flow_io
 from mitmproxy.proxy import mode_specs
 from mitmproxy.test import taddons, tflow, tutils
 from mitmproxy.tools.web import webaddons
+from support.assembled import Assembled
 
+from addon.hooks.rules_in_force import RulesInForce
 from addon.protocol import target
-from addon.proxy import MlflowProxy
 from addon.registry import health_service
-from addon.routing import decision, gate
+from addon.routing import flow_state, gate
 from addon.rules.rules_file import DEFAULT_PATH as RULES
 
 
 @pytest.fixture
-def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.context]:
-    """A mitmproxy with the addon in it, not configured yet."""
+def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Assembled]:
+    """The addons in a mitmproxy, not configured yet."""
     monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
     with taddons.context() as context:
         context.options.update(mode=["reverse:http://upstream"])
-        context.master.addons.add(MlflowProxy())
-        yield context
-        context.master.addons.chain[-1].done()
+        assembled = Assembled(context)
+        yield assembled
+        assembled.done()
 
 
 @pytest.fixture
-def addon(context: taddons.context) -> MlflowProxy:
-    """The addon with the shipped rules."""
-    addon = context.master.addons.chain[-1]
-    assert isinstance(addon, MlflowProxy)
-    context.configure(addon, mlflow_rules=str(RULES))
-    return addon
+def addon(bare: Assembled) -> Assembled:
+    """The addons with the shipped rules."""
+    bare.options(mlflow_rules=str(RULES))
+    return bare
 
 
 UseRules = Callable[[str], None]
 
 
 @pytest.fixture
-def use_rules(context: taddons.context, tmp_path: Path) -> UseRules:
+def use_rules(bare: Assembled, tmp_path: Path) -> UseRules:
     """Configures the addon with the text of a rules file."""
 
     def use(text: str) -> None:
         rules = tmp_path / "rules.yaml"
         rules.write_text(text)
-        context.configure(context.master.addons.chain[-1], mlflow_rules=str(rules))
+        bare.options(mlflow_rules=str(rules))
 
     return use
 
@@ -80,7 +79,7 @@ def make_flow(
 
 
 def respond(
-    addon: MlflowProxy,
+    addon: Assembled,
     flow: http.HTTPFlow,
     *,
     status: int = 200,
@@ -88,8 +87,8 @@ def respond(
     headers: dict[str, str],
 ) -> http.Response:
     flow.response = http.Response.make(status, content, headers)
-    addon.responseheaders(flow)
-    addon.response(flow)
+    addon.run("responseheaders", flow)
+    addon.run("response", flow)
     return flow.response
 
 
@@ -100,100 +99,98 @@ def respond(
         ("internal.example", "/api/2.0/mlflow/runs/get?run_id=1"),
     ],
 )
-def test_only_external_upstreams_are_rewritten(addon: MlflowProxy, host: str, sent: str) -> None:
+def test_only_external_upstreams_are_rewritten(addon: Assembled, host: str, sent: str) -> None:
     """A listed host gets /ajax-api/, any other the path as it is below the mount."""
     flow = make_flow("/mlflow/api/2.0/mlflow/runs/get?run_id=1", host=host)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.request.path == sent
 
 
-def test_bytes_that_are_no_utf8_survive(addon: MlflowProxy) -> None:
+def test_bytes_that_are_no_utf8_survive(addon: Assembled) -> None:
     """The rewrite works on what came over the wire."""
     flow = make_flow("/api/2.0/mlflow/\udcff%ff?\udcfe")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.request.data.path == b"/ajax-api/2.0/mlflow/\xff%ff?\xfe"
 
 
-def test_request_decides_what_requestheaders_did_not(addon: MlflowProxy) -> None:
+def test_request_decides_what_requestheaders_did_not(addon: Assembled) -> None:
     """A flow that never passed requestheaders is rewritten in request."""
     flow = make_flow("/api/2.0/mlflow/runs/get")
-    addon.request(flow)
+    addon.run("request", flow)
     assert flow.request.path == "/ajax-api/2.0/mlflow/runs/get"
 
 
-def test_hooks_decide_once(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_hooks_decide_once(addon: Assembled, use_rules: UseRules) -> None:
     """The second hook changes nothing, also where a rule would match its own result."""
     use_rules("rewrites: [{name: grow, match: ^/a, replace: /a/a}]\nupstream: {base_path: /b}")
     flow = make_flow("/a")
-    addon.requestheaders(flow)
-    addon.request(flow)
+    addon.run("requestheaders", flow)
+    addon.run("request", flow)
     assert flow.request.path == "/b/a/a"
 
 
-def test_replay_keeps_mount_and_base_path(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_replay_keeps_mount_and_base_path(addon: Assembled, use_rules: UseRules) -> None:
     """A replayed flow goes upstream under the same path as the first time."""
     use_rules(RULES.read_text().replace('base_path: ""', "base_path: /base"))
     flow = make_flow("/mlflow/api/2.0/mlflow/x")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     first = flow.request.path
     assert first == "/base/ajax-api/2.0/mlflow/x"
     again = flow.copy()
     again.is_replay = "request"
-    addon.request(again)
+    addon.run("request", again)
     assert again.request.path == first
 
 
-def test_replay_does_not_pass_the_switch(addon: MlflowProxy, context: taddons.context) -> None:
+def test_replay_does_not_pass_the_switch(addon: Assembled) -> None:
     """Artifacts that were switched off meanwhile are refused for a replayed flow, too."""
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.response is None
-    context.configure(addon, mlflow_serve_artifacts="false")
+    addon.options(mlflow_serve_artifacts="false")
     flow.is_replay = "request"
-    addon.request(flow)
+    addon.run("request", flow)
     assert flow.response is not None
     assert flow.response.status_code == 503
 
 
-def test_flows_can_be_saved(addon: MlflowProxy) -> None:
+def test_flows_can_be_saved(addon: Assembled) -> None:
     """What we keep in a flow's metadata fits into a flow file (mitmdump -w)."""
     flow = make_flow("/api/2.0/mlflow/x")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     file = io.BytesIO()
     flow_io.FlowWriter(file).add(flow)
     file.seek(0)
     (loaded,) = flow_io.FlowReader(file).stream()
-    expected: dict[str, Any] = {**flow.metadata[decision.DECISION]}
-    # Tuples become lists there; a flow that is sent again gets new names.
-    expected["names"] = [[*header] for header in expected["names"]]
-    assert loaded.metadata[decision.DECISION] == expected
+    assert loaded.metadata == flow.metadata
+    assert loaded.metadata[flow_state.METADATA]["received"] == "/api/2.0/mlflow/x"
 
 
 @pytest.mark.parametrize(
     ("host", "touched"), [("registry.hokus.ai", True), ("elsewhere.example", False)]
 )
 def test_forward_proxy_touches_listed_hosts_alone(
-    addon: MlflowProxy, host: str, touched: bool
+    addon: Assembled, host: str, touched: bool
 ) -> None:
     """A developer's forward proxy sees the whole web, of which only the registry is ours."""
     flow = make_flow("/api/2.0/mlflow/x", host=host, mode="regular")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.request.path.startswith("/ajax-api") is touched
     response = respond(
         addon, flow, status=404, content=b"<html>", headers={"content-type": "text/html"}
     )
     assert response.headers["content-type"] == ("application/json" if touched else "text/html")
     health = make_flow("/livez", host=host, mode="regular")
-    assert addon.requestheaders(health) is None
+    assert addon.run("requestheaders", health) is None
     assert health.response is None
 
 
-def test_rules_with_filters(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_rules_with_filters(addon: Assembled, use_rules: UseRules) -> None:
     """A rule's filter expression decides with the request at hand."""
     use_rules('rewrites: [{name: a, match: ^/a, replace: /b, filter: "~m PUT"}]')
     for method, path in (("PUT", "/b"), ("GET", "/a")):
         flow = make_flow("/a", method=method)
-        addon.requestheaders(flow)
+        addon.run("requestheaders", flow)
         assert flow.request.path == path
 
 
@@ -201,8 +198,7 @@ def test_rules_with_filters(addon: MlflowProxy, use_rules: UseRules) -> None:
 @pytest.mark.parametrize("prefix", ["/api", "/ajax-api"])
 @pytest.mark.parametrize("host", ["registry.hokus.ai", "internal.example"])
 def test_disabled_artifacts(
-    addon: MlflowProxy,
-    context: taddons.context,
+    addon: Assembled,
     mount: str,
     prefix: str,
     host: str,
@@ -210,15 +206,15 @@ def test_disabled_artifacts(
 ) -> None:
     """Off means off: under every mount and prefix, for every upstream; the rest works on."""
     monkeypatch.setenv(gate.ENVIRONMENT, "false")
-    context.configure(addon, mlflow_rules=str(RULES))
+    addon.options(mlflow_rules=str(RULES))
     flow = make_flow(f"{mount}{prefix}/2.0/mlflow-artifacts/artifacts/x", method="PUT", host=host)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.response is not None
     assert flow.response.status_code == 503
     assert flow.response.json()["error_code"] == "ARTIFACTS_DISABLED"
     assert not flow.request.stream
     other = make_flow(f"{mount}{prefix}/2.0/mlflow/runs/get", host=host)
-    addon.requestheaders(other)
+    addon.run("requestheaders", other)
     assert other.response is None
 
 
@@ -233,20 +229,18 @@ def test_disabled_artifacts(
         ("/livez#", "true", 400),
     ],
 )
-def test_ambiguous_targets(
-    addon: MlflowProxy, context: taddons.context, path: str, enabled: str, status: int | None
-) -> None:
+def test_ambiguous_targets(addon: Assembled, path: str, enabled: str, status: int | None) -> None:
     """What might be read as something refused is a bad request; what never is clear, too."""
-    context.configure(addon, mlflow_serve_artifacts=enabled)
+    addon.options(mlflow_serve_artifacts=enabled)
     flow = make_flow(path)
-    assert addon.requestheaders(flow) is None
+    assert addon.run("requestheaders", flow) is None
     assert (flow.response and flow.response.status_code) == status
     if status == 400 and flow.response is not None:
         assert flow.response.json()["error_code"] == "BAD_REQUEST"
         assert flow.response.json()["source"] == "proxy"
 
 
-def test_method_override(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_method_override(addon: Assembled, use_rules: UseRules) -> None:
     """A header that some frameworks take for the method does not lead around the switch."""
     use_rules(RULES.read_text().replace("\n  write: true", "\n  write: false"))
     for method, header, refused in (
@@ -257,29 +251,29 @@ def test_method_override(addon: MlflowProxy, use_rules: UseRules) -> None:
         flow = make_flow(
             "/api/2.0/mlflow-artifacts/artifacts/x", method=method, headers={header: "PUT"}
         )
-        addon.requestheaders(flow)
+        addon.run("requestheaders", flow)
         assert (flow.response is not None) is refused
 
 
-def test_a_rewrite_does_not_lead_around_the_switch(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_a_rewrite_does_not_lead_around_the_switch(addon: Assembled, use_rules: UseRules) -> None:
     """Where a rule leads to artifacts, the path that goes upstream counts."""
     use_rules(
         "rewrites: [{name: files, match: ^/files/, replace: /api/2.0/mlflow-artifacts/a/}]\n"
         "artifacts: {enabled: false, endpoints: [{path: /api/2.0/mlflow-artifacts/.*}]}"
     )
     flow = make_flow("/files/x")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.response is not None
     assert flow.response.status_code == 503
 
 
-def test_a_rewrite_to_the_api_is_the_api(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_a_rewrite_to_the_api_is_the_api(addon: Assembled, use_rules: UseRules) -> None:
     """Where a rule leads to the API, its errors become JSON."""
     use_rules(
         "rewrites: [{name: old, match: ^/old/, replace: /api/}]\nerrors: {api_paths: [/api/.*]}"
     )
     flow = make_flow("/old/x")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     response = respond(addon, flow, status=404, headers={"content-type": "text/html"})
     assert response.headers["content-type"] == "application/json"
 
@@ -295,41 +289,38 @@ def test_a_rewrite_to_the_api_is_the_api(addon: MlflowProxy, use_rules: UseRules
     ],
 )
 def test_disabled_artifacts_in_graphql(
-    addon: MlflowProxy,
-    context: taddons.context,
+    addon: Assembled,
     headers: dict[str, str],
     content: dict[str, str],
     refused: bool,
 ) -> None:
     """GraphQL works on while artifacts are off, but for the field that lists artifacts."""
-    context.configure(addon, mlflow_serve_artifacts="no")
+    addon.options(mlflow_serve_artifacts="no")
     flow = make_flow(
         "/graphql", method="POST", headers=headers, content=json.dumps(content).encode()
     )
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert not flow.request.stream
 
     async def complete() -> None:
-        addon.request(flow)
+        addon.run("request", flow)
 
     asyncio.run(complete())
     assert (flow.response is not None) is refused
 
 
-def test_expect_is_not_continued_for_a_refusal(
-    addon: MlflowProxy, context: taddons.context
-) -> None:
+def test_expect_is_not_continued_for_a_refusal(addon: Assembled) -> None:
     """A client that asks before it sends gets the refusal in place of '100 Continue'."""
-    context.configure(addon, mlflow_serve_artifacts="false")
+    addon.options(mlflow_serve_artifacts="false")
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", headers={"expect": "100-continue"})
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert "expect" not in flow.request.headers
 
 
-def test_html_error_becomes_json(addon: MlflowProxy) -> None:
+def test_html_error_becomes_json(addon: Assembled) -> None:
     """Same status, MLflow's JSON, the path as the client sent it; other headers stay."""
     flow = make_flow("/mlflow/api/2.0/mlflow/nope?token=secret")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     response = respond(
         addon,
         flow,
@@ -376,21 +367,21 @@ def test_html_error_becomes_json(addon: MlflowProxy) -> None:
     ],
 )
 def test_passes_unchanged(
-    addon: MlflowProxy, path: str, status: int, content_type: str, content: bytes
+    addon: Assembled, path: str, status: int, content_type: str, content: bytes
 ) -> None:
     """JSON errors, the UI's pages, HTML artifacts and protobuf are not ours to change."""
     flow = make_flow(path)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     headers = {"content-type": content_type, "etag": "x"}
     response = respond(addon, flow, status=status, content=content, headers=headers)
     assert response.raw_content == content
     assert response.headers["etag"] == "x"
 
 
-def test_head(addon: MlflowProxy) -> None:
+def test_head(addon: Assembled) -> None:
     """The answer to HEAD describes what GET would give and has no body."""
     flow = make_flow("/api/2.0/mlflow/x", method="HEAD")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     response = respond(
         addon, flow, status=404, headers={"content-type": "text/html", "content-length": "99"}
     )
@@ -399,21 +390,21 @@ def test_head(addon: MlflowProxy) -> None:
     assert not response.raw_content
 
 
-def test_head_of_json(addon: MlflowProxy) -> None:
+def test_head_of_json(addon: Assembled) -> None:
     """What a JSON label describes may be MLflow's own, so it stays."""
     flow = make_flow("/api/2.0/mlflow/x", method="HEAD")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     headers = {"content-type": "application/json", "etag": "x"}
     assert respond(addon, flow, status=400, headers=headers).headers["etag"] == "x"
 
 
-def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: MlflowProxy) -> None:
+def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: Assembled) -> None:
     """Its option stream_large_bodies streams before anybody is asked."""
     flow = make_flow("/api/2.0/mlflow/x")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     flow.response = http.Response.make(404, b"", {"content-type": "text/html"})
     flow.response.stream = True
-    addon.responseheaders(flow)
+    addon.run("responseheaders", flow)
     assert flow.response.stream is False
 
 
@@ -446,24 +437,24 @@ def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: MlflowProxy) -> Non
     ],
 )
 def test_streaming(
-    addon: MlflowProxy, path: str, status: int, headers: dict[str, str], streams: bool
+    addon: Assembled, path: str, status: int, headers: dict[str, str], streams: bool
 ) -> None:
     """What is held and what passes through."""
     flow = make_flow(path)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     flow.response = http.Response.make(status, b"", headers)
     if "content-length" not in headers:
         del flow.response.headers["content-length"]
-    addon.responseheaders(flow)
+    addon.run("responseheaders", flow)
     assert bool(flow.response.stream) is streams
 
 
-def test_location(addon: MlflowProxy) -> None:
+def test_location(addon: Assembled) -> None:
     """A redirect to the upstream comes back under the client's host and the mount."""
     flow = make_flow("/mlflow/x")
-    flow.metadata["mlflow_authority"] = "proxy.example:8080"
+    flow_state.of(flow).authority = "proxy.example:8080"
     flow.client_conn.tls = False
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     headers = {"location": "http://registry.hokus.ai/y?z", "content-location": "/y"}
     response = respond(addon, flow, status=308, headers=headers)
     assert response.headers["location"] == "http://proxy.example:8080/mlflow/y?z"
@@ -489,11 +480,11 @@ LOGIN = b"<!doctype html><title>Sign in</title>"
     ],
 )
 def test_login_pages(
-    addon: MlflowProxy, path: str, accept: str, status: int, headers: dict[str, str], becomes: int
+    addon: Assembled, path: str, accept: str, status: int, headers: dict[str, str], becomes: int
 ) -> None:
     """A login page in place of an API's answer is an error; for a browser it is none."""
     flow = make_flow(path, headers={"accept": accept})
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     response = respond(addon, flow, status=status, content=LOGIN, headers=headers)
     assert response.status_code == becomes
     if becomes == 401:
@@ -506,7 +497,7 @@ def test_login_pages(
         assert response.headers.get("location") == headers.get("location")
 
 
-def test_login_pages_as_the_rules_say(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_login_pages_as_the_rules_say(addon: Assembled, use_rules: UseRules) -> None:
     """Another status and code, or no conversion at all."""
     for changes, becomes in (
         ("status: 403, error_code: PERMISSION_DENIED", 403),
@@ -518,26 +509,26 @@ def test_login_pages_as_the_rules_say(addon: MlflowProxy, use_rules: UseRules) -
             (302, {"location": "/login"}),
         ):
             flow = make_flow("/api/x")
-            addon.requestheaders(flow)
+            addon.run("requestheaders", flow)
             response = respond(addon, flow, status=status, content=LOGIN, headers=headers)
             assert response.status_code == (becomes or status)
 
 
-def test_a_place_is_named_as_the_client_knows_it(addon: MlflowProxy) -> None:
+def test_a_place_is_named_as_the_client_knows_it(addon: Assembled) -> None:
     """A login page of the upstream itself is reached through the proxy."""
     flow = make_flow("/mlflow/api/2.0/mlflow/x")
-    flow.metadata["mlflow_authority"] = "proxy.example:8080"
+    flow_state.of(flow).authority = "proxy.example:8080"
     flow.client_conn.tls = False
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     response = respond(addon, flow, status=303, headers={"location": "/login?next=secret"})
     assert " at http://proxy.example:8080/mlflow/login (" in response.json()["message"]
 
 
-def test_overridden_status(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_overridden_status(addon: Assembled, use_rules: UseRules) -> None:
     """A status that the rules map goes out with its own reason and an unchanged body."""
     use_rules("errors: {api_paths: [/api/.*], overrides: [{statuses: [500], status: 404}]}")
     flow = make_flow("/api/x")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     content = b'{"error_code": "X",  "message": "m"}'
     headers = {"content-type": "application/json", "content-language": "en", "etag": "x"}
     response = respond(addon, flow, status=500, content=content, headers=headers)
@@ -559,23 +550,28 @@ def test_overridden_status(addon: MlflowProxy, use_rules: UseRules) -> None:
     ],
 )
 def test_held_bodies_that_grow(
-    addon: MlflowProxy, path: str, status: int, begin: bytes, passes: bool | None
+    addon: Assembled, path: str, status: int, begin: bytes, passes: bool | None
 ) -> None:
     """What is held passes as soon as it is clear that it has not to be changed."""
     flow = make_flow(path)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     flow.response = http.Response.make(status, b"", {"content-type": "text/html"})
-    addon.responseheaders(flow)
-    assert addon.let_go(flow, begin) is passes
+    addon.run("responseheaders", flow)
+    assert addon.traffic.may_pass(flow, begin) is passes
 
 
-def test_a_replayed_flow_forgets_what_it_held(addon: MlflowProxy) -> None:
+def test_a_replayed_flow_forgets_the_first_time(addon: Assembled) -> None:
     """The marks of an error do not cut the answer that comes at the second try."""
     flow = make_flow("/api/2.0/mlflow/x")
-    flow.metadata |= {"mlflow_hold": 5, "mlflow_dropped": True}
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
+    respond(addon, flow, status=404, headers={"content-type": "text/html"})
+    before = flow_state.of(flow)
+    assert (before.hold, before.converted) != (None, "")
+    flow.is_replay, flow.response = "request", None
+    addon.run("request", flow)
     respond(addon, flow, headers={"content-type": "application/json"})
-    assert not {"mlflow_hold", "mlflow_dropped"} & set(flow.metadata)
+    after = flow_state.of(flow)
+    assert (after.hold, after.converted, after.received) == (None, "", before.received)
 
 
 @pytest.mark.parametrize(
@@ -591,12 +587,12 @@ def test_a_replayed_flow_forgets_what_it_held(addon: MlflowProxy) -> None:
     ],
 )
 def test_reads_writes_and_deletes(
-    addon: MlflowProxy, use_rules: UseRules, off: str, method: str, refused: bool
+    addon: Assembled, use_rules: UseRules, off: str, method: str, refused: bool
 ) -> None:
     """One of them is switched off, the others work on."""
     use_rules(RULES.read_text().replace(f"\n  {off}: true", f"\n  {off}: false"))
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method=method)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert (flow.response is not None) is refused
     if flow.response is not None:
         assert flow.response.json()["error_code"] == "ARTIFACTS_DISABLED"
@@ -612,16 +608,15 @@ def test_reads_writes_and_deletes(
     ],
 )
 def test_own_errors_stand_in_the_log(
-    addon: MlflowProxy,
-    context: taddons.context,
+    addon: Assembled,
     path: str,
     headers: dict[str, str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The id that the client sees, its own if it is fit to be shown, leads to a line of the log."""
-    context.configure(addon, mlflow_serve_artifacts="false")
+    addon.options(mlflow_serve_artifacts="false")
     flow = make_flow(f"{path}?token=secret", method="POST", headers=headers)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.response is not None
     request_id = flow.response.headers["x-request-id"]
     assert (request_id == headers.get("x-request-id")) is (headers.get("x-request-id") == "mine-1")
@@ -631,21 +626,21 @@ def test_own_errors_stand_in_the_log(
     assert "secret" not in record.message
 
 
-def test_outside_of_every_mount(addon: MlflowProxy, use_rules: UseRules) -> None:
+def test_outside_of_every_mount(addon: Assembled, use_rules: UseRules) -> None:
     """Without a root mount, other paths are answered here and go nowhere."""
     use_rules("mounts: [/mlflow]")
     flow = make_flow("/secret")
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.response is not None
     assert flow.response.status_code == 404
     assert flow.response.json()["source"] == "proxy"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/mlflow/livez", "/api/mlflow/livez"])
-def test_livez(addon: MlflowProxy, path: str) -> None:
+def test_livez(addon: Assembled, path: str) -> None:
     """The proxy says by itself that it runs, under every mount."""
     flow = make_flow(path)
-    answer = addon.requestheaders(flow)
+    answer = addon.run("requestheaders", flow)
     assert answer is not None
     asyncio.run(_await(answer))
     assert flow.response is not None
@@ -656,17 +651,17 @@ async def _await(answer: Any) -> None:
     await answer
 
 
-def test_health_goes_upstream(addon: MlflowProxy) -> None:
+def test_health_goes_upstream(addon: Assembled) -> None:
     """/health is MLflow's own."""
     flow = make_flow("/mlflow/health")
-    assert addon.requestheaders(flow) is None
+    assert addon.run("requestheaders", flow) is None
     assert flow.response is None
     assert flow.request.path == "/health"
 
 
 @pytest.mark.parametrize("hooks", [["requestheaders"], ["request"], ["requestheaders", "request"]])
 def test_our_own_exceptions_do_not_let_requests_through(
-    addon: MlflowProxy,
+    addon: Assembled,
     hooks: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -679,7 +674,7 @@ def test_our_own_exceptions_do_not_let_requests_through(
     monkeypatch.setattr(target, "read", broken)
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method="PUT")
     for hook in hooks:
-        getattr(addon, hook)(flow)
+        addon.run(hook, flow)
     assert flow.response is not None
     assert flow.response.status_code == 500
     assert flow.response.json()["error_code"] == "INTERNAL_ERROR"
@@ -705,85 +700,78 @@ def test_columns_of_mitmweb(chosen: list[str] | None, shown: list[str]) -> None:
     with taddons.context(webaddons.WebAddon()) as context:
         if chosen is not None:
             context.options.web_columns = chosen
-        context.master.addons.add(addon := MlflowProxy())
+        addon = Assembled(context)
         assert context.options.web_columns == shown
         addon.done()
 
 
 def test_bad_rules_at_start_are_logged_and_nothing_is_served(
-    context: taddons.context, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bare: Assembled, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """mitmproxy ends for a logged error; should it live on, every request is refused."""
     rules = tmp_path / "rules.yaml"
     rules.write_text("x: 1")
-    addon = context.master.addons.chain[-1]
-    context.configure(addon, mlflow_rules=str(rules))
+    bare.options(mlflow_rules=str(rules))
     errors = [r for r in caplog.records if r.levelname == "ERROR"]
     assert len(errors) == 1
     assert "x: unknown key" in errors[0].message
     assert errors[0].exc_info is None
     flow = make_flow("/api/2.0/mlflow/x")
-    addon.requestheaders(flow)
+    bare.run("requestheaders", flow)
     assert flow.response is not None
     assert flow.response.status_code == 500
 
 
-def test_bad_rules_later_keep_the_old_ones(
-    addon: MlflowProxy, context: taddons.context, tmp_path: Path
-) -> None:
+def test_bad_rules_later_keep_the_old_ones(addon: Assembled, tmp_path: Path) -> None:
     """An option that cannot be used is refused and changes nothing."""
     rules = tmp_path / "rules.yaml"
     rules.write_text("x: 1")
-    before = addon.settings
+    before = addon.the(RulesInForce).settings
     with pytest.raises(exceptions.OptionsError, match="x: unknown key"):
-        context.configure(addon, mlflow_rules=str(rules))
+        addon.options(mlflow_rules=str(rules))
     with pytest.raises(exceptions.OptionsError, match="mlflow_keep_flows: -1: expected 0 or more"):
-        context.configure(addon, mlflow_keep_flows=-1)
+        addon.options(mlflow_keep_flows=-1)
     with pytest.raises(exceptions.OptionsError, match="mlflow_serve_artifacts: 'perhaps'"):
-        context.configure(addon, mlflow_serve_artifacts="perhaps")
-    assert addon.settings == before
+        addon.options(mlflow_serve_artifacts="perhaps")
+    assert addon.the(RulesInForce).settings == before
 
 
 @pytest.mark.parametrize("suffix", ["", health_service.AS_IT_IS])
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_the_switch_holds_for_our_own_requests(
-    use_rules: UseRules, context: taddons.context, suffix: str, method: str
+    use_rules: UseRules, addon: Assembled, suffix: str, method: str
 ) -> None:
     """What opens everything else of the proxy does not open that."""
     use_rules(RULES.read_text().replace("\n  enabled: true", "\n  enabled: false", 1))
-    addon = context.master.addons.chain[-1]
-    assert isinstance(addon, MlflowProxy)
-    headers = {health_service.PROBE_HEADER: addon.health.token + suffix}
+    headers = {health_service.PROBE_HEADER: addon.traffic.health.token + suffix}
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method=method, headers=headers)
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     assert flow.response is not None
     assert flow.response.status_code == 503
     flow = make_flow("/api/2.0/mlflow/x", headers=headers)
-    addon.requestheaders(flow)
-    assert (flow.response, addon.may_go(flow)) == (None, True)
+    addon.run("requestheaders", flow)
+    assert (flow.response, addon.traffic.may_go(flow)) == (None, True)
     flow.request.path = "/ajax-api/2.0/mlflow-artifacts/artifacts/x"
-    assert not addon.may_go(flow)
+    assert not addon.traffic.may_go(flow)
 
 
 @pytest.mark.parametrize("difference", ["", "x", " as it is?", "\udcff"])
-def test_senders(addon: MlflowProxy, difference: str) -> None:
+def test_senders(addon: Assembled, difference: str) -> None:
     """Only the whole token makes a request one of ours."""
-    health = addon.health
+    health = addon.traffic.health
     assert health.sender(None) == "client"
     assert health.sender(health.token + difference) == ("client" if difference else "probe")
     assert health.sender(health.token[:-1]) == "client"
     assert health.sender(health.token + health_service.AS_IT_IS) == "finder"
 
 
-def test_a_request_without_rules_goes_nowhere(context: taddons.context) -> None:
+def test_a_request_without_rules_goes_nowhere(bare: Assembled) -> None:
     """Nor does a connection, be it for the moment until the proxy ends."""
-    addon = context.master.addons.chain[-1]
-    assert isinstance(addon, MlflowProxy)
     flow = make_flow("/api/2.0/mlflow/x")
-    assert not addon.may_go(flow)
+    assert not bare.traffic.may_go(flow)
     assert flow.response is not None
     assert flow.response.status_code == 500
-    addon.client_connected(flow.client_conn)
+    bare.run("client_connected", flow.client_conn)
     assert flow.client_conn.error == "no rules are loaded"
 
 
@@ -792,7 +780,7 @@ def test_a_request_without_rules_goes_nowhere(context: taddons.context) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
 @pytest.mark.parametrize("wary", [False, True])
 def test_skills(
-    use_rules: UseRules, addon: MlflowProxy, skill: str, path: str, method: str, wary: bool
+    use_rules: UseRules, addon: Assembled, skill: str, path: str, method: str, wary: bool
 ) -> None:
     """An archive streams as an artifact does, and with a skill its files are deleted."""
     if wary:
@@ -800,8 +788,8 @@ def test_skills(
     flow = make_flow(
         f"/api/3.0/mlflow/skills/{skill}{path}", method=method, headers={"Content-Length": "9"}
     )
-    addon.requestheaders(flow)
+    addon.run("requestheaders", flow)
     moves_files = (method, path) in {("POST", "/versions"), ("DELETE", "")}
-    assert decision.of(flow)["artifact"] is (moves_files and not wary)  # type: ignore[index]
+    assert flow_state.of(flow).artifact is (moves_files and not wary)
     assert (flow.response is not None) is (moves_files and wary)
     assert bool(flow.request.stream) is (moves_files and not wary)

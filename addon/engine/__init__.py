@@ -6,7 +6,7 @@
 * `exchange`: one request with its answer; runs mitmproxy's hooks in mitmproxy's order.
 * `upstream`, `tap`: a connection to a registry, plain or with TLS.
 * `heads`, `readers`, `sizes`: pure functions for the syntax and the framing of messages.
-* `interface`: the engine's calls to the addon, and the keys that both use in `flow.metadata`.
+* `interface`: the engine's calls to the addon.
 
 The engine implements the proxy's own answers, early refusals, framing, limits, retries, broken
 transfers and drain itself, because mitmproxy's layer has no hooks for them

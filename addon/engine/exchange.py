@@ -26,19 +26,9 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from ..protocol import headers, hop_by_hop
 from ..protocol.bodies import HELD_LIMIT
+from ..routing import flow_state
+from ..routing.flow_state import EndedBy, FlowState
 from . import messages
-from .interface import (
-    ANSWERED,
-    AUTHORITY,
-    BYTES_IN,
-    BYTES_OUT,
-    DROPPED,
-    ENDED_BY,
-    HOLD,
-    RETRIED,
-    SWITCHES,
-    WHOLE,
-)
 from .responses import to_response
 from .sizes import Verdict
 
@@ -118,7 +108,7 @@ class Exchange:
         """
         engine, context = self._engine, self._engine.context
         self.flow = flow = messages.flow(context.client, context.server, request)
-        flow.metadata[AUTHORITY] = host
+        flow_state.put(flow, FlowState(authority=host))
         self._expects = expects
         if problem := engine.request_problem(request):
             flow.error = mitmproxy_flow.Error(problem)
@@ -199,6 +189,11 @@ class Exchange:
 
     # Values that are set by earlier steps.
 
+    @property
+    def _state(self) -> FlowState:
+        """The state of the flow; a hook may have put another one in its place."""
+        return flow_state.of(self.flow)
+
     def _response(self) -> http.Response:
         if (response := self.flow.response) is None:
             raise RuntimeError("there is no answer yet")
@@ -275,7 +270,7 @@ class Exchange:
             if self._engine.sizes.are_limited:
                 self._check_held()
         elif self.asked is Asked.STREAMED and data:
-            self._count(BYTES_IN, data)
+            self._state.bytes_in += len(data)
             self._stream_up(data)
 
     def _is_room(self) -> bool:
@@ -304,7 +299,7 @@ class Exchange:
         if verdict is Verdict.REFUSE:
             self.flow.error = mitmproxy_flow.Error(REQUEST_TOO_LARGE)
             self._refuse(413, REQUEST_TOO_LARGE)
-        elif verdict is Verdict.STREAM and WHOLE not in self.flow.metadata:
+        elif verdict is Verdict.STREAM and not self._state.whole:
             self.flow.request.stream = True
             begin = b"".join(self._body)
             self._drop_body()
@@ -346,7 +341,7 @@ class Exchange:
             return
         if self.answered is Answered.AWAITED and self.flow.response is not None:
             # An addon answered after the body had been streamed.
-            self.flow.metadata[ANSWERED] = True
+            self._state.answered_late = True
             self._close_upstream()
             self._answer_locally()
             return
@@ -430,7 +425,7 @@ class Exchange:
     def _on_head(self, response: http.Response, ended: bool) -> None:
         if response.status_code == 101 and not self._may_switch(response):
             # The bytes after it would be a pipe that bypasses the rules.
-            self.flow.metadata[RETRIED] = True
+            self._state.retried = True
             self._close_upstream()
             self._on_failed("unexpected switch of protocols")
             return
@@ -446,9 +441,8 @@ class Exchange:
         self._hook(HttpResponseHeadersHook, self._headed)
 
     def _may_switch(self, response: http.Response) -> bool:
-        key = self.flow.metadata.get(SWITCHES)
-        fields = headers.read(response.headers.fields)
-        return bool(key) and hop_by_hop.is_accepted(str(key).encode(), fields)
+        key = self._state.websocket_key
+        return bool(key) and hop_by_hop.is_accepted(key, headers.read(response.headers.fields))
 
     def _headed(self) -> None:
         if self._is_killed():
@@ -467,22 +461,22 @@ class Exchange:
         if self.answered is Answered.STREAMED:
             self._stream_down(data)
         elif self.answered is Answered.HELD:
-            metadata = self.flow.metadata
-            if DROPPED not in metadata:
+            state = self._state
+            if not state.dropped:
                 self._answer += data
                 if self._engine.sizes.are_limited and self._is_answer_passed_on():
                     return
                 if len(self._answer) > UNCOUNTED and not self._is_room():
                     self._hold_no_answer()
                     return
-            if HOLD in metadata and len(self._answer) > metadata[HOLD]:
-                self._judge_held_body()
-            if DROPPED in metadata and self.answered is Answered.HELD:
+            if state.hold is not None and len(self._answer) > state.hold:
+                self._judge_held_body(state)
+            if state.dropped and self.answered is Answered.HELD:
                 self._answer_without_the_rest()
 
     def _hold_no_answer(self) -> None:
         """Stream an answer without room to hold it; refuse it if it might have to be changed."""
-        if HOLD not in self.flow.metadata:
+        if self._state.hold is None:
             self._pass_on()
             return
         self._answer.clear()
@@ -518,23 +512,23 @@ class Exchange:
     def _stream_down(self, data: bytes) -> None:
         response = self._response()
         if data:
-            self._count(BYTES_OUT, data)
+            self._state.bytes_out += len(data)
         for chunk in _streamed(response.stream, data):
             if self._engine.store_streamed:
                 self._answer += chunk
             self._front.data(self.key, chunk)
 
-    def _judge_held_body(self) -> None:
+    def _judge_held_body(self, state: FlowState) -> None:
         begin = bytes(self._answer)
         whole_buffer = len(begin) > HELD_LIMIT
         verdict = self._engine.addon.let_go(self.flow, begin)
         if verdict is False:
-            self.flow.metadata[HOLD] = HELD_LIMIT
+            state.hold = HELD_LIMIT
             if whole_buffer:
-                self.flow.metadata[DROPPED] = True
+                state.dropped = True
         elif verdict is None and not whole_buffer:
             # Not after each byte: a judgment reads all bytes held so far.
-            self.flow.metadata[HOLD] = min(2 * len(begin), HELD_LIMIT)
+            state.hold = min(2 * len(begin), HELD_LIMIT)
         else:
             self._pass_on()
 
@@ -571,8 +565,7 @@ class Exchange:
 
     def _goes_again(self) -> bool:
         """Return whether to send the request again, as it is in the flow now."""
-        metadata = self.flow.metadata
-        held = HOLD in metadata and DROPPED not in metadata
+        held = self._state.hold is not None and not self._state.dropped
         return held and self.asked is Asked.DONE and self._engine.addon.goes_again(self.flow)
 
     def _let_upstream_go(self) -> None:
@@ -622,7 +615,7 @@ class Exchange:
     def _refuse(self, status: int, message: str) -> None:
         """Answer with one of the proxy's own errors; an HTTP/1 connection is then closed."""
         self.flow.response = self._worded(status, message)
-        self.flow.metadata[ENDED_BY] = "proxy"
+        self._state.ended_by = "proxy"
         self._hook(HttpErrorHook, self._refused)
 
     def _refused(self) -> None:
@@ -636,7 +629,7 @@ class Exchange:
 
     def _on_failed(self, message: str, status: int = 502) -> None:
         if self._may_retry():
-            self.flow.metadata[RETRIED] = True
+            self._state.retried = True
             self.upstream = None
             self._connect(self._send_whole)
             return
@@ -670,7 +663,7 @@ class Exchange:
             and self._gone is None
             and self.answered is Answered.AWAITED
             and self.asked is Asked.DONE
-            and RETRIED not in self.flow.metadata
+            and not self._state.retried
             and request.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
             and not (request.stream or request.raw_content or request.trailers)
             and (upstream.conn.timestamp_start or 0) < request.timestamp_start
@@ -703,12 +696,12 @@ class Exchange:
     def _note_body(self) -> None:
         """Record how many bytes of a held body have arrived."""
         if self._body:
-            self.flow.metadata[BYTES_IN] = sum(map(len, self._body))
+            self._state.bytes_in = sum(map(len, self._body))
 
-    def _break(self, by: str, message: str) -> None:
+    def _break(self, by: EndedBy, message: str) -> None:
         """End without an answer, or in the middle of one."""
         flow = self.flow
-        flow.metadata[ENDED_BY] = by
+        self._state.ended_by = by
         self._note_body()
         self._close_upstream()
         self.answered = Answered.FAILED
@@ -728,7 +721,7 @@ class Exchange:
             return False
         if self._gone is not None and error is None:
             self.flow.error = mitmproxy_flow.Error(self._gone)
-            self.flow.metadata[ENDED_BY] = "client"
+            self._state.ended_by = "client"
         self._close_upstream()
         self.answered = Answered.FAILED
         if report:
@@ -740,10 +733,6 @@ class Exchange:
     def _close_upstream(self) -> None:
         if self.upstream is not None:
             self.upstream.close()
-
-    def _count(self, mark: str, data: bytes) -> None:
-        metadata = self.flow.metadata
-        metadata[mark] = metadata.get(mark, 0) + len(data)
 
 
 def _streamed(stream: Any, data: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The engine's calls to the addon, and the keys that both use in `flow.metadata`."""
+"""The engine's calls to the addon; both keep what they know of a flow in its `FlowState`."""
 
 from __future__ import annotations
 
@@ -12,37 +12,6 @@ from ..errors.replies import Reply
 from .front import Front
 from .top_layer import TopLayer
 from .turns import Slots
-
-AUTHORITY = "mlflow_authority"
-"""Key in `flow.metadata`: the host that the client asked for, which reverse mode overwrites."""
-
-HOLD = "mlflow_hold"
-"""Key in `flow.metadata`: how many bytes of the response body to hold before calling `let_go`."""
-
-WHOLE = "mlflow_whole"
-"""Key in `flow.metadata`: the request body has to be read before any of it goes upstream."""
-
-DROPPED = "mlflow_dropped"
-"""Key in `flow.metadata`: only the bytes of the response body held so far are needed."""
-
-RETRIED = "mlflow_retried"
-"""Key in `flow.metadata`: the request must not be retried (it was, or a retry cannot help)."""
-
-SWITCHES = "mlflow_switches"
-"""Key in `flow.metadata`: the key of a WebSocket handshake; "" for a request that may not switch
-protocols. Missing if the addon does not handle the flow."""
-
-ANSWERED = "mlflow_answered"
-"""Key in `flow.metadata`: an addon answered a request that was already on its way upstream."""
-
-BYTES_IN = "mlflow_bytes_in"
-"""Key in `flow.metadata`: bytes of a request body that were streamed, or had come when it broke."""
-
-BYTES_OUT = "mlflow_bytes_out"
-"""Key in `flow.metadata`: bytes of a response body that were streamed."""
-
-ENDED_BY = "mlflow_ended_by"
-"""Key in `flow.metadata`: the side that ended a flow early: "client", "upstream" or "proxy"."""
 
 
 class Addon(Protocol):

@@ -27,12 +27,13 @@ from mitmproxy.websocket import WebSocketData
 
 from ..protocol import framing
 from ..protocol.headers import read
+from ..routing import flow_state
 from . import heads
 from .exchange import Exchange
 from .front import GiveWay, SilentBodies, UntakenAnswers
 from .front_http1 import Http1Front
 from .front_http2 import Http2Front
-from .interface import ENDED_BY, Addon
+from .interface import Addon
 from .sizes import Sizes
 from .tap import Tap, Write
 from .uploads import Uploads
@@ -143,7 +144,7 @@ class Engine(layer.Layer):
         if exchange.is_open:
             flow = exchange.flow
             flow.error = flow.error or Error("internal error")
-            flow.metadata[ENDED_BY] = "proxy"
+            flow_state.of(flow).ended_by = "proxy"
             flow.live = False
             self.hook(HttpErrorHook, flow, lambda: None)
         self.addon.over(exchange.flow)

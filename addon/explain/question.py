@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mitmproxy import connection, http
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from ..engine.interface import AUTHORITY
-from ..errors.replies import Problem, Reply
+from ..errors.replies import Problem
 from ..hooks import answering, on_request
-from ..protocol import bodies
-from ..protocol.headers import read as read_headers
-from ..routing import decision, gate, origin
+from ..protocol import bodies, headers
+from ..routing import admission, flow_state, gate, origin
+from ..routing.admission import Refused
+from ..routing.flow_state import FlowState
 from ..routing.rewrite import Origin
 from ..routing.settings import Settings
 from .words import Case, Explanation, explain
@@ -53,14 +53,15 @@ def ask(settings: Settings, question: Question) -> Explanation:
     # Before the hooks change the request.
     applicable = on_request.applicable(flow, settings)
     route = settings.router.route(target.partition("?")[0], applicable)
-    overrides = map(flow.request.headers.get, gate.METHOD_OVERRIDES)
+    fields = headers.read(flow.request.headers.fields)
+    overrides = (headers.text(fields, name) for name in gate.METHOD_OVERRIDES)
+    methods = gate.methods(question.method, overrides)
     refused = _refusal(flow, settings, named=bool(authority)) if concerned else None
-    decided = decision.of(flow)
     return explain(
         Case(
             settings=settings,
             method=question.method,
-            methods=gate.methods(question.method, overrides),
+            methods=methods,
             host=host,
             port=port,
             known=question.known,
@@ -70,32 +71,25 @@ def ask(settings: Settings, question: Question) -> Explanation:
             route=route,
             for_upstream=settings.router.applicable(host, port),
             applicable=applicable,
-            graphql_fields=decided["graphql_fields"] if decided else (),
+            graphql_fields=flow_state.of(flow).graphql_fields,
             refused=refused,
             sent=bodies.printable(flow.request.path),
         )
     )
 
 
-def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> tuple[Reply, str] | None:
-    """Do the same as `MlflowProxy` with a request, in the same order; return a refusal."""
-    rules = settings.rules
-    try:
-        route = on_request.read(flow, settings)
-        if route.health and on_request.is_reverse(flow):
-            return None
-        fields = read_headers(flow.request.headers.fields)
-        if rules.forwarded.send or rules.forwarded.trusted:
-            on_request.read_forwarded(flow, fields, rules)
-        if rules.allowed_hosts and named:
-            on_request.check_host(flow, settings)
-        on_request.send_on(flow, settings, route, fields, _cut_nothing)
-        if flow.request.method in origin.SAFE_METHODS and (decided := decision.of(flow)):
-            on_request.check_body(flow, decided, settings)
-    except answering.RefusedError as refused:
-        reply = answering.for_page(flow, refused.reply, rules.origins.allowed)
-        return reply, str(refused)
-    return None
+def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> Refused | None:
+    """Do the same as `Traffic` with a request; return a refusal."""
+    state, asked = on_request.begin(flow, settings, "client")
+    refused = admission.admit(state, asked, named=named)
+    if refused is None and not (asked.reverse and state.route and state.route.health):
+        on_request.send_on(flow, state, asked, _cut_nothing)
+        if asked.method in origin.SAFE_METHODS:
+            refused = on_request.refusal_of_body(flow)
+    if refused is None:
+        return None
+    reply = answering.for_page(flow, refused.reply, settings.rules.origins.allowed)
+    return replace(refused, reply=reply)
 
 
 def _cut_nothing(_: http.HTTPFlow, problem: Problem) -> None:
@@ -116,7 +110,7 @@ def _flow(question: Question, authority: str, target: str) -> http.HTTPFlow:
     )
     flow = http.HTTPFlow(client, connection.Server(address=(upstream.host, upstream.port)))
     flow.request = request
-    flow.metadata[AUTHORITY] = authority
+    flow_state.put(flow, FlowState(authority=authority))
     return flow
 
 

@@ -14,6 +14,7 @@ from ..errors.replies import Reply
 from ..protocol import bodies
 from ..protocol.target import shown
 from ..routing import gate
+from ..routing.admission import Refused
 from ..routing.routes import Route
 from ..routing.settings import Settings
 from ..rules.model import (
@@ -51,8 +52,8 @@ class Case:
     """The indices of those whose filters hold as well."""
     graphql_fields: Sequence[str]
     """The fields that its body must not contain."""
-    refused: tuple[Reply, str] | None
-    """The answer, if it is refused, and the reason."""
+    refused: Refused | None
+    """The answer, if it is refused."""
     sent: str
     """The path that goes upstream."""
 
@@ -78,8 +79,8 @@ class Explanation:
 
 def explain(case: Case) -> Explanation:
     """Describe the decisions in words."""
-    error = None if case.refused is None else case.refused[0]
-    rule = case.route.decision["rule"] if case.concerned else None
+    error = case.refused and case.refused.reply
+    rule = case.route.rule if case.concerned else None
     return Explanation(
         steps=tuple(_steps(case)),
         rule=rule,
@@ -121,11 +122,11 @@ def _family(case: Case) -> str:
         return "a path of the proxy's own"
     if any(gate.counts(method, e) for e in route.endpoints for method in case.methods):
         return "artifacts"
-    return "API: errors are JSON" if route.decision["api"] else "no API: answers pass as they are"
+    return "API: errors are JSON" if route.api else "no API: answers pass as they are"
 
 
 def _rules(case: Case) -> Iterator[str]:
-    rewrites, winner = case.settings.rules.rewrites, case.route.decision["rule"]
+    rewrites, winner = case.settings.rules.rewrites, case.route.rule
     for index, rule in enumerate(rewrites):
         if rule.name == winner:
             yield f"{rule.name}: rewrites {rule.match.pattern} to {rule.replace}"
@@ -175,9 +176,9 @@ def position(settings: Settings, operation: Operation) -> str:
 
 def _result(case: Case) -> str:
     if case.refused is not None:
-        reply, why = case.refused
+        reply = case.refused.reply
         code = _error_code(reply)
-        return f"answered {reply.status}{f' {code}' if code else ''}: {why}"
+        return f"answered {reply.status}{f' {code}' if code else ''}: {case.refused.why}"
     if case.own:
         return "answered by the proxy itself"
     return f"sent upstream: {case.method} {shown(case.sent)}"

@@ -8,34 +8,21 @@ from http import HTTPMethod
 
 from mitmproxy import http
 
-from ..engine.interface import ANSWERED
 from ..engine.responses import to_response
 from ..errors import cors, replies
 from ..protocol import bodies, request_ids, target
-from ..routing import decision
+from ..routing import flow_state
+from ..routing.admission import Refused
 
 logger = logging.getLogger(__name__)
+
+HEALTH = "health"
+"""What is said of an answer to a health request, in place of a reason."""
 
 _METHODS = frozenset(HTTPMethod)
 
 
-class RefusedError(Exception):
-    """The request is not forwarded; carries the answer and the reason for the log."""
-
-    def __init__(self, reply: replies.Reply, why: str) -> None:
-        super().__init__(why)
-        self.reply = reply
-
-
-def denied(
-    flow: http.HTTPFlow, status: int, code: str, message: str, why: replies.Refusal
-) -> RefusedError:
-    """Return a refusal with this message."""
-    reply = replies.own_error(status, code, message, "http_request_denied", request_id(flow), why)
-    return RefusedError(reply, message)
-
-
-def refuse(flow: http.HTTPFlow, refused: RefusedError, origins: Container[str]) -> None:
+def refuse(flow: http.HTTPFlow, refused: Refused, origins: Container[str]) -> None:
     """Answer with a refusal, and log it if it is an error.
 
     Args:
@@ -45,8 +32,8 @@ def refuse(flow: http.HTTPFlow, refused: RefusedError, origins: Container[str]) 
     """
     reply = for_page(flow, refused.reply, origins)
     if reply.status >= 400:
-        log(flow, reply, str(refused))
-    flow.metadata[decision.SAID] = str(refused)
+        log(flow, reply, refused.why)
+    flow_state.of(flow).said = refused.why
     answer(flow, reply)
 
 
@@ -58,8 +45,7 @@ def for_page(flow: http.HTTPFlow, reply: replies.Reply, origins: Container[str])
 
 def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
     """Answer in the upstream's place."""
-    if (decided := decision.of(flow)) is not None:
-        decided["answered"] = True
+    flow_state.of(flow).answered = True
     note(flow, reply)
     # Otherwise mitmproxy tells the client to send a body that is not needed.
     flow.request.headers.pop("expect", None)
@@ -70,13 +56,14 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
 def is_by_addon(flow: http.HTTPFlow) -> bool:
     """Return whether an addon (this or another) answered the flow, and not the upstream."""
     # mitmproxy sets the flow's server connection once it is made.
-    return ANSWERED in flow.metadata or flow.server_conn.timestamp_tcp_setup is None
+    late = flow_state.of(flow).answered_late
+    return late or flow.server_conn.timestamp_tcp_setup is None
 
 
 def note(flow: http.HTTPFlow, reply: replies.Reply) -> None:
     """Keep why the proxy answers with its own error, for the access log and the metrics."""
     if reply.why:
-        flow.metadata[decision.WHY] = reply.why
+        flow_state.of(flow).why = reply.why
 
 
 def request_id(flow: http.HTTPFlow | None) -> str:
@@ -107,8 +94,7 @@ def log_cut(flow: http.HTTPFlow, why: str) -> None:
 
 
 def _named(flow: http.HTTPFlow) -> str:
-    decided = decision.of(flow)
-    path = decided["received"] if decided else target.shown(flow.request.path)
+    path = flow_state.of(flow).received or target.shown(flow.request.path)
     return bodies.printable(f"{shown_method(flow.request)} {path}")
 
 

@@ -18,7 +18,6 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -26,8 +25,10 @@ from mitmproxy import ctx
 from mitmproxy.connection import Client
 
 from ..engine import connections
+from ..registry.health_service import HealthService
 from ..rules.model import Drain as Limits
 from . import sd_notify
+from .rules_in_force import RulesInForce
 
 logger = logging.getLogger(__name__)
 
@@ -39,22 +40,26 @@ QUIET = 0.5
 
 
 class Drain:
-    """Whether the proxy is shutting down, and the connections it waits for."""
+    """The addon that shuts the proxy down.
 
-    def __init__(self) -> None:
+    Args:
+        rules: the rules in force; their limits count when the signal arrives.
+        health: knows whether a load balancer asks for /readyz.
+    """
+
+    name = "mlflow-drain"
+
+    def __init__(self, rules: RulesInForce, health: HealthService) -> None:
+        self._rules = rules
+        self._health = health
         self.begun = False
         self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         """Of all clients; a transport outlives mitmproxy's record until its last byte is sent."""
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
-    def upon_sigterm(self, limits: Callable[[], Limits], is_watched: Callable[[], bool]) -> None:
-        """Replace mitmproxy's handler of the signal.
-
-        Args:
-            limits: returns how long to wait; called when the signal arrives.
-            is_watched: returns whether a load balancer asks for /readyz, called then as well.
-        """
+    def running(self) -> None:
+        """Replace mitmproxy's handler of the signal."""
 
         def begin() -> None:
             if self.begun:
@@ -62,7 +67,8 @@ class Drain:
             else:
                 self.begun = True
                 sd_notify.send("STOPPING=1")
-                self._task = asyncio.create_task(self._run(limits(), watched=is_watched()))
+                limits, watched = self._rules.get().rules.drain, self._health.is_watched()
+                self._task = asyncio.create_task(self._run(limits, watched=watched))
 
         try:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
@@ -70,8 +76,10 @@ class Drain:
             # Windows, or not the main thread: the program that embeds mitmproxy stops it.
             logger.debug("no signals here: this proxy cannot drain")
 
-    def connected(self, client: Client) -> None:
+    def client_connected(self, client: Client) -> None:
         """Remember the transport of a client that has connected."""
+        if client.error:
+            return  # It was turned away.
         io = connections.io(client, client)
         writer = io.writer if io else None
         if isinstance(writer, asyncio.StreamWriter):

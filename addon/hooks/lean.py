@@ -15,9 +15,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from mitmproxy import addonmanager, hooks, optmanager
+from mitmproxy import addonmanager, ctx, hooks, optmanager
+from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import Client
 from mitmproxy.tools import dump
 
+from ..engine import connections
 from ..engine.top_layer import TopLayer
 from ..internals.inline_hooks import Dispatcher
 from ..internals.reached_into import Part
@@ -50,15 +53,38 @@ _WRITES_FLOWS = {"dumper": ("flow_detail",)}
 
 
 class Lean:
-    """Takes addons out of mitmdump's chain and puts them back."""
+    """The addon with the option `mlflow_lean`: takes out other addons, and puts them back."""
+
+    name = "mlflow-lean"
 
     def __init__(self) -> None:
+        self._running = False
         self._master: Any = None
         self._order: list[Any] = []
         """The original chain."""
         self._out: dict[str, Any] = {}
         self._dispatcher: Dispatcher | None = None
         """None while the chain is unchanged."""
+
+    def load(self, loader: Loader) -> None:
+        """Register the option."""
+        loader.add_option(
+            "mlflow_lean",
+            bool,
+            True,
+            "Leave out addons of mitmproxy that are not used, and call the others without a task "
+            "for each; only in mitmdump.",
+        )
+
+    def running(self) -> None:
+        """Take out what is not used."""
+        self._running = True
+        self.switch(ctx.master, ctx.options.mlflow_lean)
+
+    def done(self) -> None:
+        """Put all back."""
+        self._running = False
+        self.switch(ctx.master, False)
 
     def switch(self, master: Any, on: bool) -> None:
         """Take out unused addons, if this is mitmdump, or put all of them back."""
@@ -90,9 +116,11 @@ class Lean:
         self._master._legacy_log_events.removeFilter(self._is_heard)
         _CONNECTIONS.setLevel(logging.NOTSET)
 
-    def connected(self, handler: Any | None) -> None:
-        """A client has connected; `handler` is mitmproxy's record of its connection."""
-        if self._dispatcher is not None and handler is not None:
+    def client_connected(self, client: Client) -> None:
+        """Run the hooks of an admitted client directly."""
+        if self._dispatcher is None or client.error:
+            return
+        if (handler := connections.handler(client)) is not None:
             self.set_level()
             TopLayer(handler, self._dispatcher).install()
 
@@ -120,6 +148,8 @@ class Lean:
             addon = self._put_back(name)
             logger.debug("used from now on, and back in the chain: %s", name)
             self._master.addons.invoke_addon_sync(addon, hooks.ConfigureHook(updated))
+        if "mlflow_lean" in updated and self._running:
+            self.switch(ctx.master, ctx.options.mlflow_lean)
 
     def _is_heard(self, _: logging.LogRecord | None = None) -> bool:
         chain = self._master.addons.chain

@@ -23,20 +23,22 @@ Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], Any]
 
 
 class LoopErrors:
-    """Wraps the event loop's exception handler."""
+    """The addon that wraps the event loop's exception handler."""
+
+    name = "mlflow-loop-errors"
 
     def __init__(self) -> None:
         self._behind: Handler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._spell = Spell(_over)
 
-    def begin(self) -> None:
+    def running(self) -> None:
         """Become the exception handler of the running loop."""
         self._loop = loop = asyncio.get_running_loop()
         self._behind = loop.get_exception_handler()
         loop.set_exception_handler(self._report)
 
-    def end(self) -> None:
+    def done(self) -> None:
         """Restore the loop's handler, unless another one has been set since."""
         if self._loop is not None and self._loop.get_exception_handler() == self._report:
             self._loop.set_exception_handler(self._behind)

@@ -6,42 +6,26 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from ..engine.interface import AUTHORITY, DROPPED, HOLD
 from ..errors import login
 from ..errors import upstream as errors
-from ..observe import remarks
-from ..protocol import (
-    bodies,
-    framing,
-    hop_by_hop,
-    request_ids,
-    to_https,
-)
+from ..protocol import bodies, framing, hop_by_hop, request_ids, to_https
 from ..protocol.headers import Fields, read, text
-from ..routing import (
-    decision,
-    places,
-    rewrite,
-    streaming,
-)
-from ..routing.decision import FORWARDED, Decision
+from ..routing import flow_state, places, rewrite, streaming
+from ..routing.flow_state import Conversion, FlowState
 from ..routing.settings import Settings
 from ..rules.model import Rules
-from . import answering, on_show
+from . import answering
 
 
 def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     """Map redirects back; hold a body that may have to be converted, stream a large one."""
-    decided, response = decision.of(flow), flow.response
-    if decided is None or decided["answered"] or response is None:
+    state, response = flow_state.of(flow), flow.response
+    if (route := state.route) is None or state.answered or response is None:
         return
     if answering.is_by_addon(flow):
-        decided["answered"] = True
+        state.answered = True
         return
-    decided["upstream_status"] = status = response.status_code
-    if HOLD in flow.metadata:  # The flow is sent again.
-        del flow.metadata[HOLD]
-        flow.metadata.pop(DROPPED, None)
+    state.upstream_status = status = response.status_code
     rules = settings.rules
     headers = response.headers
     fields = read(headers.fields)
@@ -49,45 +33,45 @@ def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
     length = _length(fields)
     error = status >= 400 and errors.may_need_conversion(status, content_type)
     labelled_page = login.is_html_or_unknown(content_type)
-    if (labelled_page or b"location" in fields) and decided["api"] and rules.errors.login.enabled:
+    if (labelled_page or b"location" in fields) and state.api and rules.errors.login.enabled:
         # Nearly all answers are JSON without a redirect, and skip this.
-        decided["login"] = _login_place(flow, response, fields, decided, rules)
-        decided["page"] = (
+        state.login = _login_place(flow, response, fields, state, rules)
+        state.page = (
             labelled_page
             and flow.request.method != "HEAD"
             and login.may_be_page(
                 status=status,
                 content_type=content_type,
                 disposition=text(fields, b"content-disposition") or "",
-                file=decided["file"],
-                path=decided["paths"][0],
+                file=state.file,
+                path=route.paths[0],
                 query=flow.request.path.partition("?")[2],
                 accept=flow.request.headers.get("accept", ""),
             )
         )
     if b"location" in fields and isinstance(flow.client_conn.proxy_mode, ReverseMode):
-        decided["secure"] = to_https.secure_url(
+        state.secure = to_https.secure_url(
             status,
             text(fields, b"location") or "",
-            url=f"{_upstream(flow.request).url}{decided['sent']}",
+            url=f"{_upstream(flow.request).url}{state.sent}",
             names=_names(flow),
         )
     headers.fields = hop_by_hop.pass_on(headers.fields, fields, switches=status == 101)
-    if (names := decided["names"]) is not None:
+    if (names := state.names) is not None:
         headers.fields = request_ids.for_client(headers.fields, fields, names)
     if places.are_in(fields):
-        headers.fields = _places(flow, decided, rules).headers(headers.fields)
-    if decided["secure"] or (decided["api"] and (error or decided["login"] or decided["page"])):
+        headers.fields = _places(flow, state, rules).headers(headers.fields)
+    if state.secure or (state.api and (error or state.login or state.page)):
         response.stream = False
         short = length is not None and length <= rules.streaming.threshold
         # A success that would otherwise stream is judged by its beginning.
-        at_once = decided["page"] and not short
-        flow.metadata[HOLD] = 0 if at_once else bodies.HELD_LIMIT
+        at_once = state.page and not short
+        state.hold = 0 if at_once else bodies.HELD_LIMIT
     elif status != 101:
         response.stream = streaming.stream_response(
             length=length,
             content_type=content_type,
-            artifact=decided["artifact"],
+            artifact=state.artifact,
             threshold=rules.streaming.threshold,
         )
 
@@ -97,72 +81,64 @@ def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
 
     Args:
         flow: the flow, with the head of the response.
-        begin: the body so far, longer than `HOLD` says.
+        begin: the body so far, longer than `hold` says.
     """
-    decided, response = decision.of(flow), flow.response
-    if decided is None or response is None:
+    state, response = flow_state.of(flow), flow.response
+    if state.route is None or response is None:
         return True
-    if decided["login"] or decided["secure"]:
+    if state.login or state.secure:
         return False
     answer = _answer_of(response, begin, whole=False)
-    if decided["page"]:
+    if state.page:
         return login.is_no_page(answer.content_type, answer.encoding, begin)
     return errors.is_long_native(answer)
 
 
-def judge_body(
-    flow: http.HTTPFlow, settings: Settings, *, keep: bool = False, hint: str = ""
-) -> bool:
+def judge_body(flow: http.HTTPFlow, settings: Settings, *, hint: str = "") -> bool:
     """Convert errors and login pages.
 
     Args:
         flow: the flow, with its response.
         settings: the settings in force for it.
-        keep: whether to keep the upstream's answer, for a user or a file.
         hint: why the upstream may not know the route, "" for no hint.
 
     Returns:
         Whether the upstream probably does not know the route.
     """
-    if HOLD not in flow.metadata:
+    state, response = flow_state.of(flow), flow.response
+    if (route := state.route) is None or response is None:
         return False
-    decided, response = decision.of(flow), flow.response
-    if decided is None or decided["answered"] or response is None or response.stream:
+    if state.hold is None or state.answered or response.stream:
         return False
-    answer = _answer_of(response, response.raw_content or b"", whole=DROPPED not in flow.metadata)
+    answer = _answer_of(response, response.raw_content or b"", whole=not state.dropped)
     rules, head = settings.rules.errors, flow.request.method == "HEAD"
     converted: errors.Converted | None
-    if decided["secure"]:
+    if state.secure:
         del response.headers["location"]
-        converted = errors.Converted(to_https.STATUS, to_https.error(decided["secure"]))
-    elif decided["login"]:
+        converted = errors.Converted(to_https.STATUS, to_https.error(state.secure))
+    elif state.login:
         del response.headers["location"]
-        converted = login.convert_redirect(
-            answer.status, decided["login"], rules.login, file=decided["file"]
-        )
-    elif decided["page"]:
-        converted = login.convert_page(answer, decided["received"], rules.login)
+        converted = login.convert_redirect(answer.status, state.login, rules.login, file=state.file)
+    elif state.page:
+        converted = login.convert_page(answer, state.received, rules.login)
     elif head and bodies.is_json(answer.content_type):
         converted = None  # The answer to a GET may be MLflow's own error.
     else:
-        asked = errors.Asked(
-            flow.request.method, decided["received"], decided["paths"], decided["file"], hint
-        )
+        asked = errors.Asked(flow.request.method, state.received, route.paths, state.file, hint)
         converted = errors.convert(asked, answer, rules)
     if converted is not None:
-        decided["converted"] = _kind(decided, answer.content_type)
-        if keep:
-            on_show.keep_original(flow, _original(answer))
+        state.converted = _kind(state, answer.content_type)
+        state.original = answer
         _convert(response, converted, head=head)
-    return converted is not None and answer.status in (404, 405) and not decided["file"]
+    return converted is not None and answer.status in (404, 405) and not state.file
 
 
-def _kind(decided: Decision, content_type: str) -> decision.Conversion:
-    if decided["secure"]:
+def _kind(state: FlowState, content_type: str) -> Conversion:
+    if state.secure:
         return "https_redirect"
-    if decided["login"]:
+    if state.login:
         return "login_redirect"
-    if decided["page"]:
+    if state.page:
         return "login_page"
     if bodies.is_html(content_type):
         return "html"
@@ -181,12 +157,6 @@ def _answer_of(response: http.Response, body: bytes, *, whole: bool) -> errors.A
     )
 
 
-def _original(answer: errors.Answer) -> remarks.Original:
-    return remarks.Original(
-        answer.status, answer.content_type, answer.encoding, answer.body, answer.whole
-    )
-
-
 def _names(flow: http.HTTPFlow) -> list[str]:
     """Return names that an upstream may use for itself besides its address."""
     named = rewrite.Origin.of("http", flow.request.host_header or "")
@@ -197,21 +167,21 @@ def _upstream(request: http.Request) -> rewrite.Origin:
     return rewrite.Origin(request.scheme, request.host.lower(), request.port)
 
 
-def _places(flow: http.HTTPFlow, decided: Decision, rules: Rules) -> places.Places:
+def _places(flow: http.HTTPFlow, state: FlowState, rules: Rules) -> places.Places:
     """Return the mapping from the upstream's URLs to those that the client sees."""
-    forwarded = flow.metadata.get(FORWARDED)
-    scheme = forwarded["scheme"] if forwarded else "https" if flow.client_conn.tls else "http"
+    told = state.forwarded
+    scheme = told.scheme if told else "https" if flow.client_conn.tls else "http"
     return places.Places(
         upstream=_upstream(flow.request),
         scheme=scheme,
-        authority=flow.metadata.get(AUTHORITY, ""),
-        mount=f"{forwarded['prefix'] if forwarded else ''}{decided['mount']}",
+        authority=state.authority,
+        mount=f"{told.prefix if told else ''}{state.mount}",
         base_path=rules.upstream.base_path,
     )
 
 
 def _login_place(
-    flow: http.HTTPFlow, response: http.Response, fields: Fields, decided: Decision, rules: Rules
+    flow: http.HTTPFlow, response: http.Response, fields: Fields, state: FlowState, rules: Rules
 ) -> str | None:
     location = text(fields, b"location")
     if (
@@ -222,13 +192,13 @@ def _login_place(
         return None
     place = login.redirect_place(
         location,
-        url=_upstream(flow.request).url + decided["sent"],
+        url=_upstream(flow.request).url + state.sent,
         base_path=rules.upstream.base_path,
-        stays=rules.artifacts.has_files if decided["file"] else rules.is_api_path,
-        file=decided["file"],
+        stays=rules.artifacts.has_files if state.file else rules.is_api_path,
+        file=state.file,
         rules=rules.errors.login,
     )
-    return place and _places(flow, decided, rules).url(place)
+    return place and _places(flow, state, rules).url(place)
 
 
 def _length(fields: Fields) -> int | None:

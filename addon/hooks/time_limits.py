@@ -20,10 +20,10 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
 from ..engine import connections
-from ..engine.interface import RETRIED
 from ..errors.replies import Problem
 from ..internals.wide_reads import WideReader
 from ..protocol import bodies
+from ..routing import flow_state
 from ..rules.model import Upstream
 from . import answering
 from .timers import Timers
@@ -174,6 +174,6 @@ class TimeLimits:
             self._expired[flow.id] = problem
             if flow.response is not None and flow.response.stream:
                 answering.log_cut(flow, problem.sentence)
-            flow.metadata[RETRIED] = True  # No retry with an upstream that is too slow.
+            flow_state.of(flow).retried = True  # No retry with an upstream that is too slow.
             # Abort, not close: bytes left to write would keep the client waiting.
             server.writer.transport.abort()

@@ -270,14 +270,7 @@ _SAFETY = (
         ("deferred",),
         Part.SAFETY,
         "misspelled options are refused",
-        ("proxy",),
-    ),
-    Place(
-        "mitmproxy.command:CommandManager",
-        ("collect_commands(addon)",),
-        Part.SAFETY,
-        "registers the commands",
-        ("proxy",),
+        ("hooks.process",),
     ),
     Place(
         "asyncio:StreamReader",

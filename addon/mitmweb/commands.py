@@ -6,30 +6,39 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
 from ..explain.question import Question, ask, server, split
 from ..explain.words import counts, summary
+from ..hooks.dialects import Dialects
 from ..hooks.listeners import in_reverse_mode
+from ..hooks.rules_in_force import RulesInForce
 from ..registry.dialect_watch import Address, say
+from ..registry.health_service import HealthService
 from ..routing.rewrite import Origin
+from ..routing.settings import Settings
 from ..rules.rules_file import RulesError
-
-if TYPE_CHECKING:
-    from ..proxy import MlflowProxy
-    from ..routing.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 class Commands:
-    """The commands. mitmproxy shows their signatures and docstrings to users."""
+    """The commands. mitmproxy shows their signatures and docstrings to users.
 
-    def __init__(self, proxy: MlflowProxy) -> None:
-        self._proxy = proxy
+    Args:
+        in_force: the rules in force.
+        dialects: what is known about the upstreams.
+        health: checks the registry.
+    """
+
+    name = "mlflow-commands"
+
+    def __init__(self, in_force: RulesInForce, dialects: Dialects, health: HealthService) -> None:
+        self._rules = in_force
+        self._dialects = dialects
+        self._health = health
         self._checks: set[asyncio.Task[None]] = set()
 
     @command.command("mlflow.explain")
@@ -52,8 +61,8 @@ class Commands:
         """
         Show the rules in force, in short, with the findings about the upstreams.
         """
-        source = f"{ctx.options.mlflow_rules} ({self._proxy.health.rules})"
-        found = self._proxy.dialects.findings.items()
+        source = f"{ctx.options.mlflow_rules} ({self._rules.state})"
+        found = self._dialects.watch.findings.items()
         return summary(self._in_force(), source=source, found=[say(*each) for each in found])
 
     @command.command("mlflow.reload")
@@ -62,7 +71,7 @@ class Commands:
         Read the rules file now. If it has a mistake, the old rules stay in force.
         """
         try:
-            self._proxy.reload_now()
+            self._rules.reload_now()
         except RulesError as error:
             raise exceptions.CommandError(f"the old rules stay in force: {error}") from None
         return [f"{ctx.options.mlflow_rules}: {counts(self._in_force().rules)}"]
@@ -83,8 +92,8 @@ class Commands:
     async def _check(self, listener: str) -> None:
         try:
             config = self._in_force().rules.health
-            reply = await self._proxy.health.answer(
-                "/health/mlflow", listener, config, draining=False
+            reply = await self._health.answer(
+                "/health/mlflow", listener, config, rules=self._rules.state, draining=False
             )
         except Exception:
             logger.exception("mlflow.health")
@@ -106,14 +115,13 @@ class Commands:
             (mode for mode, listener in listeners if asked and asked.port == listener.port),
             listeners[0][0],
         )
-        found = self._proxy.dialects.findings.get(mode.address)
+        found = self._dialects.watch.findings.get(mode.address)
         known = f"found out: {found.reason}" if found else ""
         upstream = Origin("http" if mode.scheme == "http" else "https", *mode.address)
         return Question(method, url, upstream, known)
 
     def _in_force(self, upstream: Address | None = None) -> Settings:
-        proxy = self._proxy
-        in_force = proxy.settings if upstream is None else proxy.in_force(upstream)
+        in_force = self._rules.settings if upstream is None else self._dialects.in_force(upstream)
         if in_force is None:
             raise exceptions.CommandError("no rules are loaded")
         return in_force

@@ -11,10 +11,8 @@ from typing import Any
 
 from mitmproxy import contentviews, flow, http
 
-from ..hooks import on_show
 from ..protocol import bodies
-from ..routing import decision
-from . import mlflow_text
+from . import mlflow_text, shown
 
 
 class MlflowView:
@@ -51,8 +49,7 @@ class MlflowView:
         """Return more than mitmproxy's JSON view for JSON of the API that is not an artifact."""
         if metadata is not None:
             flow, http_message = metadata.flow, metadata.http_message
-        decided = decision.of(flow) if isinstance(flow, http.HTTPFlow) else None
-        if not data or decided is None or not decided["api"] or decided["file"]:
+        if not data or not shown.is_json_of_api(flow):
             return -1
         content_type = http_message.headers.get("content-type", "") if http_message else ""
         return 2 if bodies.is_json(content_type) else -1
@@ -71,7 +68,7 @@ def add() -> None:
 
 def _text(data: bytes, flow: flow.Flow | None, message: http.Message | None) -> str:
     text = mlflow_text.render(data)
-    original = on_show.original(flow) if flow is not None else None
+    original = shown.original(flow)
     if original is None or not isinstance(message, http.Response):
         return text
     decoded = bodies.decode(original.body, original.encoding)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..hooks import on_show
 from ..internals.reached_into import Part
 from ..internals.still_there import lacks
+from . import shown
 
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View
@@ -31,7 +31,7 @@ def trim(view: View, most: int) -> None:
     if not most or lacks(Part.FLOWS) or view.store_count() <= most:
         return
     ended = [
-        flow for flow in view.resolve("@all") if not (flow.live or on_show.is_marked_by_hand(flow))
+        flow for flow in view.resolve("@all") if not (flow.live or shown.is_marked_by_hand(flow))
     ]
     for flow in ended[: view.store_count() - most * 9 // 10]:
         view.remove([flow])  # One by one: mitmproxy logs the removal of several at once.

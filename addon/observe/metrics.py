@@ -24,8 +24,8 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from ..errors.replies import UPSTREAM_PROBLEMS, Refusal
-from ..routing.decision import Conversion
 from ..routing.families import Family
+from ..routing.flow_state import Conversion
 from .measured import Ended, State
 
 PREFIX = "mlflow_proxy_"

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from ..errors.replies import Reply, json_reply
+from ..routing.admission import Sender
 from ..rules.model import Health, Probe
 from . import health
 
@@ -24,12 +25,6 @@ PROBE_HEADER = "X-MLflow-Proxy-Probe"
 PROBE_KEY = PROBE_HEADER.lower().encode()
 AS_IT_IS = " as it is"
 """After the token: the request goes upstream without being rewritten."""
-
-CURRENT = "current"
-"""The value of "rules" in /readyz if the rules in force are those of the file."""
-
-Sender = Literal["client", "probe", "finder"]
-"""A request's sender: probes are served like clients; the finder's requests are not rewritten."""
 
 WATCHED = 300
 """Seconds after a question for readiness in which a load balancer may ask again: the longest
@@ -44,8 +39,6 @@ class HealthService:
     def __init__(self) -> None:
         self.token = secrets.token_hex(16)
         """Sent with our own probes, so that the host guard lets them pass."""
-        self.rules = CURRENT
-        """`CURRENT`, or why the rules in force are not those of the file; shown in /readyz."""
         self.readiness: tuple[float, bool] | None = None
         """When the upstream was last checked for /readyz (seconds since 1970), and the verdict."""
         self._asked: float | None = None
@@ -76,13 +69,16 @@ class HealthService:
         """
         return self._asked is not None and time.monotonic() - self._asked < WATCHED
 
-    async def answer(self, path: str, listener: str, config: Health, *, draining: bool) -> Reply:
+    async def answer(
+        self, path: str, listener: str, config: Health, *, rules: str, draining: bool
+    ) -> Reply:
         """Answer a health request.
 
         Args:
             path: one of `rules.HEALTH_PATHS`.
             listener: base URL of the listener that was asked, "http://127.0.0.1:8080".
             config: timeouts and probes.
+            rules: whether the rules in force are those of the file, for people.
             draining: whether the proxy is about to stop.
         """
         if path == "/livez":
@@ -91,18 +87,16 @@ class HealthService:
             self._asked = time.monotonic()
             if draining:
                 message = "this proxy is about to stop"
-                return json_reply(
-                    503, {"status": "draining", "message": message, "rules": self.rules}
-                )
+                return json_reply(503, {"status": "draining", "message": message, "rules": rules})
         if path == "/readyz/local":
-            return json_reply(200, {"status": "ready", "rules": self.rules})
+            return json_reply(200, {"status": "ready", "rules": rules})
         ready_only = path == "/readyz"
         results = await self._results(listener, config, ready_only)
         state = health.overall(results)
         status = 503 if state == "critical" else 200
         if ready_only:
             ready = {"status": "ready"} if status == 200 else {"status": "unavailable"}
-            return json_reply(status, ready | {"message": results[0].message, "rules": self.rules})
+            return json_reply(status, ready | {"message": results[0].message, "rules": rules})
         content: dict[str, Any] = {"status": state}
         if path.endswith("/detailed"):
             content["probes"] = [result.as_json() for result in results]

@@ -17,7 +17,7 @@ ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
 OPTION = "mlflow_serve_artifacts"
 DISABLED = "ARTIFACTS_DISABLED"
 
-METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
+METHOD_OVERRIDES = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 """Headers from which some frameworks take a method in place of the request's."""
 
 _SLASHES = re.compile("//+")

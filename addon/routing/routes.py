@@ -12,7 +12,7 @@ from functools import lru_cache
 from ..protocol import target as targets
 from ..rules.model import HEALTH_PATHS, Endpoint, Rules
 from . import families, gate, rewrite
-from .decision import Decision
+from .families import Family
 
 _KEPT = 1024
 """Paths in the cache, at most."""
@@ -28,8 +28,19 @@ class Route:
     """None if the path is under no mount."""
     received: str
     """The path as the client sent it."""
-    decision: Decision
-    """The part that depends only on the path; each flow gets a copy, which shares the lists."""
+    shown: str
+    """The same, safe to show (see `target.shown`)."""
+    mount: str = ""
+    rule: str | None = None
+    """Name of the rewrite rule that changes the path."""
+    paths: tuple[str, ...] = ()
+    """The path as a server reads it, here and, if a rule has changed it, upstream."""
+    api: bool = True
+    """Whether errors have to be JSON."""
+    family: Family = "other"
+    """The purpose of a request for it, if its method does not matter."""
+    artifact: bool = False
+    """Whether the bodies are artifacts, whatever the method."""
     problem: str | None = None
     """Why the path can be read in more than one way, if so (see `target.ambiguity`)."""
     health: bool = False
@@ -75,30 +86,10 @@ class Router:
         rules, base_path = self._rules, self._rules.upstream.base_path
         mounts = (base_path, "") if again and base_path else ("",) if again else None
         target = targets.read(path, mounts or rules.mounts_longest_first)
-        decided = Decision(
-            received=targets.shown(path),
-            sent="",
-            mount=target.mount if target else "",
-            rule=None,
-            paths=[],
-            api=True,
-            family="other",
-            probe=False,
-            artifact=False,
-            file=False,
-            names=None,
-            answered=False,
-            graphql_fields=[],
-            page=False,
-            login=None,
-            secure=None,
-            upstream_status=None,
-            converted="",
-        )
+        shown = targets.shown(path)
         if target is None:
-            return Route(None, path, decided)
+            return Route(None, path, shown)
         sent, rule = rewrite.rewrite(target, [rules.rewrites[i] for i in applicable], base_path)
-        decided["rule"] = rule
         # The path as received, as sent if a rule has changed it, and with the base path.
         here = target.path
         there = _decoded(sent[len(base_path) :]) if rule else here
@@ -106,24 +97,28 @@ class Router:
         folded = [*map(targets.fold, readings)]
         problem = targets.ambiguity(target) or next((f.problem for f in folded if f.problem), None)
         if problem is not None:
-            decided["api"] = rules.is_api_path(here)
-            return Route(target, path, decided, problem=problem)
+            api = rules.is_api_path(here)
+            return Route(target, path, shown, target.mount, rule, api=api, problem=problem)
         endpoints = gate.artifact_endpoints(readings, rules.artifacts)
         suspected = (
             gate.suspected_endpoints([f.path for f in folded], rules.artifacts)
             if self._wary
             else []
         )
-        decided["paths"] = [*dict.fromkeys(p[targets.api_index(p) :] for p in (here, there))]
-        decided["api"] = any(map(self._is_api, (here, there)))
-        decided["artifact"] = any(
+        paths = tuple(dict.fromkeys(p[targets.api_index(p) :] for p in (here, there)))
+        artifact = any(
             endpoint.graphql_field is None and not endpoint.methods for endpoint in endpoints
         )
-        decided["family"] = families.family(decided["paths"][-1], artifact=decided["artifact"])
         return Route(
             target=target,
             received=path,
-            decision=decided,
+            shown=shown,
+            mount=target.mount,
+            rule=rule,
+            paths=paths,
+            api=any(map(self._is_api, (here, there))),
+            family=families.family(paths[-1], artifact=artifact),
+            artifact=artifact,
             health=here in HEALTH_PATHS,
             bare=not again and path == (target.mount or None),
             sent=sent,

@@ -52,7 +52,7 @@ async def watch(
         pending = now
 
 
-def upon_sighup(call: Callable[[], None]) -> None:
+def on_sighup(call: Callable[[], None]) -> None:
     """Call a function on SIGHUP, which would otherwise end the process.
 
     A proxy that runs in a terminal still ends with the terminal.

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -15,8 +17,9 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons, tflow
 
-from addon.engine.interface import AUTHORITY
-from addon.proxy import MlflowProxy
+from addon import assembly
+from addon.routing import flow_state
+from addon.routing.flow_state import FlowState
 
 UPSTREAM = "http://127.0.0.1:5000"
 _ASKED = ("User-Agent", "mlflow-python-client/3.17.2"), ("Accept-Encoding", "gzip, deflate")
@@ -31,7 +34,7 @@ def flow(target: str) -> http.HTTPFlow:
     made.request.headers = _headers(("Host", "127.0.0.1:5000"), *_ASKED, ("Accept", "*/*"))
     made.response = http.Response.make(200, b"{}")
     made.response.headers = _headers(*_ANSWERED, ("Content-Length", "2"))
-    made.metadata[AUTHORITY] = "registry.example.org"
+    flow_state.put(made, FlowState(authority="registry.example.org"))
     return made
 
 
@@ -39,29 +42,33 @@ def _headers(*fields: tuple[str, str]) -> http.Headers:
     return http.Headers([(name.encode(), value.encode()) for name, value in fields])
 
 
-def run(addon: MlflowProxy, flows: list[http.HTTPFlow]) -> None:
+def run(addons: list[Any], flows: list[http.HTTPFlow]) -> None:
     """Run all hooks for each flow."""
+    before, after = (
+        [getattr(addon, hook) for hook in hooks for addon in addons if hasattr(addon, hook)]
+        for hooks in (("requestheaders", "request"), ("responseheaders", "response"))
+    )
     for one in flows:
         answer, one.response = one.response, None
-        addon.requestheaders(one)
-        addon.request(one)
+        for hook in before:
+            hook(one)
         one.response = answer
-        addon.responseheaders(one)
-        addon.response(one)
+        for hook in after:
+            hook(one)
 
 
 async def main() -> None:
     """Warm up, then run while instructions are counted."""
-    addon = MlflowProxy()
+    script = SimpleNamespace(name="script", addons=assembly.addons())
     target = sys.argv[3]
-    with taddons.context(addon) as context:
-        context.configure(addon, mlflow_rules=sys.argv[1])
-        run(addon, [flow(target) for _ in range(50)])
+    with taddons.context(script) as context:
+        context.configure(script, mlflow_rules=sys.argv[1])
+        run(script.addons, [flow(target) for _ in range(50)])
         flows = [flow(target) for _ in range(int(sys.argv[2]))]
         for said, work in (("ready", flows), ("done", [])):
             print(said, flush=True)
             sys.stdin.readline()
-            run(addon, work)
+            run(script.addons, work)
         assert all(one.request.path.startswith("/ajax-api/") for one in flows)
 
 

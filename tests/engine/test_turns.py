@@ -36,6 +36,7 @@ from addon.engine.heads import Begun
 from addon.engine.layer import Engine
 from addon.engine.readers import CHUNKS_AT_ONCE
 from addon.engine.turns import REST, Slots, Turns
+from addon.routing import flow_state
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
@@ -191,7 +192,7 @@ def test_frames_of_a_websocket(frame: bytes, written: bytes) -> None:
     bench = Bench()
     bench.turns(bench.client, b"GET / HTTP/1.1\r\nHost: a.test\r\n" + ASKING.encode() + b"\r\n")
     assert bench.server is not None
-    bench.engine.flows()[0].metadata["mlflow_switches"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    flow_state.of(bench.engine.flows()[0]).websocket_key = b"dGhlIHNhbXBsZSBub25jZQ=="
     bench.turns(bench.server, SWITCH)
     turns = bench.turns(bench.client, frame * 20)
     counts = [turn.get(bench.server, b"").count(written) for turn in turns]

@@ -22,10 +22,10 @@ def test_all_else_is_reported_as_before(caplog: pytest.LogCaptureFixture) -> Non
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: others.append(context["message"]))
         guard = loop_errors.LoopErrors()
-        guard.begin()
+        guard.running()
         for context in (full, {"message": "else"}, full):
             loop.call_exception_handler(context)
-        guard.end()
+        guard.done()
         loop.call_exception_handler(full)
 
     asyncio.run(main())

@@ -7,7 +7,7 @@ from mitmproxy.flow import Error
 from mitmproxy.test import tflow
 
 from addon.hooks.on_end import ended
-from addon.routing.decision import FAILED
+from addon.routing import flow_state
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_without_a_decision(status: int, source: str | None) -> None:
 def test_an_exception_of_ours_before_the_decision() -> None:
     """The error is the proxy's."""
     flow = tflow.tflow(resp=True)
-    flow.metadata[FAILED] = "an id"
+    flow_state.of(flow).failed = "an id"
     assert flow.response is not None
     flow.response.status_code = 500
     assert ended(flow).error_source == "proxy"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from mitmproxy import exceptions
 from mitmproxy.test import taddons
+from support.assembled import Assembled
 
-from addon.proxy import STALE, MlflowProxy
+from addon.hooks.rules_in_force import STALE, RulesInForce
 from addon.routing import gate
 from addon.rules.rules_file import DEFAULT_PATH
 
@@ -24,21 +25,14 @@ def rules(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def context(rules: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.context]:
-    """A mitmproxy with the addon and these rules in it."""
+    """A mitmproxy with the addons and these rules in it."""
     monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
     with taddons.context() as context:
         context.options.update(mode=["reverse:http://upstream"])
-        context.master.addons.add(MlflowProxy())
-        addon = proxy_of(context)
-        context.configure(addon, mlflow_rules=str(rules))
+        addon = Assembled(context)
+        addon.options(mlflow_rules=str(rules))
         yield context
         addon.done()
-
-
-def proxy_of(context: taddons.context) -> MlflowProxy:
-    addon = context.master.addons.chain[-1]
-    assert isinstance(addon, MlflowProxy)
-    return addon
 
 
 def test_they_are_registered(context: taddons.context) -> None:
@@ -92,7 +86,8 @@ def test_rules(context: taddons.context, rules: Path) -> None:
 
 def test_reload(context: taddons.context, rules: Path) -> None:
     """Changes come into force; a mistake leaves the old rules there and is said."""
-    execute, proxy = context.master.commands.execute, proxy_of(context)
+    execute = context.master.commands.execute
+    in_force = context.master.addons.get(RulesInForce.name)
     text = rules.read_text()
     rules.write_text(text.replace("  write: true\n", "  write: false\n"))
     assert execute("mlflow.reload")[0].startswith(f"{rules}: 1 rewrite, ")
@@ -101,20 +96,21 @@ def test_reload(context: taddons.context, rules: Path) -> None:
     rules.write_text(text.replace("mounts: [", "mounts: ["[:-1]))
     with pytest.raises(exceptions.CommandError, match=r"old rules stay in force: .*yaml:\d+: "):
         execute("mlflow.reload")
-    assert proxy.health.rules == STALE
+    assert in_force.state == STALE
     said = execute("mlflow.rules")
     assert said[0] == f"rules     {rules} ({STALE})"
     assert "artifacts write: switched off by artifacts.write" in said
 
     rules.write_text(text)
     execute("mlflow.reload")
-    assert proxy.health.rules == "current"
+    assert in_force.state == "current"
     assert "artifacts write: allowed" in execute("mlflow.rules")
 
 
 def test_without_rules() -> None:
     """Nothing is in force when the rules could not be read at the start."""
-    with taddons.context(MlflowProxy()) as context:
+    with taddons.context() as context:
+        addon = Assembled(context)
         with pytest.raises(exceptions.CommandError, match="no rules are loaded"):
             context.master.commands.execute("mlflow.explain /x")
-        proxy_of(context).done()
+        addon.done()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import asdict
 
 import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from addon.hooks import on_show
+from addon.errors.upstream import Answer
 from addon.mitmweb.content_view import MlflowView
-from addon.observe.remarks import Original
-from addon.routing import decision
+from addon.routing.flow_state import METADATA
 
 JSON = "application/json"
 
@@ -19,7 +19,7 @@ JSON = "application/json"
 def flow(*, api: bool = True, file: bool = False, content_type: str = JSON) -> http.HTTPFlow:
     """A flow with an answer, for which something was decided."""
     made = tflow.tflow(resp=http.Response.make(200, b"{}", {"Content-Type": content_type}))
-    made.metadata[decision.DECISION] = {"api": api, "file": file}
+    made.metadata[METADATA] = {"api": api, "file": file}
     return made
 
 
@@ -49,7 +49,8 @@ def test_priority(body: bytes, how: dict[str, bool], priority: float) -> None:
 def test_a_body_that_cannot_be_decoded(coding: str) -> None:
     """Its bytes are shown."""
     of = flow()
-    on_show.keep_original(of, Original(500, "", coding, b"down", True))
+    original = Answer(500, "", coding, b"down", True)
+    of.metadata[METADATA]["original"] = asdict(original)
     assert shown(b"{}", of, of.response).endswith("\n \ndown")
 
 
@@ -63,29 +64,29 @@ def test_what_is_none_of_ours() -> None:
 @pytest.mark.parametrize(
     ("original", "said"),
     [
-        (Original(404, "text/html", "", b"<h1>", True), "404, text/html, 4 bytes ---\n \n<h1>"),
+        (Answer(404, "text/html", "", b"<h1>", True), "404, text/html, 4 bytes ---\n \n<h1>"),
         (
-            Original(404, "text/html", "", b"<h1", False),
+            Answer(404, "text/html", "", b"<h1", False),
             "404, text/html, 3 bytes, the beginning ---\n \n<h1",
         ),
         (
-            Original(502, "", "", b"", True),
+            Answer(502, "", "", b"", True),
             "502, without a Content-Type, 0 bytes ---\n \n(nothing)",
         ),
         (
-            Original(500, "text/plain", "gzip", gzip.compress(b"down", mtime=0), True),
+            Answer(500, "text/plain", "gzip", gzip.compress(b"down", mtime=0), True),
             "500, text/plain, 24 bytes ---\n \ndown",
         ),
         (
-            Original(500, "text/plain", "gzip", b"down", True),
+            Answer(500, "text/plain", "gzip", b"down", True),
             "500, text/plain, 4 bytes ---\n \ndown",
         ),
     ],
 )
-def test_an_error_that_was_converted(original: Original, said: str) -> None:
+def test_an_error_that_was_converted(original: Answer, said: str) -> None:
     """Below the answer, and not below the request."""
     of = flow()
-    on_show.keep_original(of, original)
+    of.metadata[METADATA]["original"] = asdict(original)
     text = shown(b'{"a": 1}', of, of.response)
     assert text == f"a  1\n \n--- Upstream error: {said}"
     assert shown(b'{"a": 1}', of, of.request) == "a  1"

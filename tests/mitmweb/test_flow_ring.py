@@ -6,11 +6,10 @@ import pytest
 from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
+from support.states import begun
 
-from addon.hooks import on_show
 from addon.internals import still_there
-from addon.mitmweb import flow_ring
-from addon.routing import decision
+from addon.mitmweb import flow_ring, shown
 
 
 def flows(count: int) -> list[http.HTTPFlow]:
@@ -42,14 +41,8 @@ def test_what_stays() -> None:
         all_flows = flows(20)
         all_flows[0].marked = ":default:"
         all_flows[1].live = True
-        all_flows[2].metadata[decision.DECISION] = {
-            "received": "/a",
-            "sent": "/b",
-            "rule": "r",
-            "login": None,
-            "page": False,
-        }
-        on_show.show(all_flows[2])
+        begun(all_flows[2])
+        shown.show(all_flows[2])
         assert all_flows[2].marked
         view.add(all_flows)
         flow_ring.trim(view, 10)

@@ -218,5 +218,5 @@ def test_switching() -> None:
 
 def test_the_library_is_not_loaded_for_nothing() -> None:
     """It would make every start longer."""
-    code = "import sys, addon.proxy; sys.exit('prometheus_client' in sys.modules)"
+    code = "import sys, addon.assembly; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=lab.ROOT, check=False).returncode == 0

@@ -53,7 +53,7 @@ ROUTER = Router(rules_file.load(rules_file.DEFAULT_PATH), wary=False)
 )
 def test_families(path: str, family: str) -> None:
     """Mounts do not matter, nor how a path is spelled."""
-    assert ROUTER.route(path, ()).decision["family"] == family
+    assert ROUTER.route(path, ()).family == family
 
 
 def test_of_what_a_rule_makes_of_it() -> None:
@@ -65,4 +65,4 @@ def test_of_what_a_rule_makes_of_it() -> None:
     )
     router = Router(rules, wary=False)
     applicable = router.applicable("registry.example", 80)
-    assert router.route("/files/a", applicable).decision["family"] == "artifacts"
+    assert router.route("/files/a", applicable).family == "artifacts"

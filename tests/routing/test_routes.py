@@ -129,6 +129,6 @@ def test_a_base_path_that_ends_within_the_api() -> None:
 def test_below_a_prefix(path: str, below: str, family: str, api: bool) -> None:
     """What a path is for does not depend on a prefix in front of the API."""
     router = Router(SHIPPED, wary=False)
-    decided = router.route(path, external(router)).decision
-    assert decided["paths"][-1] == below
-    assert (decided["family"], decided["api"]) == (family, api)
+    decided = router.route(path, external(router))
+    assert decided.paths[-1] == below
+    assert (decided.family, decided.api) == (family, api)

@@ -23,6 +23,7 @@ from addon.engine.layer import Engine
 from addon.engine.turns import Slots
 from addon.hooks.held import Held
 from addon.hooks.in_flight import InFlight
+from addon.routing import flow_state
 
 from .permissive import Permissive
 from .plays import Play
@@ -275,7 +276,7 @@ class Scene:
             self.addon.in_flight.begin(flow.id)
             flow.request.stream = self._stream[0]
             if "upgrade" in flow.request.headers:
-                flow.metadata["mlflow_switches"] = KEY
+                flow_state.of(flow).websocket_key = KEY.encode()
         elif hook.name == "responseheaders":
             flow.response.stream = self._stream[1]
         if hook.blocking:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from mitmproxy.test import taddons, tflow
 from mitmproxy.utils.emoji import emoji
+from support.states import begun
 
-from addon.hooks import on_show
-from addon.observe import remarks
-from addon.observe.remarks import Original, remark
-from addon.routing import decision
-from addon.routing.decision import Decision
-
-
-def decided(**changes: object) -> Decision:
-    """A decision for a flow that is rewritten."""
-    made: dict[str, object] = {
-        "received": "/api/2.0/a",
-        "sent": "/ajax-api/2.0/a?token=hidden",
-        "rule": "rest-to-ajax",
-        "login": None,
-        "page": False,
-    }
-    return made | changes  # type: ignore[return-value]
+from addon.errors.upstream import Answer
+from addon.hooks import answering
+from addon.mitmweb import remarks, shown
+from addon.mitmweb.display import Display
+from addon.mitmweb.remarks import remark
 
 
-def sent(status: int, content_type: str, body: bytes = b"x") -> Original:
+def sent(status: int, content_type: str, body: bytes = b"x") -> Answer:
     """What an upstream sent."""
-    return Original(status, content_type, "", body, True)
+    return Answer(status, content_type, "", body, True)
 
 
 REWRITTEN = "rest-to-ajax: /api/2.0/a -> /ajax-api/2.0/a"
-UNTOUCHED: dict[str, object] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
+UNTOUCHED: dict[str, Any] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
 
 
 @pytest.mark.parametrize(
@@ -66,19 +57,23 @@ UNTOUCHED: dict[str, object] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
             *(200, "", None, (":arrow_right:", "rest-to-ajax: /\ufffd -> /x")),
         ),
         (UNTOUCHED, 503, "is off", None, (":no_entry:", "is off (answered 503)")),
-        (UNTOUCHED, 200, remarks.HEALTH, None, (":green_heart:", "health (answered 200)")),
-        (UNTOUCHED, 500, remarks.FAILURE, None, (":boom:", f"{remarks.FAILURE} (answered 500)")),
+        (UNTOUCHED, 200, answering.HEALTH, None, (":green_heart:", "health (answered 200)")),
+        (
+            UNTOUCHED | {"failed": "an id"},
+            *(500, "is off", None, (":boom:", f"{remarks.FAILURE} (answered 500)")),
+        ),
     ],
 )
 def test_wording(
-    changes: dict[str, object],
+    changes: dict[str, Any],
     status: int,
     why: str,
-    original: Original | None,
+    original: Answer | None,
     expected: tuple[str, str],
 ) -> None:
     """What matters most comes first, and no query is in it."""
-    said = remark(decided(**changes), status, why, original)
+    state = begun(tflow.tflow(), said=why, original=original, **changes)
+    said = remark(state, status)
     assert said == expected
     assert said.marker in ("", *emoji)
 
@@ -86,61 +81,63 @@ def test_wording(
 def test_what_a_person_has_set_stays() -> None:
     """Marker and comment each for itself, also where ours was taken away."""
     flow = tflow.tflow(resp=True)
-    flow.metadata[decision.DECISION] = decided()
+    state = begun(flow)
     flow.comment = "look at this"
-    on_show.show(flow)
+    shown.show(flow)
     assert (flow.marked, flow.comment) == (":arrow_right:", "look at this")
-    assert not on_show.is_marked_by_hand(flow)
+    assert not shown.is_marked_by_hand(flow)
     flow.marked = ""
-    on_show.keep_original(flow, sent(404, "text/html"))
-    on_show.show(flow)
+    state.original = sent(404, "text/html")
+    shown.show(flow)
     assert (flow.marked, flow.comment) == ("", "look at this")
     flow.marked = ":default:"
-    assert on_show.is_marked_by_hand(flow)
+    assert shown.is_marked_by_hand(flow)
 
 
-@pytest.mark.parametrize(
-    ("metadata", "marker"),
-    [
-        ({decision.SAID: "is off"}, ":no_entry:"),
-        ({decision.SAID: "is off", decision.FAILED: "id"}, ":boom:"),
-    ],
-)
-def test_why(metadata: dict[str, str], marker: str) -> None:
-    """A failure counts more than what was said before it."""
+def test_what_is_not_for_mlflow() -> None:
+    """Nothing is shown of it."""
     flow = tflow.tflow(resp=True)
-    flow.metadata |= {decision.DECISION: decided(), **metadata}
-    on_show.show(flow)
-    assert flow.marked == marker
+    shown.show(flow)
+    assert (flow.marked, flow.comment, flow.metadata) == ("", "", {})
+    assert shown.original(flow) is None
+    assert not shown.is_marked_by_hand(flow)
 
 
-def test_a_flow_that_is_sent_again() -> None:
-    """What the upstream had sent the first time is forgotten."""
+def test_ours_is_renewed() -> None:
+    """As more is known of a flow, and forgotten when it is sent again."""
     flow = tflow.tflow(resp=True)
-    assert not on_show.is_marked_by_hand(flow)
-    on_show.keep_original(flow, sent(404, "text/html"))
-    assert on_show.original(flow) == sent(404, "text/html")
-    on_show.forget(flow)
-    assert on_show.original(flow) is None
+    state = begun(flow)
+    shown.show(flow)
+    state.original = sent(404, "text/html")
+    shown.show(flow)
+    assert flow.marked == ":wrench:"
+    assert flow.comment == f"html 404 -> json 200; {REWRITTEN}"
+    assert shown.original(flow) == state.original
+    begun(flow)
+    shown.show(flow)
+    assert (flow.marked, flow.comment) == (":arrow_right:", REWRITTEN)
+    assert shown.original(flow) is None
+
+
+def test_a_copy_shows_the_same() -> None:
+    """Copies and flow files have plain values alone."""
+    flow = tflow.tflow(resp=True)
+    state = begun(flow, original=sent(404, "text/html"), api=True)
+    shown.show(flow)
+    copy = flow.copy()
+    assert shown.original(copy) == state.original
+    assert shown.is_json_of_api(copy)
+    assert not shown.is_marked_by_hand(copy)
 
 
 @pytest.mark.parametrize("option", ["save_stream_file", "hardump"])
 def test_flows_in_files(option: str) -> None:
     """Both kinds of files are read by people."""
     with taddons.context() as context:
-        assert not on_show.goes_to_a_file()
+        display = Display()
         context.options.add_option(option, str, "", "")
-        assert not on_show.goes_to_a_file()
+        display.configure({option})
+        assert not display.is_on()
         context.options.update(**{option: "flows"})
-        assert on_show.goes_to_a_file()
-
-
-def test_ours_is_renewed() -> None:
-    """As more is known of a flow."""
-    flow = tflow.tflow(resp=True)
-    flow.metadata[decision.DECISION] = decided()
-    on_show.show(flow)
-    on_show.keep_original(flow, sent(404, "text/html"))
-    on_show.show(flow)
-    assert flow.marked == ":wrench:"
-    assert flow.comment == f"html 404 -> json 200; {REWRITTEN}"
+        display.configure({option})
+        assert display.is_on()

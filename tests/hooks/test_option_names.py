@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon import options
+from addon.hooks.option_names import misspelled
 
 KNOWN = ["mode", "mlflow_rules", "mlflow_access_log", "mlflow_metrics"]
 
@@ -26,5 +26,5 @@ KNOWN = ["mode", "mlflow_rules", "mlflow_access_log", "mlflow_metrics"]
 )
 def test_misspelled(name: str, problem: str | None) -> None:
     """What was probably meant is said."""
-    found = options.misspelled([name], KNOWN)
+    found = misspelled([name], KNOWN)
     assert found == ([f"{name}: no such option; {problem}"] if problem else [])

@@ -1,0 +1,71 @@
+"""The process around the proxy: what is set up first, and what is said when all is ready."""
+
+from __future__ import annotations
+
+import logging
+
+from mitmproxy import ctx
+from mitmproxy.addonmanager import Loader
+
+from ..internals import still_there, wide_reads
+from ..internals.reached_into import Part
+from ..observe import banner, log_guard
+from . import listeners, open_files, option_names, sd_notify, term_log
+from .rules_in_force import RulesInForce
+
+logger = logging.getLogger(__name__)
+
+
+class Setup:
+    """The first addon: makes the log safe, and sets what has to be set before a listener opens."""
+
+    name = "mlflow-setup"
+
+    def load(self, _: Loader) -> None:
+        """Set up the process.
+
+        By default, mitmproxy connects upstream as soon as a client connects. If that fails, the
+        client gets an empty reply before any hook runs; so connections wait for a request.
+        """
+        log_guard.install()
+        for part in Part:
+            if (missing := still_there.warning(part)) is not None:
+                logger.warning("%s", missing)
+        term_log.install()
+        wide_reads.keep_buffers()
+        open_files.allow_many()
+        # Before the first listener opens; a bare test context has no such option.
+        if "connection_strategy" in ctx.options:
+            # Setting confdir to its present value makes mitmproxy read its certificates now. It
+            # would do so after the listeners open, and a request before that would end it with an
+            # error (see the FIXME in mitmproxy/addons/tlsconfig.py, `running`).
+            ctx.options.update(connection_strategy="lazy", confdir=ctx.options.confdir)
+
+
+class Ready:
+    """The last addon: when it runs, the proxy serves.
+
+    Args:
+        rules: the rules in force.
+    """
+
+    name = "mlflow-ready"
+
+    def __init__(self, rules: RulesInForce) -> None:
+        self._rules = rules
+
+    def load(self, _: Loader) -> None:
+        """Check the names of options, now that all of them are known."""
+        for problem in option_names.misspelled(ctx.options.deferred, ctx.options.keys()):
+            logger.error("%s", problem)  # At start this ends mitmproxy with exit code 1.
+
+    def running(self) -> None:
+        """Warn if every Host is served; notify systemd; show the banner."""
+        open_to = listeners.beyond_this_machine()
+        if open_to and self._rules.settings and not self._rules.get().rules.allowed_hosts:
+            logger.warning(
+                "listening on %s without allowed_hosts in the rules: every Host is served",
+                ", ".join(open_to),
+            )
+        sd_notify.send("READY=1")
+        banner.show()

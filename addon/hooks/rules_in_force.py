@@ -1,0 +1,161 @@
+"""The rules in force: read at start, and again when the file or an option changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import ctx, exceptions
+from mitmproxy.addonmanager import Loader
+
+from ..routing import gate, settings
+from ..routing.settings import Settings
+from ..rules import reload
+from ..rules.rules_file import DEFAULT_PATH, RulesError
+from . import bypasses
+
+logger = logging.getLogger(__name__)
+
+CURRENT = "current"
+"""The state of the rules in /readyz if they are those of the file."""
+
+STALE = "stale: the last change was refused, see the log"
+"""The state after a failed reload."""
+
+
+class RulesInForce:
+    """The addon with the options `mlflow_rules` and `mlflow_serve_artifacts`."""
+
+    name = "mlflow-rules"
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        """For new flows; None while no rules are loaded."""
+        self.state = CURRENT
+        """Whether they are those of the file, for people."""
+        self.read_at = 0.0
+        """When they were read, in seconds since 1970."""
+        self.reloads = {"success": 0, "failure": 0}
+        self.followers: list[Callable[[Settings], None]] = []
+        """Called with each new settings that come into force."""
+        self._signature: reload.Signature = None
+        self._watch: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
+
+    def get(self) -> Settings:
+        """Return the settings for new flows.
+
+        Raises:
+            RuntimeError: no rules are loaded.
+        """
+        if self.settings is None:
+            raise RuntimeError("no rules are loaded")
+        return self.settings
+
+    def load(self, loader: Loader) -> None:
+        """Register the options."""
+        loader.add_option(
+            "mlflow_rules", str, str(DEFAULT_PATH), "Path of the rules file of the MLflow proxy."
+        )
+        loader.add_option(
+            gate.OPTION,
+            str,
+            "",
+            "Serve artifacts (true or false). Overrides the environment variable "
+            "MLFLOW_SERVE_ARTIFACTS and the rules; empty: they decide.",
+        )
+
+    def configure(self, updated: set[str]) -> None:
+        """Read the rules if an option for them has changed."""
+        if not updated & {"mlflow_rules", gate.OPTION}:
+            if updated & bypasses.OPTIONS and self.settings is not None:
+                self._check_options(self.settings)
+            return
+        self._signature = reload.signature(_path())
+        try:
+            self._put_in_force(settings.read(*_sources()))
+        except RulesError as error:
+            if self.settings is not None:
+                raise exceptions.OptionsError(str(error)) from None  # The old rules stay.
+            # At start a logged error ends mitmproxy with exit code 1, without a traceback.
+            # Until then no client is served, see `Clients`.
+            logger.error("%s", error)
+
+    def running(self) -> None:
+        """Watch the file, and SIGHUP."""
+        self._watch = asyncio.create_task(reload.watch(_path, self._signature, self._reload))
+        reload.on_sighup(self._reload_soon)
+
+    def done(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def reload_now(self) -> None:
+        """Reload the rules synchronously, for a caller that waits for the result.
+
+        Raises:
+            RulesError: the rules have a mistake.
+        """
+        with self._noting_reload():
+            self._put_in_force(settings.read(*_sources()))
+
+    def _reload_soon(self) -> None:
+        self._reloading = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        """Read the rules again; those in force stay if that fails."""
+        try:
+            with self._noting_reload():
+                self._put_in_force(await asyncio.to_thread(settings.read, *_sources()))
+        except RulesError as error:
+            logger.error("the old rules stay in force: %s", error)
+        except Exception:
+            logger.exception("the old rules stay in force")
+        else:
+            logger.warning("the rules were read again: %s", _path())
+
+    @contextlib.contextmanager
+    def _noting_reload(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self.reloads["failure"] += 1
+            self.state = STALE
+            raise
+        self.reloads["success"] += 1
+        self.state = CURRENT
+
+    def _put_in_force(self, read: Settings) -> None:
+        bypasses.check(read, _options())
+        self.settings, self.read_at = read, time.time()
+        for follow in self.followers:
+            follow(read)
+
+    def _check_options(self, in_force: Settings) -> None:
+        try:
+            bypasses.check(in_force, _options())
+        except RulesError as error:
+            raise exceptions.OptionsError(str(error)) from None  # The old values stay.
+
+
+def _options() -> dict[str, Any]:
+    """Return the options that `bypasses.check` reads."""
+    return {name: getattr(ctx.options, name) for name in bypasses.OPTIONS if name in ctx.options}
+
+
+def _path() -> Path:
+    return Path(ctx.options.mlflow_rules).expanduser()
+
+
+def _sources() -> tuple[Path, str | None, str]:
+    """Return the arguments of `settings.read`."""
+    environment = os.environ.get(gate.ENVIRONMENT)
+    return _path(), environment, ctx.options.mlflow_serve_artifacts

@@ -1,0 +1,242 @@
+"""Whether a request may pass: every refusal, in the order in which it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ..errors import login, replies
+from ..protocol import hosts
+from ..protocol import target as targets
+from ..protocol.headers import Fields, text
+from ..protocol.request_ids import REQUEST_ID, request_id
+from ..rules.model import Endpoint, Operation, Rules
+from . import gate, origin
+from .flow_state import FlowState
+from .routes import Route
+from .settings import Settings
+
+Sender = Literal["client", "probe", "finder"]
+"""A request's sender: probes are served like clients; the finder's requests are not rewritten."""
+
+TO_THE_PAGE = "the page of a mount ends with a slash"
+"""The reason for a redirect of a browser."""
+
+_GRAPHQL_BODY = 2**20
+"""Bytes of a GraphQL request that is read, at most."""
+
+_ID = REQUEST_ID.lower().encode()
+
+
+class Request(NamedTuple):
+    """A request in plain values."""
+
+    method: str
+    path: str
+    """Path and query."""
+    fields: Fields
+    length: int | None
+    """Bytes of the body; None if that is not known."""
+    authority: str
+    """The host that the client asked for."""
+    reverse: bool
+    """Whether the client sees the proxy as the server."""
+    id: str
+    """A random UUID, the id of the request if the client has sent none."""
+    sender: Sender = "client"
+
+    @property
+    def shown_id(self) -> str:
+        """The request id that the client sees."""
+        return request_id(text(self.fields, _ID), self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The answer to a request that is not passed on."""
+
+    reply: replies.Reply
+    why: str
+    """The reason, for the log and for people."""
+
+
+def no_room() -> bool:
+    """Return False: there is room for one more request."""
+    return False
+
+
+def admit(
+    state: FlowState, request: Request, *, named: bool = True, is_full: Callable[[], bool] = no_room
+) -> Refused | None:
+    """Return why to refuse a request, or to answer it with a redirect; None lets it pass.
+
+    Args:
+        state: after `begin`; also gets what depends on the method, and the GraphQL fields that the
+            body must not contain.
+        request: the request.
+        named: whether the request names the host that it asks for.
+        is_full: returns whether the proxy serves as many requests as it may.
+    """
+    settings, route = _decided(state)
+    rules, fields = settings.rules, request.fields
+    if route.target is None:
+        message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
+        return _denied(request, rules, 404, message, "not_mounted")
+    if problem := route.problem or targets.flaw(request.path.partition("?")[2]):
+        message = f"The request target is ambiguous: it contains {problem}."
+        return _denied(request, rules, 400, message, "ambiguous_target")
+    if route.health and request.reverse:
+        return None  # The proxy answers by itself.
+    if request.sender == "finder":
+        return admit_sent(settings, request, b"")
+    if request.sender == "client":
+        if (
+            named
+            and rules.allowed_hosts
+            and request.reverse
+            and not hosts.is_allowed(request.authority, rules.allowed_hosts)
+        ):
+            message = "This proxy is not addressed by that Host (see allowed_hosts)."
+            return _denied(request, rules, 403, message, "foreign_host")
+        if is_full():
+            message = "This proxy serves as many requests at once as it may. Please try again."
+            return _denied(request, rules, 503, message, "too_many_requests")
+    if (
+        route.bare
+        and request.reverse
+        and request.method in ("GET", "HEAD")
+        and login.asks_for_pages(text(fields, b"accept") or "")
+    ):
+        return _to_the_page(route, request)
+    if (
+        route.rule
+        and b"origin" in fields
+        and origin.is_foreign(
+            request.method, text(fields, b"origin"), request.authority, rules.origins.allowed
+        )
+    ):
+        message = "Requests from web pages of other sites are refused (see origins.allowed)."
+        return _denied(request, rules, 403, message, "foreign_origin")
+    if settings.wary:
+        refused, state.graphql_fields = _switch(settings, route, request)
+        if refused is not None:
+            return refused
+    _classify(state, request.method)
+    if request.length is not None and request.length > body_limit(state, rules):
+        message = replies.TOO_LARGE.sentence
+        return _denied(request, rules, 413, message, "body_too_large")
+    return None
+
+
+def admit_body(state: FlowState, request: Request, body: bytes) -> Refused | None:
+    """Return why to refuse a GraphQL request: its body names a field that is switched off."""
+    if not state.graphql_fields:
+        return None
+    settings, _ = _decided(state)
+    return _body(settings, request, state.graphql_fields, body)
+
+
+def admit_sent(settings: Settings, request: Request, body: bytes) -> Refused | None:
+    """Return why to refuse a request in the form in which it goes upstream.
+
+    Other addons may have changed it since it was admitted.
+
+    Args:
+        settings: the settings in force.
+        request: as it goes upstream.
+        body: its body, b"" for one that is streamed.
+    """
+    if not settings.wary:
+        return None
+    route = settings.router.route(request.path.partition("?")[0], (), again=True)
+    if not route.endpoints and not route.suspected:
+        return None
+    refused, fields = _switch(settings, route, request)
+    return refused or _body(settings, request, fields, body)
+
+
+def too_much_held(request: Request, rules: Rules) -> Refused:
+    """Return the refusal of a request whose bodies there is no room to hold."""
+    message = "This proxy holds as much in memory as it may. Please try again."
+    return _denied(request, rules, 503, message, "too_much_held")
+
+
+def body_limit(state: FlowState, rules: Rules) -> int:
+    """Return the limit for the body of a request, in bytes."""
+    return rules.limits.artifact_body if state.artifact else rules.limits.api_body
+
+
+def _classify(state: FlowState, method: str) -> None:
+    """Note whether a request moves artifacts, where that depends on the method."""
+    if (route := state.route) is None or not route.endpoints:
+        return
+    if any(e.methods and gate.counts(method, e) for e in route.endpoints):
+        state.artifact, state.family = True, "artifacts"
+    state.file = any(
+        endpoint.files and gate.operation(method, endpoint) == "read"
+        for endpoint in route.endpoints
+    )
+
+
+def _decided(state: FlowState) -> tuple[Settings, Route]:
+    if state.settings is None or state.route is None:
+        raise RuntimeError("the flow has no route yet")
+    return state.settings, state.route
+
+
+def _denied(
+    request: Request, rules: Rules, status: int, message: str, why: replies.Refusal
+) -> Refused:
+    code = rules.errors.code(status)
+    kind = "http_request_denied"
+    return Refused(replies.own_error(status, code, message, kind, request.shown_id, why), message)
+
+
+def _to_the_page(route: Route, request: Request) -> Refused:
+    """Redirect a browser from /mlflow to /mlflow/: MLflow's UI loads its files by relative URL."""
+    # Relative: valid under any name and prefix that the client uses.
+    place = f"{route.received.rpartition('/')[2]}/{request.path[len(route.received) :]}"
+    return Refused(replies.redirect(place, request.shown_id), TO_THE_PAGE)
+
+
+def _switch(
+    settings: Settings, route: Route, request: Request
+) -> tuple[Refused | None, tuple[str, ...]]:
+    """Apply the artifact switch; return a refusal, and the GraphQL fields to look for otherwise."""
+    overrides = (text(request.fields, name) for name in gate.METHOD_OVERRIDES)
+    methods = gate.methods(request.method, overrides)
+
+    def refused(endpoint: Endpoint) -> Operation | None:
+        operations = (
+            gate.operation(method, endpoint) for method in methods if gate.counts(method, endpoint)
+        )
+        return next((found for found in operations if found not in settings.allowed), None)
+
+    fields: list[str] = []
+    length = request.length
+    for endpoint in route.endpoints:
+        if (operation := refused(endpoint)) is None:
+            continue
+        # A GraphQL request is judged by its body, so that must be short enough to hold.
+        if endpoint.graphql_field is None or length is None or length > _GRAPHQL_BODY:
+            return _switched_off(settings, request, operation), ()
+        fields.append(endpoint.graphql_field)
+    if any(refused(endpoint) is not None for endpoint in route.suspected):
+        message = "The path can be read as one of artifacts, which are switched off here."
+        return _denied(request, settings.rules, 400, message, "ambiguous_target"), ()
+    return None, tuple(fields)
+
+
+def _body(
+    settings: Settings, request: Request, fields: tuple[str, ...], body: bytes
+) -> Refused | None:
+    if any(gate.names_field(body, field) for field in fields):
+        return _switched_off(settings, request, "read")
+    return None
+
+
+def _switched_off(settings: Settings, request: Request, operation: Operation) -> Refused:
+    status = settings.rules.artifacts.disabled_status
+    reply = gate.refusal(status, operation, settings.allowed, request.shown_id)
+    return Refused(reply, f"artifacts disabled: {operation} is switched off")

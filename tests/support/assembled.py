@@ -1,0 +1,55 @@
+"""The addons as mitmproxy loads them, and their hooks in its order."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from mitmproxy import hooks
+from mitmproxy.test import taddons
+
+from addon import assembly
+from addon.hooks.traffic import Traffic
+
+T = TypeVar("T")
+
+
+class Assembled:
+    """All addons in a test context; `options` configures them.
+
+    Args:
+        context: where they are added, like those of a script.
+    """
+
+    def __init__(self, context: taddons.context) -> None:
+        self._context = context
+        self.addons = assembly.addons()
+        self._script = SimpleNamespace(name="script", addons=self.addons)
+        context.master.addons.add(self._script)
+
+    def the(self, kind: type[T]) -> T:
+        """The addon of this class."""
+        (found,) = [addon for addon in self.addons if isinstance(addon, kind)]
+        return found
+
+    @property
+    def traffic(self) -> Traffic:
+        """The addon for HTTP."""
+        return self.the(Traffic)
+
+    def options(self, **values: Any) -> None:
+        """Set options."""
+        self._context.configure(self._script, **values)
+
+    def run(self, hook: str, argument: Any) -> Any:
+        """Run a hook; what it returns is to be awaited if it is not None."""
+        waits = None
+        for addon in self.addons:
+            handler = getattr(addon, hook, None)
+            result = handler(argument) if callable(handler) else None
+            waits = waits if result is None else result
+        return waits
+
+    def done(self) -> None:
+        """Undo all changes."""
+        self._context.master.addons.invoke_addon_sync(self._script, hooks.DoneHook())
