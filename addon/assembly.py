@@ -55,10 +55,14 @@ def addons() -> list[Any]:
         rules=rules,
         clients=clients,
         drain=drain,
-        traffic=traffic,
-        answers=answers,
-        observers=observers,
+        in_flight=in_flight,
         held=held,
+        may_go=traffic.may_go,
+        let_go=traffic.may_pass,
+        goes_again=traffic.goes_again,
+        refuse_to_hold=traffic.refuse_to_hold,
+        own_reply=answers.to_error,
+        refused=observers.refused,
         keeps_messages=display.is_on,
     )
 

@@ -108,7 +108,7 @@ class Exchange:
         """
         engine, context = self._engine, self._engine.context
         self.flow = flow = messages.flow(context.client, context.server, request)
-        flow_state.put(flow, FlowState(authority=host))
+        flow_state.put(flow, FlowState(host))
         self._expects = expects
         if problem := engine.request_problem(request):
             flow.error = mitmproxy_flow.Error(problem)
@@ -565,7 +565,8 @@ class Exchange:
 
     def _goes_again(self) -> bool:
         """Return whether to send the request again, as it is in the flow now."""
-        held = self._state.hold is not None and not self._state.dropped
+        state = self._state
+        held = state.hold is not None and not state.dropped
         return held and self.asked is Asked.DONE and self._engine.addon.goes_again(self.flow)
 
     def _let_upstream_go(self) -> None:

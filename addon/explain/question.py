@@ -80,12 +80,13 @@ def ask(settings: Settings, question: Question) -> Explanation:
 
 def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> Refused | None:
     """Do the same as `Traffic` with a request; return a refusal."""
-    state, asked = on_request.begin(flow, settings, "client")
+    state = flow_state.of(flow)
+    asked = on_request.begin(flow, state, settings)
     refused = admission.admit(state, asked, named=named)
     if refused is None and not (asked.reverse and state.route and state.route.health):
         on_request.send_on(flow, state, asked, _cut_nothing)
         if asked.method in origin.SAFE_METHODS:
-            refused = on_request.refusal_of_body(flow)
+            refused = on_request.refusal_of_body(flow, state)
     if refused is None:
         return None
     reply = answering.for_page(flow, refused.reply, settings.rules.origins.allowed)
@@ -110,7 +111,7 @@ def _flow(question: Question, authority: str, target: str) -> http.HTTPFlow:
     )
     flow = http.HTTPFlow(client, connection.Server(address=(upstream.host, upstream.port)))
     flow.request = request
-    flow_state.put(flow, FlowState(authority=authority))
+    flow_state.put(flow, FlowState(authority))
     return flow
 
 

@@ -13,6 +13,7 @@ from ..errors import cors, replies
 from ..protocol import bodies, request_ids, target
 from ..routing import flow_state
 from ..routing.admission import Refused
+from ..routing.flow_state import FlowState
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +54,10 @@ def answer(flow: http.HTTPFlow, reply: replies.Reply) -> None:
     flow.response = to_response(reply, flow.request.method)
 
 
-def is_by_addon(flow: http.HTTPFlow) -> bool:
+def is_by_addon(flow: http.HTTPFlow, state: FlowState) -> bool:
     """Return whether an addon (this or another) answered the flow, and not the upstream."""
     # mitmproxy sets the flow's server connection once it is made.
-    late = flow_state.of(flow).answered_late
-    return late or flow.server_conn.timestamp_tcp_setup is None
+    return state.answered_late or flow.server_conn.timestamp_tcp_setup is None
 
 
 def note(flow: http.HTTPFlow, reply: replies.Reply) -> None:

@@ -40,14 +40,17 @@ class Dialects:
         self._other_way: dict[tuple[Address, bool], Settings] = {}
         """The settings of the other dialect, for upstreams whose dialect is unclear."""
 
-    @property
-    def unclear(self) -> set[Address]:
-        """Upstreams whose dialect is not clear."""
-        return self.watch.unclear
+    def in_force(self, address: Address) -> Settings:
+        """Return the settings for new requests to an upstream.
 
-    def in_force(self, address: Address) -> Settings | None:
-        """Return the settings for new requests to an upstream; None if no rules are loaded."""
-        return self._adapted.get(address, self._rules.settings)
+        Raises:
+            RuntimeError: no rules are loaded.
+        """
+        return self._adapted.get(address) or self._rules.get()
+
+    def of(self, flow: http.HTTPFlow) -> Settings:
+        """Return the settings for a new flow in reverse mode; see `in_force`."""
+        return self.in_force(upstream_of(flow)) if self._adapted else self._rules.get()
 
     def use(self, read: Settings) -> None:
         """Apply new rules."""
@@ -74,7 +77,7 @@ class Dialects:
 
     def the_other(self, address: Address, state: FlowState) -> Settings | None:
         """Return the settings for a second try of a request; None if its dialect is clear."""
-        if (in_force := state.settings) is None or address not in self.unclear:
+        if (in_force := state.settings) is None or address not in self.watch.unclear:
             return None
         upstream = in_force.rules.upstream
         is_ajax = not upstream.is_external(*address)

@@ -20,26 +20,28 @@ from . import answering, body_times, room
 from .clients import Clients
 from .drain import Drain
 from .held import Held
-from .observers import Observers
-from .own_answers import OwnAnswers
+from .in_flight import InFlight
 from .rules_in_force import RulesInForce
-from .traffic import Traffic
 
 
 @dataclass(slots=True, eq=False)
 class ForEngine:
-    """The addon that plugs the engine in; `engine.interface.Addon` describes the other methods."""
+    """The addon that plugs the engine in; `engine.interface.Addon` describes the calls."""
 
     rules: RulesInForce
     clients: Clients
     drain: Drain
-    traffic: Traffic
-    answers: OwnAnswers
-    observers: Observers
+    in_flight: InFlight
+    """Requests that are being served."""
     held: Held
     """Bytes of bodies in memory."""
+    may_go: Callable[[http.HTTPFlow], bool]
+    let_go: Callable[[http.HTTPFlow, bytes], bool | None]
+    goes_again: Callable[[http.HTTPFlow], bool]
+    refuse_to_hold: Callable[[http.HTTPFlow], None]
+    own_reply: Callable[[http.HTTPFlow | None, int, str], Reply]
+    refused: Callable[[Client, Reply], None]
     keeps_messages: Callable[[], bool]
-    """Returns whether to keep the messages of WebSockets, because flows are shown."""
     slots: Slots = field(default_factory=Slots)
     name: ClassVar[str] = "mlflow-engine"
 
@@ -47,46 +49,14 @@ class ForEngine:
         """Let the engine serve HTTP in reverse mode."""
         plug.choose(data, self)
 
-    # Judgments.
-
-    def may_go(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a request may go upstream in its final form."""
-        return self.traffic.may_go(flow)
-
-    def let_go(self, flow: http.HTTPFlow, begin: bytes) -> bool | None:
-        """Return whether a held body passes after all."""
-        return self.traffic.may_pass(flow, begin)
-
-    def goes_again(self, flow: http.HTTPFlow) -> bool:
-        """Return whether to send a request again."""
-        return self.traffic.goes_again(flow)
-
-    def is_cut(self, flow: http.HTTPFlow) -> bool:
-        """Return whether the upstream's connection was cut, by a time limit or a reset."""
-        return self.clients.time_limits.is_cut(flow)
-
     def is_draining(self) -> bool:
         """Return whether the proxy is shutting down."""
         return self.drain.begun
 
-    # Errors, and ends.
-
-    def own_reply(self, flow: http.HTTPFlow | None, status: int, message: str) -> Reply:
-        """Return the answer for an error."""
-        return self.answers.to_error(flow, status, message)
-
-    def refused(self, client: Client, reply: Reply) -> None:
-        """The client's bytes do not become a flow."""
-        self.observers.refused(client, reply)
-
-    def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
-        """Log that a transfer was cut midway."""
-        answering.log_cut(flow, why)
-
     def over(self, flow: http.HTTPFlow) -> None:
         """Release a request's resources."""
         transport = self.clients.limit.transport(flow.client_conn)
-        self.traffic.in_flight.end(flow.id, transport)
+        self.in_flight.end(flow.id, transport)
         self.held.leave(flow.id, transport)
 
     # Limits.
@@ -108,10 +78,6 @@ class ForEngine:
         """Count bytes of a flow's bodies if there is room."""
         return self.held.take(flow.id, more, self.rules.get().rules.limits.held)
 
-    def refuse_to_hold(self, flow: http.HTTPFlow) -> None:
-        """Answer a request whose bodies there is no room to hold."""
-        self.traffic.refuse_to_hold(flow)
-
     def await_body(self, client: Client, front: Front) -> None:
         """Watch the body of a request."""
         self.clients.await_body(client, front)
@@ -119,6 +85,14 @@ class ForEngine:
     def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
         """Watch a client without room for an answer."""
         self.clients.send_times.await_window(client, untaken)
+
+    def is_cut(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the upstream's connection was cut, by a time limit or a reset."""
+        return self.clients.time_limits.is_cut(flow)
+
+    def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
+        """Log that a transfer was cut midway."""
+        answering.log_cut(flow, why)
 
     # Connections.
 

@@ -28,7 +28,7 @@ def ended(flow: http.HTTPFlow) -> Ended:
             response = None
     elif response is None or response.status_code < 400:
         source = None
-    elif state.answered or state.failed or answering.is_by_addon(flow):
+    elif state.answered or state.failed or answering.is_by_addon(flow, state):
         source = "proxy"
     else:
         source = "upstream"

@@ -35,9 +35,11 @@ def asks_for_login(flow: http.HTTPFlow) -> bool:
     return response.status_code == 401 and response.headers.get("www-authenticate") == asked
 
 
-def begin(flow: http.HTTPFlow, settings: Settings, sender: Sender) -> tuple[FlowState, Request]:
-    """Read a request, and begin its state."""
-    state, request = flow_state.of(flow), flow.request
+def begin(
+    flow: http.HTTPFlow, state: FlowState, settings: Settings, sender: Sender = "client"
+) -> Request:
+    """Begin the state of a request, and return it in plain values."""
+    request = flow.request
     fields = headers.read(request.headers.fields)
     target = request.path
     # A flow that is sent again, perhaps as a copy or from a file.
@@ -57,21 +59,18 @@ def begin(flow: http.HTTPFlow, settings: Settings, sender: Sender) -> tuple[Flow
         "mount": state.mount,
         "authority": state.authority,
     }
-    return state, as_it_is(flow, _length(request, fields), sender)
+    authority, reverse = state.authority or request.host_header or "", is_reverse(flow)
+    length = _length(request, fields)
+    return Request(request.method, target, fields, length, authority, reverse, flow.id, sender)
 
 
-def as_it_is(flow: http.HTTPFlow, length: int | None, sender: Sender = "client") -> Request:
+def as_it_is(flow: http.HTTPFlow, length: int | None) -> Request:
     """Return a request in plain values; `length` is that of its body, None if it is not known."""
     request = flow.request
+    fields = headers.read(request.headers.fields)
+    authority = flow_state.of(flow).authority or request.host_header or ""
     return Request(
-        method=request.method,
-        path=request.path,
-        fields=headers.read(request.headers.fields),
-        length=length,
-        authority=flow_state.of(flow).authority or request.host_header or "",
-        reverse=is_reverse(flow),
-        id=flow.id,
-        sender=sender,
+        request.method, request.path, fields, length, authority, is_reverse(flow), flow.id
     )
 
 
@@ -110,7 +109,7 @@ def send_on(
     state.names = names = request_ids.of(fields, flow.id)
     if ":" in request.host:
         request.host_header = hosts.in_brackets(request.host_header or "", request.host)
-    key = hop_by_hop.websocket_key(request.method, request.http_version, fields, body=length != 0)
+    key = hop_by_hop.websocket_key(asked.method, request.http_version, fields, body=length != 0)
     state.websocket_key = key or b""
     pairs = hop_by_hop.pass_on(request.headers.fields, fields, switches=key is not None)
     pairs = request_ids.for_upstream(pairs, fields, names)
@@ -145,9 +144,8 @@ def _drops_origin(flow: http.HTTPFlow, asked: Request, rules: Rules) -> bool:
     )
 
 
-def refusal_of_body(flow: http.HTTPFlow) -> Refused | None:
+def refusal_of_body(flow: http.HTTPFlow, state: FlowState) -> Refused | None:
     """Return why to refuse a request whose whole body has been read."""
-    state = flow_state.of(flow)
     if not state.graphql_fields:
         return None
     body = flow.request.raw_content or b""

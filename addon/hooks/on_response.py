@@ -17,12 +17,12 @@ from ..rules.model import Rules
 from . import answering
 
 
-def judge_head(flow: http.HTTPFlow, settings: Settings) -> None:
+def judge_head(flow: http.HTTPFlow, state: FlowState, settings: Settings) -> None:
     """Map redirects back; hold a body that may have to be converted, stream a large one."""
-    state, response = flow_state.of(flow), flow.response
+    response = flow.response
     if (route := state.route) is None or state.answered or response is None:
         return
-    if answering.is_by_addon(flow):
+    if answering.is_by_addon(flow, state):
         state.answered = True
         return
     state.upstream_status = status = response.status_code
@@ -94,18 +94,21 @@ def may_pass(flow: http.HTTPFlow, begin: bytes) -> bool | None:
     return errors.is_long_native(answer)
 
 
-def judge_body(flow: http.HTTPFlow, settings: Settings, *, hint: str = "") -> bool:
+def judge_body(
+    flow: http.HTTPFlow, state: FlowState, settings: Settings, *, hint: str = ""
+) -> bool:
     """Convert errors and login pages.
 
     Args:
         flow: the flow, with its response.
+        state: its state.
         settings: the settings in force for it.
         hint: why the upstream may not know the route, "" for no hint.
 
     Returns:
         Whether the upstream probably does not know the route.
     """
-    state, response = flow_state.of(flow), flow.response
+    response = flow.response
     if (route := state.route) is None or response is None:
         return False
     if state.hold is None or state.answered or response.stream:

@@ -32,7 +32,7 @@ class SecondTry:
 
     def remember(self, flow: http.HTTPFlow, state: FlowState) -> None:
         """Keep the path that the client sent, before it is rewritten."""
-        if flow.is_replay is None and upstream_of(flow) in self._dialects.unclear:
+        if flow.is_replay is None and upstream_of(flow) in self._dialects.watch.unclear:
             state.asked = flow.request.path
 
     def begin(self, flow: http.HTTPFlow) -> bool:
@@ -52,13 +52,14 @@ class SecondTry:
         kept = FirstTry(state, response, request.headers.copy())
         path, request.path = request.path, state.asked
         metadata = flow.metadata.pop(METADATA)
-        again = flow_state.put(flow, FlowState(authority=state.authority, first=kept))
+        again = flow_state.put(flow, FlowState(state.authority))
+        again.first = kept
         again.forwarded = state.forwarded  # The headers that it was read from are rewritten.
-        _, asked = on_request.begin(flow, other, "client")
+        asked = on_request.begin(flow, again, other)
         refused = admission.admit(again, asked)
         if refused is None:
             on_request.send_on(flow, again, asked, self._time_limits.end)
-            refused = on_request.refusal_of_body(flow)
+            refused = on_request.refusal_of_body(flow, again)
         if refused is None and request.path != path:
             flow.response = None
             again.bytes_in = state.bytes_in
@@ -69,18 +70,25 @@ class SecondTry:
         flow_state.put(flow, state)
         return False
 
-    def settle(self, flow: http.HTTPFlow) -> None:
-        """Choose between the answers of a flow that has ended, and learn the upstream's dialect."""
-        state, response = flow_state.of(flow), flow.response
-        if (kept := state.first) is None or state.settings is None:
-            return
-        if state.answered or response is None:
-            return
+    def settle(self, flow: http.HTTPFlow, state: FlowState, kept: FirstTry) -> FlowState:
+        """Choose between the answers of a flow that has ended, and learn the upstream's dialect.
+
+        Args:
+            flow: with the second answer.
+            state: of the second try.
+            kept: the result of the first one.
+
+        Returns:
+            The state of the try that counts.
+        """
+        response = flow.response
+        if state.answered or response is None or state.settings is None:
+            return state
         if not response.stream and dialect.is_no_better(_answer(response)):
             flow.response, flow.request.headers = kept.response, kept.headers
             flow.request.path = kept.state.sent
-            flow_state.put(flow, kept.state)
-        elif not state.artifact:
+            return flow_state.put(flow, kept.state)
+        if not state.artifact:
             # An artifact says nothing: a file may have any content, JSON too.
             address, upstream = upstream_of(flow), state.settings.rules.upstream
             speaks: Dialect = "ajax" if upstream.is_external(*address) else "standard"
@@ -90,6 +98,7 @@ class SecondTry:
             )
             if found:
                 self._dialects.watch.learn(address, found)
+        return state
 
 
 def _may_go_again(flow: http.HTTPFlow, state: FlowState, response: http.Response) -> bool:

@@ -77,7 +77,7 @@ class Traffic:
                 later = self._decide(flow)
                 state = flow_state.of(flow)
             if state.route is not None and state.settings is not None and flow.response is None:
-                if (refused := on_request.refusal_of_body(flow)) is not None:
+                if (refused := on_request.refusal_of_body(flow, state)) is not None:
                     self.answers.refuse(flow, refused)
                 else:
                     self.time_limits.sent(flow, state.settings.rules.upstream)
@@ -91,7 +91,7 @@ class Traffic:
         try:
             state = flow_state.of(flow)
             if not state.failed and state.settings is not None:
-                on_response.judge_head(flow, state.settings)
+                on_response.judge_head(flow, state, state.settings)
         except Exception:
             self.answers.fail_closed(flow)
 
@@ -99,18 +99,20 @@ class Traffic:
         """Convert errors and login pages."""
         self._ended(flow)
         try:
-            if flow_state.of(flow).failed:
+            state = flow_state.of(flow)
+            if state.failed:
                 # The upstream's answer may have replaced ours since.
                 reply = self.answers.after_failure(flow)
                 flow.response = to_response(reply, flow.request.method)
                 return
-            self.second_try.settle(flow)
-            state = flow_state.of(flow)
+            if state.first is not None:
+                state = self.second_try.settle(flow, state, state.first)
             if state.settings is None:
                 return
             self.answers.has_answered(flow, state)
-            hint = diagnosis.UNKNOWN if self.dialects.may_be_why(flow, state) else ""
-            if on_response.judge_body(flow, state.settings, hint=hint):
+            unclear = self.dialects.watch.unclear
+            hint = diagnosis.UNKNOWN if unclear and self.dialects.may_be_why(flow, state) else ""
+            if on_response.judge_body(flow, state, state.settings, hint=hint):
                 self.dialects.watch.doubt(*upstream_of(flow))
         except Exception:
             self.answers.fail_closed(flow)
@@ -157,14 +159,13 @@ class Traffic:
     def _decide(self, flow: http.HTTPFlow) -> Coroutine[Any, Any, None] | None:
         if not flow.live:
             return None  # Read from a file: a finished flow is not changed.
-        in_force = self.rules.get()
-        if on_request.is_reverse(flow):
-            in_force = self.dialects.in_force(upstream_of(flow)) or in_force
+        reverse = on_request.is_reverse(flow)
+        in_force = self.dialects.of(flow) if reverse else self.rules.get()
         state = flow_state.of(flow)
         if state.route is not None or state.failed:
             # The flow is sent again.
-            flow_state.put(flow, FlowState(authority=state.authority))
-        if not on_request.concerns_us(flow, in_force):
+            state = flow_state.put(flow, FlowState(state.authority))
+        if not reverse and not on_request.concerns_us(flow, in_force):
             return None
         sender = self._sender(flow)
         if (
@@ -176,12 +177,12 @@ class Traffic:
         ):
             self.in_flight.begin(flow.id)
             return self._decide_later(flow)
-        return self._admit(flow, in_force, sender)
+        return self._admit(flow, state, in_force, sender)
 
     def _admit(
-        self, flow: http.HTTPFlow, in_force: Settings, sender: Sender
+        self, flow: http.HTTPFlow, state: FlowState, in_force: Settings, sender: Sender
     ) -> Coroutine[Any, Any, None] | None:
-        state, asked = on_request.begin(flow, in_force, sender)
+        asked = on_request.begin(flow, state, in_force, sender)
         if health_service.PROBE_KEY in asked.fields:
             del flow.request.headers[health_service.PROBE_HEADER]
         if sender != "client":
@@ -207,7 +208,8 @@ class Traffic:
         self.in_flight.begin(flow.id)
         if state.route.prefix:
             self.dialects.watch.hint(upstream_of(flow), state.route.prefix)
-        self.second_try.remember(flow, state)
+        if self.dialects.watch.unclear:
+            self.second_try.remember(flow, state)
         on_request.send_on(flow, state, asked, self.time_limits.end)
         if flow.request.stream:
             self.time_limits.sending(flow, in_force.rules.upstream)

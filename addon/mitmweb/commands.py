@@ -121,7 +121,7 @@ class Commands:
         return Question(method, url, upstream, known)
 
     def _in_force(self, upstream: Address | None = None) -> Settings:
-        in_force = self._rules.settings if upstream is None else self._dialects.in_force(upstream)
-        if in_force is None:
-            raise exceptions.CommandError("no rules are loaded")
-        return in_force
+        try:
+            return self._dialects.in_force(upstream) if upstream else self._rules.get()
+        except RuntimeError as error:
+            raise exceptions.CommandError(str(error)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ..errors import login, replies
 from ..protocol import hosts
@@ -29,7 +29,8 @@ _GRAPHQL_BODY = 2**20
 _ID = REQUEST_ID.lower().encode()
 
 
-class Request(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Request:
     """A request in plain values."""
 
     method: str
@@ -78,7 +79,9 @@ def admit(
         named: whether the request names the host that it asks for.
         is_full: returns whether the proxy serves as many requests as it may.
     """
-    settings, route = _decided(state)
+    settings, route = state.settings, state.route
+    if settings is None or route is None:
+        raise RuntimeError("the flow has no route yet")
     rules, fields = settings.rules, request.fields
     if route.target is None:
         message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
@@ -122,8 +125,9 @@ def admit(
         refused, state.graphql_fields = _switch(settings, route, request)
         if refused is not None:
             return refused
-    _classify(state, request.method)
-    if request.length is not None and request.length > body_limit(state, rules):
+    if route.endpoints:
+        _classify(state, route, request.method)
+    if request.length and request.length > body_limit(state, rules):
         message = replies.TOO_LARGE.sentence
         return _denied(request, rules, 413, message, "body_too_large")
     return None
@@ -131,10 +135,9 @@ def admit(
 
 def admit_body(state: FlowState, request: Request, body: bytes) -> Refused | None:
     """Return why to refuse a GraphQL request: its body names a field that is switched off."""
-    if not state.graphql_fields:
-        return None
-    settings, _ = _decided(state)
-    return _body(settings, request, state.graphql_fields, body)
+    if state.settings is None:
+        raise RuntimeError("the flow has no settings yet")
+    return _body(state.settings, request, state.graphql_fields, body)
 
 
 def admit_sent(settings: Settings, request: Request, body: bytes) -> Refused | None:
@@ -167,22 +170,14 @@ def body_limit(state: FlowState, rules: Rules) -> int:
     return rules.limits.artifact_body if state.artifact else rules.limits.api_body
 
 
-def _classify(state: FlowState, method: str) -> None:
+def _classify(state: FlowState, route: Route, method: str) -> None:
     """Note whether a request moves artifacts, where that depends on the method."""
-    if (route := state.route) is None or not route.endpoints:
-        return
     if any(e.methods and gate.counts(method, e) for e in route.endpoints):
         state.artifact, state.family = True, "artifacts"
     state.file = any(
         endpoint.files and gate.operation(method, endpoint) == "read"
         for endpoint in route.endpoints
     )
-
-
-def _decided(state: FlowState) -> tuple[Settings, Route]:
-    if state.settings is None or state.route is None:
-        raise RuntimeError("the flow has no route yet")
-    return state.settings, state.route
 
 
 def _denied(

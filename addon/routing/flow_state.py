@@ -6,7 +6,7 @@ first time can leak into the second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from .families import Family
@@ -34,83 +34,86 @@ _ATTRIBUTE = "mlflow_state"
 
 @dataclass(slots=True, eq=False)
 class FlowState:
-    """The state of a flow. A field keeps its default until the step that sets it."""
+    """The state of a flow. A field keeps its default until the step that sets it.
+
+    Few fields are arguments: an object is made for each request, and each argument takes time.
+    """
 
     # The request as it came.
     authority: str = ""
     """The host that the client asked for, which reverse mode overwrites."""
-    forwarded: Forwarded | None = None
+    forwarded: Forwarded | None = field(default=None, init=False)
     """The same as proxies in front saw it, if the rules need that."""
-    received: str = ""
+    received: str = field(default="", init=False)
     """Its path, safe to show (see `target.shown`)."""
-    mount: str = ""
+    mount: str = field(default="", init=False)
     """The prefix that the proxy removes from the path."""
 
     # The decision, which is made once.
-    settings: Settings | None = None
+    settings: Settings | None = field(default=None, init=False)
     """The settings in force when the flow began, so that it never sees a mix of two."""
-    route: Route | None = None
+    route: Route | None = field(default=None, init=False)
     """The meaning of the path; None if the flow is not for MLflow."""
-    sent: str = ""
+    sent: str = field(default="", init=False)
     """Path and query that go upstream."""
-    api: bool = False
+    api: bool = field(default=False, init=False)
     """Whether errors have to be JSON."""
-    family: Family = "other"
+    family: Family = field(default="other", init=False)
     """The purpose of the request; "health" also for the proxy's own probes."""
-    probe: bool = False
+    probe: bool = field(default=False, init=False)
     """Whether the proxy itself sent it: for a health check, or to detect the dialect."""
-    artifact: bool = False
+    artifact: bool = field(default=False, init=False)
     """Whether the bodies are artifacts."""
-    file: bool = False
+    file: bool = field(default=False, init=False)
     """Whether the answer is the bytes of an artifact, which may be HTML."""
-    graphql_fields: tuple[str, ...] = ()
+    graphql_fields: tuple[str, ...] = field(default=(), init=False)
     """The GraphQL fields that the body must not contain."""
-    names: Names | None = None
+    names: Names | None = field(default=None, init=False)
     """The ids (see `request_ids`) with which it went upstream; None if it did not."""
-    websocket_key: bytes = b""
+    websocket_key: bytes = field(default=b"", init=False)
     """The key of a WebSocket handshake; empty if the request may not switch protocols."""
-    whole: bool = False
+    whole: bool = field(default=False, init=False)
     """Whether the body has to be read before any of it goes upstream."""
-    retried: bool = False
+    retried: bool = field(default=False, init=False)
     """Whether the request must not be retried: it was, or a retry cannot help."""
-    first: FirstTry | None = None
+    first: FirstTry | None = field(default=None, init=False)
     """The result of the first try, if this is the second one."""
-    asked: str = ""
+    asked: str = field(default="", init=False)
     """Path and query as the client sent them, if a second try may need them."""
 
     # The answer.
-    upstream_status: int | None = None
+    upstream_status: int | None = field(default=None, init=False)
     """The upstream's status."""
-    login: str | None = None
+    login: str | None = field(default=None, init=False)
     """The place of the login page that the upstream redirects to."""
-    page: bool = False
+    page: bool = field(default=False, init=False)
     """Whether the answer may be an unwanted page."""
-    secure: str | None = None
+    secure: str | None = field(default=None, init=False)
     """The URL that has to be used for the upstream, if it only redirects to https."""
-    hold: int | None = None
+    hold: int | None = field(default=None, init=False)
     """How many bytes of the body to hold before it is judged; None if it is not to be judged."""
-    dropped: bool = False
+    dropped: bool = field(default=False, init=False)
     """Whether only the bytes of the body held so far are needed."""
-    converted: Conversion | Literal[""] = ""
+    converted: Conversion | Literal[""] = field(default="", init=False)
     """The kind of answer that was converted; "" if none was."""
-    original: Answer | None = None
+    original: Answer | None = field(default=None, init=False)
     """The upstream's answer, if it was converted."""
 
     # The end.
-    answered: bool = False
+    answered: bool = field(default=False, init=False)
     """Whether the proxy itself answered."""
-    answered_late: bool = False
+    answered_late: bool = field(default=False, init=False)
     """Whether an addon answered a request that was already on its way upstream."""
-    failed: str = ""
+    failed: str = field(default="", init=False)
     """The request id of a flow that an exception in this addon has ended."""
-    why: str = ""
+    why: str = field(default="", init=False)
     """Why the proxy answered with its own error (see `Reply.why`)."""
-    said: str = ""
+    said: str = field(default="", init=False)
     """The same in words, for every answer of the proxy itself."""
-    ended_by: EndedBy | None = None
-    bytes_in: int = 0
+    ended_by: EndedBy | None = field(default=None, init=False)
+    bytes_in: int = field(default=0, init=False)
     """Bytes of a request body that were streamed, or had come when it broke."""
-    bytes_out: int = 0
+    bytes_out: int = field(default=0, init=False)
     """Bytes of a response body that were streamed."""
 
     def begin(self, route: Route, settings: Settings, path: str) -> None:
