@@ -10,6 +10,7 @@ from mitmproxy.connection import ConnectionState, Server
 
 from ..protocol import framing
 from ..protocol.headers import read
+from ..routing import flow_state
 from . import heads, messages
 from .readers import (
     BrokenError,
@@ -79,7 +80,10 @@ class Upstream:
         self._method = data.method
         version = b"HTTP/1.0" if data.http_version == b"HTTP/1.0" else b"HTTP/1.1"
         line = b"%s %s %s" % (data.method, _target(request), version)
-        head = heads.write(line, _pairs(request))
+        pairs = _pairs(request)
+        if added := flow_state.of(exchange.flow).authorization:
+            pairs = (*pairs, (b"Authorization", added))
+        head = heads.write(line, pairs)
         if self._chunked and whole:
             content = (
                 (b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)) if content else b"0\r\n\r\n"

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, parse_qsl, quote, unquote, urljoin, urlsplit
 from ..protocol import bodies
 from ..protocol.target import fold, shown
 from ..rules.model import Login
-from .upstream import Answer, Converted
+from .upstream import ADDED_REFUSED, Answer, Converted
 
 ADVICE = (
     "Check the credentials of the client (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
@@ -147,7 +147,9 @@ def redirect_place(
     return bodies.capped(f"{parts.scheme}://{host}{port}{shown(parts.path)}", _PLACE_LIMIT)
 
 
-def convert_redirect(status: int, place: str, rules: Login, *, file: bool) -> Converted:
+def convert_redirect(
+    status: int, place: str, rules: Login, *, file: bool, added: bool = False
+) -> Converted:
     """Return the answer for the client in place of a redirect to a login page.
 
     Args:
@@ -155,18 +157,23 @@ def convert_redirect(status: int, place: str, rules: Login, *, file: bool) -> Co
         place: from `redirect_place`.
         rules: status and error_code.
         file: as for `redirect_place`.
+        added: whether the proxy added its own credentials.
     """
-    advice = f"{ADVICE} {STORE_ADVICE}" if file else ADVICE
+    advice = ADDED_REFUSED if added else ADVICE
+    advice = f"{advice} {STORE_ADVICE}" if file else advice
     return _error(f"The server asks for a login at {place} (it answered {status}). {advice}", rules)
 
 
-def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
+def convert_page(
+    answer: Answer, path: str, rules: Login, *, added: bool = False
+) -> Converted | None:
     """Return the answer for the client in place of a success with a page; None if it is not one.
 
     Args:
         answer: the answer.
         path: of the request as the client sent it, without the query.
         rules: status and error_code.
+        added: as for `convert_redirect`.
     """
     decoded = bodies.decode(answer.body, answer.encoding)
     if not _is_markup(decoded, answer.content_type):
@@ -176,7 +183,7 @@ def convert_page(answer: Answer, path: str, rules: Login) -> Converted | None:
     what = f"a web page ({title})" if title else "a web page"
     return _error(
         f"The server answered {answer.status} with {what} in place of JSON, probably to ask "
-        f"for a login, at {where}. {ADVICE}",
+        f"for a login, at {where}. {ADDED_REFUSED if added else ADVICE}",
         rules,
     )
 

@@ -44,6 +44,12 @@ _CACHE_HEADERS = frozenset(
     )
 )
 
+ADDED_REFUSED = (
+    "The registry refused the credentials that this proxy adds. The operator of the proxy has to "
+    "renew them (upstream.credentials in its rules)."
+)
+"""In place of advice for the client, which has none to check."""
+
 CHALLENGE = 'Bearer realm="mlflow"'
 """WWW-Authenticate for a 401 without one (RFC 9110, section 15.5.2). Browsers open no dialog."""
 
@@ -77,6 +83,8 @@ class Asked:
     """Whether the request is for a file, not for a route of the API."""
     hint: str = ""
     """Why a route may be missing, in a sentence; "" if there is no hint."""
+    added: bool = False
+    """Whether the proxy added its own credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +168,12 @@ def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
         words=words,
         foreign=not native,
     )
-    if native and override is None:
+    code, lead = (override.error_code, override.message or "") if override else (None, "")
+    if asked.added and answer.status == 401:
+        lead = lead or ADDED_REFUSED
+    if native and override is None and not lead:
         return None
     status = (override and override.status) or answer.status
-    code, lead = (override.error_code, override.message or "") if override else (None, "")
     if native and code is None and not lead:
         return Converted(status, None)
     body = _merged(

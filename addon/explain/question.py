@@ -72,6 +72,8 @@ def ask(settings: Settings, question: Question) -> Explanation:
             for_upstream=settings.router.applicable(host, port),
             applicable=applicable,
             graphql_fields=flow_state.of(flow).graphql_fields,
+            authorization=b"authorization" in fields,
+            added=flow_state.of(flow).authorization != b"",
             refused=refused,
             sent=bodies.printable(flow.request.path),
         )
@@ -88,6 +90,7 @@ def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> Refused
         if asked.method in origin.SAFE_METHODS:
             refused = on_request.refusal_of_body(flow, state)
     if refused is None:
+        on_request.add_credentials(flow, settings)
         return None
     reply = answering.for_page(flow, refused.reply, settings.rules.origins.allowed)
     return replace(refused, reply=reply)

@@ -52,6 +52,10 @@ class Case:
     """The indices of those whose filters hold as well."""
     graphql_fields: Sequence[str]
     """The fields that its body must not contain."""
+    authorization: bool
+    """Whether it has an Authorization header."""
+    added: bool
+    """Whether the proxy adds its own."""
     refused: Refused | None
     """The answer, if it is refused."""
     sent: str
@@ -113,6 +117,8 @@ def _steps(case: Case) -> Iterator[tuple[str, str]]:
                 yield "rule", text
             for text in _gate(case):
                 yield "artifacts", text
+            for text in _login(case):
+                yield "login", text
     yield "result", _result(case)
 
 
@@ -162,6 +168,20 @@ def _gate(case: Case) -> Iterator[str]:
         yield f"{operation}: {position(case.settings, operation)}"
     if case.graphql_fields:
         yield f"only if its body names {' or '.join(case.graphql_fields)}, or cannot be read"
+
+
+def _login(case: Case) -> Iterator[str]:
+    config = case.settings.rules.upstream
+    entry = config.credential(case.host, case.port)
+    if case.added and entry is not None:
+        source = entry.file or f"the environment variable {entry.env}"
+        yield f"credentials: added ({entry.scheme}, from {source})"
+    elif entry is not None and case.authorization:
+        yield "credentials: the client's own pass, those of the proxy are not added"
+    elif entry is not None:
+        yield "credentials: none are added to this method, or for pages of other sites"
+    elif config.credentials:
+        yield "credentials: none are listed for this upstream"
 
 
 def position(settings: Settings, operation: Operation) -> str:

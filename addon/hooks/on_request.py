@@ -130,6 +130,21 @@ def send_on(
             request.stream = _counting(admission.body_limit(state, rules), partial(cut, flow))
 
 
+def add_credentials(flow: http.HTTPFlow, settings: Settings) -> None:
+    """Choose the credentials that the proxy adds to a request in its final form."""
+    if not settings.rules.upstream.credentials:
+        return
+    state, request = flow_state.of(flow), flow.request
+    state.authorization = settings.credentials.to_add(
+        request.host,
+        request.port,
+        method=request.method,
+        fields=headers.read(request.headers.fields),
+        authority=state.authority,
+        origins=settings.rules.origins.allowed,
+    )
+
+
 def _drops_origin(flow: http.HTTPFlow, asked: Request, rules: Rules) -> bool:
     upstream = Origin.of(flow.request.scheme, flow.request.host_header or "")
     # With mitmproxy's option keep_host_header the upstream knows the public name.

@@ -115,19 +115,24 @@ def judge_body(
         return False
     answer = _answer_of(response, response.raw_content or b"", whole=not state.dropped)
     rules, head = settings.rules.errors, flow.request.method == "HEAD"
+    added = state.authorization != b""
     converted: errors.Converted | None
     if state.secure:
         del response.headers["location"]
         converted = errors.Converted(to_https.STATUS, to_https.error(state.secure))
     elif state.login:
         del response.headers["location"]
-        converted = login.convert_redirect(answer.status, state.login, rules.login, file=state.file)
+        converted = login.convert_redirect(
+            answer.status, state.login, rules.login, file=state.file, added=added
+        )
     elif state.page:
-        converted = login.convert_page(answer, state.received, rules.login)
+        converted = login.convert_page(answer, state.received, rules.login, added=added)
     elif head and bodies.is_json(answer.content_type):
         converted = None  # The answer to a GET may be MLflow's own error.
     else:
-        asked = errors.Asked(flow.request.method, state.received, route.paths, state.file, hint)
+        asked = errors.Asked(
+            flow.request.method, state.received, route.paths, state.file, hint, added
+        )
         converted = errors.convert(asked, answer, rules)
     if converted is not None:
         state.converted = _kind(state, answer.content_type)

@@ -126,6 +126,7 @@ class Traffic:
         try:
             in_force = flow_state.of(flow).settings or self.rules.get()
             if (refused := on_request.refusal_of_sent(flow, in_force)) is None:
+                on_request.add_credentials(flow, in_force)
                 return True
             self.answers.refuse(flow, refused)
         except Exception:

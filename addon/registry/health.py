@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from ..errors.upstream import ADDED_REFUSED
 from ..protocol import to_https
 from ..protocol.bodies import is_json
 from ..routing.gate import DISABLED
@@ -268,6 +269,8 @@ def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, st
     if answer.status in (401, 403) and (probe.expect == "text" or is_json(answer.content_type)):
         if authenticated and code in probe.error_codes:
             return "ok", f"ok ({code})"  # MLflow's basic-auth says so of what does not exist.
+        if ADDED_REFUSED.encode() in answer.body:
+            return "critical", f"{answer.status}: the credentials that the proxy adds were refused"
         if authenticated:
             return "critical", f"{answer.status}: the credentials were refused"
         return "warning", f"{answer.status}: there, but it asks for credentials"

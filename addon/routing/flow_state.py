@@ -72,6 +72,8 @@ class FlowState:
     """The ids (see `request_ids`) with which it went upstream; None if it did not."""
     websocket_key: bytes = field(default=b"", init=False)
     """The key of a WebSocket handshake; empty if the request may not switch protocols."""
+    authorization: bytes = field(default=b"", init=False, repr=False)
+    """The credentials that the proxy adds as the request is written, and nowhere else."""
     whole: bool = field(default=False, init=False)
     """Whether the body has to be read before any of it goes upstream."""
     retried: bool = field(default=False, init=False)

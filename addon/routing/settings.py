@@ -16,6 +16,7 @@ from ..rules.model import (
 from ..rules.rules_file import RulesError, load
 from ..rules.values import uri_host
 from . import gate
+from .credentials import Credentials
 from .routes import Router
 
 
@@ -32,6 +33,8 @@ class Settings:
     filters: dict[int, Filter]
     """Compiled filter expressions by the index of their rule."""
     router: Router = field(compare=False)
+    credentials: Credentials = field(compare=False, repr=False)
+    """What the proxy adds for registries."""
 
 
 def read(path: Path, environment: str | None, option: str) -> Settings:
@@ -59,7 +62,11 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
             f"{path}: artifacts.endpoints: []: expected the requests to refuse, because "
             f"{_what_is_off(switch, allowed)}; the shipped rules.yaml lists those of MLflow"
         )
-    return Settings(rules, switch, allowed, wary, filters, Router(rules, wary=wary))
+    try:
+        credentials = Credentials(rules.upstream)
+    except ValueError as error:
+        raise RulesError(f"{path}: {error}") from None
+    return Settings(rules, switch, allowed, wary, filters, Router(rules, wary=wary), credentials)
 
 
 def _what_is_off(switch: gate.Switch, allowed: frozenset[Operation]) -> str:

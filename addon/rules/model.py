@@ -20,6 +20,7 @@ from .patterns import below_any_prefix
 from .values import (
     ErrorCodeName,
     ErrorStatus,
+    FilePath,
     FilterExpression,
     Host,
     HostPattern,
@@ -34,6 +35,7 @@ from .values import (
     Size,
     Status,
     StatusKey,
+    VariableName,
     matches_status,
     uri_host,
 )
@@ -46,6 +48,28 @@ OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class Credential(_Model):
+    """Credentials that the proxy adds to requests for a registry; never the secret itself."""
+
+    host: Host = Field(description="Host (or host:port) of the registry, which alone gets them.")
+    scheme: Literal["bearer", "basic"] = Field(
+        default="bearer",
+        description="bearer: the secret is a token; basic: it is USER:PASSWORD.",
+    )
+    file: FilePath = Field(
+        default=None, description="File with the secret; it is read again when it changes."
+    )
+    env: VariableName | None = Field(
+        default=None, description="Environment variable with the secret, in place of a file."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Credential:
+        if (self.file is None) is (self.env is None):
+            raise ValueError("expected either file or env, where the secret is")
+        return self
 
 
 class Upstream(_Model):
@@ -76,6 +100,11 @@ class Upstream(_Model):
         default=0,
         description="The same for event streams (text/event-stream); 0: no limit.",
     )
+    credentials: list[Credential] = Field(
+        default=[],
+        description="Added to requests without an Authorization header; the first entry for a "
+        "registry counts.",
+    )
 
     @cached_property
     def _external(self) -> frozenset[str]:
@@ -88,6 +117,10 @@ class Upstream(_Model):
     def is_listed(self, host: str, port: int) -> bool:
         """Return whether an upstream is one of the external hosts."""
         return host_listed(host, port, self._external)
+
+    def credential(self, host: str, port: int) -> Credential | None:
+        """Return the credentials to add for an upstream, if there are any."""
+        return next((c for c in self.credentials if host_listed(host, port, [c.host])), None)
 
 
 class RewriteRule(_Model):

@@ -102,6 +102,12 @@ def _status(value: object) -> str:
     return text
 
 
+def _file(value: str | None) -> str | None:
+    if value is not None and not (value.startswith("/") and value.isprintable()):
+        raise ValueError("expected an absolute path")
+    return value
+
+
 def _filter(value: str | None) -> str | None:
     if value is not None:
         # Imported here: only a rule with a filter needs mitmproxy.
@@ -166,6 +172,8 @@ Status = Annotated[
     ),
 ]
 ErrorStatus = Annotated[int, Field(ge=400, le=599)]
+FilePath = Annotated[str | None, AfterValidator(_file)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Method = Annotated[str, Field(pattern=r"^[A-Z]+$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 FilterExpression = Annotated[str | None, AfterValidator(_filter)]

@@ -311,3 +311,16 @@ def test_may_need_conversion(status: int, content_type: str, expected: bool) -> 
 def test_upstream_request_id(headers: dict[str, str], expected: str) -> None:
     """Whatever the upstream calls its request id."""
     assert errors.upstream_request_id(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "words"),
+    [(b"no", "text/plain", ": no"), (NATIVE, "application/json", ": x")],
+)
+def test_credentials_of_the_proxy_s_own(body: bytes, content_type: str, words: str) -> None:
+    """A 401 to them names those who can act, also in MLflow's own JSON; other errors do not."""
+    asked = Asked("GET", f"/mlflow{PATH}", [PATH], added=True)
+    said = message(body, asked=asked, status=401, content_type=content_type)
+    assert said == f"{errors.ADDED_REFUSED} The server answered 401 (Unauthorized){words}"
+    told = convert(body, asked=asked, status=403, content_type=content_type)
+    assert errors.ADDED_REFUSED not in str(told)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lab
+import yaml
 from support.certificates import Authority
 from support.client import http2, request
 from support.examples import Page
@@ -105,8 +106,8 @@ def test_basic_auth(tmp_path: Path) -> None:
 
 
 def test_token_registry(mlflow_server: lab.Server, tmp_path: Path) -> None:
-    """Tokens pass: the client's with its requests, the proxy's own with its own."""
-    gateway, proxy = lab.free_port(), lab.free_port()
+    """Tokens pass: the client's with its requests, the proxy's own with its own; or it adds one."""
+    gateway, proxy, adding = lab.free_port(), lab.free_port(), lab.free_port()
     page = Page(
         "token-registry.md",
         tmp_path,
@@ -114,20 +115,28 @@ def test_token_registry(mlflow_server: lab.Server, tmp_path: Path) -> None:
             "127.0.0.1:8000": f"127.0.0.1:{gateway}",
             "http://127.0.0.1:5000": mlflow_server.url,
             "https://registry.example.org": loopback(gateway),
+            "host: registry.example.org": f"host: 127.0.0.1:{gateway}",
             "--listen 0.0.0.0:8080": f"--listen 127.0.0.1:{proxy}",
+            "--listen 0.0.0.0:8081": f"--listen 127.0.0.1:{adding}",
             "http://proxy:8080": loopback(proxy),
             "/etc/mlflow-proxy": str(tmp_path),
         },
     )
     (tmp_path / "token").write_text("token-of-proxy\n")
+    added = yaml.safe_load(page.block("credentials:"))
+    lab.write_rules(tmp_path / "rules.yaml", external=(), **added)
     with (
         lab.nginx(tmp_path / "nginx", page.block("server {"), port=gateway),
-        page.serve("addon.cli run", loopback(proxy)) as server,
+        page.serve("$(cat", loopback(proxy)) as server,
+        page.serve("mlflow_rules=", loopback(adding)) as adds,
     ):
         server.wait("/livez")
         eventually(lambda: healthy(server.url), seconds=30)
         logged = page.run("set_experiment")
         assert logged.returncode == 0, logged.stderr
+        assert "tokens" in experiments(adds.wait("/livez").url, {})
+        eventually(lambda: healthy(adds.url), seconds=30)
+        without("token-of", server=adds)
         assert "tokens" in experiments(server.url, bearer("token-of-alice"))
         for other in ({}, bearer("token-of-bob")):
             assert "Authorization Required" in refused(server.url, other)

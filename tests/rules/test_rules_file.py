@@ -116,6 +116,19 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
             "streaming, limits, drain, health",
         ),
         (
+            "upstream: {credentials: [{host: a, token: a-secret}]}",
+            "f:1: upstream.credentials[0].token: unknown key; "
+            "expected one of host, scheme, file, env",
+        ),
+        (
+            "upstream: {credentials: [{host: a, file: /run/secret, env: SECRET}]}",
+            "f:1: upstream.credentials[0]: expected either file or env, where the secret is",
+        ),
+        (
+            "upstream: {credentials: [{host: a, file: secret}]}",
+            "f:1: upstream.credentials[0].file: 'secret': expected an absolute path",
+        ),
+        (
             "upstream:\n  external_hosts:\n    - https://registry.example/",
             "f:3: upstream.external_hosts[0]: 'https://registry.example/': "
             "expected a host name or host:port, without scheme and path",
