@@ -10,6 +10,7 @@ from mitmproxy.addonmanager import Loader
 from ..internals import still_there, wide_reads
 from ..internals.reached_into import Part
 from ..observe import banner, log_guard
+from ..rules.model import host_listed
 from . import listeners, open_files, option_names, sd_notify, term_log
 from .rules_in_force import RulesInForce
 
@@ -60,12 +61,20 @@ class Ready:
             logger.error("%s", problem)  # At start this ends mitmproxy with exit code 1.
 
     def running(self) -> None:
-        """Warn if every Host is served; notify systemd; show the banner."""
+        """Warn of what is hardly meant; notify systemd; show the banner."""
         open_to = listeners.beyond_this_machine()
         if open_to and self._rules.settings and not self._rules.get().rules.allowed_hosts:
             logger.warning(
                 "listening on %s without allowed_hosts in the rules: every Host is served",
                 ", ".join(open_to),
             )
+        if self._rules.settings:
+            served = [mode.address for mode, _ in listeners.in_reverse_mode()]
+            for entry in self._rules.get().rules.upstream.credentials:
+                if not any(host_listed(*address, [entry.host]) for address in served):
+                    logger.warning(
+                        "upstream.credentials: %s: no listener leads there, so nothing gets them",
+                        entry.host,
+                    )
         sd_notify.send("READY=1")
         banner.show()

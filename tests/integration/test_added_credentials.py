@@ -223,6 +223,8 @@ def test_no_other_way(start_proxy: StartProxy, tmp_path: Path) -> None:
             assert request(url, target).status == 200
             marked = [got for got in registry.requests if got.target.endswith("&marked")]
             registry.requests.clear()
+            warned = f"upstream.credentials: {host}: no listener leads there" in proxy.text()
+            assert warned == (host == "127.0.0.2")
             return marked[0].header("authorization")
 
         assert added("127.0.0.1") == ["Bearer the-token"]

@@ -1,4 +1,4 @@
-"""The credentials that the proxy adds: to which requests, from which sources, never in a message."""
+"""Credentials that the proxy adds: to which requests, from which sources, never in messages."""
 
 from __future__ import annotations
 
