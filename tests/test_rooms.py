@@ -49,6 +49,7 @@ PRODUCTION = [
     *(ROOT / "scripts" / f"{name}.sh" for name in ("run", "setup", "probe", "rules")),
     *(ROOT / "scripts" / "install").glob("*.sh"),
     *(ROOT / "scripts" / "deploy").rglob("*Dockerfile*"),
+    *(ROOT / "scripts" / "deploy" / "image").glob("*.*"),
     *(ROOT / "scripts" / "deploy").rglob("*.service"),
 ]
 
