@@ -3,6 +3,7 @@
 # injects faults, and counts lost and wrong answers. Exits with 1 if any of them must not happen.
 #
 #   scripts/soak.sh [MINUTES]                       one fault after the other, in turn (default: 5)
+#   scripts/soak.sh pods [MINUTES]                  the same with pods of the Deployment, as root
 #   scripts/soak.sh memory [REQUESTS] [GIB]         one proxy, whose memory must not grow
 #                                                   (default: 200000 requests, 50 GiB; 15 minutes)
 set -euo pipefail
@@ -12,4 +13,7 @@ if [[ ${1:-} == memory ]]; then
     exec .venv/bin/python scripts/soak/memory.py "${@:2}"
 fi
 scripts/install/mlflow.sh 3 >/dev/null
+if [[ ${1:-} == pods ]]; then
+    exec .venv/bin/python scripts/soak/pods.py "${@:2}"
+fi
 exec .venv/bin/python scripts/soak/main.py "$@"

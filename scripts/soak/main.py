@@ -72,32 +72,42 @@ def table(rows: list[Fault]) -> str:
     )
 
 
+def repeat(there: Site, rows: list[Fault], minutes: float) -> None:
+    """Inject all faults, again and again, until the time is over."""
+    end = time.monotonic() + 60 * minutes
+    while True:
+        for fault in rows:
+            print(f"{fault.name} ...", file=sys.stderr, flush=True)
+            run(there, fault)
+        if time.monotonic() > end:
+            break
+
+
+def report(rows: list[Fault], *remarks: str) -> int:
+    """Print the table, and what must not happen, with remarks; return the exit code."""
+    bad = [line for fault in rows for line in problems(fault)] + [*remarks]
+    print(table(rows))
+    for line in bad:
+        print(line, file=sys.stderr)
+    return 1 if bad else 0
+
+
 def main() -> int:
     """Run all faults, again and again, until the time is over."""
     parser = argparse.ArgumentParser(prog="scripts/soak.sh", description=__doc__)
     parser.add_argument("minutes", type=float, nargs="?", default=5, help="0: once, in short")
     minutes = parser.parse_args().minutes
-    end = time.monotonic() + 60 * minutes
     rows = faults()
     with (
         tempfile.TemporaryDirectory() as scratch,
         site(Path(scratch), short=minutes == 0) as there,
     ):
-        while True:
-            for fault in rows:
-                print(f"{fault.name} ...", file=sys.stderr, flush=True)
-                run(there, fault)
-            if time.monotonic() > end:
-                break
+        repeat(there, rows, minutes)
         memory = max(proxy.memory() for proxy in there.proxies)
         logs = [log.read_text() for log in Path(scratch).glob("proxy*.log")]
-    bad = [line for fault in rows for line in problems(fault)]
-    bad += ["a traceback is in a log:\n" + log for log in logs if "Traceback" in log]
-    print(table(rows))
+    code = report(rows, *("a traceback is in a log:\n" + log for log in logs if "Traceback" in log))
     print(f"\nPeak resident memory of a proxy: {memory / 2**20:.0f} MiB")
-    for line in bad:
-        print(line, file=sys.stderr)
-    return 1 if bad else 0
+    return code
 
 
 if __name__ == "__main__":
