@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-Add = Callable[[str, str], argparse.ArgumentParser]
+Add = Callable[..., argparse.ArgumentParser]
 """Adds a command with its name and help."""
 
 SHELLS = ("bash", "zsh", "tcsh")

@@ -51,12 +51,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
+    def add(name: str, text: str, *examples: str) -> argparse.ArgumentParser:
+        shown = "\n  ".join(("examples:", *examples)) if examples else None
+        layout = argparse.RawDescriptionHelpFormatter
+        return commands.add_parser(
+            name, help=text, description=text, epilog=shown, formatter_class=layout
+        )
 
     run.add(add)
 
-    probe = add("probe", "check a registry through the proxy")
+    probe = add(
+        "probe",
+        "check a registry through the proxy",
+        "mlflow-proxy probe http://127.0.0.1:8080",
+        "mlflow-proxy probe --write --json http://127.0.0.1:8080/mlflow",
+        "mlflow-proxy probe --diagnose https://registry.example.org",
+    )
     probe.add_argument(
         "url",
         nargs="?",

@@ -21,7 +21,11 @@ BAD_ARGUMENTS = 2
 
 def add(command: Add) -> None:
     """Add both to the commands of a parser."""
-    check = command("check", "check a rules file as the proxy does at start")
+    check = command(
+        "check",
+        "check a rules file as the proxy does at start",
+        "mlflow-proxy check my-rules.yaml",
+    )
     check.add_argument(
         "file",
         nargs="?",
@@ -31,7 +35,12 @@ def add(command: Add) -> None:
     )
     check.set_defaults(run=_check)
 
-    explain = command("explain", "show what happens to a request and why")
+    explain = command(
+        "explain",
+        "show what happens to a request and why",
+        "mlflow-proxy explain GET /api/2.0/mlflow/runs/get",
+        "mlflow-proxy explain PUT /api/2.0/mlflow-artifacts/artifacts/a --rules my-rules.yaml",
+    )
     explain.add_argument("method", metavar="METHOD", help="such as GET")
     explain.add_argument("url", metavar="URL", help="URL of the proxy, or only its path")
     explain.add_argument(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..observe import banner
-from ..protocol import addresses
 from ..rules.rules_file import DEFAULT_PATH
+from . import addresses
 from .completion import Add, File
 
 SCRIPT = Path(__file__).parent.with_name("main.py").resolve()
@@ -24,9 +24,20 @@ warnings and errors stay."""
 
 def add(command: Add) -> None:
     """Add all three to the commands of a parser."""
-    run = command("run", "start the proxy in front of a registry")
+    run = command(
+        "run",
+        "start the proxy in front of a registry",
+        "mlflow-proxy run --upstream https://registry.example.org",
+        "mlflow-proxy run --upstream http://127.0.0.1:5000/mlflow --listen 0.0.0.0:8080 --web",
+        "mlflow-proxy run --upstream https://registry.example.org --rules my-rules.yaml -- \\",
+        "    --set mlflow_serve_artifacts=false",
+    )
     run.add_argument(
-        "--upstream", type=addresses.upstream, required=True, metavar="URL", help="the registry"
+        "--upstream",
+        type=addresses.upstream,
+        required=True,
+        metavar="URL",
+        help="the registry; a path is the one below which it serves",
     )
     run.add_argument(
         "--listen",
@@ -45,32 +56,43 @@ def add(command: Add) -> None:
     script = command("script", 'print the path for mitmdump -s "$(mlflow-proxy script)"')
     script.set_defaults(run=_script)
 
-    rules = command("rules", "print the shipped rules.yaml, to start your own from")
+    rules = command(
+        "rules",
+        "print the shipped rules.yaml, to start your own from",
+        "mlflow-proxy rules > my-rules.yaml",
+    )
     rules.set_defaults(run=_rules)
 
 
-def command(upstream: str, *, web: bool = False) -> list[str]:
+def command(upstream: addresses.Upstream, *, web: bool = False) -> list[str]:
     """Return the command line of a proxy, without the address on which it listens."""
     name = "mitmweb" if web else "mitmdump"
     program = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
     if program is None:
         sys.exit(f"run: {name} is neither beside {sys.executable} nor on PATH")
-    return [program, "--mode", f"reverse:{upstream}", "-s", str(SCRIPT), *(() if web else QUIET)]
+    below = ["--set", f"mlflow_base_path={upstream.base_path}"] if upstream.base_path else []
+    quiet = () if web else QUIET
+    return [program, "--mode", f"reverse:{upstream.url}", "-s", str(SCRIPT), *quiet, *below]
 
 
 def _run(arguments: argparse.Namespace) -> NoReturn:
     started = command(arguments.upstream, web=arguments.web)
     host, port = arguments.listen
     # With https:// mitmproxy listens for HTTP/3 as well, by UDP.
-    if problem := addresses.problem(host, port, udp=not arguments.upstream.startswith("http://")):
+    upstream = arguments.upstream
+    if problem := addresses.problem(host, port, udp=not upstream.url.startswith("http://")):
         sys.exit(f"run: {problem}")
     banner.leave(
-        f"MLflow proxy on http://{addresses.shown(host, port)} in front of {arguments.upstream} "
+        f"MLflow proxy on http://{addresses.shown(host, port)} in front of "
+        f"{upstream.url}{upstream.base_path} "
         "(health: /livez, /readyz, /health/mlflow)"
     )
     started += ["--listen-host", host, "--listen-port", str(port)]
     if arguments.rules is not None:
         started += ["--set", f"mlflow_rules={arguments.rules}"]
+    # mitmproxy takes an option once.
+    if not (arguments.web or any("mlflow_access_log" in option for option in arguments.options)):
+        started += ["--set", "mlflow_access_log=-"]
     # Replaces this process, so that signals and the exit code are mitmproxy's own.
     os.execv(started[0], [*started, *arguments.options])  # noqa: S606
 

@@ -25,12 +25,14 @@ logger = logging.getLogger(__name__)
 CURRENT = "current"
 """The state of the rules in /readyz if they are those of the file."""
 
+_OPTIONS = {"mlflow_rules", gate.OPTION, settings.BASE_PATH}
+
 STALE = "stale: the last change was refused, see the log"
 """The state after a failed reload."""
 
 
 class RulesInForce:
-    """The addon with the options `mlflow_rules` and `mlflow_serve_artifacts`."""
+    """The addon with the options for what the rules decide."""
 
     name = "mlflow-rules"
 
@@ -70,10 +72,17 @@ class RulesInForce:
             "Serve artifacts (true or false). Overrides the environment variable "
             "MLFLOW_SERVE_ARTIFACTS and the rules; empty: they decide.",
         )
+        loader.add_option(
+            settings.BASE_PATH,
+            str,
+            "",
+            "Path below which the registry serves. Overrides upstream.base_path of the rules; "
+            "empty: they decide.",
+        )
 
     def configure(self, updated: set[str]) -> None:
         """Read the rules if an option for them has changed."""
-        if not updated & {"mlflow_rules", gate.OPTION}:
+        if not updated & _OPTIONS:
             if updated & bypasses.OPTIONS and self.settings is not None:
                 self._check_options(self.settings)
             return
@@ -155,7 +164,7 @@ def _path() -> Path:
     return Path(ctx.options.mlflow_rules).expanduser()
 
 
-def _sources() -> tuple[Path, str | None, str]:
+def _sources() -> tuple[Path, str | None, str, str]:
     """Return the arguments of `settings.read`."""
-    environment = os.environ.get(gate.ENVIRONMENT)
-    return _path(), environment, ctx.options.mlflow_serve_artifacts
+    environment, options = os.environ.get(gate.ENVIRONMENT), ctx.options
+    return _path(), environment, options.mlflow_serve_artifacts, options.mlflow_base_path

@@ -11,10 +11,12 @@ import atexit
 import io
 import logging
 
+from mitmproxy import log
 from mitmproxy.addons import termlog
 
 from ..internals.reached_into import Part
 from ..internals.still_there import lacks
+from ..observe import request_lines
 from ..observe.line_writer import AT_THE_END, LineWriter, is_file
 
 
@@ -25,6 +27,8 @@ def install() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, termlog.TermLogHandler) and not isinstance(handler.emit, _Emit):
             file = handler.file
+            if not request_lines.has_colours():
+                handler.setFormatter(log.MitmFormatter(colorize=False))
             if isinstance(file, io.TextIOWrapper):  # A test may have another one.
                 # Lines that other code prints there appear at once and in order.
                 file.reconfigure(line_buffering=True)

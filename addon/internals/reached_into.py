@@ -392,6 +392,13 @@ _SPEED = (
         upstream=f"{_ISSUES}/4669",
     ),
     Place(
+        "mitmproxy.log",
+        ("MitmFormatter(colorize)",),
+        Part.LOG,
+        "no colours in the log if the user wants none",
+        ("hooks.term_log",),
+    ),
+    Place(
         "asyncio.selector_events:BaseSelectorEventLoop",
         ("_accept_connection",),
         Part.LOOP,

@@ -29,6 +29,8 @@ STDOUT = "-"
 
 WAIT = 1.0
 """Seconds that a line may wait for others, at most."""
+WAIT_AT_TERMINAL = 0.1
+"""The same at a terminal, where a person waits."""
 MANY = 64 * 1024
 """Characters of waiting lines that are written at once."""
 
@@ -112,6 +114,8 @@ class AccessLog:
         self._length = 0
         self._timer: asyncio.TimerHandle | None = None
         self._file = _open(path)
+        self.at_terminal = os.isatty(self._file)
+        self._wait = WAIT_AT_TERMINAL if self.at_terminal else WAIT
         self._writer = LineWriter(
             f"access log: {path}",
             self._at_the_path,
@@ -120,13 +124,15 @@ class AccessLog:
         )
 
     def add(self, line: str) -> None:
-        """Write a line soon."""
+        """Write a line soon, if it is not empty."""
+        if not line:
+            return
         self._lines.append(line)
         self._length += len(line)
         if self._length > MANY:
             self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WAIT, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(self._wait, self.flush)
 
     def flush(self) -> None:
         """Pass all lines to the writer now."""
@@ -134,7 +140,7 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
         if self._lines:
-            lines = "\n".join([*self._lines, ""]).encode("ascii")
+            lines = "\n".join([*self._lines, ""]).encode()
             self._writer.put(lines, len(self._lines))
         self._lines, self._length = [], 0
 
@@ -167,6 +173,8 @@ def _open(path: str) -> int:
     if path == STDOUT:
         return os.dup(1)
     # O_NONBLOCK: a pipe without a reader is an error; do not wait for a reader.
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640)
+    # O_NOCTTY: the path may be that of a terminal.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+    file = os.open(path, flags, 0o640)
     os.set_blocking(file, True)
     return file

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors.replies import Refusal
+from . import request_lines
 from .access_log import AccessLog, line
 from .measured import Ended, State
 
@@ -26,13 +28,14 @@ class Reports:
         """Whether either of them is on."""
         self._state = state
         self._access_log: AccessLog | None = None
+        self._line: Callable[[Ended], str] = line
         self._metrics: Metrics | None = None
         self._listener: MetricsListener | None = None
         self._address = ""
         self._running = False
 
     def write_to(self, path: str) -> None:
-        """Write the access log to a file, "" for none.
+        """Write the access log to a file, "" for none; at a terminal it is for people.
 
         Raises:
             ValueError: the file cannot be opened; the old one stays.
@@ -41,9 +44,12 @@ class Reports:
         if path == (old.path if old else ""):
             return
         try:
-            self._access_log = AccessLog(path) if path else None
+            self._access_log = log = AccessLog(path) if path else None
         except OSError as error:
             raise ValueError(error.strerror) from None
+        self._line = line
+        if log is not None and log.at_terminal:
+            self._line = partial(request_lines.line, colour=request_lines.has_colours())
         if old is not None:
             old.close()
         self._update()
@@ -82,7 +88,7 @@ class Reports:
     def add(self, ended: Ended) -> None:
         """Report a request that has ended."""
         if self._access_log is not None:
-            self._access_log.add(line(ended))
+            self._access_log.add(self._line(ended))
         if self._metrics is not None:
             self._metrics.count(ended)
 

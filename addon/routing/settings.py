@@ -14,7 +14,7 @@ from ..rules.model import (
     Upstream,
 )
 from ..rules.rules_file import RulesError, load
-from ..rules.values import uri_host
+from ..rules.values import is_plain_path, uri_host
 from . import gate
 from .credentials import Credentials
 from .routes import Router
@@ -37,18 +37,28 @@ class Settings:
     """What the proxy adds for registries."""
 
 
-def read(path: Path, environment: str | None, option: str) -> Settings:
+BASE_PATH = "mlflow_base_path"
+"""mitmproxy's option that overrides `upstream.base_path`."""
+
+
+def read(path: Path, environment: str | None, option: str, base_path: str = "") -> Settings:
     """Read a rules file, and set the artifact switch.
 
     Args:
         path: the rules file.
         environment: the value of MLFLOW_SERVE_ARTIFACTS, None if it is not set.
         option: the value of mlflow_serve_artifacts, "" if it is not set.
+        base_path: the value of mlflow_base_path, "" if it is not set.
 
     Raises:
         RulesError: one of them cannot be used.
     """
     rules = load(path)
+    if base_path:
+        if not is_plain_path(below := base_path.rstrip("/")):
+            raise RulesError(f"{BASE_PATH}: {base_path!r}: expected a path such as /mlflow")
+        upstream = rules.upstream.model_copy(update={"base_path": below})
+        rules = rules.model_copy(update={"upstream": upstream, **_with_mount(rules, below)})
     switch = gate.switch(rules.artifacts.enabled, environment, option)
     allowed = gate.allowed_operations(rules.artifacts, switch.on)
     filters = {
@@ -67,6 +77,13 @@ def read(path: Path, environment: str | None, option: str) -> Settings:
     except ValueError as error:
         raise RulesError(f"{path}: {error}") from None
     return Settings(rules, switch, allowed, wary, filters, Router(rules, wary=wary), credentials)
+
+
+def _with_mount(rules: Rules, base_path: str) -> dict[str, Any]:
+    """Return mounts with the base path among them: clients may use it or leave it out."""
+    mounts = [*dict.fromkeys((*rules.mounts, base_path))]
+    longest_first = tuple(sorted(mounts, key=len, reverse=True))
+    return {"mounts": mounts, "mounts_longest_first": longest_first}
 
 
 def _what_is_off(switch: gate.Switch, allowed: frozenset[Operation]) -> str:
@@ -94,10 +111,7 @@ def adapted(
     changes: dict[str, Any] = {}
     if base_path and not upstream["base_path"]:
         upstream["base_path"] = base_path
-        # Clients may use this path or leave it out: both work.
-        mounts = [*dict.fromkeys((*settings.rules.mounts, base_path))]
-        longest_first = tuple(sorted(mounts, key=len, reverse=True))
-        changes = {"mounts": mounts, "mounts_longest_first": longest_first}
+        changes = _with_mount(settings.rules, base_path)
     changes["upstream"] = Upstream.model_validate(upstream)
     rules = settings.rules.model_copy(update=changes)
     return replace(settings, rules=rules, router=Router(rules, wary=settings.wary))

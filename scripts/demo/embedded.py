@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import subprocess
@@ -61,7 +62,7 @@ def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
             host=host or "127.0.0.1",
             port=None if arguments.demo else int(port),
             web=arguments.web,
-            options=arguments.options,
+            options=[*_request_lines(arguments), *arguments.options],
         )
     )
     proxy.wait("/livez")
@@ -73,6 +74,14 @@ def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
         for server in servers:
             if server.process.poll() is not None:
                 raise lab.StartError(f"{server.command[0]} ended by itself:\n{server.tail()}")
+
+
+def _request_lines(arguments: argparse.Namespace) -> list[str]:
+    """Return the option that shows a line for each request on this terminal."""
+    own = any("mlflow_access_log" in option for option in arguments.options)
+    if own or arguments.demo or arguments.web or not sys.stdout.isatty():
+        return []
+    return ["--set", f"mlflow_access_log={os.ttyname(sys.stdout.fileno())}"]
 
 
 class _StoppedError(Exception):

@@ -16,11 +16,11 @@ working() {
     set +m
     [[ -t 2 ]] || say "$message"
     while kill -0 "$pid" 2>/dev/null; do
-        [[ -t 2 ]] && printf '\r%s %ds' "$message" $((seconds / 5)) >&2
+        [[ -t 2 ]] && printf '\r%s %ds  %s\033[K' "$message" $((seconds / 5)) "$(newest_package "$log")" >&2
         seconds=$((seconds + 1))
         sleep 0.2
     done
-    [[ -t 2 ]] && echo >&2
+    [[ -t 2 ]] && printf '\r%s %ds\033[K\n' "$message" $((seconds / 5)) >&2
     local failed=
     wait "$pid" || failed=yes
     trap - INT TERM HUP
@@ -28,6 +28,9 @@ working() {
     rm -f "$log"
     [[ -z $failed ]]
 }
+
+# newest_package LOG: the package that pip is busy with.
+newest_package() { sed -n 's/^ *\(Collecting\|Building wheel for\) \([A-Za-z0-9._-]*\).*/\2/p' "$1" | tail -n 1; }
 
 # All interpreters that work, newest first: python3.x on PATH, then those of pyenv and uv.
 find_pythons() {

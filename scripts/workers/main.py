@@ -26,8 +26,7 @@ from workers.process import FailedError
 from workers.supervisor import Supervisor
 from workers.worker import Worker
 
-from addon.cli import run
-from addon.protocol import addresses
+from addon.cli import addresses, run
 
 MITMDUMP = Path(__file__).with_name("mitmdump.py")
 """The script of a worker in place of mitmdump's own."""

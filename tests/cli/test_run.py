@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from addon.cli import addresses
 from addon.cli import main as cli
 from addon.cli import run as cli_run
 from addon.observe import banner
-from addon.protocol import addresses
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,9 @@ def test_run(
     assert program == str(Path(sys.executable).parent / ("mitmweb" if web else "mitmdump"))
     quiet = [] if web else list(cli_run.QUIET)
     shared = ["--mode", "reverse:https://r.example", "-s", str(cli_run.SCRIPT)]
-    assert arguments == [*shared, *quiet, *started]
+    at = started.index("x=y") - 1 if "x=y" in started else len(started)
+    lines = [] if web else ["--set", "mlflow_access_log=-"]
+    assert arguments == [*shared, *quiet, *started[:at], *lines, *started[at:]]
     # The proxy says that, when it serves.
     assert capfd.readouterr().err == ""
     banner.show()
@@ -105,7 +107,7 @@ def test_an_upstream_with_credentials(upstream: str, capsys: pytest.CaptureFixtu
 def test_no_address(listen: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What is wrong with it is said."""
     with pytest.raises(SystemExit):
-        cli.main(["run", "--upstream", "x", "--listen", listen])
+        cli.main(["run", "--upstream", "http://x", "--listen", listen])
     assert f"{listen!r}: expected HOST:PORT" in capsys.readouterr().err
 
 
@@ -113,4 +115,54 @@ def test_no_mitmproxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither beside this Python nor on PATH."""
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(SystemExit, match=r"mitmdump is neither beside .* nor on PATH"):
-        cli_run.command("http://x")
+        cli_run.command(addresses.Upstream("http://x", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "base_path"),
+    [
+        ("https://r.example", "https://r.example", ""),
+        ("https://r.example/", "https://r.example", ""),
+        ("http://127.0.0.1:5000/mlflow/", "http://127.0.0.1:5000", "/mlflow"),
+        ("https://[::1]:8443/a/b", "https://[::1]:8443", "/a/b"),
+    ],
+)
+def test_a_path_of_the_upstream(text: str, url: str, base_path: str) -> None:
+    """It is the base path, for which mitmproxy has no place in a mode."""
+    read = addresses.upstream(text)
+    assert read == addresses.Upstream(url, base_path)
+    command = cli_run.command(read)
+    assert f"reverse:{url}" in command
+    assert (f"mlflow_base_path={base_path}" in command) is bool(base_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("registry.example.org", "ftp://r.example", "https://", "https://r.example:port"),
+        *("https://r.example/a?token=secret", "https://r.example/../a", "https://r.example//a"),
+        *("https://r.example?token=secret", "https://r.example#a", "https://[::1", ""),
+    ],
+)
+def test_no_upstream(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message has the name of our option, and no query."""
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--upstream", text])
+    said = capsys.readouterr().err
+    assert "argument --upstream: " in said
+    assert ": expected " in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    "option", ["mlflow_access_log=file", "mlflow_access_log="], ids=["a file", "none"]
+)
+def test_an_access_log_of_ones_own(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mitmproxy takes each option once, so ours is left out."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
+    monkeypatch.setattr(addresses, "problem", lambda *_, **__: None)
+    monkeypatch.setenv("MLFLOW_PROXY_BANNER", "")
+    with pytest.raises(TypeError):
+        cli.main(["run", "--upstream", "http://x", "--", "--set", option])
+    assert [word for word in commands[0] if "access_log" in word] == [option]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -150,6 +151,42 @@ def test_production(tmp_path: Path) -> None:
             assert server.process.wait(20) == 0
         assert "secret" not in server.text()
         assert (tmp_path / "flows").stat().st_size > 0
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_line_for_each_request_at_a_terminal(colour: bool) -> None:
+    """No query, and no colours with NO_COLOR; the path of the upstream is the base path."""
+    port = lab.free_port()
+    with Upstream() as upstream:
+        to = ("--upstream", f"{upstream.url}/below/", "--listen", f"127.0.0.1:{port}")
+        environment = {"TERM": "xterm"} | ({} if colour else {"NO_COLOR": "1"})
+        terminal = Terminal(RUN, *to, **environment)
+        terminal.read_until("MLflow proxy on http://127.0.0.1")
+        asked = "/api/2.0/mlflow/runs/get"
+        assert request(f"http://127.0.0.1:{port}", f"{asked}?token=secret").status == 200
+        terminal.read_until(rf"GET      \S*200\S* +\d+ ms +2 B  {asked}")
+        os.write(terminal.file, b"\x03")
+        assert terminal.finish() == 0
+    assert ("\033[32m200\033[0m" in terminal.text) is colour
+    assert ("\033[" in terminal.text) is colour
+    assert "secret" not in terminal.text
+    assert f"/below{asked}?token=secret" in [each.target for each in upstream.requests]
+
+
+def test_json_where_there_is_no_terminal(tmp_path: Path) -> None:
+    """For programs that read it."""
+    port, out = lab.free_port(), tmp_path / "out"
+    with Upstream() as upstream, out.open("wb") as file:
+        to = ("--upstream", upstream.url, "--listen", f"127.0.0.1:{port}")
+        process = subprocess.Popen([RUN, *to], env=ENV, stdout=file, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        while b"MLflow proxy on" not in process.stderr.readline():
+            assert process.poll() is None
+        assert request(f"http://127.0.0.1:{port}", "/api/2.0/mlflow/runs/get").status == 200
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["path"] for line in lines if not line["probe"]] == ["/api/2.0/mlflow/runs/get"]
 
 
 def test_workers(tmp_path: Path) -> None:

@@ -47,3 +47,23 @@ def test_wary(tmp_path: Path, text: str, wary: bool) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     assert settings.read(path, None, "").wary is wary
+
+
+@pytest.mark.parametrize("option", ["/mlops/mlflow", "/mlops/mlflow/"])
+def test_a_base_path_by_option(tmp_path: Path, option: str) -> None:
+    """It overrides the rules, and clients may use it or leave it out."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("upstream: {base_path: /other}\nmounts: [/, /m]")
+    rules = settings.read(path, None, "", option).rules
+    assert rules.upstream.base_path == "/mlops/mlflow"
+    assert rules.mounts_longest_first == ("/mlops/mlflow", "/m", "")
+
+
+@pytest.mark.parametrize("option", ["mlflow", "/a/../b", "//a", "/a?b", "/%2e"])
+def test_no_base_path(tmp_path: Path, option: str) -> None:
+    """The message has the option and its value."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("mounts: [/]")
+    with pytest.raises(RulesError) as error:
+        settings.read(path, None, "", option)
+    assert str(error.value) == f"mlflow_base_path: {option!r}: expected a path such as /mlflow"

@@ -6,6 +6,9 @@ import argparse
 import errno
 import re
 import socket
+from dataclasses import dataclass
+
+from ..rules.values import is_plain_path
 
 _HINTS = {
     errno.EADDRINUSE: "something else listens there: stop it, or choose another port",
@@ -14,18 +17,43 @@ _HINTS = {
 }
 
 
-def upstream(text: str) -> str:
-    """Read the registry's URL.
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The registry."""
+
+    url: str
+    """Without a path."""
+    base_path: str
+    """The path below which it serves, without a final slash; "" for none."""
+
+
+# Not anchored at the end, so that a mistake in the path gets a message of its own.
+_ORIGIN = re.compile(r"(https?|http3)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#:\[\]]+)(:\d{1,5})?(?=[/?#]|$)")
+
+
+def upstream(text: str) -> Upstream:
+    """Read the registry's URL; a path in it is the base path.
 
     Raises:
-        ArgumentTypeError: it contains credentials; the message does not repeat them.
+        ArgumentTypeError: it is no such URL, or contains credentials or a query; the message does
+            not repeat these.
     """
     if "@" in text:
         raise argparse.ArgumentTypeError(
             "expected a URL without user and password: clients send their own, and health checks "
             "take those of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
-    return text
+    if (origin := _ORIGIN.match(text)) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text.partition('?')[0]!r}: expected a URL such as https://registry.example.org"
+        )
+    path = text[origin.end() :].rstrip("/")
+    if path and not is_plain_path(path):
+        raise argparse.ArgumentTypeError(
+            f"{text.partition('?')[0]!r}: expected no more than a path such as /mlflow after the "
+            "host"
+        )
+    return Upstream(origin[0], path)
 
 
 def listen(text: str) -> tuple[str, int]:
