@@ -11,6 +11,7 @@ from typing import Any
 from .engine import connections
 from .hooks.body_times import BodyTimes
 from .hooks.clients import Clients, WideReads
+from .hooks.connected import Connected
 from .hooks.dialects import Dialects
 from .hooks.drain import Drain
 from .hooks.for_engine import ForEngine
@@ -34,11 +35,12 @@ from .registry.health_service import HealthService
 def addons() -> list[Any]:
     """Return the addons for mitmproxy."""
     rules, health = RulesInForce(), HealthService()
-    dialects, drain, held = Dialects(rules, health), Drain(rules, health), Held()
+    connected, held = Connected(), Held()
+    dialects, drain = Dialects(rules, health), Drain(rules, health, connected)
     time_limits, body_times, in_flight = TimeLimits(), BodyTimes(), InFlight()
     answers = OwnAnswers(rules, time_limits)
     observers, display = Observers(), Display()
-    clients = Clients(rules, time_limits, body_times, observers.count_refused)
+    clients = Clients(rules, time_limits, body_times, connected, observers.count_refused)
     rules.followers = [clients.use, dialects.use]
     traffic = Traffic(
         rules=rules,

@@ -6,14 +6,10 @@ that forget their connections would lock out all others, health checks included.
 
 If no connection is idle, the new one is turned away. It gets an answer in a single write, if it is
 likely to speak plain HTTP, and is closed unread.
-
-mitmproxy forgets a client when its answer is complete. Up to about 300 KiB of the answer may still
-wait for a client that does not read, and keep the file open; such a connection still counts.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from mitmproxy import ctx
@@ -26,8 +22,8 @@ from ..engine.to_engine import ToEngine
 from ..errors.replies import Reply
 from ..rules.model import Limits
 from . import open_files
+from .connected import Connected
 from .idle_clients import IdleClients
-from .in_flight import InFlight, Transport
 from .spell import Spell
 
 logger = logging.getLogger(__name__)
@@ -36,36 +32,15 @@ DEFAULT = Limits().connections
 MESSAGE = "This proxy has as many connections as it may. Please try again."
 
 
-class Connected:
-    """Counts connections by client id, the way requests are counted."""
-
-    def __init__(self) -> None:
-        self._clients = InFlight()
-
-    def admit(self, key: str, limit: int) -> bool:
-        """Count a new client if there is room; return whether there is."""
-        if self._clients.reaches(limit):
-            return False
-        self._clients.begin(key)
-        return True
-
-    def admit_for_another(self, key: str) -> None:
-        """Count a new client for which another one is being closed."""
-        self._clients.begin(key)
-
-    def leave(self, key: str, transport: Transport | None) -> None:
-        """A client has gone; its transport, if any, still holds its unsent bytes."""
-        # Most transports are empty: keep only those that are not.
-        waits = transport is not None and transport.get_write_buffer_size()
-        self._clients.end(key, transport if waits else None)
-
-
 class ClientLimit:
-    """Turns clients away."""
+    """Turns clients away.
 
-    def __init__(self) -> None:
-        self._connected = Connected()
-        self._transports: dict[str, asyncio.WriteTransport] = {}
+    Args:
+        connected: the clients that may stay are counted there.
+    """
+
+    def __init__(self, connected: Connected) -> None:
+        self._connected = connected
         self._spell = Spell(_over)
         self._idle: IdleClients = IdleClients(connections.handlers, connections.idle_since)
         self._giving_way = Spell(_there_is_room)
@@ -85,21 +60,16 @@ class ClientLimit:
                 *(wanted, files, self.in_force),
             )
 
-    def transport(self, client: Client) -> asyncio.WriteTransport | None:
-        """Return the transport of a client, if it is connected."""
-        return self._transports.get(client.id)
-
     def admits(self, client: Client) -> bool:
         """Return whether a client that has just connected may stay."""
-        if self._connected.admit(client.id, self.in_force) or self._takes_a_place(client):
-            if (transport := connections.transport(client)) is not None:
-                self._transports[client.id] = transport
+        if not self._connected.reaches(self.in_force) or self._takes_a_place():
+            self._connected.begin(client, connections.transport(client))
             return True
         if self._spell.happens():
             logger.warning("%d clients are connected, more are turned away", self.in_force)
         return False
 
-    def _takes_a_place(self, client: Client) -> bool:
+    def _takes_a_place(self) -> bool:
         """Close the connection that has been idle longest; return whether there was one."""
         if (record := self._idle.take()) is None:
             return False
@@ -111,12 +81,7 @@ class ClientLimit:
             self._to_engine.tell_soon(record.client, GiveWay())
         else:
             connections.close(record.client)  # It has sent nothing yet.
-        self._connected.admit_for_another(client.id)
         return True
-
-    def gone(self, client: Client) -> None:
-        """Stop counting a client that has gone, once its last bytes are sent."""
-        self._connected.leave(client.id, self._transports.pop(client.id, None))
 
 
 def answer(client: Client, reply: Reply) -> None:

@@ -21,6 +21,7 @@ from ..rules.model import Limits
 from . import answering, client_limit, room, silent_clients
 from .body_times import BodyTimes
 from .client_limit import ClientLimit
+from .connected import Connected
 from .rules_in_force import RulesInForce
 from .send_times import SendTimes
 from .silent_clients import SilentClients
@@ -36,12 +37,17 @@ class Clients:
     rules: RulesInForce
     time_limits: TimeLimits
     body_times: BodyTimes
+    connected: Connected
     count_refused: Callable[[replies.Refusal], None]
     """Counts a client that was turned away."""
-    limit: ClientLimit = field(default_factory=ClientLimit)
-    send_times: SendTimes = field(default_factory=SendTimes)
+    limit: ClientLimit = field(init=False)
+    send_times: SendTimes = field(init=False)
     silent_clients: SilentClients = field(default_factory=SilentClients)
     name: ClassVar[str] = "mlflow-clients"
+
+    def __post_init__(self) -> None:
+        self.limit = ClientLimit(self.connected)
+        self.send_times = SendTimes(self.connected)
 
     def use(self, read: Settings) -> None:
         """Apply new rules."""
@@ -68,11 +74,11 @@ class Clients:
         if isinstance(mode, ReverseMode) and "http" in mode.scheme:
             self.time_limits.connected(client, settings.rules.limits.head_timeout)
             self.silent_clients.connected(client, lambda: self.rules.get().rules)
-            self.send_times.connected(client, lambda: self._limits().send_timeout)
+            self.send_times.watch(lambda: self._limits().send_timeout)
 
     def client_disconnected(self, client: Client) -> None:
         """The client has gone: drop its state."""
-        self.limit.gone(client)
+        self.connected.end(client)
         self.time_limits.forget(client.id)
         self.body_times.forget(client.id)
         self.send_times.gone(client.id)

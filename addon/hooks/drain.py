@@ -19,15 +19,14 @@ import logging
 import signal
 import time
 from typing import Any
-from weakref import WeakSet
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client
 
 from ..engine import connections
 from ..registry.health_service import HealthService
 from ..rules.model import Drain as Limits
 from . import sd_notify
+from .connected import Connected
 from .rules_in_force import RulesInForce
 
 logger = logging.getLogger(__name__)
@@ -45,16 +44,16 @@ class Drain:
     Args:
         rules: the rules in force; their limits count when the signal arrives.
         health: knows whether a load balancer asks for /readyz.
+        connected: the connections that it waits for.
     """
 
     name = "mlflow-drain"
 
-    def __init__(self, rules: RulesInForce, health: HealthService) -> None:
+    def __init__(self, rules: RulesInForce, health: HealthService, connected: Connected) -> None:
         self._rules = rules
         self._health = health
+        self._connected = connected
         self.begun = False
-        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
-        """Of all clients; a transport outlives mitmproxy's record until its last byte is sent."""
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
@@ -75,15 +74,6 @@ class Drain:
         except (NotImplementedError, RuntimeError):
             # Windows, or not the main thread: the program that embeds mitmproxy stops it.
             logger.debug("no signals here: this proxy cannot drain")
-
-    def client_connected(self, client: Client) -> None:
-        """Remember the transport of a client that has connected."""
-        if client.error:
-            return  # It was turned away.
-        io = connections.io(client, client)
-        writer = io.writer if io else None
-        if isinstance(writer, asyncio.StreamWriter):
-            self._transports.add(writer.transport)
 
     async def _run(self, limits: Limits, *, watched: bool) -> None:
         grace = limits.grace if watched else 0
@@ -120,7 +110,7 @@ class Drain:
         for handler in handlers:
             if not _in_use(handler):
                 connections.close(handler.client)
-        return bool(handlers or any(t.get_write_buffer_size() for t in self._transports))
+        return bool(handlers or self._connected.waiting())
 
 
 async def _close_all() -> None:

@@ -55,7 +55,7 @@ class ForEngine:
 
     def over(self, flow: http.HTTPFlow) -> None:
         """Release a request's resources."""
-        transport = self.clients.limit.transport(flow.client_conn)
+        transport = self.clients.connected.transport(flow.client_conn)
         self.in_flight.end(flow.id, transport)
         self.held.leave(flow.id, transport)
 

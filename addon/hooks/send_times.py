@@ -19,10 +19,11 @@ from collections.abc import Callable
 
 from mitmproxy.connection import Client
 
-from ..engine import connections
+from ..engine import connections, plug
 from ..engine.front import STOPPED_READING, UntakenAnswers
 from ..engine.to_engine import ToEngine
 from . import answering
+from .connected import Connected
 from .looks import Looks
 
 logger = logging.getLogger(__name__)
@@ -38,60 +39,40 @@ class Progress:
     __slots__ = ("_since", "_taken")
 
     def __init__(self) -> None:
-        self._taken = 0
-        self._since: float | None = None
+        self._taken: int | None = None
+        self._since = 0.0
 
-    def stuck(self, now: float, waiting: int, taken: int) -> float:
-        """Record the present state.
+    def stuck(self, now: float, taken: int) -> float:
+        """Record the present state; return the seconds without progress.
 
         Args:
             now: seconds of a monotonic clock.
-            waiting: bytes.
             taken: a number that changes whenever the client takes bytes.
-
-        Returns:
-            Seconds without progress, 0 if nothing waits.
         """
-        if not waiting:
-            self._since = None
-            return 0.0
-        if self._since is None or taken != self._taken:
+        if taken != self._taken:
             self._since, self._taken = now, taken
         return now - self._since
 
 
-class _Connection:
-    """A client's connection, until its last byte is written."""
-
-    __slots__ = ("client", "progress", "transport")
-
-    def __init__(self, client: Client, transport: asyncio.WriteTransport) -> None:
-        self.client = client
-        self.transport = transport
-        self.progress = Progress()
-
-
 class SendTimes:
-    """Ends connections and HTTP/2 streams whose clients have stopped reading."""
+    """Ends connections and HTTP/2 streams whose clients have stopped reading.
 
-    def __init__(self) -> None:
-        self._connections: dict[str, _Connection] = {}
-        """By client id."""
+    Args:
+        connected: the connections of all clients.
+    """
+
+    def __init__(self, connected: Connected) -> None:
+        self._connected = connected
+        self._progress: dict[str, Progress] = {}
+        """Of the clients for which bytes waited at the last check, by client id."""
         self._windows: dict[str, tuple[Client, Callable[[], float | None]]] = {}
         """HTTP/2 clients whose windows have no room for the bytes that wait, by client id."""
         self._looks = Looks(self._look)
         self._to_engine = ToEngine()
 
-    def connected(self, client: Client, limit: Callable[[], float]) -> None:
-        """Watch a client that has connected.
-
-        Args:
-            client: the client.
-            limit: returns the seconds in force.
-        """
-        if (transport := connections.transport(client)) is not None:
-            self._connections[client.id] = _Connection(client, transport)
-            self._looks.go_on(limit)
+    def watch(self, limit: Callable[[], float]) -> None:
+        """Watch all clients from now on; `limit` returns the seconds in force."""
+        self._looks.go_on(limit)
 
     def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
         """Watch an HTTP/2 client whose window has no room for a part of an answer.
@@ -104,39 +85,38 @@ class SendTimes:
         self._windows[client.id] = client, untaken
 
     def gone(self, key: str) -> None:
-        """Drop a client that has gone, by its id, unless bytes still wait for it."""
+        """Drop the window of a client that has gone, by its id."""
         self._windows.pop(key, None)
-        one = self._connections.get(key)
-        if one is not None and not one.transport.get_write_buffer_size():
-            del self._connections[key]
 
     def _look(self, limit: float) -> bool:
         now = time.monotonic()
-        for key, one in [*self._connections.items()]:
-            waiting = one.transport.get_write_buffer_size()
-            taken = _taken(one.transport, waiting) if waiting else 0
-            if one.progress.stuck(now, waiting, taken) >= limit:
-                self._reset(one)
-            if not waiting and connections.handler(one.client) is None:
-                del self._connections[key]
+        before, self._progress = self._progress, {}
+        for one in self._connected.waiting():
+            if one.transport is None or not plug.serves(one.client):
+                continue
+            progress = before.get(one.client.id) or Progress()
+            self._progress[one.client.id] = progress
+            if progress.stuck(now, _taken(one.transport)) >= limit:
+                _reset(one.client, one.transport)
         for key, (client, untaken) in [*self._windows.items()]:
             if (seconds := untaken()) is None:
                 del self._windows[key]
             elif seconds >= limit:
                 self._to_engine.tell_soon(client, UntakenAnswers(limit))
-        return bool(self._connections)
-
-    def _reset(self, one: _Connection) -> None:
-        # After a normal close the client could take a part for the whole answer.
-        for flow in (flows := connections.flows(one.client)):
-            answering.log_cut(flow, STOPPED_READING)
-        if not flows:
-            logger.warning("reset a connection: %s", STOPPED_READING)
-        connections.reset(one.transport)
-        connections.close(one.client)
+        return self._connected.count() > 0
 
 
-def _taken(transport: asyncio.WriteTransport, waiting: int) -> int:
+def _reset(client: Client, transport: asyncio.WriteTransport) -> None:
+    # After a normal close the client could take a part for the whole answer.
+    for flow in (flows := connections.flows(client)):
+        answering.log_cut(flow, STOPPED_READING)
+    if not flows:
+        logger.warning("reset a connection: %s", STOPPED_READING)
+    connections.reset(transport)
+    connections.close(client)
+
+
+def _taken(transport: asyncio.WriteTransport) -> int:
     """Return a number that changes whenever a client has taken bytes.
 
     The kernel asks for more only when a third of its own buffer of some megabytes is free. So a
@@ -151,4 +131,4 @@ def _taken(transport: asyncio.WriteTransport, waiting: int) -> int:
             return int(_ACKNOWLEDGED.unpack_from(told, _AT)[0])
         except (OSError, struct.error):
             pass
-    return waiting
+    return transport.get_write_buffer_size()

@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 
 from addon.hooks import open_files
-from addon.hooks.client_limit import ClientLimit, Connected
+from addon.hooks.client_limit import ClientLimit
+from addon.hooks.connected import Connected
 from addon.rules.model import Limits
-
-
-class Connection:
-    """Holds so many bytes back."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def get_write_buffer_size(self) -> int:
-        """As asyncio's transports."""
-        return self.size
 
 
 @pytest.mark.parametrize(
@@ -42,39 +32,6 @@ def test_in_force(wanted: int, files: int | None, expected: int) -> None:
     assert open_files.clients(wanted, files) == expected
 
 
-def test_those_who_are_there() -> None:
-    """Whoever was turned away counts for nothing, also when it leaves."""
-    clients = Connected()
-    assert clients.admit("a", 2)
-    assert clients.admit("b", 2)
-    assert not clients.admit("c", 2)
-    clients.leave("c", None)
-    assert not clients.admit("d", 2)
-    clients.leave("a", None)
-    assert clients.admit("e", 2)
-
-
-def test_one_gives_way() -> None:
-    """Until it has left there is one more."""
-    clients = Connected()
-    assert clients.admit("a", 1)
-    clients.admit_for_another("b")
-    clients.leave("a", None)
-    assert not clients.admit("c", 1)
-    clients.leave("b", None)
-    assert clients.admit("c", 1)
-
-
-def test_until_the_last_byte_is_written() -> None:
-    """A connection that mitmproxy has forgotten counts until its client has taken everything."""
-    clients, slow = Connected(), Connection(1)
-    clients.admit("a", 1)
-    clients.leave("a", slow)
-    assert not clients.admit("b", 1)
-    slow.size = 0
-    assert clients.admit("b", 1)
-
-
 @pytest.mark.parametrize(
     ("limits", "files", "warned"),
     [
@@ -91,7 +48,7 @@ def test_few_files(
 ) -> None:
     """The log says so if that is less than was asked for, or than there may be requests."""
     monkeypatch.setattr(open_files, "allowed", lambda: files)
-    limit = ClientLimit()
+    limit = ClientLimit(Connected())
     limit.use(limits)
     limit.use(limits)
     assert len(caplog.records) == warned
