@@ -31,7 +31,8 @@ from addon.protocol import (
     target,
     to_https,
 )
-from addon.registry import dialect, health
+from addon.registry import dialect
+from addon.registry import probes as health
 from addon.routing import (
     forwarded,
     gate,

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from .. import __version__
 from ..protocol import to_https
-from ..registry import diagnosis, dialect, health
+from ..registry import diagnosis, dialect
+from ..registry import probes as health
 from ..rules import rules_file
 from . import completion, rules, run
 from .completion import File

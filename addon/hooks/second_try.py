@@ -10,7 +10,7 @@ from mitmproxy import http
 from ..protocol import bodies
 from ..registry import dialect
 from ..registry.dialect import Dialect
-from ..registry.health import Answer
+from ..registry.probes import Answer
 from ..routing import admission, flow_state
 from ..routing.flow_state import METADATA, FirstTry, FlowState
 from . import on_request

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors.replies import Reply, json_reply
 from ..routing.admission import Sender
 from ..rules.model import Health, Probe
-from . import health
+from . import probes as health
 
 PROBE_HEADER = "X-MLflow-Proxy-Probe"
 PROBE_KEY = PROBE_HEADER.lower().encode()

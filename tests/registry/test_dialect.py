@@ -16,7 +16,7 @@ from addon.registry.dialect import (
     may_ask_twice,
     suggestion,
 )
-from addon.registry.health import Answer
+from addon.registry.probes import Answer
 from addon.rules import rules_file
 
 JSON = "application/json"

@@ -13,7 +13,7 @@ import pytest
 from addon.registry import dialect_watch
 from addon.registry.dialect import Finding
 from addon.registry.dialect_watch import DialectWatch
-from addon.registry.health import Answer
+from addon.registry.probes import Answer
 
 SERVED = Answer(200, "application/json", b"{}")
 ABSENT = Answer(404)

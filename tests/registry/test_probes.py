@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 from support.upstream import Upstream, silent
 
-from addon.registry import health
-from addon.registry.health import Answer
+from addon.registry import probes as health
+from addon.registry.probes import Answer
 from addon.rules.model import Probe
 
 JSON = "application/json"
