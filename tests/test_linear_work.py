@@ -31,8 +31,7 @@ from addon.protocol import (
     target,
     to_https,
 )
-from addon.registry import dialect
-from addon.registry import probes as health
+from addon.registry import answers, dialect
 from addon.routing import (
     forwarded,
     gate,
@@ -311,13 +310,13 @@ WORK: dict[str, Work] = {
     ),
     # Health and dialects.
     "health": on_bytes(
-        lambda body: health.error_code(health.Answer(200, "application/json", body)), b"["
+        lambda body: answers.error_code(answers.Answer(200, "application/json", body)), b"["
     ),
     "dialect": on_text(
-        lambda text: list(dialect._places(health.Answer(302, location=text))), "/a", "", "!"
+        lambda text: list(dialect._places(answers.Answer(302, location=text))), "/a", "", "!"
     ),
     "dialect of brackets": on_text(
-        lambda text: list(dialect._places(health.Answer(302, location=text))), "[", "http://"
+        lambda text: list(dialect._places(answers.Answer(302, location=text))), "[", "http://"
     ),
 }  # fmt: skip
 

@@ -20,13 +20,14 @@ from urllib.parse import urlsplit
 
 from .. import __version__
 from ..protocol import to_https
-from ..registry import diagnosis, dialect
-from ..registry import probes as health
+from ..registry import diagnosis, dialect, probes
+from ..registry.answers import Answer, https_required
+from ..registry.client import Client, client_from_environment
 from ..rules import rules_file
 from . import completion, rules, run
 from .completion import File
 
-EXIT_CODES: dict[health.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
+EXIT_CODES: dict[probes.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
 UNKNOWN = 3
 CLOSED_PIPE = 128 + signal.SIGPIPE
 """The exit code of a shell for a program that SIGPIPE has ended."""
@@ -120,14 +121,14 @@ def _probe(arguments: argparse.Namespace) -> int:
         timeout = config.timeout if arguments.timeout is None else arguments.timeout
         if timeout <= 0:
             raise ValueError(f"--timeout: {timeout:g}: expected a number of seconds above 0")
-        client = health.client_from_environment(arguments.url, timeout)
+        client = client_from_environment(arguments.url, timeout)
     except (rules_file.RulesError, ValueError, OSError) as error:
         print(f"unknown: {error}", file=sys.stderr)
         return UNKNOWN
     if arguments.diagnose:
         return _diagnose(client)
-    results = health.run(client, config.probes, write=arguments.write)
-    state = health.overall(results)
+    results = probes.run(client, config.probes, write=arguments.write)
+    state = probes.overall(results)
     if arguments.json:
         document = {
             "status": state,
@@ -141,14 +142,14 @@ def _probe(arguments: argparse.Namespace) -> int:
     return EXIT_CODES[state]
 
 
-def _diagnose(client: health.Client) -> int:
+def _diagnose(client: Client) -> int:
     parts = urlsplit(client.url)
     at_root = replace(client, url=f"{parts.scheme}://{parts.netloc}")
 
-    def ask(path: str) -> health.Answer:
+    def ask(path: str) -> Answer:
         answer = at_root.send("GET", path)
         secure = to_https.secure_url(answer.status or 0, answer.location, url=at_root.url + path)
-        return answer if secure is None else health.https_required(secure)
+        return answer if secure is None else https_required(secure)
 
     found = dialect.find(ask, parts.path.rstrip("/"), thorough=True)
     authenticated = client.authorization is not None
@@ -156,11 +157,11 @@ def _diagnose(client: health.Client) -> int:
     return 0 if found.dialect else UNKNOWN
 
 
-def _print_table(url: str, state: health.State, results: Sequence[health.Result]) -> None:
+def _print_table(url: str, state: probes.State, results: Sequence[probes.Result]) -> None:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = max((len(result.name) for result in results), default=0)
 
-    def painted(text: health.State) -> str:
+    def painted(text: probes.State) -> str:
         return f"\033[{_COLOURS[text]}m{text:8}\033[0m" if colour else f"{text:8}"
 
     lines = [f"{painted(state)} {url}"]

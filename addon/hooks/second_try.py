@@ -9,8 +9,8 @@ from mitmproxy import http
 
 from ..protocol import bodies
 from ..registry import dialect
+from ..registry.answers import Answer
 from ..registry.dialect import Dialect
-from ..registry.probes import Answer
 from ..routing import admission, flow_state
 from ..routing.flow_state import METADATA, FirstTry, FlowState
 from . import on_request

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ..protocol import to_https
 from ..protocol.bodies import is_json
-from .probes import (
+from .answers import (
     Answer,
     error_code,
     is_html,

@@ -19,7 +19,9 @@ from typing import Any
 from ..errors.replies import Reply, json_reply
 from ..routing.admission import Sender
 from ..rules.model import Health, Probe
-from . import probes as health
+from . import probes as probing
+from .answers import Answer
+from .client import Client, client_from_environment
 
 PROBE_HEADER = "X-MLflow-Proxy-Probe"
 PROBE_KEY = PROBE_HEADER.lower().encode()
@@ -43,8 +45,8 @@ class HealthService:
         """When the upstream was last checked for /readyz (seconds since 1970), and the verdict."""
         self._asked: float | None = None
         """When somebody asked for readiness, by `time.monotonic`."""
-        self._verdicts: dict[tuple[str, bool], tuple[float, list[health.Result]]] = {}
-        self._running: dict[tuple[str, bool], asyncio.Task[list[health.Result]]] = {}
+        self._verdicts: dict[tuple[str, bool], tuple[float, list[probing.Result]]] = {}
+        self._running: dict[tuple[str, bool], asyncio.Task[list[probing.Result]]] = {}
 
     def sender(self, mark: str | None) -> Sender:
         """Return the sender of a request.
@@ -92,7 +94,7 @@ class HealthService:
             return json_reply(200, {"status": "ready", "rules": rules})
         ready_only = path == "/readyz"
         results = await self._results(listener, config, ready_only)
-        state = health.overall(results)
+        state = probing.overall(results)
         status = 503 if state == "critical" else 200
         if ready_only:
             ready = {"status": "ready"} if status == 200 else {"status": "unavailable"}
@@ -106,7 +108,7 @@ class HealthService:
 
     async def _results(
         self, listener: str, config: Health, ready_only: bool
-    ) -> list[health.Result]:
+    ) -> list[probing.Result]:
         key = (listener, ready_only)
         done_at, results = self._verdicts.get(key, (0.0, []))
         if results and time.monotonic() - done_at < config.cache:
@@ -121,20 +123,20 @@ class HealthService:
 
     async def _check(
         self, key: tuple[str, bool], config: Health, probes: Sequence[Probe]
-    ) -> list[health.Result]:
+    ) -> list[probing.Result]:
         listener, ready_only = key
         client = self._client(listener, config, self.token)
-        results = await asyncio.to_thread(health.run, client, probes)
+        results = await asyncio.to_thread(probing.run, client, probes)
         self._verdicts[key] = (time.monotonic(), results)
         if ready_only:
-            self.readiness = (time.time(), health.overall(results) != "critical")
+            self.readiness = (time.time(), probing.overall(results) != "critical")
         return results
 
-    def ask(self, listener: str, config: Health) -> Callable[[str], health.Answer]:
+    def ask(self, listener: str, config: Health) -> Callable[[str], Answer]:
         """Return a function that asks the upstream of a listener for a path, without rewriting."""
         client = self._client(listener, config, self.token + AS_IT_IS)
         return partial(client.send, "GET")
 
-    def _client(self, listener: str, config: Health, token: str) -> health.Client:
-        client = health.client_from_environment(listener, config.timeout)
+    def _client(self, listener: str, config: Health, token: str) -> Client:
+        client = client_from_environment(listener, config.timeout)
         return replace(client, headers={PROBE_HEADER: token})

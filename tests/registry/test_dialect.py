@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from addon.registry.answers import Answer
 from addon.registry.dialect import (
     Dialect,
     Finding,
@@ -16,7 +17,6 @@ from addon.registry.dialect import (
     may_ask_twice,
     suggestion,
 )
-from addon.registry.probes import Answer
 from addon.rules import rules_file
 
 JSON = "application/json"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from addon.registry import dialect_watch
+from addon.registry.answers import Answer
 from addon.registry.dialect import Finding
 from addon.registry.dialect_watch import DialectWatch
-from addon.registry.probes import Answer
 
 SERVED = Answer(200, "application/json", b"{}")
 ABSENT = Answer(404)

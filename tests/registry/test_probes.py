@@ -1,13 +1,13 @@
 """Verdicts on answers, and the requests that lead to them."""
 
 import json
-from collections.abc import Mapping
 
 import pytest
 from support.upstream import Upstream, silent
 
-from addon.registry import probes as health
-from addon.registry.probes import Answer
+from addon.registry import probes as probing
+from addon.registry.answers import Answer
+from addon.registry.client import client_from_environment
 from addon.rules.model import Probe
 
 JSON = "application/json"
@@ -71,7 +71,7 @@ API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max
 def test_verdict(changes: dict[str, object], answer: Answer, state: str, message: str) -> None:
     """What an answer means for a client."""
     probe = Probe.model_validate(API.model_dump() | changes)
-    result = health.verdict(probe, "http://proxy/", answer, 0.25)
+    result = probing.verdict(probe, "http://proxy/", answer, 0.25)
     assert (result.state, result.message) == (state, message)
     assert result.success is (state in ("ok", "disabled"))
     assert result.url == f"http://proxy{API.path}"
@@ -82,7 +82,7 @@ def test_verdict(changes: dict[str, object], answer: Answer, state: str, message
 def test_refused_credentials_are_critical() -> None:
     """Who sent credentials and gets a 401 has the wrong ones."""
     answer = Answer(401, JSON, b'{"error_code": "UNAUTHENTICATED"}')
-    result = health.verdict(API, "http://proxy", answer, 0, authorization="Bearer x")
+    result = probing.verdict(API, "http://proxy", answer, 0, authorization="Bearer x")
     assert (result.state, result.message) == ("critical", "401: the credentials were refused")
 
 
@@ -90,9 +90,9 @@ def test_a_refusal_that_is_expected() -> None:
     """A 403 with a code of the probe's own is no refusal of those who sent credentials."""
     probe = Probe(name="x", path="/x", error_codes=["PERMISSION_DENIED"])
     answer = Answer(403, JSON, b'{"error_code": "PERMISSION_DENIED"}')
-    known = health.verdict(probe, "http://proxy", answer, 0, authorization="Bearer x")
+    known = probing.verdict(probe, "http://proxy", answer, 0, authorization="Bearer x")
     assert (known.state, known.message) == ("ok", "ok (PERMISSION_DENIED)")
-    assert health.verdict(probe, "http://proxy", answer, 0).state == "warning"
+    assert probing.verdict(probe, "http://proxy", answer, 0).state == "warning"
 
 
 @pytest.mark.parametrize(
@@ -104,37 +104,10 @@ def test_a_refusal_that_is_expected() -> None:
         (["warning", "critical", "ok"], "critical"),
     ],
 )
-def test_overall(states: list[health.State], expected: str) -> None:
+def test_overall(states: list[probing.State], expected: str) -> None:
     """The worst verdict counts."""
-    results = [health.Result("n", "u", 200, True, 0, "m", state) for state in states]
-    assert health.overall(results) == expected
-
-
-@pytest.mark.parametrize(
-    ("url", "environment", "base", "authorization"),
-    [
-        ("http://h:1/x", {}, "http://h:1/x", None),
-        ("http://h", {"MLFLOW_TRACKING_TOKEN": "t"}, "http://h", "Bearer t"),
-        ("http://h", {"MLFLOW_TRACKING_USERNAME": "u", "MLFLOW_TRACKING_PASSWORD": "p"},
-         "http://h", "Basic dTpw"),
-        ("http://h", {"MLFLOW_TRACKING_USERNAME": "u"}, "http://h", None),
-        # As in MLflow's client, a user and password count more than a token.
-        ("http://u:p@h", {"MLFLOW_TRACKING_TOKEN": "t"}, "http://h", "Basic dTpw"),
-    ],
-)  # fmt: skip
-def test_credentials(
-    url: str, environment: Mapping[str, str], base: str, authorization: str | None
-) -> None:
-    """Credentials come from the environment or the URL, and leave the URL that is shown."""
-    client = health.client_from_environment(url, 1, environment)
-    assert (client.url, client.authorization) == (base, authorization)
-
-
-@pytest.mark.parametrize("url", ["", "proxy:8080", "ftp://h", "http://", "https:///x"])
-def test_bad_urls(url: str) -> None:
-    """What is no URL is refused before anything is sent."""
-    with pytest.raises(ValueError, match="expected a URL"):
-        health.client_from_environment(url, 1, {})
+    results = [probing.Result("n", "u", 200, True, 0, "m", state) for state in states]
+    assert probing.overall(results) == expected
 
 
 def test_run_keeps_the_order_and_sends_what_the_probe_says() -> None:
@@ -144,10 +117,8 @@ def test_run_keeps_the_order_and_sends_what_the_probe_says() -> None:
         Probe(name="runs_api", method="POST", path="/api/runs", body={"max_results": 1}),
     ]
     with Upstream() as upstream:
-        client = health.client_from_environment(
-            f"{upstream.url}/base/", 5, {"MLFLOW_TRACKING_TOKEN": "t"}
-        )
-        results = health.run(client, probes)
+        client = client_from_environment(f"{upstream.url}/base/", 5, {"MLFLOW_TRACKING_TOKEN": "t"})
+        results = probing.run(client, probes)
     assert [(r.name, r.state) for r in results] == [("experiments_api", "ok"), ("runs_api", "ok")]
     by_target = {request.target: request for request in upstream.requests}
     assert set(by_target) == {"/base" + API.path, "/base/api/runs"}
@@ -160,24 +131,24 @@ def test_run_keeps_the_order_and_sends_what_the_probe_says() -> None:
 def test_silence_ends_with_the_timeout() -> None:
     """An upstream that never answers costs the timeout and no more."""
     with Upstream(silent) as upstream:
-        client = health.client_from_environment(upstream.url, 0.2, {})
-        result = health.run(client, [API])[0]
+        client = client_from_environment(upstream.url, 0.2, {})
+        result = probing.run(client, [API])[0]
     assert (result.state, result.message) == ("critical", "no answer within 0.2 s")
 
 
 def test_garbage_is_an_answer_too() -> None:
     """What is not HTTP is reported, not raised, and not repeated."""
     with Upstream(b"garbage\r\n\r\n") as upstream:
-        client = health.client_from_environment(upstream.url, 5, {})
-        result = health.run(client, [API])[0]
+        client = client_from_environment(upstream.url, 5, {})
+        result = probing.run(client, [API])[0]
     assert (result.state, result.message) == ("critical", "no answer: BadStatusLine")
 
 
 def test_write_probe_cleans_up_after_a_wrong_reading() -> None:
     """The artifact is deleted also when it does not come back as it went."""
     with Upstream() as upstream:
-        client = health.client_from_environment(upstream.url, 5, {})
-        result = health.write_probe(client)
+        client = client_from_environment(upstream.url, 5, {})
+        result = probing.write_probe(client)
     assert (result.state, result.message) == ("critical", "read back: 200")
     assert [r.head.split(b" ")[0] for r in upstream.requests] == [b"PUT", b"GET", b"DELETE"]
     assert len({r.target for r in upstream.requests}) == 1
