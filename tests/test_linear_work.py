@@ -19,6 +19,7 @@ import pytest
 from addon.engine import heads
 from addon.errors import login, replies
 from addon.errors import upstream as errors
+from addon.errors.words import page_words
 from addon.mitmweb import mlflow_text
 from addon.observe import access_log, log_guard
 from addon.protocol import (
@@ -217,8 +218,8 @@ WORK: dict[str, Work] = {
     # Labels and other headers of an upstream.
     "label": on_text(bodies.is_json, "a+", "application/"),
     "blanks in a label": on_text(bodies.is_html, " ", "text/html", "x"),
-    "charsets": on_text(lambda kind: bodies.words(b"x", kind), "charset" + " " * 9),
-    "long charset": on_text(lambda kind: bodies.words(b"x", kind), "a-", "charset="),
+    "charsets": on_text(lambda kind: page_words(b"x", kind), "charset" + " " * 9),
+    "long charset": on_text(lambda kind: page_words(b"x", kind), "a-", "charset="),
     "repeated header": same_header,
     "redirect": on_text(redirect, "a/", "/"),
     "redirect upwards": on_text(redirect, "../", "a/"),

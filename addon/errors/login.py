@@ -16,6 +16,7 @@ from ..protocol import bodies
 from ..protocol.target import fold, shown
 from ..rules.model import Login
 from .upstream import ADDED_REFUSED, Answer, Converted
+from .words import page_words
 
 ADVICE = (
     "Check the credentials of the client (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
@@ -179,7 +180,7 @@ def convert_page(
     if not _is_markup(decoded, answer.content_type):
         return None
     where = bodies.capped(bodies.printable(path), _PLACE_LIMIT)
-    title = bodies.words(decoded.content, answer.content_type) if decoded else ""
+    title = page_words(decoded.content, answer.content_type) if decoded else ""
     what = f"a web page ({title})" if title else "a web page"
     return _error(
         f"The server answered {answer.status} with {what} in place of JSON, probably to ask "

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..protocol import bodies
 from ..rules.model import Errors
+from .words import json_words, page_words
 
 # Headers of a body, dropped with it (RFC 9110, section 8; RFC 9530).
 ENTITY_HEADERS = (
@@ -157,9 +158,9 @@ def convert(asked: Asked, answer: Answer, rules: Errors) -> Converted | None:
     document = bodies.document(plain, answer.content_type) if whole else None
     native = document is not None and document.plain and _is_native(document.content)
     words = (
-        bodies.json_words(document.content)
+        json_words(document.content)
         if document is not None
-        else bodies.words(plain, answer.content_type)
+        else page_words(plain, answer.content_type)
     )
     override = rules.override(
         method=asked.method,

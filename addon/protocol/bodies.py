@@ -6,12 +6,9 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings.aliases import aliases
 from functools import lru_cache
-from html import unescape
-from itertools import islice
 from typing import Any
 
 HELD_LIMIT = 256 * 1024
@@ -19,12 +16,6 @@ HELD_LIMIT = 256 * 1024
 
 DECODED_LIMIT = 4 * HELD_LIMIT
 """Bytes to which a compressed body may grow when it is decoded."""
-
-PAGE_LIMIT = 64 * 1024
-"""Characters in which we look for a title."""
-
-TOKEN_LIMIT = 2000
-"""Tags after which the search for a title stops."""
 
 WORDS_LIMIT = 300
 """Characters of an upstream's message that are passed on."""
@@ -51,17 +42,12 @@ _HTML = re.compile(r"(?:text/html|application/xhtml\+xml)\s*(?:;|$)", re.IGNOREC
 _NOT_OURS = re.compile(r"application/(?:x-protobuf|protobuf|grpc)|text/event-stream", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.IGNORECASE)
-_MARKUP = re.compile(r"html|xml", re.IGNORECASE)
-_TAG = re.compile(r"<(/?[A-Za-z][\w:.-]*|[!?])")
-_RAW_END = {tag: re.compile(rf"</{tag}\s*>", re.IGNORECASE) for tag in ("script", "style")}
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _PORTION = 1024
 _CHARSETS = {codec: codec for codec in CODECS} | {
     name: codec for name, codec in aliases.items() if codec in CODECS
 }
-# No character has a number with that many digits.
-_LONG_REFERENCE = re.compile(r"&#[0-9]{10,};?")
 
 
 def is_json(content_type: str) -> bool:
@@ -169,7 +155,7 @@ def document(body: bytes, content_type: str) -> Document | None:
     Python's parser accepts more than JSON (NaN, and numbers too large for a float). We could not
     write such a document back, so it counts as text.
     """
-    codec = _codec(content_type)
+    codec = codec_of(content_type)
     for plain in (True, False) if codec else (False,):
         try:
             # Not plain: a byte order mark, or UTF-16. It is JSON, but clients cannot read it.
@@ -182,107 +168,7 @@ def document(body: bytes, content_type: str) -> Document | None:
     return None
 
 
-def words(body: bytes, content_type: str) -> str:
-    """Return the message of a page, an XML error or a text: its title, otherwise its first words.
-
-    Args:
-        body: decoded, perhaps only its beginning.
-        content_type: the Content-Type header, "" if there is none.
-    """
-    text = body.decode(_codec(content_type) or "utf-8", "replace")[:PAGE_LIMIT]
-    if is_markup(body) or _MARKUP.search(content_type):
-        text = _markup_words(text)
-    return capped(text)
-
-
-def json_words(content: Any) -> str:
-    """Return the message of a JSON error of any shape: the text under its best known key."""
-    text = _said(content, 4)
-    if not text and content not in ({}, [], None, ""):
-        text = json.dumps(content, ensure_ascii=False)
-    return capped(text)
-
-
-def _said(content: Any, depth: int) -> str:
-    if isinstance(content, str):
-        return content
-    if depth and isinstance(content, list):
-        return "; ".join(filter(None, (_said(item, depth - 1) for item in content[:3])))
-    if not depth or not isinstance(content, dict):
-        return ""
-    said = {key.lower(): text for key in content if (text := _said(content[key], depth - 1))}
-    if "title" in said and "detail" in said:  # RFC 9457, section 3.1
-        return f"{said['title']}: {said['detail']}"
-    if "loc" in said and "msg" in said:  # FastAPI's list of invalid parameters
-        return f"{said['loc'].replace('; ', '.')}: {said['msg']}"
-    return next((said[key] for key in _TELLING if key in said), "")
-
-
-# FastAPI, RFC 9457, OAuth (RFC 6749, section 5.2), JSON:API, GraphQL, AWS, Apigee, Kubernetes.
-_TELLING = (
-    *("message", "detail", "error_description", "msg", "title", "error", "errors"),
-    *("reason", "description", "faultstring", "fault", "status"),
-)
-
-
-def _markup_words(text: str) -> str:
-    said = {"title": "", "code": "", "message": "", "": ""}
-    root, inside = "", ""
-    for tag, data in islice(_tokens(text), TOKEN_LIMIT):
-        root = root or tag.strip("!?")
-        if tag in said:
-            # Only the first title counts; later ones belong to drawings.
-            inside = "" if tag == "title" and said["title"] else tag
-        elif tag == f"/{inside}":
-            inside = ""
-        said[inside] += data
-        if inside in ("code", "message"):
-            said[""] += data
-        said[""] += " "
-    if root in ("error", "errorresponse"):
-        # Object stores: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-        fields = ": ".join(filter(None, (said["code"].strip(), said["message"].strip())))
-        return _unescaped(fields or said[""])
-    return _unescaped(said["title"]).strip() or _unescaped(said[""])
-
-
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """Split markup into pairs of a tag's name ("/name" for an end tag) and the text after it.
-
-    Each character is read once. Python's html.parser takes a minute for 64 KiB of "<a <a", and the
-    proxy would serve nothing else in that time.
-    """
-    tag, begin = "", 0
-    while (at := text.find("<", begin)) >= 0:
-        if at > begin or tag:
-            yield tag, text[begin:at]
-        tag = ""
-        if text.startswith("<!--", at):
-            end = text.find("-->", at) + 2
-        elif text.startswith("<![CDATA[", at):
-            end = text.find("]]>", at) + 2
-            yield "", text[at + 9 : max(end - 2, 0)]
-        elif match := _TAG.match(text, at):
-            end = text.find(">", at)
-            tag = match[1].lower()
-            if tag in _RAW_END:
-                close = _RAW_END[tag].search(text, at)
-                end = close.end() - 1 if close else -1
-        else:
-            end = at  # Not a tag.
-            yield "", "<"
-        if end < at:
-            return  # Cut, or never closed.
-        begin = end + 1
-    yield tag, text[begin:]
-
-
-def _unescaped(text: str) -> str:
-    """Decode character references; Python raises for one with thousands of digits."""
-    return unescape(_LONG_REFERENCE.sub("\ufffd", text))
-
-
-def _codec(content_type: str) -> str | None:
+def codec_of(content_type: str) -> str | None:
     """Return the codec for a Content-Type: UTF-8 without a charset, None for an unknown one."""
     match = _CHARSET.search(content_type)
     return _CHARSETS.get(re.sub("[-.:]", "_", match[1].lower())) if match else "utf-8"
