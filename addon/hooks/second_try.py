@@ -8,7 +8,7 @@ from __future__ import annotations
 from mitmproxy import http
 
 from ..protocol import bodies
-from ..registry import dialect
+from ..registry import learned
 from ..registry.answers import Answer
 from ..registry.dialect import Dialect
 from ..routing import admission, flow_state
@@ -84,7 +84,7 @@ class SecondTry:
         response = flow.response
         if state.answered or response is None or state.settings is None:
             return state
-        if not response.stream and dialect.is_no_better(_answer(response)):
+        if not response.stream and learned.is_no_better(_answer(response)):
             flow.response, flow.request.headers = kept.response, kept.headers
             flow.request.path = kept.state.sent
             return flow_state.put(flow, kept.state)
@@ -92,7 +92,7 @@ class SecondTry:
             # An artifact says nothing: a file may have any content, JSON too.
             address, upstream = upstream_of(flow), state.settings.rules.upstream
             speaks: Dialect = "ajax" if upstream.is_external(*address) else "standard"
-            found = dialect.learned(
+            found = learned.finding(
                 *(speaks, upstream.base_path, _answer(kept.response), _answer(response)),
                 streamed=bool(response.stream),
             )
@@ -108,8 +108,8 @@ def _may_go_again(flow: http.HTTPFlow, state: FlowState, response: http.Response
         and state.route is not None
         and not state.answered
         and not (flow.request.stream or flow.request.trailers)
-        and dialect.may_ask_twice(flow.request.method, state.route.paths[0])
-        and dialect.is_missing(_answer(response))
+        and learned.may_ask_twice(flow.request.method, state.route.paths[0])
+        and learned.is_missing(_answer(response))
     )
 
 

@@ -14,7 +14,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..protocol import to_https
-from ..protocol.bodies import is_json
 from .answers import (
     Answer,
     error_code,
@@ -40,9 +39,6 @@ ABSENT = "nothing is served there"
 SILENT = "it does not answer"
 HTTPS = "it sends everything to https"
 """Why a dialect is not clear."""
-
-_SEARCH = re.compile(r"/(?:ajax-)?api/\d+(?:\.\d+)*/(?:preview/)?mlflow/[a-z-]+/search(?:-[a-z]+)?")
-"""MLflow's POST requests that change nothing."""
 
 _PLAIN = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
@@ -117,11 +113,11 @@ def _at(ask: Ask, base_path: str, thorough: bool) -> Finding:
     answers: dict[Dialect, Answer] = {}
     for asked, prefix in PREFIXES.items():
         answers[asked] = ask(base_path + prefix + SMALL)
-        if not thorough and _verdict(answers[asked]) in ("serves", "unknown"):
+        if not thorough and verdict_on(answers[asked]) in ("serves", "unknown"):
             break  # The other answer would change nothing.
     dialect, reason = judge(answers)
-    said = tuple((base_path + PREFIXES[d], _short(answer)) for d, answer in answers.items())
-    reachable = "unknown" not in map(_verdict, answers.values())
+    said = tuple((base_path + PREFIXES[d], short(answer)) for d, answer in answers.items())
+    reachable = "unknown" not in map(verdict_on, answers.values())
     return Finding(dialect, base_path, reason, said, reachable)
 
 
@@ -134,7 +130,7 @@ def judge(answers: dict[Dialect, Answer]) -> tuple[Dialect | None, str]:
     Returns:
         The dialect, None if it is not clear; and the reason.
     """
-    verdicts = {dialect: _verdict(answer) for dialect, answer in answers.items()}
+    verdicts = {dialect: verdict_on(answer) for dialect, answer in answers.items()}
     for dialect, verdict in verdicts.items():
         if verdict == "serves":
             return dialect, f"{PREFIXES[dialect]} is served"
@@ -148,58 +144,6 @@ def judge(answers: dict[Dialect, Answer]) -> tuple[Dialect | None, str]:
     if "unknown" in verdicts.values():
         return None, SILENT
     return None, PAGES if "page" in verdicts.values() else ABSENT
-
-
-def may_ask_twice(method: str, path: str) -> bool:
-    """Return whether a request may be sent twice, because it changes nothing.
-
-    Args:
-        method: its HTTP method.
-        path: its path (decoded, from the API on).
-    """
-    if method == "POST":
-        return _SEARCH.fullmatch(path) is not None
-    return method in ("GET", "HEAD", "OPTIONS")
-
-
-def is_missing(answer: Answer) -> bool:
-    """Return whether an answer under one prefix means that the API may be under the other one.
-
-    MLflow's own error does not: then an object is missing, not the API.
-    """
-    if answer.status in (404, 405):
-        return not error_code(answer)
-    return answer.status is not None and 200 <= answer.status < 300 and is_html(answer)
-
-
-def is_no_better(answer: Answer) -> bool:
-    """Return whether an answer under the other prefix says no more than the first one."""
-    refused = answer.status is not None and 300 <= answer.status < 500
-    return is_missing(answer) or (refused and not error_code(answer))
-
-
-def learned(
-    dialect: Dialect, base_path: str, first: Answer, second: Answer, *, streamed: bool = False
-) -> Finding | None:
-    """Return the finding from a client's request that was sent under both prefixes, if any.
-
-    Only an answer of the API counts. A request without credentials gets none, so a client without
-    access to the upstream cannot change how the proxy uses it.
-
-    Args:
-        dialect: the dialect of the second answer.
-        base_path: the base path of both requests.
-        first: the first answer, for which `is_missing` is true.
-        second: the answer under the prefix of `dialect`.
-        streamed: whether its body was streamed, so that only its Content-Type is known.
-    """
-    labelled = streamed and second.status == 200 and is_json(second.content_type)
-    if not labelled and _verdict(second) != "serves":
-        return None
-    other: Dialect = "standard" if dialect == "ajax" else "ajax"
-    answers = {other: first, dialect: second}
-    said = tuple((base_path + PREFIXES[each], _short(answers[each])) for each in answers)
-    return Finding(dialect, base_path, "a client's own request was answered there", said)
 
 
 def suggestion(found: Finding, host: str) -> str:
@@ -217,7 +161,8 @@ def suggestion(found: Finding, host: str) -> str:
     return "\n".join(["upstream:", *lines]) if lines else ""
 
 
-def _verdict(answer: Answer) -> _Verdict:
+def verdict_on(answer: Answer) -> _Verdict:
+    """Return what one answer says of the prefix below which it was asked."""
     status = answer.status
     if switched_off(answer):
         return "serves"  # An MLflow server with artifacts only.
@@ -244,7 +189,8 @@ def _places(root: Answer) -> Iterator[str]:
             yield place
 
 
-def _short(answer: Answer) -> str:
+def short(answer: Answer) -> str:
+    """Return an answer in two or three words."""
     if answer.status is None:
         return answer.error
     kind = "JSON" if is_json_answer(answer) else "HTML" if is_html(answer) else ""

@@ -9,12 +9,8 @@ from addon.registry.dialect import (
     Dialect,
     Finding,
     find,
-    is_missing,
-    is_no_better,
     is_place,
     judge,
-    learned,
-    may_ask_twice,
     suggestion,
 )
 from addon.rules import rules_file
@@ -229,72 +225,3 @@ def test_suggestion(found: Finding, lines: str) -> None:
     rules = rules_file.parse(lines, "pasted").upstream
     assert rules.is_external("r.example", 8443) is (found.dialect == "ajax")
     assert rules.base_path == (found.base_path if found.dialect else "")
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "may"),
-    [
-        ("GET", "/api/2.0/mlflow/runs/get", True),
-        ("HEAD", "/api/2.0/mlflow-artifacts/artifacts/a", True),
-        ("OPTIONS", "/anything", True),
-        ("POST", "/api/2.0/mlflow/experiments/search", True),
-        ("POST", "/ajax-api/3.0/mlflow/logged-models/search", True),
-        ("POST", "/api/2.0/preview/mlflow/runs/search", True),
-        ("POST", "/ajax-api/2.0/mlflow/experiments/search-datasets", True),
-        ("POST", "/api/2.0/mlflow/runs/search/more", False),
-        ("POST", "/api/2.0/mlflow/runs/create", False),
-        ("POST", "/api/2.0/mlflow/runs/research", False),
-        ("POST", "/api/2.0/mlflow/search", False),
-        ("POST", "/other/api/2.0/mlflow/runs/search", False),
-        ("PUT", "/api/2.0/mlflow/runs/search", False),
-        ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/a", False),
-        ("PATCH", "/api/2.0/mlflow/registered-models/update", False),
-        ("get", "/api/2.0/mlflow/runs/get", False),
-    ],
-)
-def test_may_ask_twice(method: str, path: str, may: bool) -> None:
-    """Only what changes nothing."""
-    assert may_ask_twice(method, path) is may
-
-
-MISSING = Answer(404, JSON, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
-FORBIDDEN = Answer(403, JSON, b'{"error_code": "PERMISSION_DENIED"}')
-
-
-@pytest.mark.parametrize(
-    ("answer", "missing", "no_better", "tells"),
-    [
-        (PAGE, True, True, False),
-        (DETAIL, True, True, False),
-        (APP, True, True, False),
-        (Answer(405, "text/html", b"<h1>"), True, True, False),
-        (Answer(404), True, True, False),
-        (LIST, False, False, True),
-        (PICKY, False, False, True),
-        (MISSING, False, False, True),
-        (FORBIDDEN, False, False, False),
-        (ASKS, False, True, False),
-        (LOGIN, False, True, False),
-        (Answer(400, "text/html", b"<h1>"), False, True, False),
-        (DOWN, False, False, False),
-        (Answer(503, "text/html", b"<h1>"), False, False, False),
-        (Answer(200, "application/octet-stream", b"file"), False, False, False),
-        (NONE, False, False, False),
-    ],
-)
-def test_what_an_answer_tells(answer: Answer, missing: bool, no_better: bool, tells: bool) -> None:
-    """As the first one, as the second one beside a page, and as what the API has to be found by."""
-    assert (is_missing(answer), is_no_better(answer)) == (missing, no_better)
-    found = learned("ajax", "/x", PAGE, answer)
-    assert (found is not None) is tells
-    if found:
-        assert (found.dialect, found.base_path) == ("ajax", "/x")
-        assert found.why.startswith("/x/api: 404 HTML; /x/ajax-api: ")
-
-
-def test_what_a_streamed_answer_tells() -> None:
-    """Its label has to do."""
-    for answer, tells in ((Answer(200, JSON), True), (Answer(200, "text/html"), False)):
-        found = learned("standard", "", PAGE, answer, streamed=True)
-        assert (found is not None) is tells
-    assert learned("standard", "", PAGE, Answer(200, JSON)) is None
