@@ -41,7 +41,7 @@ if [[ -n $all ]]; then
             LOCK=mitmproxy-12.2-dev VENV=$root/.run/mitmproxy-12.2 scripts/setup.sh
         inner=()
         if [[ $all == --all-pythons && $# == 0 ]]; then
-            inner=(tests/{engine,hooks,internals,mitmweb} tests/test_proxy.py tests/observe/test_log_guard.py
+            inner=(tests/{engine,hooks,internals,mitmweb} tests/observe/test_log_guard.py
                 tests/integration/test_{wire,lean,mitmweb,errors_over_the_wire,request_smuggling,around_the_switch,another_mitmproxy}.py)
         fi
         run_tests .run/mitmproxy-12.2/bin/python "${inner[@]}" "$@"
