@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon.hooks import silent_clients, time_limits
+from addon.hooks import silent_clients
 from addon.rules.model import Limits, Upstream
 
 LIMITS = Limits(client_idle_timeout=700)
@@ -47,17 +47,3 @@ def test_limits_without_effect() -> None:
         "tcp_timeout=300 closes silent connections before upstream.response_timeout (300), "
         "limits.client_idle_timeout (700)"
     )
-
-
-@pytest.mark.parametrize(
-    ("content_type", "events", "expected"),
-    [
-        ("application/json", 0, 120),
-        ("", 5, 120),
-        ("text/event-stream", 0, None),
-        ("Text/Event-Stream; charset=utf-8", 5, 5),
-    ],
-)
-def test_idle_limit(content_type: str, events: float, expected: float | None) -> None:
-    """Events have a limit of their own, or none."""
-    assert time_limits.idle_limit(Upstream(event_idle_timeout=events), content_type) == expected

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from mitmproxy import hooks
-from mitmproxy.test import taddons
+from mitmproxy import hooks, http
+from mitmproxy.proxy import mode_specs
+from mitmproxy.test import taddons, tflow, tutils
 
 from addon import assembly
 from addon.hooks.traffic import Traffic
@@ -53,3 +54,42 @@ class Assembled:
     def done(self) -> None:
         """Undo all changes."""
         self._context.master.addons.invoke_addon_sync(self._script, hooks.DoneHook())
+
+
+def make_flow(
+    path: str,
+    *,
+    method: str = "GET",
+    host: str = "registry.hokus.ai",
+    headers: dict[str, str] | None = None,
+    content: bytes | None = b"",
+    mode: str = "reverse:http://upstream",
+) -> http.HTTPFlow:
+    """Return a flow with a request, as in reverse mode if nothing else is said."""
+    fields = http.Headers([(k.encode(), v.encode()) for k, v in (headers or {}).items()])
+    request = tutils.treq(
+        method=method.encode(),
+        host=host,
+        port=80,
+        path=path.encode("utf-8", "surrogateescape"),
+        headers=fields,
+        content=content,
+    )
+    flow = tflow.tflow(req=request)
+    flow.client_conn.proxy_mode = mode_specs.ProxyMode.parse(mode)
+    return flow
+
+
+def respond(
+    addon: Assembled,
+    flow: http.HTTPFlow,
+    *,
+    status: int = 200,
+    content: bytes = b"",
+    headers: dict[str, str],
+) -> http.Response:
+    """Give a flow an answer of the upstream, and return what the hooks make of it."""
+    flow.response = http.Response.make(status, content, headers)
+    addon.run("responseheaders", flow)
+    addon.run("response", flow)
+    return flow.response
