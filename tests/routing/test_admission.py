@@ -1,0 +1,300 @@
+"""Every refusal, in the order in which it counts, and the requests that are exempt from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.routing import admission, settings
+from addon.routing.admission import Refused, Request
+from addon.routing.flow_state import FlowState
+from addon.routing.settings import Settings
+
+RULES = """
+mounts: [/mlflow]
+upstream: {base_path: /deep}
+allowed_hosts: [proxy]
+rewrites: [{name: api, match: ^/api/, replace: /api/}]
+limits: {api_body: 10, artifact_body: 20}
+artifacts:
+  write: false
+  disabled_status: 501
+  endpoints:
+    - {path: "/api/artifacts/.*", files: true}
+    - {path: "/", operation: write}
+    - {path: /api/upload, methods: [POST], operation: read}
+    - {path: /api/change, methods: [POST], operation: write}
+    - {path: /graphql, graphql_field: listArtifacts, operation: write}
+"""
+ARTIFACT = "/mlflow/api/artifacts/x"
+WORST: dict[str, Any] = {
+    "method": "PUT",
+    "path": "/api/artifacts/x#",
+    "host": "elsewhere",
+    "full": True,
+    "origin": "https://evil.example",
+    "accept": "text/html",
+    "length": 10**6,
+}
+"""All that a request can have against it."""
+
+
+@pytest.fixture(scope="module")
+def in_force(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The settings for these rules."""
+    return read(tmp_path_factory.mktemp("rules"), RULES)
+
+
+def read(folder: Path, text: str) -> Settings:
+    path = folder / "rules.yaml"
+    path.write_text(text)
+    return settings.read(path, None, "")
+
+
+def request(path: str, **values: Any) -> Request:
+    """A request without any fault, in reverse mode."""
+    fields = {
+        name.encode(): str(values[name]).encode()
+        for name in ("origin", "accept", "x-request-id", "x-http-method-override")
+        if values.get(name)
+    }
+    return Request(
+        values.get("method", "GET"),
+        path,
+        fields,
+        values.get("length", 0),
+        values.get("host", "proxy"),
+        values.get("reverse", True),
+        "some-uuid",
+        values.get("sender", "client"),
+    )
+
+
+def admit(
+    in_force: Settings, asked: Request, *, named: bool = True, full: bool = False
+) -> tuple[FlowState, Refused | None]:
+    state = FlowState()
+    path = asked.path.partition("?")[0]
+    state.begin(in_force.router.route(path, (0,)), in_force, asked.path)
+    return state, admission.admit(state, asked, named=named, is_full=lambda: full)
+
+
+def said(refused: Refused | None) -> tuple[int, str] | None:
+    return (refused.reply.status, refused.reply.why) if refused else None
+
+
+@pytest.mark.parametrize(
+    ("better", "expected"),
+    [
+        # Each row has all the faults of the rows below it, as far as its path allows.
+        ({}, (404, "not_mounted")),
+        ({"path": f"{ARTIFACT}#"}, (400, "ambiguous_target")),
+        ({"path": f"{ARTIFACT}?a#"}, (400, "ambiguous_target")),
+        ({"path": "/mlflow/livez"}, None),
+        ({"path": ARTIFACT}, (403, "foreign_host")),
+        ({"path": ARTIFACT, "host": "proxy"}, (503, "too_many_requests")),
+        ({"path": "/mlflow", "host": "proxy", "full": False, "method": "GET"}, (308, "")),
+        ({"path": ARTIFACT, "host": "proxy", "full": False}, (403, "foreign_origin")),
+        (
+            {"path": ARTIFACT, "host": "proxy", "full": False, "origin": ""},
+            (501, "artifacts_disabled"),
+        ),
+        (
+            {
+                "path": "/mlflow/api/a;x/../artifacts/x",
+                "host": "proxy",
+                "full": False,
+                "origin": "",
+            },
+            (400, "ambiguous_target"),
+        ),
+        (
+            {"path": "/mlflow/api/x", "host": "proxy", "full": False, "origin": ""},
+            (413, "body_too_large"),
+        ),
+        (
+            {"path": "/mlflow/api/x", "host": "proxy", "full": False, "origin": "", "length": 10},
+            None,
+        ),
+    ],
+)
+def test_order(
+    in_force: Settings, better: dict[str, Any], expected: tuple[int, str] | None
+) -> None:
+    """The first reason counts: the client is told what it has to change first."""
+    values = WORST | better
+    asked = request(**{name: value for name, value in values.items() if name != "full"})
+    assert said(admit(in_force, asked, full=values["full"])[1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "full", "expected"),
+    [
+        # The proxy's own probes come from this machine, and have to be served when it is busy.
+        ({"sender": "probe", "host": "elsewhere"}, True, True, None),
+        ({"sender": "probe", "path": ARTIFACT, "method": "PUT"}, True, True, "artifacts_disabled"),
+        ({"sender": "finder", "host": "elsewhere", "path": "/mlflow"}, True, True, None),
+        ({"sender": "finder", "path": ARTIFACT, "method": "PUT"}, True, True, "artifacts_disabled"),
+        ({"sender": "finder", "path": "/nowhere"}, True, False, "not_mounted"),
+        # `explain` is asked without a host.
+        ({"host": "elsewhere"}, False, False, None),
+        ({"host": "elsewhere"}, False, True, "too_many_requests"),
+        # A forward proxy is not addressed by a name of its own, and has no page of its own.
+        ({"host": "elsewhere", "reverse": False}, True, False, None),
+        ({"path": "/mlflow/livez", "reverse": False}, True, True, "too_many_requests"),
+        ({"path": "/mlflow", "accept": "text/html", "reverse": False}, True, False,
+         "artifacts_disabled"),
+        # A program that asks for the mount is not redirected, nor is a form that is sent.
+        ({"path": "/mlflow", "accept": "*/*"}, True, False, "artifacts_disabled"),
+        ({"path": "/mlflow", "accept": "text/html", "method": "POST"}, True, False,
+         "artifacts_disabled"),
+        # Pages of other sites may read, and the proxy's own page may do all.
+        ({"origin": "https://evil.example"}, True, False, None),
+        ({"origin": "https://evil.example", "method": "POST"}, True, False, "foreign_origin"),
+        ({"origin": "http://proxy", "method": "POST"}, True, False, None),
+        # Where no rule changes the path, the registry's own check holds.
+        ({"path": "/mlflow/graphql", "origin": "https://evil.example", "method": "POST",
+          "length": 5}, True, False, None),
+        # The switch counts every method that a framework might take the request's for.
+        ({"path": ARTIFACT}, True, False, None),
+        ({"path": ARTIFACT, "x-http-method-override": "PUT"}, True, False, "artifacts_disabled"),
+        ({"path": "/mlflow/api/change", "method": "POST"}, True, False, "artifacts_disabled"),
+        ({"path": "/mlflow/api/change", "method": "GET"}, True, False, None),
+        # GraphQL is judged by its body: one that is too long to be read is refused.
+        ({"path": "/mlflow/graphql", "method": "POST", "length": 5}, True, False, None),
+        ({"path": "/mlflow/graphql", "method": "POST", "length": None}, True, False,
+         "artifacts_disabled"),
+        ({"path": "/mlflow/graphql", "method": "POST", "length": 2**20 + 1}, True, False,
+         "artifacts_disabled"),
+        ({"path": "/mlflow/graphql", "method": "POST", "length": 2**20}, True, False,
+         "body_too_large"),
+        # The limit for artifacts, for an endpoint also where only the method makes it one.
+        ({"path": ARTIFACT, "length": 20}, True, False, None),
+        ({"path": ARTIFACT, "length": 21}, True, False, "body_too_large"),
+        ({"path": "/mlflow/api/upload", "method": "POST", "length": 20}, True, False, None),
+        ({"path": "/mlflow/api/upload", "method": "GET", "length": 20}, True, False,
+         "body_too_large"),
+        # A body of unknown length is counted as it passes.
+        ({"length": None}, True, False, None),
+    ],
+)  # fmt: skip
+def test_exemptions(
+    in_force: Settings, values: dict[str, Any], named: bool, full: bool, expected: str | None
+) -> None:
+    """Requests that pass although a reason is there, and the edge of each reason."""
+    asked = request(**{"path": "/mlflow/api/x"} | values)
+    refused = admit(in_force, asked, named=named, full=full)[1]
+    assert (refused and refused.reply.why) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "artifact", "file", "fields"),
+    [
+        (ARTIFACT, "GET", True, True, ()),
+        ("/mlflow/api/upload", "POST", True, False, ()),
+        ("/mlflow/api/upload", "GET", False, False, ()),
+        ("/mlflow/graphql", "POST", False, False, ("listArtifacts",)),
+        ("/mlflow/api/x", "GET", False, False, ()),
+    ],
+)
+def test_what_the_method_decides(
+    in_force: Settings,
+    path: str,
+    method: str,
+    artifact: bool,
+    file: bool,
+    fields: tuple[str, ...],
+) -> None:
+    """The state gets what the path alone does not say."""
+    state, refused = admit(in_force, request(path, method=method))
+    assert refused is None
+    assert (state.artifact, state.file, state.graphql_fields) == (artifact, file, fields)
+    assert (state.family == "artifacts") is artifact
+
+
+def test_an_upload_is_no_file(tmp_path: Path) -> None:
+    """Its answer is not the file, so a page in place of it is an error."""
+    in_force = read(tmp_path, RULES.replace("write: false", "delete: false"))
+    state, refused = admit(in_force, request(ARTIFACT, method="PUT"))
+    assert refused is None
+    assert (state.artifact, state.file) == (True, False)
+
+
+def test_the_page_of_a_mount(in_force: Settings) -> None:
+    """The redirect is relative and keeps the query."""
+    refused = admit(in_force, request("/mlflow?a=b", accept="text/html"))[1]
+    assert refused is not None
+    assert dict(refused.reply.headers)["Location"] == "mlflow/?a=b"
+    assert refused.why == admission.TO_THE_PAGE
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"), [("mine-1", "mine-1"), ("a b\x1b", "some-uuid"), ("", "some-uuid")]
+)
+def test_the_id_that_the_client_sees(in_force: Settings, sent: str, shown: str) -> None:
+    """Its own if that is safe to show, and the reason in the words of the rules."""
+    asked = request("/nowhere", **{"x-request-id": sent})
+    refused = admit(in_force, asked)[1]
+    assert refused is not None
+    content = json.loads(refused.reply.body)
+    kind = dict(refused.reply.headers)["Proxy-Status"]
+    assert kind == "mlflow-proxy; error=http_request_denied"
+    assert (content["request_id"], content["source"]) == (shown, "proxy")
+    assert content["message"].startswith("Nothing is served here. Expected a path under /mlflow.")
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body", "refused"),
+    [
+        ("/deep/api/artifacts/x", "PUT", b"", True),
+        ("/deep/api/artifacts/x", "GET", b"", False),
+        ("/deep/api/a;x/../artifacts/x", "PUT", b"", True),
+        ("/deep/graphql", "POST", b'{"query": "{ listArtifacts }"}', True),
+        ("/deep/graphql", "POST", b'{"query": "{ other }"}', False),
+        ("/deep/api/x", "PUT", b"", False),
+    ],
+)
+def test_in_the_form_that_goes_upstream(
+    in_force: Settings, path: str, method: str, body: bytes, refused: bool
+) -> None:
+    """Another addon may have changed the path: the switch looks once more, at that alone."""
+    asked = request(path, method=method, length=len(body), host="elsewhere")
+    assert (admission.admit_sent(in_force, asked, body) is not None) is refused
+
+
+def test_nothing_is_off(tmp_path: Path) -> None:
+    """Then nothing is looked at twice."""
+    in_force = read(tmp_path, RULES.replace("write: false", "write: true"))
+    asked = request("/deep/api/artifacts/x", method="PUT")
+    assert admission.admit_sent(in_force, asked, b"") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [(b'{"query": "{ listArtifacts }"}', True), (b'{"query": "{ other }"}', False)],
+)
+def test_bodies(in_force: Settings, body: bytes, refused: bool) -> None:
+    """A field of GraphQL that is switched off, once the body is there."""
+    asked = request("/mlflow/graphql", method="POST", length=len(body))
+    state, before = admit(in_force, request("/mlflow/graphql", method="POST", length=5))
+    assert before is None
+    assert (admission.admit_body(state, asked, body) is not None) is refused
+
+
+def test_no_room(in_force: Settings) -> None:
+    """The same request may pass a little later."""
+    refused = admission.too_much_held(request("/mlflow/x"), in_force.rules)
+    assert said(refused) == (503, "too_much_held")
+    assert "Retry-After" in dict(refused.reply.headers)
+    assert not admission.no_room()
+
+
+def test_a_flow_without_a_route() -> None:
+    """If hooks run in another order, it raises, and so the request does not pass."""
+    with pytest.raises(RuntimeError):
+        admission.admit(FlowState(), request("/mlflow/x"))
+    with pytest.raises(RuntimeError):
+        admission.admit_body(FlowState(), request("/mlflow/x"), b"")
