@@ -12,9 +12,19 @@ source "$root/scripts/install/lib.sh"
 
 cannot() { say "no container engine: $*"; exit 3; }
 [[ $(id -u) == 0 ]] || cannot "it needs root"
-command -v apt-get dpkg ldd perl ip >/dev/null || cannot "it needs a Debian"
+for program in apt-get dpkg perl; do
+    command -v "$program" >/dev/null || cannot "it needs a Debian, which has $program"
+done
 
-folder=$root/.run/engine unpacked=$folder/unpacked
+mkdir -p "$root/.run/engine"
+# podman refuses a store that it once knew by another path: .run may be a link.
+folder=$(cd "$root/.run/engine" && pwd -P)
+unpacked=$folder/unpacked
+# Checkouts may share it.
+exec 9>"$folder/.lock"
+flock 9
+# A cache that both programs make, whatever their settings say.
+[[ -e /var/lib/containers ]] || trap 'rm -rf /var/lib/containers' EXIT
 names=(buildah podman conmon runc catatonit slirp4netns golang-github-containers-image
     golang-github-containers-common mmdebstrap)
 
@@ -138,7 +148,6 @@ make_base() {
         - "docker.io/library/$1"
 }
 
-mkdir -p "$folder"
 if [[ ! -x $unpacked/usr/bin/podman ]]; then
     # A fresh machine has no package lists yet.
     working "Fetching buildah and podman ..." fetch ||
