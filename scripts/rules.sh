@@ -2,6 +2,7 @@
 # Checks rules, and explains what they do to a request, without a running proxy.
 #
 #   scripts/rules.sh check [FILE]           exit code 0 and one line, or 1 and all problems
+#   scripts/rules.sh rules --effective [FILE]    each value in force, and where it comes from
 #   scripts/rules.sh explain METHOD URL [--upstream HOST[:PORT]] [--rules FILE] [--json] ...
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,4 +1,4 @@
-"""`check` and `explain`: rules without a running proxy."""
+"""`rules`, `check` and `explain`: rules without a running proxy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,21 @@ BAD_ARGUMENTS = 2
 
 
 def add(command: Add) -> None:
-    """Add both to the commands of a parser."""
+    """Add all three to the commands of a parser."""
+    rules = command(
+        "rules",
+        "print the shipped rules.yaml, to start your own from, or the values in force",
+        "mlflow-proxy rules > my-rules.yaml",
+        "mlflow-proxy rules --effective my-rules.yaml",
+    )
+    rules.add_argument(
+        "--effective", action="store_true", help="each value in force, and where it comes from"
+    )
+    rules.add_argument(
+        "file", nargs="?", action=File, help="with --effective; default: the shipped"
+    )
+    rules.set_defaults(run=_rules)
+
     check = command(
         "check",
         "check a rules file as the proxy does at start",
@@ -77,6 +91,23 @@ def _read(path: Path) -> Settings | None:
     except RulesError as error:
         print(error, file=sys.stderr)
         return None
+
+
+def _rules(arguments: argparse.Namespace) -> int:
+    if not arguments.effective:
+        if arguments.file is not None:
+            print("rules: FILE needs --effective", file=sys.stderr)
+            return BAD_ARGUMENTS
+        print(DEFAULT_PATH.read_text(encoding="utf-8"), end="")
+        return 0
+    from ..rules import rules_file
+    from . import effective
+
+    path = arguments.file or DEFAULT_PATH
+    if (read := _read(path)) is None:
+        return 1
+    print("\n".join(effective.lines(read, path, rules_file.lines(path))))
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

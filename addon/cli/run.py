@@ -1,4 +1,4 @@
-"""`run`, `script` and `rules`: from an installation to a running proxy."""
+"""`run` and `script`: from an installation to a running proxy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..observe import banner
-from ..rules.rules_file import DEFAULT_PATH
 from . import addresses
 from .completion import Add, File
 
@@ -23,7 +22,7 @@ warnings and errors stay."""
 
 
 def add(command: Add) -> None:
-    """Add all three to the commands of a parser."""
+    """Add both to the commands of a parser."""
     run = command(
         "run",
         "start the proxy in front of a registry",
@@ -55,13 +54,6 @@ def add(command: Add) -> None:
 
     script = command("script", 'print the path for mitmdump -s "$(mlflow-proxy script)"')
     script.set_defaults(run=_script)
-
-    rules = command(
-        "rules",
-        "print the shipped rules.yaml, to start your own from",
-        "mlflow-proxy rules > my-rules.yaml",
-    )
-    rules.set_defaults(run=_rules)
 
 
 def command(upstream: addresses.Upstream, *, web: bool = False) -> list[str]:
@@ -99,9 +91,4 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
 
 def _script(_: argparse.Namespace) -> int:
     print(SCRIPT)
-    return 0
-
-
-def _rules(_: argparse.Namespace) -> int:
-    print(DEFAULT_PATH.read_text(encoding="utf-8"), end="")
     return 0

@@ -38,18 +38,26 @@ def load(path: Path) -> Rules:
     Raises:
         RulesError: it cannot be read or is not valid; the message lists every problem.
     """
+    return parse(_text(path), str(path))
+
+
+def lines(path: Path) -> dict[yaml_lines.KeyPath, int]:
+    """Return the line of each key in a rules file that can be loaded."""
+    return yaml_lines.load(_text(path))[1]
+
+
+def _text(path: Path) -> str:
     try:
         data = _read(path)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise RulesError(f"{path}: cannot read the rules: {why}") from error
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = f"0x{data[error.start]:02x}"
         raise RulesError(f"{path}:{line}: cannot read {byte}: expected text in UTF-8") from error
-    return parse(text, str(path))
 
 
 def _read(path: Path) -> bytes:

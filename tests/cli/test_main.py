@@ -29,7 +29,7 @@ def test_examples(
     def parsed(*_: object) -> None:
         raise _ParsedError
 
-    for module, name in (("run", "_run"), ("run", "_rules")):
+    for module, name in (("run", "_run"), ("rules", "_rules")):
         monkeypatch.setattr(f"addon.cli.{module}.{name}", parsed)
     for name in ("_check", "_explain"):
         monkeypatch.setattr(f"addon.cli.rules.{name}", parsed)
