@@ -1,4 +1,4 @@
-"""More clients than a process may open files when it starts, and more than it may serve."""
+"""More clients than the first limit on open files allows, and more than the proxy may serve."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FEW = 64
 MANY = 200
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 BEGIN, REST = REQUEST[:9], REQUEST[9:]
-"""Who has begun a request is not idle."""
+"""A client that has begun a request is not idle."""
 
 
 @contextlib.contextmanager
 def limited(files: str, url: str, folder: Path, **limits: Any) -> Iterator[lab.Server]:
-    """A proxy that may open so many files: "soft:hard"."""
+    """Run a proxy with a limit on open files, given as "soft:hard"."""
     rules = lab.write_rules(folder / "rules.yaml", external=["127.0.0.1"], limits=limits)
     port = lab.free_port()
     command = ["prlimit", f"--nofile={files}", *lab.proxy_command(url, rules, port=port)]
@@ -47,14 +47,14 @@ def is_served(client: Any) -> bool:
 
 
 def is_answered(client: Any) -> bool:
-    """The same for one that has sent its request already."""
+    """Tell the same for a client that has already sent its request."""
     return read_until(client, b'"alive"}').startswith(b"HTTP/1.1 200")
 
 
 def test_many_clients(scripted: Upstream, tmp_path: Path) -> None:
-    """All of them keep their connections, and all are served."""
+    """All 200 clients stay connected and are served, though the soft limit is 64 open files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # As containers and services begin, but with less.
+    # Containers and services start like this, but with a higher soft limit.
     with (
         limited(f"{FEW}:{hard}", scripted.url, tmp_path) as proxy,
         contextlib.ExitStack() as opened,
@@ -66,7 +66,7 @@ def test_many_clients(scripted: Upstream, tmp_path: Path) -> None:
 
 
 def test_one_more_than_allowed(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """It gets an answer without being read, the others are served on, and so is who comes later."""
+    """A client over the limit gets 503; the others, and later ones, are still served."""
     options = ("--set", f"mlflow_metrics={(metrics := lab.free_port())}")
     proxy = start_proxy(scripted.url, limits={"connections": 4}, options=options)
 
@@ -94,7 +94,7 @@ def test_one_more_than_allowed(scripted: Upstream, start_proxy: StartProxy) -> N
         assert all(map(is_answered, clients))
         assert all(map(is_served, clients))
     eventually(lambda: request(proxy.url, "/livez").status == 200)
-    # Some more may have come before all places were free again.
+    # Some more may have been refused before all places were free again.
     assert told('refused_total{reason="too_many_connections"}') >= 3
     assert told("client_connections_limit") == 4
     assert proxy.text().count("turned away") == 1, proxy.text()
@@ -102,17 +102,17 @@ def test_one_more_than_allowed(scripted: Upstream, start_proxy: StartProxy) -> N
 
 @contextlib.contextmanager
 def full(url: str, start_proxy: StartProxy, *options: str) -> Iterator[tuple[Any, Any]]:
-    """A proxy with room for three: two have been served, the first of them first."""
+    """Run a proxy with a limit of three; two clients have been served, in the order given."""
     proxy = start_proxy(url, limits={"connections": 3}, options=options)
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(connect(proxy.url)) for _ in range(2)]
-        # Whoever has asked whether the proxy is there may not have gone.
+        # The connection that checked whether the proxy is up may still be open.
         eventually(lambda: all(map(is_served, clients)))
         yield proxy, clients
 
 
 def test_idle_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """The one that has been idle for longest first; whoever is in the middle of something stays."""
+    """The client that is idle for longest is closed first; one with a begun request stays."""
     with full(scripted.url, start_proxy) as (proxy, (first, second)):
         third = connect(proxy.url)
         third.sendall(BEGIN)
@@ -130,7 +130,7 @@ def test_idle_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> N
 
 
 def test_clients_without_a_word_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Connections that were opened and forgotten lock nobody out."""
+    """Connections that never send a request are closed to make room for new clients."""
     proxy = start_proxy(scripted.url, limits={"connections": 3})
     with contextlib.ExitStack() as opened:
         silent = [opened.enter_context(connect(proxy.url)) for _ in range(3)]
@@ -142,7 +142,7 @@ def test_clients_without_a_word_give_way(scripted: Upstream, start_proxy: StartP
 
 
 def test_http2_gives_way(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
-    """It is told so; but not while one of its streams is open."""
+    """An idle HTTP/2 client gets GOAWAY; one with an open stream keeps its connection."""
     release = threading.Event()
     scripted.answer = held_until(release)
     scripted.requests.clear()
@@ -181,19 +181,19 @@ def first_events(client: RawHttp2) -> Iterator[h2.events.Event]:
 def test_whoever_speaks_tls_is_told_nothing(
     scripted: Upstream, start_proxy: StartProxy, certificate: Path
 ) -> None:
-    """It would take an answer in plain words for a broken handshake."""
+    """A TLS client over the limit gets no plain HTTP answer: it would be a broken handshake."""
     options = ("--set", f"certs={certificate}")
     proxy = start_proxy(scripted.url, limits={"connections": 1}, options=options)
     eventually(lambda: _is_alone(proxy))
 
 
 def _is_alone(proxy: lab.Server) -> bool:
-    """Tell whether there is room for one client, and then for no other."""
+    """Tell whether there is room for one client, and then none for a second."""
     with connect(proxy.url) as first:
         try:
             first.sendall(REQUEST)
             served = first.recv(100).startswith(b"HTTP/1.1 200")
-        except ConnectionError:  # The one before has not quite gone.
+        except ConnectionError:  # The previous client is still connected.
             return False
         if not served:
             return False
@@ -204,7 +204,7 @@ def _is_alone(proxy: lab.Server) -> bool:
 
 
 def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
-    """The limit in force leaves a second file for the upstream of each client."""
+    """Few open files lower the limit, so that each client has a second file for its upstream."""
     with limited("200:200", scripted.url, tmp_path, connections=10_000) as proxy:
         assert "limits.connections is 10000, but 200 open files allow 50" in proxy.text()
         with contextlib.ExitStack() as opened:
@@ -218,7 +218,7 @@ def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
                     client.sendall(b"Host: x\r\n\r\n")
                 with contextlib.suppress(OSError):
                     served.append(read_until(client, b"\n")[9:12])
-        # The one that has asked whether the proxy is there may not have gone yet.
+        # The connection that checked whether the proxy is up may still be open.
         assert served.count(b"200") in (49, 50)
         assert set(served) == {b"200", b"503"}
         assert "out of system resource" not in proxy.text()
@@ -226,7 +226,7 @@ def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
 
 
 def test_no_files_are_left(scripted: Upstream, tmp_path: Path) -> None:
-    """The log has one line about it, requests get JSON, and all goes on when there are some."""
+    """Without free files there is one log line, requests get JSON, and service resumes later."""
     with limited("200:200", scripted.url, tmp_path) as proxy, contextlib.ExitStack() as opened:
 
         def allow(files: int) -> None:

@@ -42,7 +42,7 @@ def with_metrics(port: int) -> tuple[str, ...]:
 
 
 def read(port: int) -> dict[str, float]:
-    """All samples of a proxy, by name and values of labels, without the prefix."""
+    """Return all samples of a proxy by name and label values, without the prefix."""
     page = request(f"http://127.0.0.1:{port}", "/metrics").body.decode()
     return {
         f"{s.name.removeprefix(metrics.PREFIX)}{[*s.labels.values()] if s.labels else ''}": s.value
@@ -53,18 +53,18 @@ def read(port: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A proxy that has been through a lot, and one whose upstream is not there."""
+    """A proxy that has handled every kind of request, and one whose upstream is down."""
 
     proxy: lab.Server
     upstream: Upstream
     port: int
-    """Where its metrics are."""
+    """The port of its metrics."""
     lost: lab.Server
     lost_port: int
 
 
 def everything(proxy: lab.Server, upstream: Upstream) -> None:
-    """Requests that touch every metric."""
+    """Send requests that touch every metric."""
 
     def ask(target: str = API, answer: Answer = OK, **how: Any) -> None:
         upstream.answer = answer
@@ -79,7 +79,7 @@ def everything(proxy: lab.Server, upstream: Upstream) -> None:
     ask(method="POST", body=b"x" * 100)
     ask(FILE, method="PUT", body=b"x" * 3_000_000)
     ask(FILE, response("200 OK", b"x" * 2_000_000))
-    # Errors of the upstream's, in all the shapes that are put in other words.
+    # Errors of the upstream, in every form that is converted.
     ask(answer=response("404 Not Found", PAGE, HTML))
     ask(answer=response("404 Not Found", b'{"detail": "x"}', ("Content-Type", "application/json")))
     ask(answer=response("503 Down", b"down", ("Content-Type", "text/plain")))
@@ -104,7 +104,7 @@ def everything(proxy: lab.Server, upstream: Upstream) -> None:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """The two of them."""
+    """Run both proxies; the requests are done, and so is a failed reload of the rules."""
     folder = tmp_path_factory.mktemp("metrics")
     port, lost_port, nobody = lab.free_port(), lab.free_port(), lab.free_port()
     with (
@@ -121,7 +121,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         ) as lost,
     ):
         everything(proxy, upstream)
-        # A mistake in the rules, and its end.
+        # A mistake in the rules, and its fix.
         rules = folder / "proxy" / "rules.yaml"
         good = rules.read_text(encoding="utf-8")
         rules.write_text("nonsense: 1", encoding="utf-8")
@@ -179,7 +179,7 @@ COUNTED = {
 
 @pytest.fixture(scope="module")
 def samples(scene: Scene) -> dict[str, float]:
-    """What the first of them says."""
+    """The samples of the first proxy."""
     gone = "requests_total['tracking', 'PUT', 'client', 'none']"
     eventually(lambda: gone in read(scene.port))
     return read(scene.port)
@@ -187,19 +187,19 @@ def samples(scene: Scene) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_what_is_counted(samples: dict[str, float], name: str) -> None:
-    """Each request where it belongs, and once."""
+    """Each request is counted once and under the right labels."""
     assert samples[name] == COUNTED[name]
 
 
 def test_health_checks_are_apart(samples: dict[str, float]) -> None:
-    """Those of load balancers, and what the proxy asks for them."""
-    # /livez while it starts and once more, /readyz, what that asks for, and /health itself.
+    """Load balancers' health checks, and the proxy's own upstream checks, are counted apart."""
+    # /livez at start and once more, /readyz, its upstream check, and /health itself.
     assert samples["requests_total['health', 'GET', 'none', '2xx']"] >= 5
     assert samples["first_byte_seconds_count['other']"] == 4
 
 
 def test_open_connections_and_requests(scene: Scene) -> None:
-    """What is going on at the moment."""
+    """The gauges show open connections and requests in flight, and go back to zero."""
     release = socket.socketpair()
 
     def wait(_: Received, connection: socket.socket) -> None:
@@ -221,7 +221,7 @@ def test_open_connections_and_requests(scene: Scene) -> None:
 
 
 def test_series_are_bounded(scene: Scene) -> None:
-    """A thousand paths, with methods and statuses that nobody knows, make few series."""
+    """A thousand paths with unknown methods and statuses make few series, which show no path."""
     before = len(read(scene.port))
     statuses = iter([*range(200, 204), *range(205, 304), *range(305, 1000), *range(500, 999)])
 
@@ -244,7 +244,7 @@ def test_series_are_bounded(scene: Scene) -> None:
 
 
 def test_draining(start_proxy: StartProxy, scene: Scene) -> None:
-    """Who is about to end says so, as long as it takes."""
+    """A draining proxy reports draining = 1."""
     port = lab.free_port()
     proxy = start_proxy(scene.upstream.url, options=with_metrics(port), drain={"grace": 60})
     assert read(port)["draining"] == 0
@@ -261,7 +261,7 @@ def test_draining(start_proxy: StartProxy, scene: Scene) -> None:
     ],
 )
 def test_a_port_that_cannot_be_had(tmp_path: Path, value: str, problem: str) -> None:
-    """It ends the proxy at start, with one message."""
+    """A metrics port that is taken or malformed ends the proxy at start with one message."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         value = value.format(taken=taken.getsockname()[1])
@@ -280,7 +280,7 @@ def promtool(*arguments: str | Path) -> None:
 
 
 def test_the_shipped_files_are_valid() -> None:
-    """And each alert fires when it should, and only then."""
+    """promtool accepts the shipped files; each alert fires when it should, and only then."""
     promtool("check", "rules", "alerts.yml")
     promtool("check", "config", "prometheus.yml")
     promtool("test", "rules", "alerts_test.yml")
@@ -288,7 +288,7 @@ def test_the_shipped_files_are_valid() -> None:
 
 @pytest.fixture(scope="module")
 def prometheus(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """Prometheus, which reads both proxies each second; its alerts do not wait."""
+    """A Prometheus that scrapes both proxies each second; its alerts fire without delay."""
     folder = tmp_path_factory.mktemp("prometheus")
     alerts = re.sub(r"for: \d+m", "for: 0s", ALERTS.read_text(encoding="utf-8"))
     (folder / "alerts.yml").write_text(alerts)
@@ -303,7 +303,7 @@ def prometheus(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def query(prometheus: lab.Server, expression: str) -> list[dict[str, Any]]:
-    """What Prometheus finds."""
+    """Return the result of a query."""
     got = request(prometheus.url, f"/api/v1/query?query={quote(expression)}")
     assert got.status == 200, (expression, got.body)
     found: list[dict[str, Any]] = json.loads(got.body)["data"]["result"]
@@ -311,7 +311,7 @@ def query(prometheus: lab.Server, expression: str) -> list[dict[str, Any]]:
 
 
 def panels() -> dict[str, dict[str, str]]:
-    """Expressions of the dashboard, and how their results are called, by title and letter."""
+    """Return expressions and legends of the dashboard, by panel title and letter."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     variables = {"$job": ".*", "$instance": ".*", "$__rate_interval": "1m"}
     found = {}
@@ -326,7 +326,7 @@ def panels() -> dict[str, dict[str, str]]:
 
 
 def alerts() -> dict[str, str]:
-    """Expressions of the alerts."""
+    """Return the alerts' expressions by name."""
     (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
     return {rule["alert"]: rule["expr"] for rule in group["rules"]}
 
@@ -336,7 +336,7 @@ SELECTOR = re.compile(r"\b(?:mlflow_proxy_\w+|process_\w+|up)\b(?:\{[^}]*\})?")
 
 @pytest.mark.parametrize("name", panels())
 def test_panels(prometheus: lab.Server, name: str) -> None:
-    """Each shows something, called by labels that are there."""
+    """Each panel shows data, and its legend uses only labels that exist."""
     panel = panels()[name]
     assert "$" not in panel["expr"]
     eventually(lambda: query(prometheus, panel["expr"]) != [], 30)
@@ -346,7 +346,7 @@ def test_panels(prometheus: lab.Server, name: str) -> None:
 
 @pytest.mark.parametrize("name", alerts())
 def test_alerts(prometheus: lab.Server, name: str) -> None:
-    """Each asks for what is there: its expression is understood, and finds all of its metrics."""
+    """Each alert's expression is valid, and all of its metrics exist."""
     query(prometheus, alerts()[name])
     selectors = SELECTOR.findall(alerts()[name])
     assert selectors
@@ -355,7 +355,7 @@ def test_alerts(prometheus: lab.Server, name: str) -> None:
 
 
 def test_names(prometheus: lab.Server) -> None:
-    """What the two files name is exported, and nothing is exported that neither shows."""
+    """The dashboard and the alerts use exactly the metrics that are exported."""
     eventually(lambda: query(prometheus, "mlflow_proxy_build_info") != [], 30)
     got = request(prometheus.url, "/api/v1/label/__name__/values").body
     exported = {name for name in json.loads(got)["data"] if name.startswith("mlflow_proxy_")}
@@ -367,7 +367,7 @@ def test_names(prometheus: lab.Server) -> None:
 
 
 def test_dashboard() -> None:
-    """It asks which Prometheus to use, and no two panels have the same place or number."""
+    """The dashboard asks for its data source, and no two panels share a place or an id."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     assert "id" not in dashboard
     names = [variable["name"] for variable in dashboard["templating"]["list"]]
@@ -389,7 +389,7 @@ def test_dashboard() -> None:
 
 
 def test_an_alert_fires(scene: Scene, prometheus: lab.Server) -> None:
-    """Of the proxy whose registry is not there, and of no other."""
+    """The alerts fire for the proxy whose registry is down, and for no other."""
 
     def fires() -> bool:
         assert request(scene.lost.url, API).status == 502

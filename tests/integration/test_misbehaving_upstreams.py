@@ -1,6 +1,6 @@
-"""What an upstream may answer, and what the client gets: a table.
+"""A table of upstream answers, and what the client gets for each.
 
-A real server on a socket answers with exactly the bytes of a row, a real mitmdump stands between.
+A real server on a socket answers with exactly the bytes of a row, behind a real mitmdump.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NGINX = (
     b"<html>\r\n<head><title>%s</title></head>\r\n<body><center><h1>%s</h1></center></body></html>"
 )
 NATIVE = b'{"error_code":"INVALID_PARAMETER_VALUE",  "message":"Bad name \xc3\xbc"}\n'
-# Of a server that moves files by presigned URLs alone (MLflow 3.18).
+# From a server that moves files only by presigned URLs (MLflow 3.18).
 PRESIGNED_ONLY = (
     b'{"error_code": "PERMISSION_DENIED", "message": "This server requires artifacts to be '
     b"uploaded directly to storage. Upgrade your MLflow client to match this server (MLflow "
@@ -60,7 +60,7 @@ def said(status: str, words: str = "") -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """An answer of the upstream, and what becomes of it."""
+    """An answer of the upstream, and what the client gets for it."""
 
     answer: bytes
     status: int
@@ -68,9 +68,9 @@ class Row:
     code: str = ""
     """error_code that the client gets; "" if the answer passes byte for byte."""
     message: str | None = ""
-    """Its message: the whole of it, or with a final … how it begins; None for any."""
+    """Its whole message, or only the beginning if it ends with …; None for any."""
     content: dict[str, Any] = field(default_factory=dict)
-    """What the document has besides."""
+    """Other fields of the document."""
     target: str = API
     method: str = "GET"
     accept: str = "*/*"
@@ -108,7 +108,7 @@ FASTAPI = {"detail": [{"loc": ["body", "name"], "msg": "field required", "type":
 
 
 def foreign(status: str, content: Any, code: str, message: str, **more: Any) -> Row:
-    """A row for JSON of another shape."""
+    """Return a row for a JSON error in a form other than MLflow's."""
     kept = content if isinstance(content, dict) else {"upstream": content}
     return Row(
         error(status, JSON, json.dumps(content).encode()),
@@ -117,13 +117,13 @@ def foreign(status: str, content: Any, code: str, message: str, **more: Any) -> 
 
 
 def no_answer(answer: bytes) -> Row:
-    """A row for an answer that breaks off or is none."""
+    """Return a row for an answer that is cut off or is no HTTP answer."""
     message = "The registry behind this proxy cannot be used: it…"
     return Row(answer, 502, UNAVAILABLE, message, {"source": "proxy"})
 
 
 ROWS = {
-    # HTML, however it comes.
+    # HTML in every framing and encoding.
     "nginx 404": Row(error("404 Not Found", HTML, nginx("404 Not Found")),
         404, "RESOURCE_NOT_FOUND", NOT_FOUND),
     "chunked": Row(error("404 Not Found", HTML, nginx("404 Not Found"), framing="chunked"),
@@ -217,7 +217,7 @@ ROWS = {
         404, "RESOURCE_NOT_FOUND", NOT_FOUND),
     "foreign Host": Row(error("403 Forbidden", "text/plain", b"Invalid Host header"),
         403, DENIED, said("403 Forbidden", "Invalid Host header")),
-    # JSON: MLflow's own passes, other shapes keep their content.
+    # JSON: MLflow's own errors pass unchanged, other forms keep their content.
     "MLflow": Row(error("400 Bad Request", JSON, NATIVE), 400),
     "MLflow, presigned alone": Row(error("403 Forbidden", JSON, PRESIGNED_ONLY), 403, target=FILE),
     "MLflow, presigned alone, upload": Row(error("403 Forbidden", JSON, PRESIGNED_ONLY),
@@ -321,7 +321,7 @@ ROWS = {
         501, "NOT_IMPLEMENTED", f"{MULTIPART}. …", target=CREATE, method="POST"),
     "presigned 405": Row(error("405 Not Allowed", HTML, nginx("405")),
         501, "NOT_IMPLEMENTED", "Presigned download is not supported…", target=PRESIGNED),
-    # Not ours to change.
+    # OpenTelemetry: protobuf passes unchanged, other errors are converted.
     "traces": Row(error("400 Bad Request", "application/x-protobuf", b"\x08\x03"), 400,
         target=TRACES, method="POST"),
     "traces, HTML": Row(error("404 Not Found", HTML, nginx("404")),
@@ -365,7 +365,7 @@ ROWS = {
         ("Content-Range", "bytes 0-2/9")), 206, target=FILE),
     "no content": Row(b"HTTP/1.1 204 No Content\r\n\r\n", 204),
     "not modified": Row(b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", 304),
-    # An answer that is none.
+    # Answers that are cut off or are no HTTP answer.
     "cut page": no_answer(b"HTTP/1.1 500 Oops\r\nContent-Length: 99\r\n\r\n<html>"),
     "cut chunk": no_answer(b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n<html>"),
     "cut JSON": no_answer(b"HTTP/1.1 400 No\r\nContent-Length: 99\r\n\r\n" + NATIVE),
@@ -420,7 +420,7 @@ def test_row(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
 
 
 def dechunked(body: bytes) -> bytes:
-    """The data of a chunked body."""
+    """Return the data of a chunked body."""
     data = b""
     while match := re.match(rb"([0-9a-f]+)\r\n", body):
         begin, size = match.end(), int(match[1], 16)
@@ -430,7 +430,7 @@ def dechunked(body: bytes) -> bytes:
 
 
 def test_other_headers_stay(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """What is not about the body reaches the client."""
+    """Headers that do not describe the body are kept when an error is converted."""
     kept = (
         ("WWW-Authenticate", "Basic realm=x"),
         ("Retry-After", "7"),
@@ -444,7 +444,7 @@ def test_other_headers_stay(scripted: Upstream, scripted_proxy: lab.Server) -> N
     assert "error_code" in json.loads(got.body)
     assert got.headers.get_all("WWW-Authenticate") == ["Basic realm=x"]
     for name, value in kept:
-        # The request has an id already.
+        # The request already has an id.
         name = name.replace("X-Request-Id", "X-Upstream-Request-Id")
         assert value in got.headers.get_all(name, [])
 
@@ -468,7 +468,7 @@ def test_a_range_outside_of_a_file(scripted: Upstream, scripted_proxy: lab.Serve
 def test_caches_keep_no_error(
     scripted: Upstream, scripted_proxy: lab.Server, answer: bytes
 ) -> None:
-    """What an upstream says of its own answer does not hold for what is made of it."""
+    """A converted answer gets no-store and loses the upstream's caching headers."""
     scripted.answer = answer
     headers = request(scripted_proxy.url, API).headers
     assert headers.get_all("Cache-Control") == ["no-store"]
@@ -477,7 +477,7 @@ def test_caches_keep_no_error(
 
 
 def test_a_changed_status_is_kept_by_no_cache(scripted: Upstream, shared_proxy: StartProxy) -> None:
-    """Nor what stays MLflow's but for its status: caches may keep a 404 for a while, but no 500."""
+    """An error with an overridden status gets no-store: caches may keep a 404, but no 500."""
     proxy = shared_proxy(scripted.url, errors={"overrides": [{"statuses": [500], "status": 404}]})
     scripted.answer = error("500 Oops", JSON, NATIVE, *CACHED)
     got = request(proxy.url, API)
@@ -487,7 +487,7 @@ def test_a_changed_status_is_kept_by_no_cache(scripted: Upstream, shared_proxy: 
 
 
 def test_a_shared_cache(scripted: Upstream, scripted_proxy: lab.Server, tmp_path: Path) -> None:
-    """A client that is logged in does not get the 401 of one that was not before it."""
+    """A shared cache does not serve one client's 401 to a later client that is logged in."""
     servers = f"""
       proxy_cache_path {tmp_path}/cache keys_zone=all:1m;
       server {{
@@ -504,12 +504,12 @@ def test_a_shared_cache(scripted: Upstream, scripted_proxy: lab.Server, tmp_path
         for _ in range(2):
             got = request(cache.url, API)
             assert (got.status, got.body) == (200, b'{"a": 1}')
-            # It does keep what the upstream lets it.
+            # The cache does keep what the upstream allows it to.
             scripted.answer = error("200 OK", JSON, b'{"a": 2}')
 
 
 def test_over_http2(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
-    """The same rows for an HTTP/2 client."""
+    """An HTTP/2 client gets the same answers as an HTTP/1.1 client."""
     proxy = start_proxy(scripted.url, options=("--set", f"confdir={tmp_path}"))
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
     with http2(tmp_path / "mitmproxy-ca-cert.pem") as session:
@@ -530,11 +530,11 @@ def test_over_http2(scripted: Upstream, start_proxy: StartProxy, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["nginx 404", "S3", "login page", "redirect 302", "FastAPI"])
 def test_head(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
-    """The answer to HEAD has no body, whatever becomes of it."""
+    """The answer to HEAD has no body, even if the answer is converted."""
     row = ROWS[name]
     head, end, _ = row.answer.partition(b"\r\n\r\n")
     scripted.answer = head + end
     got = request(scripted_proxy.url, row.target, method="HEAD")
-    # What would come after a success cannot be seen.
+    # After HEAD there is no body that could show a login page.
     assert got.status == (200 if name == "login page" else row.status)
     assert got.body == b""

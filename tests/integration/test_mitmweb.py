@@ -16,7 +16,7 @@ API = "/api/2.0/mlflow/experiments/search"
 
 
 def test_it_keeps_so_many_flows(scripted: Upstream, tmp_path: Path) -> None:
-    """The last ones, and memory does not grow with the rest."""
+    """mitmweb keeps only the last mlflow_keep_flows flows, so that memory does not grow."""
     scripted.answer = OK
     rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
     settings = ("web_open_browser=false", f"web_port={lab.free_port()}", "mlflow_keep_flows=20")
@@ -35,13 +35,13 @@ def test_it_keeps_so_many_flows(scripted: Upstream, tmp_path: Path) -> None:
 
 
 def test_commands(scripted: Upstream, tmp_path: Path) -> None:
-    """They are listed and can be called, as from the command bar of mitmweb."""
+    """The addon's commands are listed and can be called, as from mitmweb's command bar."""
     scripted.answer = OK
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[], upstream={"dialect": "auto"})
     good = rules.read_text()
     settings = ("web_open_browser=false", f"web_port={lab.free_port()}", "termlog_verbosity=info")
     options = [part for setting in settings for part in ("--set", setting)]
-    # Another listener, behind which nobody is.
+    # Another listener, whose upstream is down.
     lost, nobody = f"127.0.0.1:{lab.free_port()}", f"127.0.0.1:{lab.free_port()}"
     options += ["--mode", f"reverse:http://{nobody}@{lost}"]
     log = tmp_path / "log"
@@ -49,7 +49,7 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
         proxy.wait(API)
         listening = re.search(r"listening at (http://[^/\s]+)/(\S*)", proxy.text())
         assert listening
-        # A cookie and a header that are the same: what shows that no other site has sent it.
+        # The same value in cookie and header shows that the request is from the same site.
         xsrf = {"_xsrf": "ab" * 16, "_mitmproxy_xsrf": "ab" * 16}
         headers = {"X-XSRFToken": "ab" * 16}
         with httpx.Client(base_url=listening[1], cookies=xsrf, headers=headers) as web:

@@ -29,7 +29,7 @@ SERVED = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For rules, log and flows of mitmweb."""
+    """A folder for mitmweb's rules, log and flows."""
     return tmp_path_factory.mktemp("web")
 
 
@@ -56,7 +56,7 @@ def mitmweb(folder: Path) -> Iterator[str]:
 
 
 def url_of(proxy: lab.Server) -> str:
-    """Where its pages are, with the token that they ask for."""
+    """Return the URL of mitmweb's pages, with the access token."""
     found = re.search(r"(?:Web server )?listening at (http://[^/\s]+/\S*)", proxy.text())
     assert found
     return found[1]
@@ -70,7 +70,7 @@ def page() -> Iterator[Page]:
 
 
 def test_comments_are_in_the_list(page: Page, mitmweb: str) -> None:
-    """Beside the marker; the other columns are mitmweb's own."""
+    """Comments are shown beside the marker; the other columns are mitmweb's own."""
     page.goto(mitmweb)
     page.wait_for_selector(
         '.col-path:has-text("/runs/get/page"):has-text("🔧") + td:has-text("html 404")'
@@ -86,7 +86,7 @@ def test_comments_are_in_the_list(page: Page, mitmweb: str) -> None:
 
 
 def test_flows_are_marked(page: Page, mitmweb: str) -> None:
-    """Each kind by an emoji of its own, beside the path."""
+    """Each kind of flow has its own emoji beside the path."""
     page.goto(mitmweb)
     for path, marker in (
         (f"{RUNS}/run".replace("/api", "/ajax-api"), "➡"),
@@ -98,7 +98,7 @@ def test_flows_are_marked(page: Page, mitmweb: str) -> None:
 
 
 def test_the_comment_of_a_flow(page: Page, mitmweb: str) -> None:
-    """It says what became of the body and of the path, and nothing of the query."""
+    """The comment shows how body and path were changed, but nothing of the query."""
     page.goto(mitmweb)
     page.click('tr:has-text("/runs/get/page")')
     page.click('.flow-detail nav a:has-text("Comment")')
@@ -112,12 +112,12 @@ def test_the_comment_of_a_flow(page: Page, mitmweb: str) -> None:
     [
         ('~comment "html 404"', "/runs/get/page"),
         ("~comment rest-to-ajax ~c 200", "/runs/get/run"),
-        # In mitmproxy 11 the page itself filters, and knows the emoji alone.
+        # In mitmproxy 11 the page itself filters, and knows only the emoji.
         (f"~marker {'no_entry' if version.VERSION >= '12' else '⛔'}", "/artifacts/a"),
     ],
 )
 def test_flows_are_found(page: Page, mitmweb: str, wanted: str, path: str) -> None:
-    """By their comments and markers."""
+    """The search finds flows by comment and by marker."""
     page.goto(mitmweb)
     page.wait_for_selector('tr:has-text("/livez")')
     page.fill('input[placeholder="Search"]', wanted)
@@ -126,7 +126,7 @@ def test_flows_are_found(page: Page, mitmweb: str, wanted: str, path: str) -> No
 
 
 def test_a_run_is_readable(page: Page, mitmweb: str) -> None:
-    """In the content view, which is chosen by itself."""
+    """The content view for MLflow is chosen automatically and shows a readable run."""
     page.goto(mitmweb)
     page.click('tr:has-text("/runs/get/run")')
     page.click('.flow-detail nav a:has-text("Response")')
@@ -137,7 +137,7 @@ def test_a_run_is_readable(page: Page, mitmweb: str) -> None:
 
 
 def test_the_error_that_was_converted(page: Page, mitmweb: str) -> None:
-    """What the upstream had sent stands below what the client got."""
+    """The upstream's original error is shown below the error that the client got."""
     page.goto(mitmweb)
     page.click('tr:has-text("/runs/get/page")')
     page.click('.flow-detail nav a:has-text("Response")')
@@ -148,7 +148,7 @@ def test_the_error_that_was_converted(page: Page, mitmweb: str) -> None:
 
 
 def test_flows_from_a_file(page: Page, mitmweb: str, folder: Path, tmp_path: Path) -> None:
-    """They keep it all, in another mitmweb with the addon, and with columns of the user's own."""
+    """Flows from a file keep marker and original error; columns set by the user are kept."""
     flows = folder / "flows"
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     settings = ["web_open_browser=false", f"web_port={lab.free_port()}", f"rfile={flows}"]

@@ -18,11 +18,11 @@ from addon.rules import rules_file
 
 Route = tuple[str, str]
 
-# A 404 stub whose name MLflow itself has misspelled: no segment "mlflow", hence no REST path.
+# MLflow misspells the path of this 404 stub: no segment "mlflow", so it is no REST path.
 MISSPELLED = "/api/2.0mlflow/experiments/search-datasets"
 
 
-# What moves files, or bodies of any form, that are no artifacts.
+# Routes that move files, or bodies of any form, but no artifacts.
 DECIDED = {
     "/": "the page of the web UI",
     "/static-files/<path:path>": "the files of the web UI",
@@ -34,7 +34,7 @@ DECIDED = {
 
 @pytest.fixture(scope="module")
 def signs() -> dict[Route, list[str]]:
-    """By what a route could move files (see `mlflow_routes.py`)."""
+    """The signs that a route may move files, by route (see `mlflow_routes.py`)."""
     script = lab.ROOT / "tests" / "support" / "mlflow_routes.py"
     run = subprocess.run([lab.mlflow(3), script], stdout=subprocess.PIPE, check=True)
     lines = map(json.loads, run.stdout.splitlines())
@@ -47,14 +47,14 @@ def routes(signs: dict[Route, list[str]]) -> list[Route]:
 
 
 def fill(path: str) -> str:
-    """A concrete path for a route, with a value that has to be kept byte for byte."""
+    """Return a path for a route, with a value that must be kept byte for byte."""
     return re.sub(r"<[^>]+>|\{[^}]+\}", "a%2Fb%20" + quote("ü"), path)
 
 
 def test_rest_routes_move(
     routes: list[Route], scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
-    """Each REST route reaches an external upstream under /ajax-api/, where MLflow knows it too."""
+    """Each REST route reaches an external upstream under /ajax-api/, where MLflow serves it too."""
     rest = [(method, path) for method, path in routes if path.startswith("/api/")]
     assert len(rest) > 200
     twins = {path for _, path in routes}
@@ -72,7 +72,7 @@ def test_rest_routes_move(
 def test_other_routes_stay(
     routes: list[Route], scripted: Upstream, scripted_proxy: lab.Server, start_proxy: StartProxy
 ) -> None:
-    """Routes outside of /api/ and everything for an internal upstream stay as they are."""
+    """Routes outside /api/, and all routes of an internal upstream, are not rewritten."""
     scripted.answer = OK
     internal = start_proxy(scripted.url, external=("registry.hokus.ai",))
     for method, path in routes:
@@ -84,7 +84,7 @@ def test_other_routes_stay(
 def test_the_switch_covers_every_artifact_route(routes: list[Route]) -> None:
     """No route that names artifacts is missing from the list in rules.yaml.
 
-    A route that MLflow adds fails this test until somebody has decided about it.
+    A new route of MLflow fails this test until it is listed there or added to `harmless`.
     """
     artifacts = rules_file.load(lab.ROOT / "rules.yaml").artifacts
     suspicious = re.compile("artifact|presigned|mpu|promptlab|graphql|upload|download")
@@ -97,9 +97,9 @@ def test_the_switch_covers_every_artifact_route(routes: list[Route]) -> None:
 
 
 def test_every_route_that_moves_files_is_decided(signs: dict[Route, list[str]]) -> None:
-    """A route that MLflow adds, by which files come in or go out, fails this test as well.
+    """A new route of MLflow that can move files fails this test, whatever its name.
 
-    Whatever it is called: it goes to the list in rules.yaml, or to `DECIDED`.
+    Add the route to the list in rules.yaml or to `DECIDED`.
     """
     artifacts = rules_file.load(lab.ROOT / "rules.yaml").artifacts
     others = {

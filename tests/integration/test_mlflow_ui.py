@@ -16,7 +16,7 @@ from support.proxies import running_proxy
 
 @pytest.fixture(scope="module")
 def pages(mlflow_server: lab.Server) -> dict[str, str]:
-    """Pages of the UI, and what they have to show of what a real client has made."""
+    """Pages of the UI, and what each must show of the data that a real client has made."""
     fill: list[str | Path] = [lab.mlflow(3), lab.ROOT / "scripts" / "demo" / "sample_run.py"]
     filled = subprocess.run([*fill, mlflow_server.url], check=True, stdout=subprocess.PIPE)
     made = json.loads(filled.stdout.splitlines()[-1])
@@ -38,7 +38,7 @@ def page() -> Iterator[Page]:
 
 
 def visit(page: Page, url: str, pages: dict[str, str], slash: str = "/") -> set[str]:
-    """Look at all pages below a URL; tells what went wrong on the way, without the URL."""
+    """Visit all pages below a URL and return the problems, without the URL."""
     page.goto("about:blank")
     with browser.problems(page) as problems:
         for path, text in pages.items():
@@ -49,7 +49,7 @@ def visit(page: Page, url: str, pages: dict[str, str], slash: str = "/") -> set[
 
 @pytest.fixture(scope="module")
 def directly(page: Page, mlflow_server: lab.Server, pages: dict[str, str]) -> set[str]:
-    """What goes wrong without a proxy: MLflow 3.17 asks itself who the user is, and gets 404."""
+    """The problems without a proxy: MLflow 3.17's UI asks for the current user and gets 404."""
     return visit(page, mlflow_server.url, pages)
 
 
@@ -60,7 +60,7 @@ def proxy(
     external_registry: lab.Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[lab.Server]:
-    """In front of a plain MLflow server, and of a registry that serves only /ajax-api/."""
+    """A proxy in front of a plain MLflow server, or of a registry that serves only /ajax-api/."""
     folder, internal = tmp_path_factory.mktemp("ui"), request.param == "internal"
     upstream = mlflow_server if internal else external_registry
     external = () if internal else ("127.0.0.1",)
@@ -76,7 +76,7 @@ def test_pages(
     pages: dict[str, str],
     directly: set[str],
 ) -> None:
-    """Lists, a run, its metrics and files, and a model: shown, and no more goes wrong than so."""
+    """Lists, a run, its metrics and files, and a model are shown, with no new problems."""
     assert visit(page, proxy.url + mount, pages) <= directly
 
 
@@ -84,7 +84,7 @@ def test_pages(
 def test_without_the_final_slash(
     page: Page, proxy: lab.Server, mount: str, pages: dict[str, str], directly: set[str]
 ) -> None:
-    """An address as people type it: the page and its files are found all the same."""
+    """A mount without its final slash, as people type it, shows the page and its files."""
     path = next(iter(pages))
     assert visit(page, proxy.url + mount, {path: pages[path]}, slash="") <= directly
 
@@ -92,8 +92,8 @@ def test_without_the_final_slash(
 def test_under_a_name(
     page: Page, proxy: lab.Server, pages: dict[str, str], directly: set[str]
 ) -> None:
-    """MLflow does not know the name, and takes its own pages for no foreign ones all the same."""
-    # Browsers take each name below localhost for this machine.
+    """The UI works under a name that MLflow does not know: its requests are not cross-site."""
+    # Browsers resolve each name below localhost to this machine.
     url = proxy.url.replace("127.0.0.1", "mlflow.localhost")
     lists_and_a_run = dict([*pages.items()][:2])
     assert visit(page, url, lists_and_a_run) <= directly

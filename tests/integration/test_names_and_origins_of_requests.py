@@ -1,4 +1,4 @@
-"""Request ids, traces and X-Forwarded-*: what the upstream and the client get to see."""
+"""Request ids, traces and X-Forwarded-*: what the upstream and the client see."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_names_are_made(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """One name in both directions, and each request has its own."""
+    """Each request gets its own id and trace; upstream and client see the same ones."""
     scripted.answer = OK
     seen = set()
     for _ in range(2):
@@ -34,7 +34,7 @@ def test_names_are_made(scripted: Upstream, scripted_proxy: lab.Server) -> None:
 
 
 def test_names_are_kept(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """The client's names come back, also with an error that is converted."""
+    """The client's request id and trace are kept and come back, also with a converted error."""
     headers = {"X-Request-Id": "job-17", "traceparent": TRACE, "tracestate": "congo=t61"}
     page = response("404 Not Found", b"<html>", ("X-Request-Id", "theirs-1"))
     for scripted.answer in (OK, page):
@@ -48,7 +48,7 @@ def test_names_are_kept(scripted: Upstream, scripted_proxy: lab.Server) -> None:
 
 
 def test_forwarded_is_off(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """Nothing is added, and nothing taken away."""
+    """By default, X-Forwarded-* is neither added nor removed."""
     scripted.answer = OK
     request(scripted_proxy.url, API, headers={"X-Forwarded-For": "192.0.2.7"})
     assert scripted.requests[-1].header("X-Forwarded-For") == ["192.0.2.7"]
@@ -57,7 +57,7 @@ def test_forwarded_is_off(scripted: Upstream, scripted_proxy: lab.Server) -> Non
 
 
 def test_forwarded(start_proxy: StartProxy, scripted: Upstream, tmp_path: Path) -> None:
-    """The upstream learns who asks for what; only a listed proxy may speak for others."""
+    """X-Forwarded-* describes the client's request; only a trusted proxy's claims are kept."""
     log = tmp_path / "access.log"
     moved = response("302 Found", b"", ("Location", f"{scripted.url}/ajax-api/2.0/mlflow/x"))
     claims = {
@@ -94,7 +94,7 @@ def test_forwarded(start_proxy: StartProxy, scripted: Upstream, tmp_path: Path) 
 
 
 def test_nothing_else_is_claimed(start_proxy: StartProxy, scripted: Upstream) -> None:
-    """A client's own words reach the upstream in no field and in no spelling; a balancer's do."""
+    """A client's own claims reach the upstream in no spelling; some of a trusted balancer's do."""
     scripted.answer = OK
     claims = ["Forwarded", "X_Forwarded_For", "X-Forwarded_Proto", "X_Real_IP"]
     by_balancers = ["X-Real-IP", "X-Forwarded-User", "X-Forwarded-Ssl"]
@@ -108,7 +108,7 @@ def test_nothing_else_is_claimed(start_proxy: StartProxy, scripted: Upstream) ->
 
 
 def test_redirects_stay_here(shared_proxy: StartProxy, scripted: Upstream) -> None:
-    """What a balancer passes on of a client's makes no redirect that leads elsewhere."""
+    """A client's values that a balancer passes on make no redirect to another site."""
     scripted.answer = response("302 Found", b"", ("Location", "/x"))
     proxy = shared_proxy(scripted.url, forwarded={"trusted": ["127.0.0.1"]})
     for prefix in ("//evil.example", "/\\evil.example", "/%2fevil.example", "/..//evil.example"):
@@ -121,7 +121,7 @@ def test_redirects_stay_here(shared_proxy: StartProxy, scripted: Upstream) -> No
 
 
 def test_what_balancers_write(shared_proxy: StartProxy, scripted: Upstream) -> None:
-    """Ports, and the field of RFC 7239: redirects name what the client has asked for."""
+    """Redirects name the public host and port from X-Forwarded-* or Forwarded (RFC 7239)."""
     scripted.answer = response("302 Found", b"", ("Location", f"{scripted.url}/x"))
     proxy = shared_proxy(scripted.url, forwarded={"trusted": ["127.0.0.1"]})
     port = proxy.url.rpartition(":")[2]
@@ -139,7 +139,7 @@ def test_what_balancers_write(shared_proxy: StartProxy, scripted: Upstream) -> N
 
 
 def test_guards_know_the_public_name(start_proxy: StartProxy, scripted: Upstream) -> None:
-    """A page of the site that the balancer stands for is no other site; its name is allowed."""
+    """A page of the balancer's public site is allowed if the balancer is trusted."""
     scripted.answer = OK
     page = {"Origin": "https://ml.example.org", "X-Forwarded-Host": "ml.example.org"}
     page["X-Forwarded-Proto"] = "https"

@@ -1,4 +1,4 @@
-"""Fields that are for one connection alone, over the wire in both directions."""
+"""Hop-by-hop fields, over the wire in both directions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOPS = ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "X-Hop"
 
 
 def test_requests(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """The upstream gets what is for it, and nothing that was for this connection."""
+    """Hop-by-hop fields of a request do not reach the upstream; other fields do."""
     scripted.answer = OK
     scripted.requests.clear()
     sent = [
@@ -42,7 +42,7 @@ def test_requests(scripted: Upstream, scripted_proxy: lab.Server) -> None:
 def test_responses(
     scripted: Upstream, scripted_proxy: lab.Server, status: str, length: dict[str, str]
 ) -> None:
-    """So does the client; an upstream that closes its connection does not close the client's."""
+    """Hop-by-hop fields do not reach the client; an upstream's close does not close the client."""
     fields = [
         *(
             ("Connection", "close, X-Hop, Content-Type"),
@@ -82,7 +82,7 @@ def test_responses(
 def test_a_client_that_wants_to_close(
     scripted: Upstream, scripted_proxy: lab.Server, lines: tuple[str, ...]
 ) -> None:
-    """It is told so, and need not wait; the upstream is not told."""
+    """A client's Connection: close is confirmed and obeyed, but not sent to the upstream."""
     scripted.answer = OK
     scripted.requests.clear()
     answer = raw(scripted_proxy.url, head(*lines) + head())
@@ -97,7 +97,7 @@ def test_a_client_that_wants_to_close(
 def test_nobody_has_fields_taken_away(
     scripted: Upstream, scripted_proxy: lab.Server, name: str
 ) -> None:
-    """What a proxy in front has added, or what a rule reads, cannot be named in Connection."""
+    """A request is refused if Connection names a field that a proxy or a rule relies on."""
     scripted.requests.clear()
     answer = raw(scripted_proxy.url, head(f"{name}: x", f"Connection: keep-alive, {name}"))
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -109,7 +109,7 @@ def test_nobody_has_fields_taken_away(
 def test_old_clients_get_no_chunks(
     scripted: Upstream, scripted_proxy: lab.Server, lines: tuple[str, ...], body: bytes
 ) -> None:
-    """An HTTP/1.0 client does not know them: the end of the connection ends the answer."""
+    """An HTTP/1.0 client gets no chunks: the end of the connection ends the answer."""
     scripted.answer = response(
         "200 OK", body, ("Content-Type", "application/json"), framing="chunked"
     )
@@ -124,7 +124,7 @@ def test_old_clients_get_no_chunks(
 def test_a_chunked_answer_that_breaks_for_an_old_client(
     scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
-    """The end of the connection would pass for that of the answer, so it is reset."""
+    """The client's connection is reset: a plain close would look like the end of the answer."""
     whole = response("200 OK", b"x" * 3_000_000, framing="chunked")
     scripted.answer = lambda _, connection: connection.sendall(whole[:-100])
     with connect(scripted_proxy.url) as connection:

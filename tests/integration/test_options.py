@@ -1,4 +1,4 @@
-"""Options of ours that do not exist: mitmproxy would take them without a word."""
+"""Misspelled options of the addon, which mitmproxy itself would accept silently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.parametrize("where", ["--set", "config.yaml"])
 def test_misspelled(where: str, tmp_path: Path) -> None:
-    """The proxy does not start, and says what was probably meant, but no value."""
+    """The proxy does not start and suggests the right name; the value is not shown."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     options = ["--set", f"confdir={tmp_path}"]
     if where == "--set":

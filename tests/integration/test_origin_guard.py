@@ -1,4 +1,4 @@
-"""Cross-site requests, over the wire and with real servers behind."""
+"""Cross-site requests, over the wire and with real upstreams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
         (CREATE, "null", [], 403),
         (CREATE, "SELF", [], 200),
         (CREATE, "https://lab.example", ["https://lab.example"], 200),
-        # What is not rewritten is left to the upstream's own check.
+        # Requests that are not rewritten are left to the upstream's own check.
         ("/ajax-api/2.0/mlflow/experiments/create", "https://evil.example", [], 200),
     ],
 )
@@ -34,7 +34,7 @@ def test_rewritten_requests(
     allowed: list[str],
     status: int,
 ) -> None:
-    """A foreign page's POST never reaches the upstream; the proxy's own pages' do."""
+    """A rewritten POST from a foreign page is refused; one from an allowed page passes."""
     scripted.answer = OK
     scripted.requests.clear()
     proxy = shared_proxy(scripted.url, origins={"allowed": allowed})
@@ -50,7 +50,7 @@ def test_rewritten_requests(
 def test_internal_upstreams_check_by_themselves(
     mlflow_server: lab.Server, start_proxy: StartProxy
 ) -> None:
-    """Without a rewrite MLflow's own check is at work, as before."""
+    """Without a rewrite, MLflow's own check refuses a foreign page."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     headers = {"Origin": "https://evil.example", "Content-Type": "application/json"}
     got = request(proxy.url, CREATE, method="POST", headers=headers, body=b'{"name": "x"}')
@@ -63,7 +63,7 @@ PUBLIC = "mlflow.example.org"
 
 @pytest.fixture(scope="module")
 def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """MLflow that lets web pages of one other site alone change something."""
+    """An MLflow server that accepts changes from web pages of only one other site."""
     options = ("--cors-allowed-origins", "https://lab.example")
     folder = tmp_path_factory.mktemp("strict")
     with lab.registry(folder, ajax_only=False, options=options) as server:
@@ -91,14 +91,14 @@ def test_pages_of_the_proxy(
     origin: str,
     status: int,
 ) -> None:
-    """MLflow's UI works under the proxy's name, and what MLflow refuses it goes on refusing."""
+    """MLflow's UI works under the proxy's name, and MLflow still refuses foreign pages."""
     how = {"external": ("registry.hokus.ai",), "allowed_hosts": [PUBLIC]}
     proxy = shared_proxy(strict_server.url, **how)
     assert search(proxy, target, origin) == status
 
 
 def test_names_that_nobody_checks(strict_server: lab.Server, shared_proxy: StartProxy) -> None:
-    """Without allowed_hosts the name may be an attacker's: MLflow's check stays what it is."""
+    """Without allowed_hosts, the name may be an attacker's, so MLflow's own check decides."""
     proxy = shared_proxy(strict_server.url, external=("registry.hokus.ai",))
     assert search(proxy, SEARCH, f"http://{PUBLIC}") == 403
     assert search(proxy, SEARCH, f"https://{PUBLIC}") == 200
@@ -106,7 +106,7 @@ def test_names_that_nobody_checks(strict_server: lab.Server, shared_proxy: Start
 
 
 def search(proxy: lab.Server, target: str, origin: str, host: str = PUBLIC) -> int:
-    """The status of a search, as a web page sends it."""
+    """Return the status of a search that is sent as by a web page."""
     headers = {"Host": host, "Origin": origin, "Content-Type": "application/json"}
     body = b'{"max_results": 1}'
     got = request(proxy.url, target, method="POST", headers=headers, body=body, skip_host=True)
@@ -114,7 +114,7 @@ def search(proxy: lab.Server, target: str, origin: str, host: str = PUBLIC) -> i
 
 
 def test_what_the_registry_sees(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Origins of others arrive as they are; so do all if the registry knows the public name."""
+    """The registry sees foreign origins unchanged, and with keep_host_header all origins."""
     scripted.answer = OK
     seen = []
     for options in ((), ("--set", "keep_host_header=true")):
@@ -132,13 +132,13 @@ ASKS = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers"
 
 
 def from_page(proxy: lab.Server, method: str, target: str, origin: str = LAB) -> Response:
-    """What a page gets, for OPTIONS as a preflight."""
+    """Return what a web page gets; OPTIONS is sent as a preflight."""
     asks = ASKS if method == "OPTIONS" else {}
     return request(proxy.url, target, method=method, headers={"Origin": origin, **asks})
 
 
 def test_pages_read_refusals(scripted: Upstream, shared_proxy: StartProxy) -> None:
-    """A preflight succeeds, so that the page may read why its request is refused all the same."""
+    """A preflight succeeds, so that the page can read why its request is refused."""
     scripted.requests.clear()
     closed = {"enabled": False}
     proxy = shared_proxy(scripted.url, origins={"allowed": [LAB]}, artifacts=closed)
@@ -157,14 +157,14 @@ def test_pages_read_refusals(scripted: Upstream, shared_proxy: StartProxy) -> No
         assert got.status == status
         assert got.headers["Access-Control-Allow-Origin"] is None
     assert scripted.requests == []
-    # What the registry serves, it answers by itself.
+    # The registry answers preflights for its own paths.
     scripted.answer = OK
     assert from_page(proxy, "OPTIONS", "/x").headers["Access-Control-Allow-Origin"] is None
     assert [received.head.split()[0] for received in scripted.requests] == [b"OPTIONS"]
 
 
 def test_pages_read_failures(shared_proxy: StartProxy) -> None:
-    """So they do while the registry is away, and if there is nothing at a path."""
+    """A page can read errors if the registry is down, or the path is unknown or malformed."""
     origins = {"allowed": ["*"]}
     proxy = shared_proxy(f"http://127.0.0.1:{lab.free_port()}", origins=origins, mounts=["/m"])
     for target, status in (("/m/x", 502), ("/x", 404), ("/m/a%00b", 400)):
