@@ -12,11 +12,11 @@ from hypothesis.internal.conjecture import providers
 from mitmproxy import certs
 from support.turns import turn
 
-# Servers run as everywhere: with this, lines of their logs come that others would wait for.
+# Servers must run as in production: with this variable, their log lines would arrive earlier.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
-# Hypothesis also tries the constants of all modules of ours that are loaded: an edit anywhere, or
-# another worker, would make other examples of the same seed (see test_repeatable.py).
+# Hypothesis also tries constants from all our loaded modules: an edit anywhere, or another worker,
+# would change the examples of a seed (see test_repeatable.py).
 if hasattr(providers, "_get_local_constants"):
     providers._get_local_constants = lambda: providers._local_constants
 
@@ -47,34 +47,34 @@ LONG = [
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two workers for the whole; without them where a person names files."""
-    # More would take the time that some tests give the proxy.
+    """Use two workers for the whole suite, and none if the command line names files."""
+    # More workers would use up the time that some tests allow the proxy.
     return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Keep compressed bytes out of names: they hold the time, and workers compare names."""
+    """Keep gzip bytes out of test IDs: they contain the time, and all workers need the same IDs."""
     return "gzip" if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
 
 
 def pytest_configure_node() -> None:
-    """Make mitmproxy's certificates before there are workers: two first starts might collide."""
+    """Make mitmproxy's certificates before workers start: two first starts might collide."""
     certs.CertStore.from_store(Path("~/.mitmproxy").expanduser(), "mitmproxy", 2048)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long, so that both workers end at about the same time."""
+    """Run the longest files first, so that both workers finish at about the same time."""
     order = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let a test that is marked so run alone."""
+    """Run a test that is marked `alone` by itself."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    # A worker's folder is in that of the whole run.
+    # A worker's folder is inside the folder of the whole run.
     folder = Path(item.config.getoption("basetemp")).parent
     with turn(folder, alone=item.get_closest_marker("alone") is not None):
         return (yield)

@@ -1,1 +1,1 @@
-"""What the tests share."""
+"""Shared code for the tests."""

@@ -1,4 +1,4 @@
-"""The addons as mitmproxy loads them, and their hooks in its order."""
+"""All addons, loaded as by mitmproxy; runs their hooks in mitmproxy's order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Assembled:
     """All addons in a test context; `options` configures them.
 
     Args:
-        context: where they are added, like those of a script.
+        context: the context to add them to, as a script's addons.
     """
 
     def __init__(self, context: taddons.context) -> None:
@@ -29,7 +29,7 @@ class Assembled:
         context.master.addons.add(self._script)
 
     def the(self, kind: type[T]) -> T:
-        """The addon of this class."""
+        """Return the addon of this class."""
         (found,) = [addon for addon in self.addons if isinstance(addon, kind)]
         return found
 
@@ -43,7 +43,7 @@ class Assembled:
         self._context.configure(self._script, **values)
 
     def run(self, hook: str, argument: Any) -> Any:
-        """Run a hook; what it returns is to be awaited if it is not None."""
+        """Run a hook; the result must be awaited if it is not None."""
         waits = None
         for addon in self.addons:
             handler = getattr(addon, hook, None)

@@ -1,7 +1,7 @@
-"""A mitmproxy script that breaks the engine: a step of an exchange raises, as a header says.
+"""A mitmproxy script that breaks the engine: a header names the step that raises an exception.
 
-`X-Break: _on_head` lets that method of the exchange raise, and `X-Break: finish` that of a client's
-side by HTTP/2. `X-Break: websocket` does it when something comes on a WebSocket.
+`X-Break: _on_head` makes that method of the exchange raise, and `X-Break: finish` that of the
+client's side with HTTP/2. `X-Break: websocket` raises when data arrives on a WebSocket.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ STEPS = ("_on_end", "_use", "_on_head", "_on_answer", "_on_answer_end", "_finish
 
 
 class Breaker:
-    """Puts methods that may raise in place of the engine's."""
+    """Replaces methods of the engine with methods that may raise."""
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """It has ended."""
+        """Log the close code of a WebSocket."""
         if flow.websocket is not None:
             logging.warning("websocket_end: %s", flow.websocket.close_code)
 
     def running(self) -> None:
-        """The engine is loaded."""
+        """Replace the methods once the engine is loaded."""
         exchange: Any = sys.modules["addon.engine.exchange"].Exchange
         for name in STEPS:
             setattr(exchange, name, _breaking(name, getattr(exchange, name)))
@@ -33,7 +33,7 @@ class Breaker:
         finish = front.finish
 
         def breaking(self: Any, key: int) -> None:
-            # What an exception does that comes after hyper-h2 has written something.
+            # Raise after hyper-h2 has written something.
             streams = self._streams
             if streams[key].exchange.flow.request.headers.get("X-Break") == "finish":
                 self._h2.send_headers(key, [(b":status", object())])

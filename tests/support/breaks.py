@@ -1,9 +1,9 @@
-"""A script that makes another mitmproxy of this one, in the way that the variable BREAKS says.
+"""A script that changes mitmproxy or asyncio as the variable BREAKS says.
 
-`NAME of OWNER in MODULE` renames something, for all who use it in a module and those below it;
-`logger` renames the logger of connections, `field` adds one to requests, `parameter` adds one to a
-function, `emit` renames that of one, and `text` changes one of asyncio. Between two of them stands
-"; ". Without a value all stays.
+`NAME of OWNER in MODULE` renames an attribute, and its uses in a module and its submodules;
+`logger` renames the logger of connections, `field` adds a field to requests, `parameter` adds a
+parameter to a method, `emit` renames the parameter of another, and `text` changes a message of
+asyncio. Changes are separated by "; ". An empty value changes nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from mitmproxy import http
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.termlog import TermLogHandler
 from mitmproxy.proxy import server
-from mitmproxy.tools import web  # noqa: F401  # It is loaded, and mitmproxy's views with it.
+from mitmproxy.tools import web  # noqa: F401  # Imported to load mitmproxy's views.
 
 
 def rename(old: str, path: str, scope: str) -> None:
-    """Rename an attribute of a class, also of the instances that are there, or of a module."""
+    """Rename an attribute of a module, or of a class and its existing instances."""
     owner: Any = resolve_name(path)
     new = f"{old}_now"
     for name, module in [*sys.modules.items()]:
@@ -65,12 +65,12 @@ def _renamed(code: CodeType, old: str, new: str) -> CodeType:
 
 
 def rename_logger() -> None:
-    """Connections have another logger."""
+    """Rename the logger of connections."""
     server.logger = logging.getLogger("mitmproxy.server")
 
 
 def add_field() -> None:
-    """Requests have a field more."""
+    """Add a field to requests."""
     given: Any = http.RequestData.__init__
 
     def __init__(self: Any, *values: Any, priority: int = 0, **named: Any) -> None:  # noqa: N807
@@ -85,7 +85,7 @@ def add_field() -> None:
 
 
 def add_parameter() -> None:
-    """A function asks for more."""
+    """Add a parameter to a method."""
     given = NextLayer.next_layer
 
     def next_layer(self: NextLayer, nextlayer: Any, reason: str) -> None:
@@ -95,7 +95,7 @@ def add_parameter() -> None:
 
 
 def rename_parameter() -> None:
-    """A method has another name for its argument."""
+    """Rename a method's parameter."""
     given = TermLogHandler.emit
 
     def emit(self: TermLogHandler, line: logging.LogRecord) -> None:
@@ -105,7 +105,7 @@ def rename_parameter() -> None:
 
 
 def change_text() -> None:
-    """asyncio says it in other words."""
+    """Change a message of asyncio."""
     function: Any = selector_events.BaseSelectorEventLoop._accept_connection  # type: ignore[attr-defined]
     code = function.__code__
     text = "socket.accept() out of system resource"

@@ -1,4 +1,4 @@
-"""Words that stand for secrets: one for each place, so that one that is found names its place."""
+"""Words that stand for secrets: a different one for each place, so a leak names its place."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import secrets
 
 
 class Canaries:
-    """The words of a test, and what they look like where they must not be."""
+    """The canary words of a test; finds them in text, also encoded."""
 
     def __init__(self) -> None:
         self._words: dict[str, str] = {}
 
     def put(self, template: str) -> bytes:
-        """Bytes with a word in place of each `$name`; `$(...)` is given in Base64."""
+        """Return bytes with a word in place of each `$name`; `$(...)` becomes Base64."""
         text = re.sub(r"\$(\w+)", lambda name: self._word(name[1]), template)
         text = re.sub(
             r"\$\((.*?)\)", lambda plain: base64.b64encode(plain[1].encode()).decode(), text
@@ -22,7 +22,7 @@ class Canaries:
         return text.encode("latin-1")
 
     def found(self, text: str) -> set[str]:
-        """The places whose words are in a text, as they are, in hexadecimal or in Base64."""
+        """Return the places whose words are in a text: plain, in hexadecimal or in Base64."""
         lower = text.lower()
         return {
             name
@@ -33,11 +33,11 @@ class Canaries:
         }
 
     def _word(self, name: str) -> str:
-        # Letters and digits stand in host names, header names and JSON as they are.
+        # Letters and digits need no escaping in host names, header names and JSON.
         return self._words.setdefault(name, f"canary{secrets.token_hex(6)}")
 
 
 def _base64(word: str, before: int) -> str:
-    """What the Base64 of any text has in it that holds the word after so many bytes, modulo 3."""
+    """Return what any Base64 text contains if the word is at offset `before`, modulo 3."""
     coded = base64.b64encode(b"x" * before + word.encode()).decode()
     return coded[4 if before else 0 : -4]

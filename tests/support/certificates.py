@@ -13,10 +13,10 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """It signs certificates.
+    """Signs certificates.
 
     Args:
-        folder: for its own certificate, `ca.pem`, and those that it makes.
+        folder: for its own certificate, `ca.pem`, and the ones it signs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,7 +25,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("Private authority")
         ca = x509.BasicConstraints(ca=True, path_length=None)
-        # Python 3.13 asks for what RFC 5280 does: identifiers of keys, and the use of this one.
+        # Python 3.13 enforces RFC 5280: identifiers of keys, and the usage of the authority's key.
         usage = x509.KeyUsage(
             digital_signature=True,
             content_commitment=False,
@@ -45,7 +45,7 @@ class Authority:
         self.pem.write_bytes(_pem(made.sign(self._key, hashes.SHA256())))
 
     def sign(self, name: str) -> tuple[Path, Path]:
-        """Make a certificate for a name, which is valid for 127.0.0.1; return it and its key."""
+        """Make a certificate for a name and 127.0.0.1; return its file and that of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._id)

@@ -1,4 +1,4 @@
-"""A client that sends exactly the bytes it is told to, and one for HTTP/2."""
+"""An HTTP/1.1 client that sends exactly the given bytes, and HTTP/2 clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import httpx
 
 @dataclass(frozen=True)
 class Response:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -40,7 +40,7 @@ def request(
     timeout: float = 30,
     skip_host: bool = False,
 ) -> Response:
-    """Send one HTTP/1.1 request with a target that nothing normalises.
+    """Send one HTTP/1.1 request, without normalising its target.
 
     Args:
         url: scheme and authority.
@@ -80,7 +80,7 @@ def request(
 
 
 def connect(url: str, *, timeout: float = 10) -> socket.socket:
-    """A connection on which a test says what it likes."""
+    """Open a connection on which a test can send any bytes."""
     parts = urlsplit(url)
     return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=timeout)
 
@@ -91,19 +91,19 @@ def head(method: str, target: str, *lines: str) -> bytes:
 
 
 def raw(url: str, *parts: bytes, pause: float = 0.02) -> bytes:
-    """Send bytes in portions and return all that comes until the other side closes."""
+    """Send bytes in portions; return everything received until the other side closes."""
     with connect(url) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
                 time.sleep(pause)
         except ConnectionError:
-            pass  # The answer may have come before the end.
+            pass  # The proxy may answer and close before everything is sent.
         return read_all(connection)
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes, also by a reset."""
+    """Return everything received until the other side closes or resets the connection."""
     data = b""
     try:
         while block := connection.recv(65536):
@@ -114,17 +114,17 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def unnamed(answers: bytes) -> bytes:
-    """Answers without the names that the proxy gives to requests."""
+    """Return answers without the request IDs that the proxy adds."""
     return re.sub(rb"(X-Request-Id|traceparent): [^\r]*\r\n", b"", answers)
 
 
 def closing(answer: bytes) -> bytes:
-    """An answer with the line by which the proxy says that it closes the connection."""
+    """Return an answer with the `Connection: close` that the proxy adds when it closes."""
     return answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
 
 
 def timed_out(answer: bytes, message: str = "") -> None:
-    """Fail unless the proxy has ended a request that was too slow, and its connection."""
+    """Fail unless the proxy has answered a slow request with 408 and closes the connection."""
     first, _, body = answer.partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 408 ")
     assert b"\r\nConnection: close" in first
@@ -134,9 +134,9 @@ def timed_out(answer: bytes, message: str = "") -> None:
 
 
 class RawHttp2:
-    """An HTTP/2 connection that also sends what is forbidden.
+    """An HTTP/2 connection that can also send forbidden headers.
 
-    Without a certificate authority it trusts anybody.
+    Without a certificate authority it accepts any certificate.
     """
 
     def __init__(self, url: str, ca: Path | None) -> None:
@@ -145,7 +145,7 @@ class RawHttp2:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["h2"])
         plain = connect(url)
-        # As clients by HTTP/2 do; without it each window waits for an acknowledgement.
+        # As HTTP/2 clients do; otherwise each window waits for an acknowledgement.
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = context.wrap_socket(plain, server_hostname="localhost")
         config = h2.config.H2Configuration(
@@ -156,11 +156,11 @@ class RawHttp2:
         self.flush()
 
     def flush(self) -> None:
-        """Send what is waiting."""
+        """Send the pending data."""
         self.socket.sendall(self.h2.data_to_send())
 
     def events(self) -> Iterator[h2.events.Event]:
-        """What the other side does until it closes the connection."""
+        """Yield the other side's events until it closes the connection."""
         while True:
             try:
                 data = self.socket.recv(65536)
@@ -193,7 +193,7 @@ def http2(ca: Path) -> httpx.Client:
 
 
 def read_until(connection: socket.socket, end: bytes) -> bytes:
-    """Read no further than to the end of what is awaited."""
+    """Read up to and including the given end, and no further."""
     data = b""
     while not data.endswith(end):
         part = connection.recv(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def put(folder: Path, name: str, text: str) -> None:
-    """Write a file, or change it: name -> ..data/name, ..data -> a folder of its own."""
+    """Write or replace a file: name -> ..data/name, ..data -> a folder for this version."""
     version = folder / f"..{time.monotonic_ns()}"
     version.mkdir()
     (version / name).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Differences between the engine and mitmproxy's own HTTP layer, and what explains them."""
+"""Differences between the engine and mitmproxy's own HTTP layer, and their reasons."""
 
 from __future__ import annotations
 
@@ -14,81 +14,81 @@ from .side_by_side import Case, Outcome, describe, is_same
 from .wire import read_answers
 
 ALL = ["requestheaders", "request", "responseheaders", "response"]
-"""The hooks of a flow that is complete."""
+"""The hooks of a complete flow."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One that is meant."""
+    """An intended difference."""
 
     why: str
     applies: Callable[[Case], Any]
-    """Whether the scene is one of that kind."""
+    """Returns whether the difference can occur in the case."""
     as_said: Callable[[Case], Any]
-    """Whether the engine did what it should in that case."""
+    """Returns whether the engine did the right thing in the case."""
     always: bool = False
-    """Whether it has to, also where mitmproxy does the same."""
+    """Whether `as_said` must hold even where mitmproxy does the same."""
 
 
 def names(outcome: Outcome) -> list[str]:
-    """Of its hooks."""
+    """Return the names of the hooks."""
     return [name for name, _ in outcome.hooks]
 
 
 def last(outcome: Outcome) -> str:
-    """The last hook; "" if there is none."""
+    """Return the last hook; "" if there is none."""
     return names(outcome)[-1] if outcome.hooks else ""
 
 
 def is_failed(case: Case) -> bool:
-    """Whether an upstream's failure is answered with 502, and the flow is complete."""
+    """Return whether an upstream's failure is answered with 502, and the flow is complete."""
     return case.ours.status == 502 and last(case.ours) == "response"
 
 
 def is_broken(case: Case) -> bool:
-    """Whether an answer ends so that a client sees that this is not the end."""
+    """Return whether the flow ended with `error` and the client's answer is incomplete."""
     return last(case.ours) == "error" and not is_complete(case)
 
 
 def said(case: Case) -> Said:
-    """What the upstream says."""
+    """Return the upstream's answer."""
     return [*case.scene.play.said, Said(())][case.number]
 
 
 def is_complete(case: Case) -> bool:
-    """Whether the client has a whole answer."""
+    """Return whether the client has a complete answer."""
     return case.ours.answer is not None and case.ours.answer.complete
 
 
 def is_cut_off(case: Case) -> bool:
-    """Whether the client sees that what it has is no whole answer."""
+    """Return whether the client can tell, by a reset or a close, that its answer is incomplete."""
     was_reset = case.ours.answer is not None and case.ours.answer.values(b":reset")
     return not is_complete(case) and bool(was_reset or case.us.client_closed)
 
 
 def acts(case: Case, hook: str, act: str) -> bool:
-    """Whether an addon does that."""
+    """Return whether an addon does this act in this hook."""
     return case.scene.play.act == (hook, act)
 
 
 def limit(case: Case) -> bool:
-    """Whether bodies are limited."""
+    """Return whether the size of bodies is limited."""
     return bool(dict(case.scene.play.options).get("body_size_limit"))
 
 
 def is_streamed(case: Case) -> bool:
-    """Whether the body of the request passes before `request` runs."""
+    """Return whether the request's body is streamed before `request` runs."""
     options = dict(case.scene.play.options)
     return bool(case.scene.play.stream[0] or options.get("stream_large_bodies"))
 
 
 def is_tea(case: Case) -> bool:
-    """Whether the client has the answer of an addon, if it is there to read it."""
+    """Return whether the client got the addon's answer, or has reset its connection."""
     return case.ours.status == 418 or case.scene.play.client_end == "reset"
 
 
 def is_sent_again(case: Case) -> bool:
-    """Whether the client has the answer to the same request on another connection."""
+    """Return whether the client has the answer to a request repeated on another connection."""
     again = read_answers(PLAIN_ANSWER, [], ended=False)[0]
     return (
         len(case.ours.asked) == 2
@@ -121,7 +121,7 @@ COMMON = [
     ),
     Difference(
         "When `error` runs for a body that is too large, the answer is in the flow.",
-        # mitmproxy has no answer behind 100 Continue.
+        # mitmproxy sends no answer after 100 Continue.
         lambda case: limit(case) and (case.theirs.interim or case.theirs.status in (413, 502)),
         lambda case: (
             case.ours.status in (case.theirs.status or 413, 413)
@@ -157,11 +157,11 @@ COMMON = [
         always=True,
     ),
 ]
-"""Those of clients by any version of HTTP."""
+"""Differences for clients of any HTTP version."""
 
 
 def explain(cases: Iterable[Case], table: list[Difference]) -> None:
-    """Find a reason for the first difference, as what comes behind it may have its reason in it."""
+    """Find a reason for the first difference; later ones may follow from it."""
     for case in cases:
         rules = [each for each in table if each.always and each.applies(case)]
         assert all(each.as_said(case) for each in rules), describe(case)

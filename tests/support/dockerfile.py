@@ -1,4 +1,4 @@
-"""What stands in a Dockerfile."""
+"""The instructions of a Dockerfile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """The name and the arguments of each instruction."""
+    """Yield the name and the arguments of each instruction."""
     lines = (line for line in text.splitlines() if not re.match(r"\s*#", line))
     for instruction in re.sub(r"\\\n", "", "\n".join(lines)).splitlines():
         if instruction.strip():

@@ -1,4 +1,4 @@
-"""A client's connection that ends in any way, on which all that is counted is watched."""
+"""A client's connection that may end in any way; checks that the engine's counts stay right."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ANSWERS = [
     + b"1\r\nx\r\n" * 200
     + b"0\r\n\r\n",
 ]
-"""What a registry says, or a part of it."""
+"""Bytes from a registry: whole answers and parts."""
 HTTP1 = [
     *[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] * 3,
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3,
@@ -48,14 +48,14 @@ HTTP1 = [
     b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     *(b"0\r\n\r\n", b"\x81\x81\0\0\0\0x" * 20, b"\x88\x80\0\0\0\0"),
 ]
-"""What a client says by HTTP/1."""
+"""Bytes from an HTTP/1 client."""
 FIELDS = [(":method", "PUT"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
 STREAMS = 6
-"""How many requests there are at most by HTTP/2."""
+"""The most requests on an HTTP/2 connection."""
 
 
 class Counting(Permissive):
-    """Counts as the addon does.
+    """Counts requests and held bytes as the real addon does.
 
     Args:
         limit: how many bytes may be held.
@@ -69,9 +69,9 @@ class Counting(Permissive):
         self.limit = limit
         self.late: list[Any] = []
         self.paused: Counter[Any] = Counter()
-        """How often reading from connections was stopped, and not gone on with."""
+        """For each connection, how many pauses of reading were not resumed."""
         self.fails = False
-        """Whether the next question ends with an exception."""
+        """Whether the next call raises an exception."""
         self.has_failed = False
         self.waits = 0.0
 
@@ -111,12 +111,12 @@ class Counting(Permissive):
 
 
 class Scene:
-    """A client's connection, with what it brings about.
+    """A client's connection to an engine, with its upstreams and pending events.
 
     Args:
-        http2: whether the client speaks it.
+        http2: whether the client speaks HTTP/2.
         limit: how many bytes may be held.
-        stream: whether bodies of requests and of answers pass.
+        stream: whether bodies of requests and of answers are streamed.
     """
 
     def __init__(self, *, http2: bool, limit: int, stream: tuple[bool, bool]) -> None:
@@ -129,7 +129,7 @@ class Scene:
         self.engine = Engine(context, self.addon)
         self.servers: list[Any] = []
         self.waiting: list[events.Event] = []
-        """Ends of hooks, attempts and times that are still to be told."""
+        """Pending events: completed hooks and connection attempts, wakeups, closes."""
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration()) if http2 else None
         self._next = 1
         self._refuses = False
@@ -144,11 +144,11 @@ class Scene:
         self.send(begin)
 
     def step(self, kind: str, number: int) -> None:
-        """Something happens, if it can.
+        """Make something happen, if it is possible now.
 
         Args:
-            kind: what.
-            number: which of those that there are.
+            kind: what happens.
+            number: selects among the possible cases.
         """
         server = self.servers[number % len(self.servers)] if self.servers else None
         if kind == "client":
@@ -176,20 +176,20 @@ class Scene:
             self.leave(half=bool(number % 2) and self._h2 is None)
 
     def send(self, data: bytes) -> None:
-        """The client sends something, if it is there."""
+        """Send bytes as the client, if its connection is open."""
         if data and self.client.state & ConnectionState.CAN_READ:
             self._give(events.DataReceived(self.client, data))
 
     def go_on(self) -> None:
-        """Nothing waits for anything of our own any more."""
+        """Deliver all pending events."""
         while self.waiting:
             self._give(self.waiting.pop(0))
 
     def leave(self, *, half: bool = False) -> None:
-        """The client goes away, and all with it; or it shuts down its side alone."""
+        """Close the client's connection and all to upstreams, or only shut down its side."""
         self._end(self.client, ConnectionState.CAN_WRITE if half else ConnectionState.CLOSED)
         if not half:
-            # Who has shut down its side before is not heard of again.
+            # A client that had shut down its side causes no further event.
             self.client.state = ConnectionState.CLOSED
             self.client.timestamp_end = time.time()
             for server in self.servers:
@@ -223,7 +223,7 @@ class Scene:
     def _give(self, event: events.Event) -> None:
         if isinstance(event, events.OpenConnectionCompleted) and event.reply is None:
             if self.client.state is ConnectionState.CLOSED:
-                event.reply = "connection cancelled"  # So does mitmproxy.
+                event.reply = "connection cancelled"  # As mitmproxy does.
                 self._give(event)
                 return
             event.command.connection.state = ConnectionState.OPEN
@@ -235,9 +235,9 @@ class Scene:
             self._check(exchange)
 
     def _check(self, exchange: Exchange) -> None:
-        """What is counted for a request is what it holds."""
+        """Check that the bytes counted for a request are those that it holds."""
         counted = exchange._counted
-        # Who has gone counts no more, also while an addon is asked.
+        # A client that has gone no longer counts, even during a call of the addon.
         if exchange.is_open and exchange._gone is None and not self.engine._failed:
             assert self.addon.held._flows.get(exchange.flow.id, 0) == counted
         if exchange.answered in (Answered.NOT_YET, Answered.AWAITED, Answered.STREAMED):

@@ -1,4 +1,4 @@
-"""The pages in scripts/deploy/examples: a test runs what a person would copy from them."""
+"""The pages in scripts/deploy/examples: tests run the commands that a user would copy."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import lab
 
 FOLDER = lab.ROOT / "scripts" / "deploy" / "examples"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# scripts/run.sh would take the Python of the checkout, and not that of the tests.
+# scripts/run.sh would use the checkout's Python in place of the tests' own.
 _RUN = f"exec env PYTHONPATH={lab.ROOT} {sys.executable} -m addon.cli run"
 
 
 class Page:
-    """One page, with a test's places in place of the names on it.
+    """One page, with a test's values in place of the page's names.
 
     Args:
-        name: of the page.
+        name: the page's file name.
         folder: where its commands run.
-        places: what a test has in place of the page's own words; each has to be there.
+        places: the test's value for each word of the page; each word must occur.
     """
 
     def __init__(self, name: str, folder: Path, places: Mapping[str, str]) -> None:
@@ -37,16 +37,16 @@ class Page:
         self._blocks = _BLOCK.findall(text.replace("scripts/run.sh", _RUN))
 
     def block(self, says: str) -> str:
-        """The block that has some words in it; there has to be one."""
+        """Return the block that contains some words; there must be exactly one."""
         [found] = [text for _, text in self._blocks if says in text]
         return str(found)
 
     def run(self, says: str, **files: str) -> subprocess.CompletedProcess[str]:
-        """Run the block with these words to its end, with MLflow's Python as `python`.
+        """Run the block that contains some words to its end, with MLflow's Python as `python`.
 
         Args:
             says: the words.
-            files: what is in the folder, by name.
+            files: contents of files to write to the folder, by name.
         """
         for name, text in files.items():
             (self._folder / name).write_text(text)
@@ -61,7 +61,7 @@ class Page:
         )
 
     def serve(self, says: str, url: str, *, leave_out: str = "") -> lab.Server:
-        """Start the block with these words, or but for some: a server that will answer at a URL."""
+        """Start the block that contains some words, a server at a URL; drop `leave_out` from it."""
         block = self.block(says)
         assert leave_out in block
         script = f"cd {self._folder}\n{block.replace(leave_out, '')}"

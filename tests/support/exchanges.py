@@ -1,4 +1,4 @@
-"""Requests and answers for a proxy: mostly sane, with the oddities that servers meet."""
+"""Requests and answers for a proxy: mostly valid, with the oddities that servers meet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLANK = "There may be white space before an extension of a chunk; mitmproxy take
 EMPTY = "Empty lines before a request are skipped; mitmproxy waits for more."
 AUTHORITY = "A target in absolute form goes on without its host; mitmproxy leaves it as it is."
 Marked = tuple[tuple[bytes, str], ...]
-"""Bytes in parts, each with the reason why mitmproxy's own layer is spared it, or ""."""
+"""Bytes in parts, each with the reason why mitmproxy's own layer does not get it, or ""."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Request:
     version: bytes
     data: Marked
     odd: bool
-    """Whether its head is not what the grammar has, or of two meanings."""
+    """Whether its head is malformed or ambiguous."""
     odd_body: bool
 
 
@@ -44,7 +44,7 @@ class Answer:
     version: bytes
     status: int
     data: Marked
-    """As much of it as is sent."""
+    """The part of it that is sent."""
     framing: str
     odd: bool
     odd_body: bool
@@ -60,19 +60,19 @@ class Scene:
     requests: tuple[Request, ...]
     answers: tuple[Answer, ...]
     is_cut: bool
-    """Whether the client sends not all of it."""
+    """Whether the client sends only a part of the requests."""
     play: Play
     spared: Play
-    """The same without what mitmproxy's own layer is spared."""
+    """The same play without the parts that mitmproxy's own layer does not get."""
 
 
 def rarely(draw: Draw, odd: bool = True) -> bool:
-    """Once in a while."""
+    """Return True about once in 40 draws, if odd input is allowed."""
     return odd and draw(st.integers(0, 39)) == 39
 
 
 def chunked(draw: Draw, odd: bool) -> tuple[Marked, bool]:
-    """A body in chunks, and whether it is malformed."""
+    """Draw a body in chunks; return it and whether it is malformed."""
     coded: list[tuple[bytes, str]] = []
     for part in draw(st.lists(st.binary(min_size=1, max_size=20), max_size=3)):
         size = draw(st.sampled_from([b"%x", b"%X", b"0%x"])) % len(part)
@@ -167,7 +167,7 @@ def an_answer(draw: Draw, odd: bool, method: bytes) -> Answer:
 
 
 def kept(data: Marked, size: int) -> Marked:
-    """The first so many bytes."""
+    """Return the first `size` bytes."""
     result = []
     for part, spared in data:
         result.append((part[:size], spared))
@@ -176,9 +176,9 @@ def kept(data: Marked, size: int) -> Marked:
 
 
 def in_portions(draw: Draw, data: Marked) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Data cut somewhere, with all of it, and with what mitmproxy's own layer is not spared.
+    """Return data in portions: all of it, and only the parts for mitmproxy's own layer.
 
-    Both have as many portions, some of which may be empty, so that all take the same turns.
+    Both have equally many portions, some perhaps empty, so that both layers take the same turns.
     """
     spared = b"".join(bytes([bool(mark)]) * len(part) for part, mark in data)
     places = draw(st.lists(st.integers(0, max(0, len(spared) - 1)), max_size=5))
@@ -192,7 +192,7 @@ def in_portions(draw: Draw, data: Marked) -> tuple[tuple[bytes, ...], tuple[byte
 
 
 def swapped(data: bytes) -> list[bytes]:
-    """A stream function: two parts of each, with letters of the other case."""
+    """A stream function that swaps the case of the data and splits it in two."""
     data = data.swapcase()
     return [part for part in (data[:1], data[1:]) if part]
 
@@ -203,7 +203,7 @@ ACTS = (
     + [("responseheaders", "kill"), ("response", "kill")]
 )
 LIMIT = "15"
-"""Bytes of a body that are many."""
+"""A size limit for bodies, in bytes."""
 STREAMS = [False, False, True, swapped]
 
 
@@ -213,7 +213,7 @@ def scenes(draw: Draw, *, odd: bool = True) -> Scene:
 
     Args:
         draw: from hypothesis.
-        odd: whether there is something malformed, cut or out of its turn.
+        odd: whether some input is malformed, cut or out of turn.
     """
     number = draw(st.integers(1, 3))
     requests = tuple(a_request(draw, odd) for _ in range(number))
@@ -231,7 +231,7 @@ def plays(
     answers: tuple[Answer, ...],
     odd: bool,
 ) -> tuple[Play, Play]:
-    """A client's portions and answers in a play, for our layer and for mitmproxy's."""
+    """Draw a play with these portions and answers, for the engine and for mitmproxy's layer."""
     said = [said_to(draw, answer, odd) for answer in answers]
     play = Play(
         client=client[0],
@@ -253,7 +253,7 @@ def plays(
 
 
 def said_to(draw: Draw, answer: Answer, odd: bool) -> tuple[Said, Said]:
-    """An answer on its way, for our layer and for mitmproxy's."""
+    """Draw how an answer is sent, for the engine and for mitmproxy's layer."""
     ends = answer.framing == "end" or answer.is_cut
     end: End = "open"
     if ends or rarely(draw, odd):

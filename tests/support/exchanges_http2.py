@@ -1,4 +1,4 @@
-"""Some requests on one HTTP/2 connection, their frames mixed, and their answers by HTTP/1."""
+"""Requests on one HTTP/2 connection with interleaved frames, and their HTTP/1 answers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LESS = [
     *(lambda pairs, at=at: [*pairs, pairs[at]] for at in range(3)),
     lambda pairs: [(b":x", b"y"), *pairs],
 ]
-"""Pseudo headers that are missing, twice there, or unknown."""
+"""Functions that drop, repeat or add a pseudo-header."""
 PARTS = [b"a", b"", b"bcd", b"e" * 20, b"0\r\n\r\n"]
 TRAILERS = [((b"x-t", b"1"),)]
 ODD_TRAILERS = [((b":path", b"/"),), ((b"X", b"y"),), ((b"content-length", b"1"),)]
@@ -61,18 +61,18 @@ ODD_BETWEEN = [
     *(Frame(DATA, b"?"), Frame(SETTINGS, b"?")),
 ]
 NARROW, WIDE = (Frame(SETTINGS, b"\0\4" + size.to_bytes(4)) for size in (3, 999))
-"""Windows of so many bytes."""
+"""Settings with initial windows of 3 and 999 bytes."""
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
 @dataclass(frozen=True)
 class Stream(Request):
-    """A request by HTTP/2."""
+    """An HTTP/2 request."""
 
     parts: tuple[bytes, ...]
-    """Frames, those as one that nothing may come between."""
+    """Frames; those that must stay together are one part."""
     is_reset: bool
-    """Whether the client gives it up, or sends more behind its end."""
+    """Whether the client resets it, or sends more after its end."""
     is_ended: bool
     """Whether the client ends it."""
 
@@ -126,7 +126,7 @@ def a_stream(draw: Draw, key: int, odd: bool) -> Stream:
 
 
 def mixed(draw: Draw, streams: tuple[Stream, ...]) -> list[bytes]:
-    """The frames of all; one begins after those before it (RFC 9113, section 5.1.1)."""
+    """Interleave the frames of all streams; streams begin in order (RFC 9113, section 5.1.1)."""
     left = [[*stream.parts] for stream in streams]
     result, begun = [], 0
     while any(left):
@@ -154,13 +154,13 @@ def scenes(draw: Draw, *, odd: bool = True) -> Scene:
     if is_narrow and not is_cut:
         portions += (WIDE.write(),)
     play, spared = plays(draw, (portions, portions), answers, odd)
-    # mitmproxy keeps a connection that was not made, for all requests of a client.
+    # mitmproxy keeps a failed connection for all requests of a client.
     play, spared = (
         replace(
             each,
             alpn=b"h2",
             said=tuple(replace(said, refuses=False) for said in each.said),
-            # Upstreams before the client: its window has to be full before it is made wide.
+            # Upstreams move before the client: its window must be full before it is widened.
             turns=(*each.turns, *is_narrow * 50 * (1,)),
         )
         for each in (play, spared)
@@ -170,16 +170,16 @@ def scenes(draw: Draw, *, odd: bool = True) -> Scene:
 
 
 class Http2Run(Run):
-    """The same for a client by HTTP/2."""
+    """A run with an HTTP/2 client."""
 
     def read(self) -> Answers:
-        """What the client got."""
+        """Return the answers that the client got."""
         streams = read_streams(self.world.sent)
         answers = (final(streams.get(2 * number + 1, [])) for number in range(3))
         return [(answer or [(Message(b"", ()), ())])[-1] for answer in answers]
 
     def outcome(self, number: int) -> Outcome:
-        """What became of a request, but for how it was framed."""
+        """Return the outcome of a request, without its framing."""
         outcome = super().outcome(number)
         outcome.hooks = [
             (name, ((*request[:3], unframed(request[3])), *rest))
@@ -190,12 +190,12 @@ class Http2Run(Run):
 
 
 def unframed(pairs: Pairs) -> Pairs:
-    """Fields without those that say where a body ends, and with one Cookie for all."""
+    """Return fields without those for framing, and with all cookies in one field."""
     named = tuple((name.lower(), value) for name, value in pairs if name.lower() not in FRAMING)
     cookies = b"; ".join(value for name, value in named if name == b"cookie")
     return (*(pair for pair in named if pair[0] != b"cookie"), (b"cookie", cookies))
 
 
 def filled(data: bytes) -> list[bytes]:
-    """A stream function: nothing for nothing, which mitmproxy would take for the last chunk."""
+    """A stream function that drops empty data: mitmproxy would take it for the last chunk."""
     return [data] if data else []

@@ -1,7 +1,7 @@
 """A mitmproxy script that makes the addon fail: `X-Fault: rewrite.rewrite` names the function.
 
-Loaded before the addon, so that its hooks run first: whatever of the addon's functions the header
-names raises an exception while that flow is being handled. Nothing here replaces what is tested.
+It is loaded before the addon, so that its hooks run first: the function that the header names
+raises an exception while that flow is handled. All other calls reach the addon's own functions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ asked: object = None
 def failing(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:
         if armed == name:
-            # With all that it could repeat.
+            # The message holds everything that a log line could leak.
             raise RuntimeError(f"injected into {name}: {arguments!r} {named!r} {asked!r}")
         return function(*arguments, **named)
 
@@ -59,5 +59,5 @@ def arm(flow: http.HTTPFlow) -> None:
     armed, asked = flow.request.headers.get("X-Fault", ""), flow.request.headers.fields
 
 
-# What mitmproxy does by itself between two hooks belongs to the flow of the last one.
+# mitmproxy's own work between two hooks belongs to the flow of the last hook.
 requestheaders = request = responseheaders = response = error = arm

@@ -1,4 +1,4 @@
-"""nginx as a registry that has no experiments, and keeps files."""
+"""nginx as a registry that has no experiments and stores files."""
 
 from pathlib import Path
 
@@ -19,5 +19,5 @@ _SERVER = """
 
 
 def start(folder: Path) -> lab.Server:
-    """Start it with its files in a folder."""
+    """Start nginx with its files in a folder."""
     return lab.nginx(folder, _SERVER.replace("FOLDER", str(folder)))

@@ -1,7 +1,7 @@
-"""A server that changes to HTTP/2 for every client that asks for it, in whatever spelling.
+"""A server that switches to HTTP/2 for every client that asks for it, in any spelling of h2c.
 
-It is an answer of `support.upstream`. As a real server it serves the request that has asked, and
-then all that come inside of the connection.
+It is an answer for `support.upstream`. Like a real server, it answers the request that asked,
+and then all requests inside the connection.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h
 
 
 class H2c:
-    """Answers over HTTP/2 if asked to, else over HTTP/1.1."""
+    """Answers over HTTP/2 if asked to, otherwise over HTTP/1.1."""
 
     def __init__(self) -> None:
         self.inside: list[str] = []
-        """Targets of the requests that have come inside of connections."""
+        """Targets of the requests that came inside switched connections."""
         self.switched = 0
 
     def __call__(self, received: Received, connection: socket.socket) -> bool:
-        """Answer a request; the connection stays open while HTTP/1.1 is spoken."""
+        """Answer a request; return whether the connection stays open."""
         if "h2c" not in ",".join(received.header("upgrade")).lower():
             connection.sendall(OK)
             return True

@@ -1,4 +1,4 @@
-"""A script that makes a second of mitmproxy's ten minutes, as if nobody had set the option."""
+"""A script that lowers the default of mitmproxy's idle timeout from ten minutes to a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mitmproxy.proxy import server
 
 
 def load(_: Loader) -> None:
-    """The option counts as not set; mitmproxy 11.0 has none."""
+    """Change the default, so that the option counts as not set; mitmproxy 11.0 has no option."""
     if "tcp_timeout" in ctx.options:
         ctx.options._options["tcp_timeout"]._default = 1
     else:

@@ -36,7 +36,7 @@ ENDPOINTS = [
 """All kinds of artifact operations of MLflow 3: method and path."""
 
 ARTIFACT_ROUTE = re.compile("artifact|presigned|mpu|promptlab|graphql")
-"""What the routes of artifact operations have in their names, and no others."""
+"""Matches the routes of artifact operations, and no others."""
 
 _SLASHES = ["%2F", "%2f", "%252F", "%5C", "\\", "%c0%af", "%ef%bc%8f", "%u002f", "%2F/", "//"]
 _DOTS = ["/.", "/x/..", "/%2e", "/x/%2e%2e", "/x/.%2e", "/..", "/x/%252e%252e", "/./."]
@@ -63,9 +63,9 @@ def targets(seed: int, count: int, prefix: str = "") -> Iterator[tuple[str, str]
     """Methods and request targets; the same for the same seed.
 
     Args:
-        seed: of the random numbers.
-        count: how many.
-        prefix: what stands in front of the endpoints.
+        seed: seed of the random numbers.
+        count: how many targets.
+        prefix: path in front of the endpoints.
     """
     dice = random.Random(seed)
     for _ in range(count):
@@ -77,11 +77,11 @@ def targets(seed: int, count: int, prefix: str = "") -> Iterator[tuple[str, str]
 
 
 def climbing(seed: int, count: int, folder: str) -> Iterator[tuple[str, str]]:
-    """The same with a way out of a folder and back into it in front.
+    """Yield the same targets behind a path that leaves a folder and enters it again.
 
     Args:
-        seed: of the random numbers.
-        count: how many.
+        seed: seed of the random numbers.
+        count: how many targets.
         folder: the last segment of a base path.
     """
     dice = random.Random(seed)
@@ -123,7 +123,7 @@ _MUTATIONS: list[Callable[[str, random.Random], str]] = [
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -131,14 +131,14 @@ class Answer:
 
 
 class Connection:
-    """A keep-alive connection that sends targets as they are."""
+    """A keep-alive connection that sends targets unchanged."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._stream: Any = None
 
     def send(self, method: str, target: str, extra: str = "") -> Answer:
-        """Send a request with a small JSON body; a status of 0 stands for no answer at all."""
+        """Send a request with a small JSON body; status 0 means no answer at all."""
         for _ in range(2):  # The other side may close a connection that was kept alive.
             try:
                 return self._send(method, target, extra)
@@ -187,7 +187,7 @@ _VALUES = [
 
 
 def upgrades() -> Iterator[tuple[str, list[str]]]:
-    """Requests to change to HTTP/2 without TLS: begins of request lines, and fields."""
+    """Yield requests to upgrade to HTTP/2 without TLS: method and version, and header lines."""
     connections = ["Upgrade, HTTP2-Settings", "upgrade", "UPGRADE,http2-settings", "close, Upgrade"]
     connections += ["keep-alive, Upgrade", "te, upgrade"]
     websocket = ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
@@ -207,6 +207,6 @@ def upgrades() -> Iterator[tuple[str, list[str]]]:
 
 
 def asking(target: str, fields: list[str], line: str) -> str:
-    """The head of such a request."""
+    """Return the head of such a request."""
     method, version = line.split()
     return "\r\n".join([f"{method} {target} {version}", "Host: x", *fields, "", ""])

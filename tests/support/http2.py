@@ -1,4 +1,4 @@
-"""HTTP/2 frames as a client writes them, also those that it must not, and as it reads them."""
+"""Writes HTTP/2 frames as a client, also forbidden ones, and reads those of a server."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ DATA, HEADERS, PRIORITY, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATI
 END_STREAM, END_HEADERS = 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WAS_RESET = (b":reset", b"")
-"""Among the fields of an answer whose stream was reset."""
+"""Added to the fields of an answer whose stream was reset."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """See RFC 9113, section 4.1."""
+    """An HTTP/2 frame (RFC 9113, section 4.1)."""
 
     kind: int
     payload: bytes = b""
     flags: int = 0
 
     def flagged(self, flag: int) -> Frame:
-        """The same with one more flag."""
+        """Return the frame with one more flag."""
         return replace(self, flags=self.flags | flag)
 
     def write(self, stream: int = 0) -> bytes:
-        """Its bytes on a stream; 0 is the connection."""
+        """Return its bytes on a stream; 0 is the connection."""
         size, kind = len(self.payload).to_bytes(3), bytes([self.kind, self.flags])
         return size + kind + stream.to_bytes(4) + self.payload
 
 
 def block(pairs: Pairs) -> bytes:
-    """Fields without any compression (RFC 7541, section 6.2.2)."""
+    """Encode fields without any compression (RFC 7541, section 6.2.2)."""
     strings = ([bytes([len(part)]) + part for part in pair] for pair in pairs)
     return b"".join(b"\0" + name + value for name, value in strings)
 
 
 def read_streams(data: bytes) -> dict[int, list[Message]]:
-    """What a client has received, by streams: all heads, interim ones too, and what follows each.
+    """Return a client's messages by stream: all heads, also interim ones, with their bodies.
 
     Args:
         data: whole frames.

@@ -1,4 +1,4 @@
-"""An identity provider for OpenID Connect, at which everybody is logged in already."""
+"""An OpenID Connect identity provider where every user is already logged in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USER = "alice"
 
 
 class IdentityProvider:
-    """It serves discovery, the login page, tokens and its key, by TLS as a provider has to.
+    """Serves discovery, the login page, tokens and its key over TLS, as a provider must.
 
     Args:
         authority: signs its certificate.
@@ -30,7 +30,7 @@ class IdentityProvider:
     def __init__(self, authority: Authority) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._codes: dict[str, str] = {}
-        """The nonce that came with each code."""
+        """The nonce for each code."""
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ class IdentityProvider:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -73,11 +73,11 @@ class IdentityProvider:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def token(self, *, lifetime: int = 300, **claims: str) -> str:
-        """A signed token for the user.
+        """Return a signed token for the user.
 
         Args:
             lifetime: seconds until it expires; below 0 it has expired.
-            claims: further ones.
+            claims: further claims.
         """
         now = int(time.time())
         subject = {"iss": self.url, "aud": CLIENT, "sub": USER, "iat": now, "exp": now + lifetime}

@@ -1,7 +1,7 @@
-"""A machine with a real systemd, in namespaces of Linux: needs root, and systemd to be installed.
+"""A machine with a real systemd, in Linux namespaces; needs root and an installed systemd.
 
-It sees the files of this machine; what it changes of them is gone when it ends. It shares the
-network. Of the services of this machine none is started but systemd's journal.
+It sees this machine's files, but its changes to them are lost when it ends. It shares the
+network. Of this machine's services it starts only systemd's journal.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import lab
 from .waiting import eventually
 
 SYSTEMD = Path("/lib/systemd/systemd")
-# What belongs to the whole machine, such as its clock, nobody may touch.
+# Rights over the whole machine, such as its clock, are dropped.
 _LOST_RIGHTS = "-sys_time,-sys_module,-sys_rawio,-sys_boot"
 
-# Control groups of its own, which would stay when it ends.
+# The machine has its own control groups, which must be removed when it ends.
 _OUTSIDE = """
 mount -t tmpfs tmpfs $ROOT
 mkdir $ROOT/cgroup $ROOT/changed $ROOT/work $ROOT/top
@@ -84,7 +84,7 @@ def _start(command: str, folder: Path, places: Mapping[str, Path]) -> lab.Server
 
 
 def missing(folder: Path) -> str:
-    """What keeps such a machine from being here; empty if nothing does."""
+    """Return why such a machine cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "namespaces need root"
     if not SYSTEMD.exists() or shutil.which("systemctl") is None:
@@ -99,7 +99,7 @@ class Machine:
 
     Args:
         folder: for its log.
-        places: folders of this machine, by where they are seen there, too.
+        places: folders of this machine, by their paths inside.
     """
 
     def __init__(self, folder: Path, places: Mapping[str, Path]) -> None:
@@ -115,7 +115,7 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The kernel ends all others with its first process.
+        # The kernel kills all other processes with the first one.
         os.kill(self._first, signal.SIGKILL)
         self._server.process.wait(30)
 
@@ -126,7 +126,7 @@ class Machine:
         return subprocess.run([*there, *command], capture_output=True, text=True, check=False)
 
     def do(self, script: str) -> str:
-        """Run a script of the shell; what it prints.
+        """Run a shell script; return its output.
 
         Raises:
             AssertionError: it failed.
@@ -139,7 +139,7 @@ class Machine:
     def _is_up(self) -> bool:
         assert self._server.process.poll() is None
         process = self._server.process.pid
-        # The shell, unshare, and what was forked.
+        # The shell, unshare, and the forked process.
         for _ in range(2):
             children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
             if not children:

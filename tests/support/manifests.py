@@ -1,4 +1,4 @@
-"""What Kubernetes gets: the manifests as kustomize renders them."""
+"""The manifests for Kubernetes, as kustomize renders them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Manifests:
         return cls(done.stdout, tuple(yaml.safe_load_all(done.stdout)))
 
     def the(self, kind: str, name: str = "") -> Any:
-        """The only object of a kind whose name begins so."""
+        """Return the only object of a kind whose name begins with `name`."""
         [found] = (
             each
             for each in self.objects
@@ -38,18 +38,18 @@ class Manifests:
 
     @property
     def pod(self) -> Any:
-        """What the Deployment makes."""
+        """The Deployment's pod template."""
         return self.the("Deployment")["spec"]["template"]
 
     @property
     def container(self) -> Any:
-        """The only one of a pod."""
+        """The pod's only container."""
         [container] = self.pod["spec"]["containers"]
         return container
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its ConfigMaps put into the environment of the container."""
+        """The container's environment variables from ConfigMaps."""
         values: dict[str, str] = {}
         for source in self.container["envFrom"]:
             if reference := source.get("configMapRef"):

@@ -1,7 +1,7 @@
 """A mitmproxy script that changes requests and options, as a header of the request says.
 
 `X-Meddle: requestheaders path /x` sets an attribute of the request in that hook; `header` sets
-X-HTTP-Method-Override, and `option` an option: what is said of it is the answer.
+X-HTTP-Method-Override; `option` sets an option, and the answer says whether that worked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from mitmproxy import ctx, exceptions, http
 
 
 class Meddler:
-    """Does what it is told."""
+    """Applies the changes in the header X-Meddle."""
 
     def _meddle(self, flow: http.HTTPFlow, hook: str) -> None:
         when, _, what = flow.request.headers.get("X-Meddle", "").partition(" ")
@@ -35,11 +35,11 @@ class Meddler:
                 setattr(flow.request, name, value)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Before the body."""
+        """Apply the changes before the body."""
         self._meddle(flow, "requestheaders")
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """With the body."""
+        """Apply the changes when the body is complete."""
         self._meddle(flow, "request")
 
 

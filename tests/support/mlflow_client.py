@@ -37,7 +37,7 @@ class Client:
         )
 
     def call(self, name: str, uri: str) -> Outcome:
-        """Let it do something, such as "get_run"."""
+        """Make a call by name, such as "get_run"."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps([uri, name]) + "\n")
         self.process.stdin.flush()

@@ -1,8 +1,8 @@
-"""Prints the routes of the installed MLflow, from its own tables: runs in MLflow's environment.
+"""Prints the routes of the installed MLflow, from its own tables; runs in MLflow's environment.
 
-One JSON list of [method, path, signs] per line; parameters are spelled as Flask or FastAPI spell
-them. Signs are names in the code of a handler, and in that of the server's functions that it calls,
-by which a file comes in or goes out.
+Each line is a JSON list, [method, path, signs]; parameters are spelled as in Flask or FastAPI.
+Signs are names for uploads and downloads in the code of a handler, and in that of the server's
+functions that it calls.
 """
 
 import inspect
@@ -25,7 +25,7 @@ SIGNS = {
 
 
 def signs_of(function: Callable[..., Any], seen: set[Any]) -> set[str]:
-    """The signs in a function and in all of the server's that it names."""
+    """Return the signs in a function and in all server functions that it names."""
     function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
     if code is None or code in seen or not function.__module__.startswith("mlflow.server"):
@@ -47,7 +47,7 @@ def signs_of(function: Callable[..., Any], seen: set[Any]) -> set[str]:
 
 
 def handlers(routes: Iterable[Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The functions behind FastAPI's routes, by name: those of routers are nested in newer ones."""
+    """Yield FastAPI's handlers by name; newer versions nest those of routers."""
     for route in routes:
         if inner := getattr(route, "original_router", None):
             yield from handlers(inner.routes)
@@ -63,7 +63,7 @@ routes = {
 by_name = dict(handlers(fastapi_app.routes))
 for path, operations in fastapi_app.openapi()["paths"].items():
     for method, operation in operations.items():
-        # FastAPI makes it of the function's name and the path.
+        # FastAPI builds the operation's ID from the function's name and the path.
         named = [name for name in by_name if operation["operationId"].startswith(f"{name}_")]
         assert named, operation["operationId"]
         signs = signs_of(by_name[max(named, key=len)], set())

@@ -1,7 +1,7 @@
-"""Calls MLflow's client as it is told to: runs in an environment with MLflow.
+"""Calls MLflow's client on request; runs in an environment with MLflow.
 
 Reads [tracking URI, name of a call] as JSON, one per line, and answers each with one line of JSON:
-[what it returned or raised, its error_code, its message, seconds].
+[result or type of the exception, its error_code, its message, seconds].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 os.environ |= {
     "GIT_PYTHON_REFRESH": "quiet",
-    # Statuses that the client repeats need not take minutes here.
+    # Keep the client's retries short.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "10",

@@ -1,4 +1,4 @@
-"""A mitmproxy script of the kind that people write: it waits, intercepts and sets options."""
+"""A typical mitmproxy script of a user: it waits, intercepts and sets options."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ logger = logging.getLogger(__name__)
 
 
 class Patient:
-    """What it does stands in the query."""
+    """Does what the query of a request says."""
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Ask somebody else first."""
+        """Wait a little, as for another service."""
         if "wait" in flow.request.query:
             await asyncio.sleep(0.05)
             flow.request.headers["X-Waited"] = "yes"
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Hold it for a while; change an option for all that follow."""
+        """Intercept a request for a while; set an option for all later requests."""
         if "intercept" in flow.request.query:
             flow.intercept()
             asyncio.get_running_loop().call_later(0.05, flow.resume)
@@ -29,25 +29,25 @@ class Patient:
             ctx.options.update(modify_headers=["/~q/X-Option/yes"])
 
     def client_connected(self, client: connection.Client) -> None:
-        """The first of the hooks of connections; each is logged, some after a while."""
+        """Log the first of the connection hooks; each is logged, some after a wait."""
         logger.warning("%s: client_connected", client.id)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
-        """The request waits for it."""
+        """Log after a wait; the request waits for this hook."""
         await asyncio.sleep(0.05)
         logger.warning("%s: server_connect", data.client.id)
 
     async def server_connected(self, data: ServerConnectionHookData) -> None:
-        """The request waits for it."""
+        """Log after a wait; the request waits for this hook."""
         await asyncio.sleep(0.05)
         logger.warning("%s: server_connected", data.client.id)
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
-        """The upstream or the proxy has closed it."""
+        """Log that the upstream or the proxy has closed the connection."""
         logger.warning("%s: server_disconnected", data.client.id)
 
     def client_disconnected(self, client: connection.Client) -> None:
-        """The client has gone."""
+        """Log that the client has gone."""
         logger.warning("%s: client_disconnected", client.id)
 
 

@@ -1,4 +1,4 @@
-"""What the engine asks of an addon, answered by one that wants nothing."""
+"""An addon for the engine that permits everything."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from addon.errors.replies import Reply, json_reply
 
 
 class Permissive:
-    """Everything may pass; see `addon.engine.interface.Addon`."""
+    """Permits everything; see `addon.engine.interface.Addon`."""
 
     def __init__(self) -> None:
         self.slots = Slots(1e9)
-        """Turns have no end, so that the time does not decide what happens."""
+        """Turns never end, so that timing does not affect the result."""
         self.cut: set[Any] = set()
-        """Connections of upstreams that were reset."""
+        """Upstream connections that were reset."""
         self.was_reset = False
         """Whether the client's connection is to end with a reset."""
 

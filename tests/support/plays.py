@@ -1,4 +1,4 @@
-"""What happens around a layer that is driven without sockets."""
+"""The script for a layer that is driven without sockets."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ End = Literal["open", "close", "reset"]
 
 @dataclass(frozen=True)
 class Said:
-    """What an upstream says to a request."""
+    """An upstream's answer to a request."""
 
     portions: tuple[bytes, ...]
     end: End = "open"
     early: bool = False
-    """Whether it says so when it has seen the head."""
+    """Whether it answers as soon as it has the head."""
     refuses: bool = False
-    """Whether a connection that is made for it fails."""
+    """Whether the connection attempt for it fails."""
 
 
 @dataclass(frozen=True)
 class Play:
-    """What happens around the layer."""
+    """The script for everything around the layer."""
 
     client: tuple[bytes, ...]
     said: tuple[Said, ...]
     client_end: End = "open"
     turns: tuple[int, ...] = ()
-    """Who moves next: client, upstream, or hooks and connections."""
+    """The order of moves: 0 client, 1 upstream, 2 hooks and connections."""
     late: bool = False
     """Whether hooks and connections wait for their turn."""
     stream: tuple[Any, Any] = (False, False)
-    """What hooks set as `stream` of requests and responses."""
+    """Values that hooks set as `stream` of requests and responses."""
     act: tuple[str, str] | None = None
-    """A hook, and what it does: "kill", "answer", or "fill" the answer that is there."""
+    """A hook and its act: "kill", "answer", or "fill" to replace the content of the answer."""
     options: tuple[tuple[str, Any], ...] = ()
     alpn: bytes | None = None
-    """The protocol that the client has chosen, if it has."""
+    """The protocol that the client has negotiated, if any."""
     spares: bool = False
-    """Whether hooks do what mitmproxy's layer omits on the way from HTTP/2: requests say how their
-    bodies are framed, and have no trailers."""
+    """Whether hooks make up for mitmproxy's layer on the way from HTTP/2: they add the framing of
+    requests and remove trailers."""

@@ -1,4 +1,4 @@
-"""Scripts as a person or a monitoring system runs them."""
+"""Runs scripts as a user or a monitoring system would."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import lab
 
 
 def script(name: str, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a script with these arguments, and of MLflow's variables only these."""
+    """Run a script; of MLflow's variables, only the given ones are set."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     return subprocess.run(
         [lab.ROOT / "scripts" / name, *arguments],

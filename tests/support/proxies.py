@@ -23,14 +23,14 @@ def running_proxy(
     port: int | None = None,
     **changes: Any,
 ) -> Iterator[lab.Server]:
-    """A mitmdump with the addon, in whose log nothing may go wrong.
+    """Run a mitmdump with the addon; fail if its log has a traceback.
 
     Args:
         folder: for its rules and its log.
-        url: of the upstream.
+        url: the upstream's URL.
         external: hosts that count as external.
         before: options of mitmdump that stand before the addon, such as scripts.
-        options: further ones.
+        options: further options.
         env: environment variables to set.
         port: 127.0.0.1 port; a free one by default.
         changes: sections of the rules to change.
@@ -40,7 +40,7 @@ def running_proxy(
         url, rules, log=folder / "log", before=before, options=options, env=env, port=port
     ) as server:
         yield server.wait("/livez")
-        # Read before the end: Python 3.11 reports connections that a shutdown cuts as errors.
+        # Read the log before the end: Python 3.11 logs connections cut by a shutdown as errors.
         text = server.text()
         assert "Traceback" not in text, text
-        server.stop_signal = signal.SIGKILL  # Nobody waits for its farewell.
+        server.stop_signal = signal.SIGKILL  # A graceful stop is not needed.

@@ -1,10 +1,10 @@
-"""Runs a command with the filter of system calls that systemd would put around a service.
+"""Runs a command with the system call filter that systemd would apply to a service.
 
 python sandbox.py SYSTEMD-ANALYZE ALLOWED DENIED COMMAND...
 
-ALLOWED and DENIED are sets that systemd knows, with commas between them, as in SystemCallFilter=.
-Of what stays, MemoryDenyWriteExecute=yes and RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX take
-away some, as in systemd's src/shared/seccomp-util.c.
+ALLOWED and DENIED are comma-separated sets of systemd, as in SystemCallFilter=. The restrictions
+of MemoryDenyWriteExecute=yes and RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX apply as well,
+as in systemd's src/shared/seccomp-util.c.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ CONDITIONS: dict[str, tuple[Comparison | None, ...]] = {
         for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
     ),
 }
-"""Of these system calls those are allowed for which one of the conditions holds."""
+"""Each of these system calls is allowed only if one of its conditions holds."""
 
 
 def members(program: str, names: str) -> set[str]:
-    """The system calls in sets of systemd's."""
+    """Return the system calls in sets of systemd."""
     found: set[str] = set()
     for name in names.split(","):
         run = subprocess.run(
@@ -64,7 +64,7 @@ def members(program: str, names: str) -> set[str]:
 
 
 def confine(calls: set[str]) -> None:
-    """Allow this process these system calls, and no new privileges."""
+    """Allow this process only these system calls, and no new privileges."""
     library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
     library.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(library.seccomp_init(ERRNO | errno.EPERM))

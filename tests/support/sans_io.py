@@ -1,7 +1,6 @@
-"""Drives a layer of mitmproxy without sockets: a client, upstreams, hooks, the turns they take.
+"""Drives a layer of mitmproxy without sockets: client, upstreams, hooks, and their turns.
 
-What the commands do is what mitmproxy's `ConnectionHandler` does with them
-(mitmproxy/proxy/server.py).
+Commands have the same effect as in mitmproxy's `ConnectionHandler` (mitmproxy/proxy/server.py).
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from .wire import Message, read_answers, read_requests
 UPSTREAM = ("registry.test", 80)
 PLAIN_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain"
 NUMBER = "n"
-"""A header with the number of a request, where one may overtake others."""
+"""A header with a request's number, for requests that may overtake others."""
 SOON = 60
-"""Seconds of the longest time that is waited for: those for a head are an hour here."""
+"""The longest timer that runs, in seconds; the time limit for a head is an hour here."""
 
 
 @dataclass
@@ -38,12 +37,12 @@ class Seen:
 
     flow: http.HTTPFlow
     number: int
-    """Which of the requests it is."""
+    """The number of its request."""
     hooks: list[tuple[str, Any]] = field(default_factory=list)
     asked: list[tuple[Server, bytes]] = field(default_factory=list)
 
     def requests(self) -> list[Message]:
-        """What went to upstreams; more than one if it was sent again."""
+        """Return the requests that upstreams received; more than one if it was repeated."""
         sent: dict[Server, bytes] = {}
         for conn, data in self.asked:
             sent[conn] = sent.get(conn, b"") + data
@@ -51,18 +50,18 @@ class Seen:
 
 
 class World:
-    """All around one layer.
+    """The surroundings of one layer: client, upstreams and hooks.
 
     Args:
-        make: makes the layer, of a context and an addon.
-        play: what happens.
+        make: creates the layer from a context and an addon.
+        play: the script.
     """
 
     def __init__(self, make: Callable[[Context, Permissive], Any], play: Play) -> None:
         self.play = play
         self.addon = Permissive()
         self.sent = b""
-        """To the client."""
+        """Bytes sent to the client."""
         self.seen: list[Seen] = []
         self.upstreams: list[Server] = []
         self.closed: list[Connection] = []
@@ -89,7 +88,7 @@ class World:
         self._ended: set[Connection] = set()
 
     def run(self) -> World:
-        """Play it, to its end; the client's connection stays as it is then."""
+        """Run the play to its end; leave the client's connection as it is then."""
         self._give(events.Start())
         turns = deque(self.play.turns)
         moves = (self._client_moves, self._upstream_moves, self._reply)
@@ -102,29 +101,29 @@ class World:
                 self._give(events.Wakeup(timer))
 
     def leave(self) -> None:
-        """Let the client go, if it has not, and play that to its end."""
+        """Close the client's connection, if it is open, and run to the end."""
         self._ours.clear()
         self._end = "close"
         self.run_on()
 
     def lose(self) -> None:
-        """The client's connection fails, or mitmproxy gives it up after some silence."""
+        """Lose the client's connection, as by an error or mitmproxy's idle timeout."""
         self.client.state = ConnectionState.CLOSED
         self._clean_up()
         self.run_on()
 
     def run_on(self) -> None:
-        """Go on without any order."""
+        """Run all remaining moves, in no given order."""
         while self._client_moves() or self._upstream_moves() or self._reply() or self._ring():
             pass
 
     def answers(self) -> list[Message]:
-        """What the client has received."""
+        """Return the answers that the client has received."""
         methods = [seen.flow.request.data.method for seen in self.seen]
         closed = self.client in self.closed and not self.addon.was_reset
         return read_answers(self.sent, methods, ended=closed)
 
-    # Moves: each tells whether there was one.
+    # Moves: each returns whether it did something.
 
     def _client_moves(self) -> bool:
         if self._ours and self.client.state & ConnectionState.CAN_READ:
@@ -163,7 +162,7 @@ class World:
         self._give(events.Wakeup(self._timers.pop(0)))
         return True
 
-    # What happens to the layer.
+    # Events for the layer.
 
     def _give(self, event: events.Event) -> None:
         self._handle(self.layer.handle_event(event))
@@ -171,7 +170,7 @@ class World:
             pass
 
     def _end_of(self, conn: Connection, end: End) -> None:
-        """The other side has closed a connection, or the layer has."""
+        """Report that the other side or the layer has closed a connection."""
         if conn in self._ended:
             return
         self._ended.add(conn)
@@ -183,7 +182,7 @@ class World:
         self._clean_up()
 
     def _clean_up(self) -> None:
-        """A client that is gone takes all connections with it."""
+        """Close all upstream connections once the client has gone."""
         if self.client.state is not ConnectionState.CLOSED:
             return
         self.client.timestamp_end = time.time()
@@ -191,7 +190,7 @@ class World:
             if conn.state is not ConnectionState.CLOSED:
                 self._end_of(conn, "reset")
 
-    # What the layer wants.
+    # Commands from the layer.
 
     def _handle(self, wanted: Any) -> None:
         gone: list[Connection] = []
@@ -247,10 +246,10 @@ class World:
             flow.response.stream = self.play.stream[1]
 
     def _said(self, requests: list[Message]) -> tuple[Seen, Said]:
-        """The flow that is under way, and what its upstream says.
+        """Return the current flow and its upstream's answer.
 
         Args:
-            requests: on the same connection.
+            requests: those on the same connection.
         """
         numbers = [each.values(NUMBER.encode()) for each in requests]
         seen, said = self.seen[-1], self.play.said
@@ -290,7 +289,7 @@ class World:
 
 
 def snapshot(flow: http.HTTPFlow) -> Any:
-    """What a hook sees: of the request and the response, and whether there is an error."""
+    """Return what a hook sees of request and response, and whether there is an error."""
     request, response = flow.request.data, flow.response and flow.response.data
     return (
         (request.method, request.path, request.http_version, request.headers.fields),

@@ -1,4 +1,4 @@
-"""The engine and mitmproxy's own HTTP layer in the same play, and what both make of it."""
+"""Runs the engine and mitmproxy's own HTTP layer on the same play and compares the outcomes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ CRASHES = (
     *(AssertionError, NotImplementedError, ValueError, AttributeError),
     h2.exceptions.ProtocolError,
 )
-"""What mitmproxy's layers raise where something is odd."""
+"""Exceptions that mitmproxy's layers raise for odd input."""
 
 
 @dataclass
 class Outcome:
-    """What became of one request."""
+    """The outcome of one request."""
 
     hooks: list[Any]
     asked: list[Any]
-    """What went to upstreams."""
+    """Requests sent to upstreams."""
     answer: Message | None
     """The final answer that the client got."""
     interim: tuple[bytes, ...] = ()
-    """Those that came before it."""
+    """The interim answers before it."""
 
     @property
     def status(self) -> int:
@@ -43,11 +43,11 @@ class Outcome:
 
 
 Answers = list[tuple[Message, tuple[bytes, ...]]]
-"""Final answers, each with the lines of interim ones before it."""
+"""Final answers, each with the status lines of the interim answers before it."""
 
 
 class Run:
-    """One layer's part in a scene."""
+    """One layer's run of a play."""
 
     def __init__(self, make: Any, play: Play) -> None:
         self.crash = ""
@@ -62,14 +62,14 @@ class Run:
             self.client_closed,
             *(conn.state is ConnectionState.OPEN for conn in world.upstreams),
         ]
-        """What is closed and open in the end."""
+        """Whether, at the end, the client's connection is closed and each upstream's is open."""
 
     def read(self) -> Answers:
-        """What the client got."""
+        """Return the answers that the client got."""
         return final(self.world.answers())
 
     def outcome(self, number: int) -> Outcome:
-        """What became of a request."""
+        """Return the outcome of a request."""
         seen = next((seen for seen in self.world.seen if seen.number == number), None)
         answers = self.answers
         answer, interim = answers[number] if number < len(answers) else (None, ())
@@ -79,7 +79,7 @@ class Run:
 
 
 def final(answers: list[Message]) -> Answers:
-    """The interim ones with those that they go before."""
+    """Group interim answers with the final answers that they precede."""
     result: Answers = []
     interim: tuple[bytes, ...] = ()
     for answer in answers:
@@ -97,7 +97,7 @@ NO_ANSWER = Answer(b"", 0, (), "", False, False, False, False)
 
 @dataclass
 class Case:
-    """One request of a scene, and what both made of it."""
+    """One request of a scene, and the outcome with both layers."""
 
     scene: Scene
     number: int
@@ -106,29 +106,29 @@ class Case:
     us: Run
     them: Run
     at_end: bool = False
-    """Whether this is about what becomes of the connection behind the last request."""
+    """Whether the case is about the connection after the last request."""
 
     @property
     def request(self) -> Request:
-        """As the client sends it."""
+        """The request, as the client sends it."""
         return [*self.scene.requests, NO_REQUEST][self.number]
 
     @property
     def answer(self) -> Answer:
-        """As the upstream sends it."""
+        """The answer, as the upstream sends it."""
         return [*self.scene.answers, NO_ANSWER][self.number]
 
 
 OWN_ERRORS = (400, 413, 502)
-"""Both layers have these in their own words; upstreams here do not send them."""
+"""Each layer words these errors in its own way; upstreams here do not send them."""
 
 
 def plain(outcome: Outcome) -> Any:
-    """What is compared.
+    """Return the parts of an outcome that are compared.
 
-    Not the place of a Host field that a proxy sets, nor how it spells the name. Not the fields of
-    an answer that are for one connection alone: the engine says that it closes one, and chunks are
-    for clients that know them. And not the words of errors.
+    Left out are the place and spelling of a Host field that a proxy sets, the words of errors, and
+    an answer's fields for one connection: the engine announces that it closes a connection, and
+    only clients that know chunks get them.
     """
     hooks = [
         (
@@ -158,7 +158,7 @@ def _sorted(pairs: Any) -> Any:
 
 
 def cases(scene: Scene, run: type[Run] = Run) -> Iterator[Case]:
-    """Play a scene with both: each request, and the end of the connection."""
+    """Run a scene with both layers; yield a case for each request and for the connection's end."""
     us = run(Engine, scene.play)
     assert not us.crash
     assert not us.world.layer._failed
@@ -170,14 +170,14 @@ def cases(scene: Scene, run: type[Run] = Run) -> Iterator[Case]:
 
 
 def is_same(case: Case) -> bool:
-    """Whether there is no difference."""
+    """Return whether both layers did the same."""
     if case.at_end:
         return case.us.connections == case.them.connections
     return bool(plain(case.ours) == plain(case.theirs))
 
 
 def describe(case: Case) -> str:
-    """What a person wants to see of a difference."""
+    """Return a readable description of a difference."""
     lines = [
         f"request {case.number}: {case.scene.play.client}",
         f"answers: {case.answer}",

@@ -1,4 +1,4 @@
-"""A script of the user's that answers or kills requests, in the hook that their query names."""
+"""A user's script that answers or kills requests in the hook that their query names."""
 
 from __future__ import annotations
 

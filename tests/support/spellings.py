@@ -1,4 +1,4 @@
-"""Parts of HTTP/1 messages: sane ones, and odd ones that servers read in many ways or refuse."""
+"""Parts of HTTP/1 messages: valid ones, and odd ones that servers read differently or refuse."""
 
 from __future__ import annotations
 

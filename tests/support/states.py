@@ -1,4 +1,4 @@
-"""Flows for which something was decided."""
+"""Flows with the state of a routed request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECEIVED = "/api/2.0/a"
 
 
 def begun(flow: http.HTTPFlow, *, rule: str | None = "rest-to-ajax", **fields: Any) -> FlowState:
-    """Give a flow the state of a request that is rewritten, with other values for some fields."""
+    """Give a flow the state of a rewritten request, with other values for some fields."""
     state = flow_state.put(flow, FlowState())
     state.route = Route(None, RECEIVED, RECEIVED, rule=rule)
     values = {"received": RECEIVED, "sent": "/ajax-api/2.0/a?token=hidden", **fields}

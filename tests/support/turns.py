@@ -1,4 +1,4 @@
-"""Turns of tests that run at the same time in several processes."""
+"""Turns for tests that run at the same time in several processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 @contextmanager
 def turn(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Wait for one's turn, and have it.
+    """Wait for a turn and hold it.
 
     Args:
-        folder: that all the processes share.
-        alone: whether nobody else may have a turn at the same time.
+        folder: a folder that all processes share.
+        alone: whether no other test may have a turn at the same time.
     """
     with (folder / "door").open("w") as door, (folder / "room").open("w") as room:
-        # Who waits for an empty room stands in the door, else others would go in and out for ever.
+        # A test that waits for an empty room holds the door: otherwise others could keep it full.
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(door, fcntl.LOCK_UN)

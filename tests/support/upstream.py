@@ -1,4 +1,4 @@
-"""A scripted upstream: a real server on a socket that answers with the bytes it is told to.
+"""A scripted upstream: a real server on a socket that answers with given bytes.
 
 It records each request as it came over the wire, so that a test can compare bytes.
 """
@@ -36,7 +36,7 @@ class Received:
 
 
 def held_until(release: threading.Event) -> Callable[[Received, socket.socket], None]:
-    """An answer for `Upstream` that comes when a test lets it."""
+    """Return an answer for `Upstream` that is sent once a test sets the event."""
 
     def wait(_: Received, connection: socket.socket) -> None:
         release.wait(20)
@@ -46,12 +46,12 @@ def held_until(release: threading.Event) -> Callable[[Received, socket.socket], 
 
 
 def response(status: str, body: bytes, *headers: tuple[str, str], framing: str = "length") -> bytes:
-    """The bytes of an answer.
+    """Return the bytes of an answer.
 
     Args:
         status: code and reason.
-        body: as it is sent.
-        headers: besides those of the framing.
+        body: the body before framing.
+        headers: headers besides those for framing.
         framing: "length", "chunked", "bytes" (a chunk for each of the first bytes), or "close".
     """
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
@@ -70,7 +70,7 @@ def response(status: str, body: bytes, *headers: tuple[str, str], framing: str =
 
 
 Answer = bytes | Callable[[Received, socket.socket], bool | None]
-"""What to send; or what sends it, and tells whether the connection stays open."""
+"""Bytes to send, or a function that sends them and returns whether the connection stays open."""
 
 
 def silent(_: Received, connection: socket.socket) -> None:
@@ -84,11 +84,11 @@ class Upstream:
     def __init__(self, answer: Answer = OK, *, port: int = 0, host: str = "127.0.0.1") -> None:
         self.answer = answer
         self.requests: list[Received] = []
-        """The complete ones."""
+        """The complete requests."""
         self.begun = 0
-        """How many heads have come."""
+        """How many heads have arrived."""
         self.cut: list[bytes] = []
-        """Heads of those whose bodies never were complete."""
+        """Heads of requests whose bodies stayed incomplete."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family)
         self.port: int = self._socket.getsockname()[1]
@@ -126,7 +126,7 @@ class Upstream:
                     elif not self.answer(request, connection):
                         return
             except OSError:
-                return  # The proxy has gone away; what matters is what the client saw.
+                return  # The proxy closed the connection; tests look at the client's side.
 
 
 def _read_head(stream: BinaryIO) -> bytes:
@@ -139,7 +139,7 @@ def _read_head(stream: BinaryIO) -> bytes:
 
 
 def _read_body(stream: BinaryIO, received: Received) -> bytes | None:
-    """A whole body; None for one that is cut, or not chunked to the letter."""
+    """Return a complete body; None if it is cut or its chunks are malformed."""
     body = b""
     if received.header("transfer-encoding"):
         while _CHUNK.fullmatch(line := stream.readline()):

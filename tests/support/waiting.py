@@ -1,11 +1,11 @@
-"""Waiting for what happens in another process."""
+"""Waits for events in another process."""
 
 import time
 from collections.abc import Callable
 
 
 def eventually(check: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until a check holds; a busy machine may take longer than what is promised.
+    """Wait until a check holds; a busy machine may need longer than the promised time.
 
     Raises:
         AssertionError: the time ran out.

@@ -10,7 +10,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def accept(key: str) -> str:
-    """What a server answers to a key."""
+    """Return a server's accept value for a client's key."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1 messages read from bytes that a proxy has written: leniently, to the last byte."""
+"""Reads HTTP/1 messages leniently from all bytes that a proxy has written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = re.compile(rb"([0-9a-fA-F]+)[^\r\n]*\r\n")
 
 @dataclass
 class Message:
-    """One message, as far as it has come."""
+    """One message, as far as it was received."""
 
     line: bytes
     fields: Pairs
@@ -36,23 +36,23 @@ class Message:
 
 
 def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
-    """Data in portions that are cut at these places."""
+    """Return data in portions, cut at these places."""
     at = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     return [data[a:b] for a, b in pairwise(at)]
 
 
 def read_requests(data: bytes) -> list[Message]:
-    """Requests, the last of which may be incomplete."""
+    """Return requests; the last may be incomplete."""
     return _read(data, lambda _: False, ended=None)
 
 
 def read_answers(data: bytes, methods: Sequence[bytes], *, ended: bool) -> list[Message]:
-    """Answers, interim ones among them, the last of which may be incomplete.
+    """Return answers, also interim ones; the last may be incomplete.
 
     Args:
         data: all that was written.
-        methods: of the requests; further ones have bodies.
-        ended: whether the connection has ended as it ends a body.
+        methods: methods of the requests; any further answers have bodies.
+        ended: whether the connection was closed in a way that ends a body.
     """
     asked = list(methods)
 
