@@ -1,4 +1,4 @@
-"""Real processes: MLflow, nginx as the external registry, mitmdump with the addon."""
+"""Fixtures that run real processes: MLflow, nginx as the registry, mitmdump with the addon."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from addon.routing import gate
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> None:
-    """Settings of the person who runs the tests must not reach the servers."""
+    """Remove MLflow settings of the developer's environment, so that no server sees them."""
     for name in [*os.environ]:
         if name.startswith("MLFLOW_") or name == gate.ENVIRONMENT:
             del os.environ[name]
@@ -34,7 +34,7 @@ def clean_environment() -> None:
 
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """An MLflow server as it is: an internal upstream."""
+    """A plain MLflow server: an internal upstream."""
     with lab.registry(tmp_path_factory.mktemp("mlflow"), ajax_only=False) as server:
         yield server.wait("/health")
 
@@ -43,7 +43,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Serv
 def external_registry(
     mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """nginx in front of MLflow, which answers /api/ with its own HTML 404."""
+    """nginx in front of MLflow; it answers /api/ with its own HTML 404."""
     with lab.external(tmp_path_factory.mktemp("nginx"), mlflow_server.url) as server:
         yield server.wait("/health")
 
@@ -55,13 +55,13 @@ def external_proxy(
     """The proxy in front of the external registry, with the shipped rules."""
     with running_proxy(tmp_path_factory.mktemp("proxy"), external_registry.url) as server:
         yield server
-        # No test of the session may have made the addon stumble.
+        # No test of the session may have caused an internal error in the addon.
         assert "internal error" not in server.text(), server.text()
 
 
 @pytest.fixture(scope="session")
 def scripted() -> Iterator[Upstream]:
-    """An upstream that answers with what a test tells it to: `scripted.answer = ...`."""
+    """An upstream whose answer each test sets: `scripted.answer = ...`."""
     with Upstream() as server:
         yield server
 
@@ -70,10 +70,10 @@ def scripted() -> Iterator[Upstream]:
 def scripted_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """A proxy with the shipped rules in front of it, for tests that need no other."""
+    """A proxy with the shipped rules in front of `scripted`, shared by the whole session."""
     with running_proxy(tmp_path_factory.mktemp("scripted"), scripted.url) as server:
         yield server
-        # Tests put this word where it must not be repeated.
+        # Tests send this word where it must not reach the log.
         assert "secret" not in server.text(), server.text()
 
 
@@ -81,9 +81,9 @@ def scripted_proxy(
 def limited_proxy(
     request: pytest.FixtureRequest, scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """A proxy in front of it under the `LIMITS` of the test's module.
+    """A proxy in front of `scripted` with the `LIMITS` of the test's module.
 
-    In the folder of its log there are its certificates and its access log, `access`.
+    The folder of its log also holds its certificates and its access log, `access`.
     """
     folder = tmp_path_factory.mktemp("limited")
     options = ("--set", f"confdir={folder}", "--set", f"mlflow_access_log={folder / 'access'}")
@@ -95,7 +95,7 @@ def limited_proxy(
 
 @pytest.fixture
 def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
-    """Starts proxies of a test's own: `start_proxy(upstream, external=..., rules changes...)`."""
+    """Start proxies for one test: `start_proxy(upstream, external=..., rules changes...)`."""
     numbers = itertools.count()
     with contextlib.ExitStack() as started:
 
@@ -108,7 +108,7 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
 
 @pytest.fixture(scope="module")
 def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
-    """The same for tests that need no proxy of their own: a module has one of a kind."""
+    """Like `start_proxy`, but a module shares one proxy for each set of arguments."""
     running: dict[str, lab.Server] = {}
     with contextlib.ExitStack() as started:
 
@@ -124,7 +124,7 @@ def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProx
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate with its key for 127.0.0.1."""
+    """A self-signed certificate for 127.0.0.1, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
     now = datetime.datetime.now(datetime.UTC)

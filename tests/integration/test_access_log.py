@@ -1,4 +1,4 @@
-"""The access log of a running proxy: one line for each request, whatever becomes of it."""
+"""The access log of a running proxy: one line per request, however the request ends."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ NATIVE = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No run"}'
 
 @dataclass
 class Scene:
-    """A proxy and its upstream, and what its clients saw."""
+    """A proxy, its upstream and what the clients received."""
 
     proxy: lab.Server
     upstream: Upstream
     seen: dict[str, Any] = field(default_factory=dict)
-    """Ids and lengths of bodies that clients got, by the names of their requests."""
+    """Request ids and body lengths that clients received, by the name of the request."""
 
     def ask(self, name: str, target: str = API, answer: Answer = OK, **how: Any) -> None:
-        """Send a request whose id is its name."""
+        """Send a request with its name as the request id."""
         self.upstream.answer = answer
         got = request(self.proxy.url, target, headers={"X-Request-Id": name}, **how)
         self.seen[name] = len(got.body)
 
     def begin(self, name: str, head: str, answer: Answer = OK) -> socket.socket:
-        """Send bytes on a connection of their own."""
+        """Send a request on a new connection, with its name as the request id."""
         self.upstream.answer = answer
         connection = connect(self.proxy.url)
         head = head.replace("\n", f"\nHost: x\r\nX-Request-Id: {name}\r\n", 1)
@@ -60,7 +60,7 @@ def broken(data: bytes) -> Answer:
 
 
 def plain(scene: Scene) -> None:
-    """Requests that are answered."""
+    """Send requests that get a normal answer."""
     scene.ask("passes", f"/mlflow{API};s=secret?token=secret")
     scene.ask("posted", method="POST", body=b'{"a": 1}')
     scene.ask("head", method="HEAD", answer=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
@@ -73,7 +73,7 @@ def plain(scene: Scene) -> None:
 
 
 def errors(scene: Scene) -> None:
-    """Errors of the upstream's and of ours."""
+    """Send requests that get an error from the upstream or from the proxy."""
     html = ("Content-Type", "text/html")
     scene.ask("page", answer=response("404 Not Found", PAGE, html))
     scene.ask("native", answer=response("404 Not Found", NATIVE))
@@ -86,7 +86,7 @@ def errors(scene: Scene) -> None:
 
 
 def hostile(scene: Scene) -> None:
-    """What no decent client sends."""
+    """Send malformed and hostile requests."""
     for name, line in {
         "broken-UTF-8": "GET /api/2.0/mlflow/\xff\"'{}/\xc3\xa9?x HTTP/1.1\r\n\r\n",
         "control": 'GET /a%0a%00"/%1b[1m HTTP/1.1\r\n\r\n',
@@ -105,7 +105,7 @@ def hostile(scene: Scene) -> None:
 
 
 def broken_off(scene: Scene) -> None:
-    """Transfers that somebody ends."""
+    """Send transfers that the client or the upstream aborts."""
     length = f"Content-Length: {BIG}\r\n\r\n"
     with scene.begin("held-upload", f"PUT {API} HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"):
         pass
@@ -126,7 +126,7 @@ def broken_off(scene: Scene) -> None:
 
 
 def kept_alive(scene: Scene) -> None:
-    """Requests on one connection: the upstream gives up its own after the first."""
+    """Send requests on one connection; the upstream resets its connection after the first."""
     head = f"GET {API} HTTP/1.1\r\n"
     with scene.begin("first", f"{head}\r\n") as connection:
         read_until(connection, b"\r\n\r\n{}")
@@ -144,7 +144,7 @@ def kept_alive(scene: Scene) -> None:
 
 
 def over_http2(scene: Scene) -> None:
-    """Streams of one connection."""
+    """Send several streams on one HTTP/2 connection."""
     pseudo = [(":scheme", "https"), (":authority", "localhost"), (":path", FILE)]
     scene.upstream.answer = response("200 OK", b"x" * 50_000)
     with RawHttp2(scene.proxy.url, None) as client:
@@ -167,7 +167,7 @@ def over_http2(scene: Scene) -> None:
         client.h2.send_headers(3, headers, end_stream=True)
         client.flush()
         assert arrived.wait(10)
-        time.sleep(0.1)  # The proxy reads it.
+        time.sleep(0.1)  # Time for the proxy to read it.
         client.h2.reset_stream(3)
         pseudo[-1] = (":path", "/a b")
         headers = [(":method", "GET"), *pseudo, ("x-request-id", "http2-path")]
@@ -179,7 +179,7 @@ def over_http2(scene: Scene) -> None:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    """What was sent to a proxy that has ended since, and its lines."""
+    """Send all requests to a proxy, stop it and collect its access log."""
     folder = tmp_path_factory.mktemp("access_log")
     log = folder / "access.log"
     rules = lab.write_rules(
@@ -193,7 +193,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
         scene = Scene(proxy.wait("/livez"), upstream)
         for send in (plain, errors, hostile, broken_off, kept_alive, over_http2):
             send(scene)
-        # Besides those of the table: /livez while it starts, and a client that goes away.
+        # Two more than in the table: /livez at start, and the client that goes away.
         eventually(lambda: len(log.read_bytes().splitlines()) >= len(EXPECTED) + 2)
         log.rename(folder / "access.log.1")
         scene.ask("rotated")
@@ -207,7 +207,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 @pytest.fixture(scope="module")
 def lines(scene: Scene) -> dict[str, dict[str, Any]]:
-    """The lines by their ids."""
+    """The log lines by request id."""
     return {line["request_id"]: line for line in map(json.loads, scene.seen["lines"].splitlines())}
 
 
@@ -243,7 +243,7 @@ REFUSED = PASSED | OURS | UNSENT
 DELETE = REFUSED | {"method": "DELETE", "path": FILE, "status": 503}
 GONE = UNSENT | {"status": None, "error_source": "client", "bytes_in": 3, "bytes_out": 0}
 
-# None stands for the number of bytes that the client got, where that is known.
+# None in bytes_out means the number of bytes that the client received, if that is known.
 EXPECTED: dict[str, dict[str, Any]] = {
     "passes": PASSED | {"path": f"/mlflow{API}"},
     "posted": PASSED | {"method": "POST", "bytes_in": 8},
@@ -276,7 +276,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "no request": REFUSED | {"method": None, "path": None, "rule": None, "status": 400},
     "held-upload": PASSED | GONE | {"method": "PUT"},
     "streamed-upload": PUT | GONE | {"sent_path": SENT_FILE},
-    # As long as its head is held, a client that goes away has got nothing.
+    # The proxy still holds the head of the answer, so the client has received nothing.
     "held-answer": PASSED
     | {"upstream_status": 404, "status": None, "error_source": "client", "bytes_out": 0},
     "upstream-gone": STREAMED | {"error_source": "upstream", "bytes_out": 3},
@@ -290,7 +290,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_lines(scene: Scene, lines: dict[str, dict[str, Any]], name: str) -> None:
-    """Each says what became of its request."""
+    """The line of each request has the expected fields: path, rule, statuses, error, bytes."""
     line = lines[scene.seen[name] if name in ("own id", "no request") else name]
     expected = EXPECTED[name]
     if expected["bytes_out"] is None:
@@ -306,14 +306,14 @@ def test_lines(scene: Scene, lines: dict[str, dict[str, Any]], name: str) -> Non
 
 
 def test_a_client_that_goes_away(lines: dict[str, dict[str, Any]]) -> None:
-    """Its line has the bytes so far."""
+    """The line of an aborted download has the number of bytes that were sent."""
     line = lines["client-gone"]
     assert (line["status"], line["error_source"]) == (200, "client")
     assert 0 < line["bytes_out"] < 100_000_000
 
 
 def test_one_line_for_each(scene: Scene, lines: dict[str, dict[str, Any]]) -> None:
-    """No request has two, and none has a secret."""
+    """Each request has exactly one line, in ASCII and without secrets."""
     text = scene.seen["lines"]
     assert text.isascii()
     assert len(text.splitlines()) == len(lines)
@@ -324,13 +324,13 @@ def test_one_line_for_each(scene: Scene, lines: dict[str, dict[str, Any]]) -> No
 
 
 def test_rotation_and_the_end(scene: Scene) -> None:
-    """After a rename lines go to a new file; the end of the proxy does not lose the last ones."""
+    """After a rename, lines go to a new file; no line is lost when the proxy stops."""
     (line,) = map(json.loads, scene.seen["rotated lines"].splitlines())
     assert (line["request_id"], line["status"]) == ("rotated", 200)
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    """It ends the proxy at start, with one message."""
+    """A log file that cannot be opened stops the proxy at start, with one message."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     missing = tmp_path / "missing" / "access.log"
     with lab.proxy(

@@ -1,4 +1,4 @@
-"""Credentials that the proxy adds: on the wire to one registry, and nowhere else."""
+"""Credentials that the proxy adds reach one registry and appear nowhere else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADDED_REFUSED = "The registry refused the credentials that this proxy adds."
 
 
 def said(answer: bytes) -> str:
-    """The message of an error."""
+    """The message of a JSON error."""
     return str(json.loads(answer)["message"])
 
 
@@ -45,7 +45,7 @@ class Guarded:
         return {value for got in self.registry.requests for value in got.header("authorization")}
 
     def refuse(self) -> None:
-        """Let the registry ask for the token that is in the file when it is asked."""
+        """Make the registry answer 401, except to the token that the file holds at that time."""
 
         def judge(received: Received, connection: socket.socket) -> bool:
             token = self.file.read_text().strip()
@@ -58,7 +58,7 @@ class Guarded:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Guarded]:
-    """Its flows go to a file, and all of mitmproxy's usual lines to the log."""
+    """A proxy that saves its flows to a file and logs them in full detail."""
     words = Canaries()
     file = tmp_path / "secret"
     file.write_text(words.put("$first\n").decode())
@@ -81,21 +81,21 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
 
 
 def published(guarded: Guarded) -> Iterator[str]:
-    """All that others may see: logs, metrics, health, the command and the file of flows."""
+    """Everything that others can read: metrics, health, logs, the command line, saved flows."""
     proxy, folder = guarded.proxy, guarded.folder
     (metrics,) = (part for part in proxy.command if part.startswith("mlflow_metrics="))
     yield str(request(f"http://127.0.0.1:{metrics.partition('=')[2]}", "/metrics").body)
     yield str(request(proxy.url, "/health/mlflow/detailed").body)
     yield proxy.text() + (folder / "access.log").read_text()
     yield Path(f"/proc/{proxy.process.pid}/cmdline").read_text()
-    proxy.stop(seconds=30)  # It writes the rest of the flows.
+    proxy.stop(seconds=30)  # mitmproxy writes the remaining flows when it stops.
     flows = (folder / "flows").read_bytes().decode("latin-1")
     assert flows.count("HTTP/1.1") > 2
     yield flows
 
 
 def test_added(guarded: Guarded) -> None:
-    """To clients' requests, the proxy's own probes and its questions about the API."""
+    """Credentials are added to client requests, health probes and API detection requests."""
     eventually(lambda: "it is used through /api" in guarded.proxy.text() or bool(guarded.told))
     first = guarded.words.put("Bearer $first").decode()
     url = guarded.proxy.url
@@ -111,7 +111,7 @@ def test_added(guarded: Guarded) -> None:
 
 
 def test_rotated(guarded: Guarded) -> None:
-    """A changed file counts without a restart."""
+    """A changed token file takes effect without a restart."""
     assert request(guarded.proxy.url, SEARCH).status == 200
     guarded.file.write_text(guarded.words.put("$second").decode())
     eventually(lambda: request(guarded.proxy.url, SEARCH).status == 200)
@@ -119,7 +119,7 @@ def test_rotated(guarded: Guarded) -> None:
 
 
 def test_the_client_s_own_wins(guarded: Guarded) -> None:
-    """It is refused by its own, with advice for the client."""
+    """A client's own Authorization passes; its 401 does not mention the proxy's credentials."""
     answer = request(guarded.proxy.url, SEARCH, headers={"Authorization": "Bearer mine"})
     assert (answer.status, said(answer.body)) == (
         401,
@@ -142,7 +142,7 @@ JSON = ("Content-Type", "application/json")
     ],
 )
 def test_refused(guarded: Guarded, answer: bytes, words: str) -> None:
-    """The message says who has to act, also in the proxy's health."""
+    """A 401, a login redirect or a login page blames the proxy's credentials, also in health."""
     guarded.registry.answer = answer
     got = request(guarded.proxy.url, SEARCH)
     assert got.status == 401
@@ -158,7 +158,7 @@ def test_refused(guarded: Guarded, answer: bytes, words: str) -> None:
 
 
 def test_not_in_an_echo(guarded: Guarded) -> None:
-    """A registry that answers with the request (TRACE) gets none to answer with."""
+    """A TRACE request, which the registry echoes, gets no credentials."""
 
     def echo(received: Received, connection: socket.socket) -> bool:
         back = response("200 OK", received.head, ("Content-Type", "message/http"))
@@ -172,7 +172,7 @@ def test_not_in_an_echo(guarded: Guarded) -> None:
 
 
 def test_other_pages(guarded: Guarded) -> None:
-    """A page of another site cannot act with them."""
+    """A cross-origin POST gets no credentials and so a 401; a same-origin POST gets them."""
     headers = {"Origin": "https://evil.example"}
     assert request(guarded.proxy.url, SEARCH, method="POST", headers=headers).status == 401
     headers = {"Origin": guarded.proxy.url}
@@ -180,7 +180,7 @@ def test_other_pages(guarded: Guarded) -> None:
 
 
 def test_http2_and_websockets(guarded: Guarded) -> None:
-    """Requests in another form get them as well."""
+    """HTTP/2 requests and WebSocket handshakes get the credentials, too."""
     first = guarded.words.put("Bearer $first").decode()
     guarded.registry.requests.clear()
     head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a")]
@@ -203,7 +203,7 @@ def test_http2_and_websockets(guarded: Guarded) -> None:
 
 
 def test_no_other_way(start_proxy: StartProxy, tmp_path: Path) -> None:
-    """An upstream that is not listed gets none; nor does a listed one by a forward proxy."""
+    """An unlisted upstream gets no credentials, and neither do forward-proxy requests."""
     file = tmp_path / "secret"
     file.write_text("the-token")
     forward = lab.free_port()

@@ -14,7 +14,7 @@ SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
 def test_at_start(tmp_path: Path) -> None:
-    """Without its secret the proxy does not start, and `check` says the same."""
+    """If the secret file is missing, the proxy does not start, and `check` reports the same."""
     missing = tmp_path / "missing"
     entry = {"host": "registry.example", "file": str(missing)}
     rules = lab.write_rules(tmp_path / "rules.yaml", external=(), upstream={"credentials": [entry]})
@@ -39,7 +39,7 @@ def test_at_start(tmp_path: Path) -> None:
     ],
 )
 def test_explain(tmp_path: Path, arguments: list[str], line: str) -> None:
-    """It says where they are from, and not what they are."""
+    """`explain` names the source of the credentials, but does not print them."""
     entry = {"host": "registry.example", "env": "REGISTRY_TOKEN"}
     rules = lab.write_rules(tmp_path / "rules.yaml", external=(), upstream={"credentials": [entry]})
     command: list[str | Path] = [lab.ROOT / "scripts" / "rules.sh", "explain", "GET", SEARCH]

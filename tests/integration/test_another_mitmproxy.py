@@ -1,4 +1,4 @@
-"""A mitmproxy that has changed where the addon reaches into it."""
+"""Versions of mitmproxy whose internals differ from what the addon expects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SAFETY = {
     "parameter": "NextLayer: next_layer takes (nextlayer, reason), expected next_layer(nextlayer)",
     "field": "RequestData: __init__ takes (",
 }
-"""What the log says of a change without which nothing can be refused."""
+"""Changes that make refusals unsafe, and the log message for each."""
 
 SERVER = "mitmproxy.proxy.server"
 SPEED = {
@@ -61,7 +61,7 @@ SPEED = {
     Part.LOG: ("emit",),
     Part.LOOP: ("text",),
 }
-"""Changes of each part without which it works; for what serves requests, as many as can be."""
+"""Changes to parts that the proxy can serve without; as many as possible on the request path."""
 
 HASTY: dict[str, Any] = {
     "limits": {"head_timeout": 1, "body_timeout": 1, "artifact_body": "4MiB"},
@@ -72,7 +72,7 @@ BINARY = ("Content-Type", "application/octet-stream")
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """nginx that keeps files."""
+    """nginx as a registry that stores files."""
     with files_registry.start(tmp_path_factory.mktemp("registry")) as server:
         yield server.wait("/ajax-api/2.0/mlflow/experiments/search")
 
@@ -80,8 +80,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
 def proxy(
     registry: lab.Server | Upstream, folder: Path, change: str, *, mode: str = "", **rules: Any
 ) -> lab.Server:
-    """A proxy with a script before ours that changes mitmproxy."""
-    # So many files may be open anywhere.
+    """A proxy with a script that changes mitmproxy before the addon is loaded."""
+    # Any machine allows enough open files for this.
     limits = {"connections": 100} | rules.pop("limits", {})
     port = lab.free_port()
     command = lab.proxy_command(
@@ -97,7 +97,7 @@ def proxy(
     if mode:
         command[command.index("--mode") + 1] = mode
     url = f"http://127.0.0.1:{port}"
-    # Upon SIGTERM it would wait for load balancers and transfers.
+    # On SIGTERM it would wait for load balancers and transfers.
     return lab.Server(
         command, url=url, log=folder / "log", env={"BREAKS": change}, stop_signal=signal.SIGINT
     )
@@ -105,7 +105,7 @@ def proxy(
 
 @pytest.mark.parametrize("change", SAFETY)
 def test_it_does_not_start(registry: lab.Server, tmp_path: Path, change: str) -> None:
-    """Exit code 1, and one line that says what was expected of which version."""
+    """The proxy exits with code 1; one log line names the version and what was expected."""
     with proxy(registry, tmp_path, change) as started:
         assert started.process.wait(30) == 1
         text = started.text()
@@ -118,7 +118,7 @@ def test_it_does_not_start(registry: lab.Server, tmp_path: Path, change: str) ->
 
 
 def answer(received: Received, connection: socket.socket) -> bool | None:
-    """A registry that keeps nothing; what it serves stands in the target."""
+    """Answer as a registry that stores nothing; the end of the target selects the answer."""
     match received.target.rpartition("/")[2]:
         case "big":
             connection.sendall(response("200 OK", CONTENT, BINARY))
@@ -135,7 +135,7 @@ def answer(received: Received, connection: socket.socket) -> bool | None:
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    """That registry."""
+    """An upstream that runs `answer`."""
     with Upstream(answer) as server:
         yield server
 
@@ -150,12 +150,12 @@ def changed(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[lab.Server]:
-    """A proxy without a part; the log says so once, and nothing else."""
+    """A proxy without one part; the log warns once and has no other unexpected line."""
     part = request.param
     folder = tmp_path_factory.mktemp(part.name)
     with proxy(upstream, folder, "; ".join(SPEED[part]), **HASTY) as started:
         yield started.wait("/livez")
-    # At its end, as mitmproxy itself does not write each line at once to a file.
+    # Read after the proxy has stopped: mitmproxy itself does not flush each line to a file.
     lines = started.text().splitlines()
     (warning,) = [line for line in lines if "is not as expected" in line]
     assert f"mitmproxy {version.VERSION} " in warning
@@ -166,7 +166,7 @@ def changed(
 
 
 def test_requests(upstream: Upstream, changed: lab.Server) -> None:
-    """All are served, small ones and large ones."""
+    """Small requests, large uploads and large downloads are served."""
     upstream.requests.clear()
     small = request(changed.url, "/api/2.0/mlflow/experiments/search")
     assert (small.status, small.body) == (200, b"{}")
@@ -180,14 +180,14 @@ def begin(target: str, *lines: str) -> bytes:
 
 
 def test_a_refusal_comes_early(changed: lab.Server) -> None:
-    """A body that is too large is refused unread."""
+    """A body that is too large gets 413 before it is read."""
     with connect(changed.url) as client:
         client.sendall(begin(f"{ARTIFACTS}/a", f"Content-Length: {5 << 20}") + CONTENT[:1000])
         assert read_until(client, b"\r\n").startswith(b"HTTP/1.1 413 ")
 
 
 def test_time_limits(changed: lab.Server) -> None:
-    """They all hold; the clients wait at the same time."""
+    """All time limits hold, for HTTP/1.1 and HTTP/2; the clients wait in parallel."""
     api, file = "/api/2.0/mlflow/runs/log-batch", f"{ARTIFACTS}/a"
     sent = {
         "nothing": b"",
@@ -230,11 +230,11 @@ def test_time_limits(changed: lab.Server) -> None:
 
 @pytest.mark.parametrize("changed", [Part.LEAN, Part.BYTES], ids=_name, indirect=True)
 def test_turns(changed: lab.Server) -> None:
-    """A client that sends very many requests at once does not keep another one waiting."""
+    """A client that sends 1000 requests at once does not keep another client waiting."""
     many = 1000
     log = changed.log.parent / "access"
     with connect(changed.url) as client, connect(changed.url) as other:
-        # A target that is no good is answered by the proxy itself.
+        # The proxy itself answers a bad target.
         client.sendall(b"HEAD /api/2.0/%00 HTTP/1.1\r\nHost: x\r\n\r\n" * many)
         other.sendall(b"GET /api/2.0/other HTTP/1.1\r\nHost: x\r\n\r\n")
         assert read_until(other, b"{}").startswith(b"HTTP/1.1 200")
@@ -256,7 +256,7 @@ def test_turns(changed: lab.Server) -> None:
 def test_drain_of_a_forward_proxy(
     registry: lab.Server, tmp_path: Path, change: str, begun: bytes, end: str
 ) -> None:
-    """A connection that waits for a request is closed, if that can be told; others have time."""
+    """Drain closes an idle connection; one that is busy, or may be, is cut at the timeout."""
     drain = {"grace": 0, "timeout": 2}
     started = proxy(registry, tmp_path, change, mode="regular", drain=drain)
     with started.wait_for_port(), connect(started.url) as client:

@@ -1,6 +1,6 @@
-"""Whatever an upstream answers on an API path, the client gets it unchanged or a valid error.
+"""Any upstream answer on an API path reaches the client unchanged or as a valid error.
 
-Hypothesis makes up the answers; a real mitmdump stands between a real client and a real socket.
+Hypothesis generates the answers; a real mitmdump runs between a real client and a real socket.
 `python -m pytest tests/integration/test_any_answer.py --hypothesis-profile long` takes minutes.
 """
 
@@ -66,7 +66,7 @@ HEADERS = st.lists(
 
 @dataclass(frozen=True)
 class Sent:
-    """An answer of the upstream."""
+    """A generated answer of the upstream."""
 
     status: int
     label: str
@@ -75,10 +75,10 @@ class Sent:
     body: bytes
     framing: str
     cut: int
-    """Bytes that are missing at its end."""
+    """Number of bytes that are missing at the end."""
 
     def parts(self) -> list[bytes]:
-        """The bytes in the pieces in which they are sent."""
+        """The bytes, in the pieces in which they are sent."""
         lines = [f"HTTP/1.1 {self.status} Reason"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if self.label:
@@ -101,7 +101,7 @@ class Sent:
         return [whole[: min(at, end)], whole[at:end]]
 
     def entity(self) -> bytes:
-        """The body as it is sent."""
+        """The body after its Content-Encoding is applied."""
         match self.encoding:
             case "gzip":
                 return gzip.compress(self.body, mtime=0)
@@ -133,7 +133,7 @@ ANSWERS = st.builds(
 def test_any_answer(
     scripted: Upstream, scripted_proxy: lab.Server, answer: Sent, method: str, path: str
 ) -> None:
-    """The bytes of the upstream, or JSON with the right status; never a hang, never less."""
+    """The client gets the upstream's bytes or a JSON error with the right status, never a hang."""
 
     def send(_: Received, connection: socket.socket) -> None:
         for part in answer.parts():
@@ -143,7 +143,7 @@ def test_any_answer(
     try:
         got = request(scripted_proxy.url, path, method=method, body=b"{}", timeout=20)
     except (http.client.HTTPException, ConnectionError):
-        # A stream that had begun may only break if the upstream's did.
+        # A stream may break off only if the upstream's did.
         assert answer.cut
         event("broken")
         return
@@ -178,7 +178,7 @@ def test_any_answer(
 
 
 def decoded(body: bytes, encoding: str) -> bytes:
-    """A body without its Content-Encoding."""
+    """A body with its Content-Encoding removed."""
     match encoding:
         case "gzip":
             return gzip.decompress(body)
@@ -188,11 +188,11 @@ def decoded(body: bytes, encoding: str) -> bytes:
 
 
 def is_error(got: Response, answer: Sent) -> bool:
-    """Tell whether an answer that came unchanged should not have."""
+    """Tell whether an answer passed unchanged but should have been converted."""
     if got.status < 400 or bodies.has_own_errors(answer.label) or not got.body:
         return False
     if answer.encoding and bodies.is_json(answer.label):
-        return False  # Perhaps compressed in a way that nobody can check here.
+        return False  # It may be in a coding that this test cannot decode.
     try:
         content: Any = json.loads(decoded(got.body, answer.encoding))
     except (ValueError, OSError, zlib.error):
@@ -202,7 +202,7 @@ def is_error(got: Response, answer: Sent) -> bool:
 
 @given(raw=st.binary(max_size=100) | st.binary(max_size=60).map(lambda b: b"HTTP/1.1 200 " + b))
 def test_any_bytes(scripted: Upstream, scripted_proxy: lab.Server, raw: bytes) -> None:
-    """Bytes that need not be HTTP give an error, not a hang and not an empty reply."""
+    """Arbitrary bytes from the upstream give an error, not a hang or an empty reply."""
 
     def send(_: Received, connection: socket.socket) -> None:
         connection.sendall(raw)

@@ -1,4 +1,4 @@
-"""Nothing that mitmproxy can be set to, nor a script, leads around the artifact switch."""
+"""No option of mitmproxy and no script bypasses the artifact switch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def registry(mlflow_server: lab.Server) -> lab.Server:
-    """MLflow with an artifact."""
+    """An MLflow server that has one artifact."""
     assert request(mlflow_server.url, FILE, method="PUT", body=CONTENT).status == 200
     return mlflow_server
 
@@ -48,7 +48,7 @@ def script(*options: str) -> tuple[str, ...]:
 def test_an_option_that_leads_around_is_refused_at_start(
     registry: lab.Server, tmp_path: Path, options: tuple[str, ...], message: str, off: str
 ) -> None:
-    """In one line, and meanwhile nobody is served."""
+    """The proxy refuses to start with one log line, and serves no request before it exits."""
     port = str(lab.free_port())
     options = tuple(option.replace("PORT", port) for option in options)
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[], artifacts={off: False})
@@ -57,7 +57,7 @@ def test_an_option_that_leads_around_is_refused_at_start(
             with pytest.raises(OSError):
                 connect_and_ask(proxy.url)
         assert proxy.process.returncode == 1
-    # What comes behind that is asyncio's, of clients that were cut.
+    # Later lines are asyncio's, about clients that were cut off.
     text, ends, _ = proxy.text().partition("Error logged during startup")
     said = [line for line in text.splitlines() if message.replace("PORT", port) in line]
     assert ends
@@ -79,7 +79,7 @@ def connect_and_ask(url: str) -> None:
 def test_an_option_that_is_set_later(
     registry: lab.Server, shared_proxy: StartProxy, option: str
 ) -> None:
-    """It is refused while artifacts are off; the old value stays."""
+    """A bypassing option is refused at run time while artifacts are off; the old value stays."""
     proxy = shared_proxy(registry.url, artifacts={"enabled": False}, options=script())
     headers = {"X-Meddle": f"request option {option}"}
     said = request(proxy.url, HARMLESS, headers=headers).body.decode()
@@ -89,7 +89,7 @@ def test_an_option_that_is_set_later(
 
 
 def test_artifacts_that_are_switched_off_later(registry: lab.Server, tmp_path: Path) -> None:
-    """Beside such an option the change is refused, as one with a mistake is, until it has gone."""
+    """With a bypassing option set, artifacts cannot be switched off until it is unset."""
     options = script("--set", "ignore_hosts=never.example", "--set", "flow_detail=0")
     with running_proxy(tmp_path, registry.url, options=options) as proxy:
         rules = tmp_path / "rules.yaml"
@@ -108,7 +108,7 @@ def test_artifacts_that_are_switched_off_later(registry: lab.Server, tmp_path: P
 
 
 def test_a_forward_proxy(registry: lab.Server, tmp_path: Path) -> None:
-    """What does not look like HTTP at first is read as HTTP, or the proxy does not start."""
+    """A forward proxy needs rawtcp=false to start; then a split request line is read as HTTP."""
     address = registry.url.removeprefix("http://")
     rules = lab.write_rules(
         tmp_path / "rules.yaml", external=["127.0.0.1"], artifacts={"enabled": False}
@@ -153,7 +153,7 @@ def test_a_script_that_changes_requests(
     body: bytes | None,
     meddle: str,
 ) -> None:
-    """What it makes of a request is judged before that goes upstream, whoever comes first."""
+    """A request is checked after a script changes it, whether the script or the addon is first."""
     options = () if before else script()
     proxy = shared_proxy(
         registry.url,
@@ -166,7 +166,7 @@ def test_a_script_that_changes_requests(
     assert got.status in (400, 503)
     assert json.loads(got.body)["error_code"] in ("ARTIFACTS_DISABLED", "BAD_REQUEST")
     assert registry.text() == logged, "a request has reached MLflow"
-    # The next ones are served as ever.
+    # Later requests are served as usual.
     assert "experiments" in json.loads(request(proxy.url, HARMLESS).body)
 
 
@@ -198,7 +198,7 @@ def test_options_that_change_requests(
     method: str,
     body: bytes | None,
 ) -> None:
-    """mitmproxy's own addons are scripts like others."""
+    """A request that an option of mitmproxy changes, streams or answers is checked, too."""
     options = ("--set", OPTIONS[option])
     proxy = shared_proxy(registry.url, artifacts={"enabled": False}, options=options)
     logged = registry.text()
@@ -209,7 +209,7 @@ def test_options_that_change_requests(
 
 
 def test_a_method_that_an_option_adds(scripted: Upstream, shared_proxy: StartProxy) -> None:
-    """A header by which some frameworks take a read for a write is judged as the client's is."""
+    """An X-HTTP-Method-Override header that an option adds is checked like a client's."""
     scripted.answer, option = OK, "modify_headers=/~q/X-HTTP-Method-Override/PUT"
     proxy = shared_proxy(scripted.url, artifacts={"write": False}, options=("--set", option))
     scripted.requests.clear()
@@ -221,7 +221,7 @@ def test_a_method_that_an_option_adds(scripted: Upstream, shared_proxy: StartPro
 def test_graphql_that_asks_for_nothing_passes(
     registry: lab.Server, shared_proxy: StartProxy
 ) -> None:
-    """It is held until it has been read, although an option would stream it."""
+    """A harmless GraphQL body is held and checked, although an option would stream it."""
     options = ("--set", OPTIONS["stream_large_bodies"])
     proxy = shared_proxy(registry.url, artifacts={"enabled": False}, options=options)
     got = request(proxy.url, "/graphql", method="POST", headers=JSON, body=ASKS_NOTHING)
@@ -230,7 +230,7 @@ def test_graphql_that_asks_for_nothing_passes(
 
 
 def test_a_flow_does_not_count_against_itself(scripted: Upstream, shared_proxy: StartProxy) -> None:
-    """A request whose path a script changes is one request, where one is served at a time."""
+    """A request whose path a script changes counts once against limits.flows."""
     scripted.answer = OK
     proxy = shared_proxy(scripted.url, limits={"flows": 1}, before=script())
     headers = {"X-Meddle": "request path /api/2.0/mlflow/runs/search"}

@@ -97,7 +97,7 @@ READS = {"/presigned/", "/presigned-download-url"}
 def test_reads_writes_and_deletes_apart(
     mlflow_server: lab.Server, start_proxy: StartProxy, off: str
 ) -> None:
-    """One of them is refused on every endpoint, and MLflow gets the others."""
+    """An operation that is off is refused on every endpoint; the others reach MLflow."""
     proxy = start_proxy(mlflow_server.url, artifacts={off: False, "disabled_status": 403})
     covered = {"read": {"read"}, "write": {"write", "delete"}, "delete": {"delete"}}[off]
     for method, target in ARTIFACT_REQUESTS:
@@ -114,7 +114,7 @@ def test_reads_writes_and_deletes_apart(
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_graphql(mlflow_server: lab.Server, start_proxy: StartProxy, enabled: bool) -> None:
-    """The UI's artifact list goes with the switch; other GraphQL queries work on."""
+    """The switch covers the UI's GraphQL artifact list; other GraphQL queries still work."""
     proxy = start_proxy(mlflow_server.url, artifacts={"enabled": enabled})
     headers = {"Content-Type": "application/json"}
 
@@ -141,7 +141,7 @@ HARMLESS = json.dumps({"query": "query Q { mlflowGetRun { apiError { code } } }"
 def closed_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """A proxy without artifacts."""
+    """A proxy with artifacts switched off."""
     folder = tmp_path_factory.mktemp("closed")
     with running_proxy(folder, scripted.url, artifacts={"enabled": False}) as server:
         yield server
@@ -165,7 +165,7 @@ def closed_proxy(
 def test_graphql_in_other_forms(
     scripted: Upstream, closed_proxy: lab.Server, headers: dict[str, str], body: bytes
 ) -> None:
-    """What cannot be read for sure, or only somebody else can read, does not pass."""
+    """GraphQL in a form that the proxy cannot read with certainty is refused."""
     scripted.requests.clear()
     for method in ("POST", "GET"):
         got = request(closed_proxy.url, "/graphql", method=method, headers=headers, body=body)
@@ -187,7 +187,7 @@ SHOWN = {
 def refusals(
     mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Refusals]:
-    """What real clients make of a refused upload, by version and status: all at once, they wait."""
+    """Results of refused uploads by real clients, by version and status; all run in parallel."""
 
     def upload(version: int, url: str) -> subprocess.CompletedProcess[str]:
         script = "import mlflow; mlflow.start_run(); mlflow.log_text('x', 'x.txt')"
@@ -235,7 +235,7 @@ def test_a_refused_upload_ends_soon(refusals: Refusals, version: int, status: in
 def test_an_unclear_position_is_a_start_up_error(
     start_proxy: StartProxy, env: dict[str, str], message: str
 ) -> None:
-    """A switch that is neither on nor off ends the proxy at start."""
+    """A switch value that is neither true nor false stops the proxy at start."""
     with pytest.raises(lab.StartError) as error:
         start_proxy("http://127.0.0.1:9", env=env)
     assert "(exit code 1)" in str(error.value)

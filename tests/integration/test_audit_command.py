@@ -1,4 +1,4 @@
-"""scripts/install/audit.sh with the real pip-audit, which asks a service of ours."""
+"""scripts/install/audit.sh with the real pip-audit and a fake vulnerability service."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ KNOWN = {"h2": "4.1.0", "mitmproxy": "11.0.2"}
 
 
 def answer(request: Received, connection: socket.socket) -> bool:
-    """Speak OSV's language: https://google.github.io/osv.dev/post-v1-query/."""
+    """Answer like OSV: https://google.github.io/osv.dev/post-v1-query/."""
     query = json.loads(request.body)
     name = query["package"]["name"]
     known = KNOWN.get(name) == query["version"]
@@ -37,7 +37,7 @@ def audit(url: str, *pythons: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_findings_are_told_for_each_python() -> None:
-    """What only an older Python installs is found by a newer one, and not held against it."""
+    """Findings are reported per Python; versions locked only for 3.11 do not count for 3.13."""
     with Upstream(answer) as service:
         run = audit(service.url, "3.11", "3.13")
         assert run.returncode == 1, run.stderr
@@ -54,7 +54,7 @@ def test_findings_are_told_for_each_python() -> None:
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Internal Server Error", "200 OK"])
 def test_a_service_that_does_not_serve(status: str) -> None:
-    """It is said, and the exit code is neither that of good news nor that of findings."""
+    """A service that returns an error or HTML gives exit code 2 and a NOT AUDITED line."""
     with Upstream(response(status, b"<html>")) as service:
         run = audit(service.url, "3.13")
     assert run.returncode == 2
@@ -63,7 +63,7 @@ def test_a_service_that_does_not_serve(status: str) -> None:
 
 
 def test_no_service() -> None:
-    """A refused connection is named."""
+    """A refused connection gives exit code 2 and an error message that says so."""
     run = audit(f"http://127.0.0.1:{lab.free_port()}", "3.13")
     assert run.returncode == 2
     assert "Connection refused" in run.stderr
@@ -71,7 +71,7 @@ def test_no_service() -> None:
 
 
 def test_an_unknown_python() -> None:
-    """Nothing is audited for a Python that the lock knows nothing about."""
+    """A Python version that the lock does not cover is refused with exit code 2."""
     run = audit("http://127.0.0.1:9", "2.7")
     assert run.returncode == 2
     assert run.stderr.endswith("expected one of 3.11, 3.12, 3.13: 2.7\n")

@@ -1,4 +1,4 @@
-"""Request bodies that do not go on."""
+"""Request bodies that stall."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATE = "The request body did not go on in time."
 
 
 def timeouts(proxy: lab.Server) -> list[tuple[str, int]]:
-    """What the access log says of requests that were too slow: who has ended them, and when."""
+    """The error source and the bytes received for each 408 in the access log."""
     lines = map(json.loads, (proxy.log.parent / "access").read_text().splitlines())
     return [(line["error_source"], line["bytes_in"]) for line in lines if line["status"] == 408]
 
@@ -37,7 +37,7 @@ def timeouts(proxy: lab.Server) -> list[tuple[str, int]]:
 def test_the_rest_does_not_come(
     scripted: Upstream, limited_proxy: lab.Server, target: str, streams: bool, framing: str
 ) -> None:
-    """The client gets 408, and the registry nothing that looks whole."""
+    """A body that stalls gets 408, and the registry gets no request that looks complete."""
     scripted.answer = OK
     scripted.requests.clear()
     scripted.cut.clear()
@@ -56,7 +56,7 @@ def test_the_rest_does_not_come(
 
 
 def test_nothing_of_it_comes(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """Not even the first byte."""
+    """A body whose first byte never comes gets 408, also after a 100 Continue."""
     with connect(limited_proxy.url) as client:
         client.sendall(head("PUT", API, "Content-Length: 9", "Expect: 100-continue"))
         assert read_until(client, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -67,14 +67,14 @@ def test_nothing_of_it_comes(scripted: Upstream, limited_proxy: lab.Server) -> N
 def test_half_of_a_chunk(
     scripted: Upstream, limited_proxy: lab.Server, begin_of_chunk: bytes
 ) -> None:
-    """What waits to be understood is no reason to wait for longer."""
+    """A body that stalls in a chunk or its header gets 408."""
     with connect(limited_proxy.url) as client:
         client.sendall(head("PUT", API, "Transfer-Encoding: chunked") + begin_of_chunk)
         timed_out(read_all(client), LATE)
 
 
 def test_the_answer_has_begun(limited_proxy: lab.Server) -> None:
-    """It breaks off, so that nobody takes it for the whole."""
+    """If the upload stalls after the answer has begun, the answer is cut and looks incomplete."""
     begin = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n"
     )
@@ -102,7 +102,7 @@ def test_the_answer_has_begun(limited_proxy: lab.Server) -> None:
 
 
 def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """The answer has gone out, and nobody waits for what is not read anyway."""
+    """A refused upload that stalls gets its refusal and no second answer; then a close."""
     proxy = start_proxy(scripted.url, limits=LIMITS, artifacts={"enabled": False})
     with connect(proxy.url) as client:
         client.sendall(head("PUT", FILE, "Content-Length: 9") + b"x")
@@ -113,7 +113,7 @@ def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProx
 
 @contextlib.contextmanager
 def early(limited_proxy: lab.Server) -> Iterator[lab.Server]:
-    """A proxy in front of a registry that answers when it has seen the head of a request."""
+    """A proxy in front of a registry that answers as soon as it has the head of a request."""
     document = response("200 OK", b"{}", ("Content-Type", "application/json"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -140,7 +140,7 @@ def early(limited_proxy: lab.Server) -> Iterator[lab.Server]:
 
 
 def test_the_answer_is_complete(limited_proxy: lab.Server) -> None:
-    """It is the only one, and other requests of the connection go on."""
+    """After a complete early answer no 408 follows, and an HTTP/2 connection stays usable."""
     with early(limited_proxy) as proxy:
         with connect(proxy.url) as client:
             client.sendall(head("PUT", FILE, "Content-Length: 9") + b"x")
@@ -174,7 +174,7 @@ def test_the_answer_is_complete(limited_proxy: lab.Server) -> None:
 
 @pytest.mark.parametrize("target", [API, FILE])
 def test_slow_but_steady(scripted: Upstream, limited_proxy: lab.Server, target: str) -> None:
-    """It is the time between two bytes that counts."""
+    """The limit is for the pause between two bytes, not for the whole body."""
     scripted.answer = OK
 
     def parts() -> Iterator[bytes]:
@@ -189,7 +189,7 @@ def test_slow_but_steady(scripted: Upstream, limited_proxy: lab.Server, target: 
 
 
 def test_a_registry_that_pauses(limited_proxy: lab.Server) -> None:
-    """Time in which nothing is read of the client is not the client's."""
+    """Time in which the proxy does not read from the client does not count against the client."""
     size = 64 * MIB
     read = 0
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -218,7 +218,7 @@ def test_a_registry_that_pauses(limited_proxy: lab.Server) -> None:
 
 
 def test_nobody_is_locked_out(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Where all places are taken by silent bodies these give way, long before their time is up."""
+    """If stalled bodies use up limits.flows, they get 408 early to make room for others."""
     scripted.answer = OK
     proxy = start_proxy(scripted.url, limits={"flows": 4, "body_timeout": 600})
     with contextlib.ExitStack() as opened:
@@ -238,7 +238,7 @@ def fields(method: str, target: str) -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize("target", [API, FILE])
 def test_http2(scripted: Upstream, limited_proxy: lab.Server, target: str) -> None:
-    """Other streams of the connection go on, and its other frames do not count."""
+    """A stalled stream gets 408; other streams go on, and their frames do not extend its time."""
     scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
     scripted.requests.clear()
     status: dict[int, bytes] = {}

@@ -1,4 +1,4 @@
-"""An exception in the engine ends its client's connection, or its stream, and nothing else."""
+"""An exception in the engine closes only its client's connection, or resets only its stream."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 def broken(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[lab.Server, Path, str]]:
-    """A proxy with a script that breaks it, its access log, and the URL of its metrics."""
+    """A proxy with a script that breaks its engine, its access log and the URL of its metrics."""
     folder = tmp_path_factory.mktemp("broken")
     port, log = lab.free_port(), folder / "access.log"
     sets = (f"mlflow_access_log={log}", f"mlflow_metrics={port}")
@@ -40,7 +40,7 @@ def broken(
 
 
 def by_proxy(log: Path) -> int:
-    """How many requests have ended by a fault of the proxy, by its access log."""
+    """Number of requests in the access log that ended with an error of the proxy."""
     ended = [json.loads(line) for line in log.read_text().splitlines()]
     return sum(one["error_source"] == "proxy" for one in ended)
 
@@ -50,14 +50,14 @@ def by_proxy(log: Path) -> int:
 def test_it_ends_its_connection(
     scripted: Upstream, broken: tuple[lab.Server, Path, str], step: str, target: str
 ) -> None:
-    """One line of the log, one of the access log, nothing in flight; others are served."""
+    """An exception closes its connection with one log line; no request stays in flight."""
     proxy, log, metrics = broken
     kind = ("Content-Type", "application/octet-stream")
     scripted.answer = response("200 OK", b"x" * 9, kind, framing="bytes") if target == FILE else OK
     ended = by_proxy(log)
     lines = proxy.text().count("internal error, the connection is closed")
     head = f"GET {target}?{step} HTTP/1.1\r\nHost: x\r\nX-Break: {step}\r\n\r\n"
-    answer = raw(proxy.url, head.encode())  # To the end of the connection.
+    answer = raw(proxy.url, head.encode())  # Reads until the connection is closed.
     assert answer == b"" or step in ("_on_answer", "_on_answer_end", "_finish")
     assert proxy.text().count("internal error, the connection is closed") == lines + 1
     assert " in step (breaker.py" in proxy.text()
@@ -65,7 +65,7 @@ def test_it_ends_its_connection(
     page = request(metrics, "/metrics").body.decode()
     assert "\nmlflow_proxy_requests_in_flight 0" in page, page
 
-    # The answer was there when the last step broke.
+    # The last step breaks after the answer is complete.
     eventually(lambda: by_proxy(log) == ended + (step != "_finish"))
 
 
@@ -90,7 +90,7 @@ def until(client: RawHttp2, kind: type[h2.events.Event], stream: int) -> h2.even
 def test_http2(
     scripted: Upstream, broken: tuple[lab.Server, Path, str], step: str, target: str
 ) -> None:
-    """Its stream is reset and others go on; but not where the connection itself has broken."""
+    """An exception in a stream resets only that stream; one in the connection closes it."""
     proxy, log, metrics = broken
     release, slow = threading.Event(), "/api/2.0/mlflow/slow"
     kind = ("Content-Type", "application/octet-stream")
@@ -125,12 +125,12 @@ def test_http2(
     assert request(proxy.url, API).status == 200
     page = request(metrics, "/metrics").body.decode()
     assert "\nmlflow_proxy_requests_in_flight 0" in page, page
-    # The answer was there when the last step broke; the slow one went with the connection.
+    # The last step breaks after the answer; the slow request ends with the connection.
     eventually(lambda: by_proxy(log) == ended + (step != "_finish"))
 
 
 def test_a_websocket(scripted: Upstream, broken: tuple[lab.Server, Path, str]) -> None:
-    """It ends with its connection, and addons hear of its end."""
+    """An exception in a WebSocket closes its connection, and websocket_end is called once."""
     proxy, _, metrics = broken
 
     def switch(_: Received, connection: socket.socket) -> None:

@@ -47,7 +47,7 @@ def authority(proxy: lab.Server) -> Path:
 
 
 class Sender:
-    """Sends `SIZE` bytes, as an upstream's answer or else, and tells how much was taken."""
+    """Sends `SIZE` bytes, as an upstream's answer or to any socket, and counts those accepted."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -68,13 +68,13 @@ class Sender:
 
 
 def stands_still(sender: Sender) -> bool:
-    """Whether nothing was sent for a while, which the busiest machine would not need."""
+    """Whether sending has stopped for a second, longer than a pause on a busy machine."""
     before = sender.sent
     return before > 0 and not threading.Event().wait(1) and sender.sent == before
 
 
 def test_a_client_that_stops_reading(start_proxy: StartProxy) -> None:
-    """The registry is read no further than buffers reach, and the rest comes when it is wanted."""
+    """If the client stops reading, the proxy stops reading the registry until it reads on."""
     sender = Sender()
     with Upstream(sender) as upstream:
         proxy = start_proxy(upstream.url)
@@ -90,7 +90,7 @@ def test_a_client_that_stops_reading(start_proxy: StartProxy) -> None:
 
 
 def test_an_http2_client_that_stops_reading(tmp_path: Path, start_proxy: StartProxy) -> None:
-    """The same where the client's window says so: other streams of its connection go on."""
+    """A full HTTP/2 window pauses only its own stream; other streams of the connection go on."""
     sender = Sender()
 
     def answer(received: Received, connection: socket.socket) -> None:
@@ -123,7 +123,7 @@ def test_an_http2_client_that_stops_reading(tmp_path: Path, start_proxy: StartPr
 
 
 def deaf(listener: socket.socket, certificate: Path, gone: threading.Event) -> None:
-    """Serve one connection with TLS, of which nothing is read but a head."""
+    """Serve one TLS connection and read only a request head from it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
@@ -134,10 +134,10 @@ def deaf(listener: socket.socket, certificate: Path, gone: threading.Event) -> N
 def test_a_registry_that_stops_reading(
     tmp_path: Path, start_proxy: StartProxy, certificate: Path
 ) -> None:
-    """An upload for it is not read, either, with TLS on both sides."""
+    """If the registry stops reading, the proxy stops reading the upload (TLS on both sides)."""
     sender, gone = Sender(), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Ends with the test.
+        # The thread ends with the test.
         threading.Thread(target=deaf, args=(listener, certificate, gone), daemon=True).start()
         trusted = ("--set", f"ssl_verify_upstream_trusted_ca={certificate}")
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
@@ -157,7 +157,7 @@ def test_a_registry_that_stops_reading(
 
 
 def test_a_client_that_resets_a_download(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """The registry's connection is given up, whether the client was reading or not."""
+    """If the client resets a download, the registry's connection is closed, too."""
     for reads in (0, MIB):
         scripted.answer = sender = Sender()
         with connect(scripted_proxy.url) as client:
@@ -183,7 +183,7 @@ UPLOADS = {
 def test_an_upload_that_is_cut(
     scripted: Upstream, scripted_proxy: lab.Server, name: str, end: str
 ) -> None:
-    """The registry sees that it is not complete."""
+    """If the client cuts an upload, the registry sees an incomplete request."""
     scripted.answer = OK
     scripted.requests.clear()
     scripted.cut.clear()
@@ -205,14 +205,14 @@ def test_an_upload_that_is_cut(
     [
         *(("reset", None), ("reset", b"999999")),
         *(("close", None), ("close", b"999999")),
-        # Without a length the end is the end.
+        # Without a length, the end of the stream is a valid end.
         ("end", b"999999"),
     ],
 )
 def test_an_http2_upload_that_is_cut(
     scripted: Upstream, limited_proxy: lab.Server, end: str, length: bytes | None
 ) -> None:
-    """A stream that is reset, or ends too early, or with its connection, is no object."""
+    """An upload that is reset, ends early or loses its connection arrives as incomplete."""
     scripted.answer = OK
     scripted.requests.clear()
     scripted.cut.clear()
@@ -233,7 +233,7 @@ def test_an_http2_upload_that_is_cut(
 
 
 def test_a_real_registry_keeps_no_part(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
-    """MLflow has no artifact after an upload that was cut; and one after the same, complete."""
+    """MLflow keeps no artifact from a cut upload, and keeps it when it is sent again in full."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     for name, (begin, body) in UPLOADS.items():
         target = f"/api/2.0/mlflow-artifacts/artifacts/cut/{name.replace(' ', '-')}"
@@ -249,7 +249,7 @@ def test_a_real_registry_keeps_no_part(mlflow_server: lab.Server, start_proxy: S
 def test_a_client_that_has_nothing_more_to_say(
     scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
-    """Who shuts down the writing side after whole requests still gets all the answers."""
+    """A client that shuts down its writing side after complete requests gets all answers."""
     answers = [threading.Event(), threading.Event()]
 
     def answer(received: Received, connection: socket.socket) -> bool:
@@ -272,7 +272,7 @@ def test_a_client_that_has_nothing_more_to_say(
 def test_nothing_more_to_say_and_a_long_answer(
     scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
-    """An answer that has begun may take its time; then the connection is closed."""
+    """After a shutdown, an answer that has begun is completed; then the connection is closed."""
 
     long = response("200 OK", b"long")
 
@@ -289,7 +289,7 @@ def test_nothing_more_to_say_and_a_long_answer(
 
 
 def test_nothing_more_to_say_in_the_middle(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """Of a second request that is cut the registry gets nothing, the first is answered."""
+    """A shutdown in a second request: the first is answered, the second is not sent."""
     scripted.answer = OK
     scripted.requests.clear()
     for second in (head("GET", FILE)[:-2], head("PUT", API, "Content-Length: 9") + b"x"):
@@ -301,7 +301,7 @@ def test_nothing_more_to_say_in_the_middle(scripted: Upstream, scripted_proxy: l
 
 
 def test_half_a_head(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """Who shuts down in the middle of a head gets no answer, and the registry no request."""
+    """A client that shuts down in the middle of a head gets no answer; no request is sent."""
     scripted.requests.clear()
     with connect(scripted_proxy.url) as client:
         client.sendall(head("GET", FILE)[:-2])
@@ -315,17 +315,17 @@ def test_half_a_head(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     [
         [b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n"],
         [b"GET"],
-        # Each byte of a drip is a sign of life.
+        # Bytes that keep coming do not extend the time.
         [b"GET / HTTP/1.1\r\n", *[b"A: secret\r\n"] * 100],
     ],
 )
 def test_a_head_that_takes_too_long(limited_proxy: lab.Server, parts: list[bytes]) -> None:
-    """It is answered and cut off."""
+    """A head that takes too long gets 408, and the connection is closed."""
     timed_out(raw(limited_proxy.url, *parts))
 
 
 def test_the_second_head_has_its_time_too(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """Not only the first request of a connection."""
+    """The time limit also holds for the second head of a connection."""
     scripted.answer = OK
     answer = raw(limited_proxy.url, head("GET", FILE) + b"GET")
     first, second = answer[: answer.index(b"{}") + 2], answer[answer.index(b"{}") + 2 :]
@@ -335,18 +335,18 @@ def test_the_second_head_has_its_time_too(scripted: Upstream, limited_proxy: lab
 
 @pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01"])
 def test_a_client_that_asks_for_nothing(limited_proxy: lab.Server, begin: bytes) -> None:
-    """A connection without a word, or without the end of a handshake, is closed."""
+    """A connection that sends nothing, or only part of a TLS handshake, is closed."""
     assert raw(limited_proxy.url, begin) == b""
 
 
 def test_an_http2_client_that_asks_for_nothing(limited_proxy: lab.Server) -> None:
-    """Nor is one that has shaken hands."""
+    """An HTTP/2 connection without a request is closed after the handshake, too."""
     with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         assert not [event for event in client.events() if type(event).__name__ == "StreamEnded"]
 
 
 def test_a_kept_connection_may_be_idle(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """No head has begun: nothing is too late. A head that comes in pieces, in time, is fine."""
+    """An idle kept-alive connection stays open; a head in pieces is served if it is in time."""
     scripted.answer = OK
     with connect(limited_proxy.url) as client:
         for _ in range(2):
@@ -361,7 +361,7 @@ def test_a_kept_connection_may_be_idle(scripted: Upstream, limited_proxy: lab.Se
 
 
 def test_a_slow_request_has_begun(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """The limit is for heads: bodies and answers may take longer."""
+    """The limit covers only heads: bodies and answers may take longer."""
 
     def slow(_: Received, connection: socket.socket) -> None:
         threading.Event().wait(1.5)
@@ -375,13 +375,13 @@ def test_a_slow_request_has_begun(scripted: Upstream, limited_proxy: lab.Server)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 BEGIN = b"\0\0\x01\x01\x01\0\0\0\x05\x82"
-"""The first part of a head: `:method: GET`, without END_HEADERS."""
+"""A HEADERS frame with `:method: GET`, without END_HEADERS."""
 MORE = b"\0\0\0\x09\0\0\0\0\x05"
-"""A part without anything in it."""
+"""An empty CONTINUATION frame."""
 
 
 def http2_socket(proxy: lab.Server) -> ssl.SSLSocket:
-    """A connection with TLS and nothing more."""
+    """A TLS connection on which no HTTP/2 has been sent."""
     context = ssl.create_default_context(cafile=authority(proxy))
     context.set_alpn_protocols(["h2"])
     return context.wrap_socket(connect(proxy.url, timeout=20), server_hostname="localhost")
@@ -391,10 +391,10 @@ def http2_socket(proxy: lab.Server) -> ssl.SSLSocket:
     "begin", [b"", PREFACE[:10], PREFACE, PREFACE + b"\0\0\0\x04\0\0\0\0\0" + BEGIN]
 )
 def test_http2_that_does_not_begin(limited_proxy: lab.Server, begin: bytes) -> None:
-    """Half of a preface, or of the first head, is as little as nothing."""
+    """A connection is closed if its preface and first head are not completed in time."""
     with http2_socket(limited_proxy) as client:
         client.sendall(begin)
-        read_all(client)  # To the end.
+        read_all(client)  # Reads until the connection is closed.
 
 
 @pytest.mark.parametrize("begin", [BEGIN, BEGIN[:5], BEGIN[:-1]])
@@ -402,7 +402,7 @@ def test_http2_that_does_not_begin(limited_proxy: lab.Server, begin: bytes) -> N
 def test_a_later_head_of_http2(
     scripted: Upstream, limited_proxy: lab.Server, begin: bytes, trickles: bool
 ) -> None:
-    """Also on a connection that has served requests, and whatever comes bit by bit."""
+    """A later head that stalls or trickles in ends the connection with GOAWAY."""
     scripted.answer = OK
     with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         for stream in (1, 3):
@@ -430,7 +430,7 @@ def test_a_later_head_of_http2(
 
 
 def test_heads_of_http2_in_time(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """Each head has its own time, however many there are."""
+    """Each head has its own time limit, however many heads there are."""
     scripted.answer = OK
     with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         for stream in range(1, 13, 2):

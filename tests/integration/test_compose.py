@@ -1,4 +1,4 @@
-"""The page about Compose: what it says is valid, and fits the image (see test_pods.py, too)."""
+"""The Compose file on the page is valid and fits the image (see also test_pods.py)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ DOCKERFILE = lab.ROOT / "scripts" / "deploy" / "Dockerfile"
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    """The file on the page."""
+    """The Compose file on the page."""
     return Page("compose.md", tmp_path, {}).block("services:")
 
 
 @pytest.fixture
 def services(text: str) -> dict[str, dict[str, Any]]:
-    """What it says of each service."""
+    """The services of the Compose file, by name."""
     return dict(yaml.safe_load(text)["services"])
 
 
 @pytest.mark.parametrize("change", ["", "stop_grace"])
 def test_schema(text: str, tmp_path: Path, change: str) -> None:
-    """Compose knows every field; one that it does not know is a mistake."""
+    """The file matches Compose's schema, and an unknown field is an error."""
     file = tmp_path / "compose.yaml"
     file.write_text(text.replace("stop_grace_period", change or "stop_grace_period"))
     command: list[str | Path] = [lab.tool("check-jsonschema")]
@@ -42,13 +42,13 @@ def test_schema(text: str, tmp_path: Path, change: str) -> None:
 
 
 def test_the_image(services: dict[str, dict[str, Any]]) -> None:
-    """What the service says fits what the Dockerfile says."""
+    """The service's build, port, options, stop period and tmpfs fit the image."""
     proxy, said = services["proxy"], dict(instructions(DOCKERFILE.read_text()))
     build = proxy["build"]
     assert lab.ROOT / build["context"] / build["dockerfile"] == DOCKERFILE
     assert proxy["ports"] == [f"{said['EXPOSE']}:{said['EXPOSE']}"]
     assert "entrypoint" not in proxy
-    # mitmproxy takes an option once, and the image has some.
+    # mitmproxy accepts each option only once, and the image sets some.
     start = DOCKERFILE.with_name("image").joinpath("start.sh").read_text()
     options = re.findall(r"--(?:set=)?(\w+)=", " ".join(proxy["command"]))
     assert not {*re.findall(r"--set (\w+)=", start)} & {*options}

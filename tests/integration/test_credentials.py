@@ -1,4 +1,4 @@
-"""Credentials that mitmproxy's options ask for in front of the proxy, and add behind it."""
+"""Options of mitmproxy that demand credentials from clients and add others for the registry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ADDED = {
 def guarded(
     mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """nginx that asks for credentials, and serves MLflow below /ajax-api/ alone."""
+    """nginx that demands credentials and serves MLflow only below /ajax-api/."""
     folder = tmp_path_factory.mktemp("guarded")
     user, password = REGISTRY.split(":")
     (folder / "users").write_text(f"{user}:{{PLAIN}}{password}\n")
@@ -47,7 +47,7 @@ def guarded(
 def proxy(
     guarded: lab.Server, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[lab.Server]:
-    """A proxy that asks for credentials and adds others, and finds out about the registry."""
+    """A proxy that demands credentials, adds others and detects the registry's API."""
     folder = tmp_path_factory.mktemp("credentials")
     options = ("--set", f"proxyauth={CLIENT}", "--set", ADDED[request.param])
     with running_proxy(
@@ -60,7 +60,7 @@ def proxy(
 
 
 def test_probes_and_dialect(proxy: lab.Server) -> None:
-    """They see the registry as clients do: with the credentials behind, without those in front."""
+    """Probes and API detection send the added credentials and need no client credentials."""
     eventually(lambda: "it is used through /ajax-api" in proxy.text())
     ready = request(proxy.url, "/readyz", headers=basic(CLIENT))
     assert (ready.status, json.loads(ready.body)["status"]) == (200, "ready")
@@ -71,12 +71,12 @@ def test_probes_and_dialect(proxy: lab.Server) -> None:
 @pytest.mark.parametrize("path", ["/livez", "/health/mlflow", "/api/2.0/mlflow/runs/get"])
 @pytest.mark.parametrize("headers", [{}, basic("scientist:wrong"), {"X-MLflow-Proxy-Probe": "x"}])
 def test_nobody_else_passes(proxy: lab.Server, path: str, headers: dict[str, str]) -> None:
-    """Without the credentials there is nothing, whatever a request says of itself."""
+    """A request without valid credentials gets 401 on every path, even with a probe header."""
     assert request(proxy.url, path, headers=headers).status == 401
 
 
 def test_a_real_client(proxy: lab.Server, tmp_path: Path) -> None:
-    """It logs in as ever; what streams has the credentials of the registry, too."""
+    """A real client logs in to the proxy; its streamed requests get the added credentials, too."""
     script = (
         "import mlflow, os, pathlib\n"
         "pathlib.Path('big.bin').write_bytes(os.urandom(3_000_000))\n"
