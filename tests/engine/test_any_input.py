@@ -1,4 +1,4 @@
-"""Whatever comes, in whatever portions: the engine fails at nothing and leaves nothing open."""
+"""The engine handles any input in any portions: no exceptions, nothing left open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.wire import cut
 
 from addon.engine.layer import Engine
 
-# In `responseheaders` a body is that of the registry, whatever else an addon says of its length.
+# In `responseheaders` the body is always the registry's, whatever length an addon sets.
 ACTS = [
     *((hook, "kill") for hook in ("requestheaders", "request", "responseheaders", "response")),
     *((hook, "answer") for hook in ("requestheaders", "request", "response")),
@@ -25,7 +25,7 @@ HOOKS = ["requestheaders", "request", "responseheaders", "response", "error"]
 
 
 def mangled(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:
-    """Data with some bytes in place of others."""
+    """Return data with some bytes replaced."""
     for place, other in changes:
         at = place % (len(data) + 1)
         data = data[:at] + other + data[at + 1 :]
@@ -56,7 +56,7 @@ def test_nothing_is_left(
     act: tuple[str, str] | None,
     options: Any,
 ) -> None:
-    """No event raises; when the client has gone, flows have ended and connections are closed."""
+    """No event raises; once the client has gone, flows have ended and connections are closed."""
     said = [
         replace(said, portions=tuple(mangled(portion, theirs) for portion in said.portions))
         for said in scene.play.said
@@ -73,7 +73,7 @@ def test_nothing_is_left(
     world = World(Engine, play).run()
     world.leave()
     if world.client.state is not ConnectionState.CLOSED:
-        # It has shut down its side, and its answer has begun and has no end.
+        # The client has shut down its side, and its answer has begun and does not end.
         assert world.sent
         world.lose()
     engine: Engine = world.layer
@@ -94,13 +94,13 @@ def test_nothing_is_left(
 
 @given(scenes(odd=False), st.lists(st.integers(0, 2999)), st.lists(st.integers(0, 299)))
 def test_portions(scene: Scene, ours: list[int], theirs: list[int]) -> None:
-    """However the bytes on both sides are cut, the outcome is the same."""
+    """The outcome is the same however the bytes on both sides are cut."""
     whole = in_portions(scene.play, [], [])
     assert in_portions(scene.play, ours, theirs) == whole
 
 
 def in_portions(play: Play, ours: list[int], theirs: list[int]) -> Any:
-    """All that clients, hooks and upstreams see."""
+    """Return everything that clients, hooks and upstreams see."""
     said = [
         replace(said, portions=tuple(cut(b"".join(said.portions), theirs))) for said in play.said
     ]

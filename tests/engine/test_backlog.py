@@ -1,4 +1,4 @@
-"""What comes of a body while its request waits for a connection."""
+"""Body bytes that arrive while their request waits for a connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from addon.engine.backlog import MOST
 
 @pytest.mark.parametrize("refused", [False, True])
 def test_the_client_is_stopped(refused: bool) -> None:
-    """Nothing is read of it until its request goes on, or has its answer."""
+    """Reading from the client pauses until its request goes on or is answered."""
     scene = Scene(http2=False, limit=0, stream=(True, False))
     scene.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (3 * MOST))
     scene.step("go on", 0)

@@ -1,4 +1,4 @@
-"""However a request ends: what was counted for it counts no more."""
+"""However a request ends, nothing stays counted for it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ KINDS = [
 @pytest.mark.parametrize("seeds", [range(at, at + 250) for at in range(0, 1250, 250)], ids=str)
 @pytest.mark.parametrize("http2", [False, True])
 def test_nothing_is_left(http2: bool, seeds: range) -> None:
-    """Of requests and of bytes; and nobody who is there is kept from being read for nothing."""
+    """No requests and bytes stay counted, and no open connection stays paused without a reason."""
     for seed in seeds:
-        # Not by hypothesis: it likes repetitions, which a connection does not survive for long.
+        # Not with hypothesis: it likes repetitions, which a connection does not survive for long.
         play(Random(seed), http2=http2)
 
 
 def play(random: Random, *, http2: bool) -> None:
-    """One connection, from its begin to its end."""
+    """Run one connection from beginning to end."""
     late, stream = random.random() < 0.5, (random.random() < 0.5, random.random() < 0.5)
     with (
         mock.patch.object(exchange, "UNCOUNTED", 0),

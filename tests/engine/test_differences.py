@@ -1,7 +1,7 @@
-"""The engine beside mitmproxy's own HTTP layer: the same but for differences with reasons.
+"""Compares the engine with mitmproxy's own HTTP layer: each difference has a reason.
 
-Others of them stand where they are taken away before the two are compared: what mitmproxy's layer
-is spared (`support.exchanges`), and what is not compared (`support.side_by_side.plain`).
+Other differences are removed before the comparison: input that mitmproxy's layer does not get
+(`support.exchanges`), and parts that are not compared (`support.side_by_side.plain`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from support.side_by_side import Case, Outcome, cases
 
 
 def is_refused(case: Case) -> bool:
-    """Whether a request is answered with 400, and nothing else happens."""
+    """Return whether a request is answered with 400 and nothing else happens."""
     return (
         names(case.ours) in ([], ["requestheaders", "error"])
         and not case.ours.asked
@@ -32,22 +32,22 @@ def is_refused(case: Case) -> bool:
 
 
 def is_last_chunk(outcome: Outcome) -> bool:
-    """Whether what a client takes for the answer is the end of the body of one before."""
+    """Return whether the answer that a client reads is the end of the body before it."""
     return outcome.answer is not None and outcome.answer.line == b"0"
 
 
 def is_kept(case: Case) -> bool:
-    """Whether the engine goes on where mitmproxy has closed the client's connection."""
+    """Return whether the engine goes on where mitmproxy has closed the client's connection."""
     return not case.us.client_closed or bool(case.ours.hooks or case.ours.answer)
 
 
 def is_closed(case: Case) -> bool:
-    """Whether the engine has closed the client's connection where mitmproxy goes on."""
+    """Return whether the engine has closed the client's connection where mitmproxy goes on."""
     return case.us.client_closed and not case.ours.hooks and not case.ours.answer
 
 
 def before(case: Case) -> tuple[bytes, bytes]:
-    """The request before, and its answer, as they were sent."""
+    """Return the previous request and its answer, as they were sent."""
     number = case.number - 1
     if number < 0:
         return b"", b""
@@ -118,5 +118,5 @@ TABLE = [
 @settings(max_examples=2 * settings().max_examples)
 @given(scenes())
 def test_differences(scene: Scene) -> None:
-    """Each difference is one of those that have a reason."""
+    """Each difference from mitmproxy's layer is a known one with a reason."""
     explain(cases(scene), TABLE)

@@ -1,4 +1,4 @@
-"""The same as `test_differences` for clients that speak HTTP/2."""
+"""The same as `test_differences`, with HTTP/2 clients."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from support.side_by_side import Case, Outcome, cases
 
 
 def is_refused(case: Case) -> bool:
-    """Whether a request is answered with 400 or reset, and nothing else happens."""
+    """Return whether a request is answered with 400 or reset and nothing else happens."""
     is_seen = names(case.ours) == ["requestheaders", "error"]
     return case.ours.status in ((0, 400) if is_seen else (0,)) and not case.ours.asked
 
 
 def progress(outcome: Outcome) -> tuple[int, int, int]:
-    """How much has become of a request."""
+    """Return how far a request has come."""
     asked = outcome.asked
     return len(outcome.hooks), len(asked), sum(len(each.body) for each in asked)
 
 
 def is_given_up(case: Case) -> Any:
-    """Whether the client has given up the request, or all of them."""
+    """Return whether the client has reset the request or closed its connection."""
     return case.scene.play.client_end != "open" or getattr(case.request, "is_reset", False)
 
 
@@ -75,5 +75,5 @@ TABLE = [
 
 @given(scenes())
 def test_differences_http2(scene: Scene) -> None:
-    """Each difference is one of those that have a reason."""
+    """Each difference from mitmproxy's layer is a known one with a reason."""
     explain(cases(scene, Http2Run), TABLE)

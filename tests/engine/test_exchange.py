@@ -1,4 +1,4 @@
-"""One request with its answer, in cases that are rare."""
+"""Rare cases of one request and its answer."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def run(play: Play) -> World:
-    """What becomes of it, to the end."""
+    """Run a play to its end and close the client's connection."""
     world = World(Engine, play).run()
     world.leave()
     return world
 
 
 def hooks(world: World) -> list[list[str]]:
-    """Their names, of each flow."""
+    """Return the names of each flow's hooks."""
     return [[name for name, _ in seen.hooks] for seen in world.seen]
 
 
 @pytest.mark.parametrize("answer", [OK, b"nonsense\r\n\r\n", b""])
 def test_a_streamed_request_is_killed(answer: bytes) -> None:
-    """An addon ends a flow when its body has passed: nothing more of it goes to the registry."""
+    """If an addon kills a flow after its body has passed, no more of it goes to the registry."""
     world = run(
         Play(
             (HEAD + b"abc",),
@@ -44,7 +44,7 @@ def test_a_streamed_request_is_killed(answer: bytes) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [b"200 OK", b"204 No Content", b"304 Not Modified"])
 def test_an_answer_of_an_addon_without_a_body(status: bytes, stream: bool) -> None:
-    """What an addon puts into an answer that has no body does not go out as the next answer."""
+    """An addon's content for an answer without a body does not go out as the next answer."""
     method = b"HEAD" if status.startswith(b"200") else b"GET"
     request = method + b" / HTTP/1.1\r\nHost: a.test\r\n\r\n"
     answer = b"HTTP/1.1 " + status + b"\r\n\r\n"
@@ -55,7 +55,7 @@ def test_an_answer_of_an_addon_without_a_body(status: bytes, stream: bool) -> No
 
 @pytest.mark.parametrize("scheme", [b"http", b"HTTP", b"Http"])
 def test_schemes_in_any_case(scheme: bytes) -> None:
-    """A scheme means the same in capitals (RFC 3986, section 3.1)."""
+    """A scheme is case-insensitive (RFC 3986, section 3.1)."""
     head = b"GET " + scheme + b"://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n"
     world = run(Play((head,), (Said((OK,)),)))
     assert [request.line for request in world.seen[0].requests()] == [b"GET /x HTTP/1.1"]
@@ -64,7 +64,7 @@ def test_schemes_in_any_case(scheme: bytes) -> None:
 
 @pytest.mark.parametrize(("method", "has_body"), [(b"HEAD", False), (b"PUT", True)])
 def test_a_malformed_body(method: bytes, has_body: bool) -> None:
-    """The 400 has a body, but to HEAD, where it would be read as the next answer."""
+    """The 400 has a body, except for HEAD: there it would be read as the next answer."""
     head = method + b" / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
     world = run(Play((head + b"x\r\n",), (Said((OK,)),)))
     (answer,) = world.answers()

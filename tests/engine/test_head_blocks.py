@@ -1,4 +1,4 @@
-"""Which heads of an HTTP/2 connection are not complete."""
+"""Which HTTP/2 heads are incomplete."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ BEGIN = frame(HEADERS, ENDS_STREAM, b"abc")
         (PREFACE + WHOLE[:-1], False),
         (PREFACE + WHOLE[:4], False),
         (PREFACE + WHOLE + frame(PING, 0, bytes(8))[:-1], False),
-        # Half of a body is none of a head.
+        # An incomplete body is not an incomplete head.
         (PREFACE + WHOLE + frame(DATA, 0, bytes(99))[:-1], True),
         (PREFACE + WHOLE + frame(DATA, 0, bytes(99)), True),
-        # DATA has no such flag, but other frames have others of the same value.
+        # DATA has no such flag, but its value is a flag of other frames.
         (PREFACE + WHOLE + frame(DATA, ENDS_HEADERS) + frame(SETTINGS, 0), True),
     ],
 )
 def test_unfinished(sent: bytes, complete: bool) -> None:
-    """However it is cut."""
+    """An incomplete head is noticed however the bytes are cut."""
     for size in (1, 7, len(sent) or 1):
         blocks = HeadBlocks()
         for at in range(0, len(sent), size):
@@ -51,7 +51,7 @@ def test_unfinished(sent: bytes, complete: bool) -> None:
 
 
 def test_numbers() -> None:
-    """What is not complete has the same number until it is; the next one has another."""
+    """An incomplete head keeps its number until it is complete; the next one gets another."""
     blocks = HeadBlocks()
     blocks.feed(PREFACE + BEGIN)
     first = blocks.unfinished()

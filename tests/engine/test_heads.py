@@ -1,4 +1,4 @@
-"""Heads of HTTP/1 messages: what is read, and what is refused."""
+"""Heads of HTTP/1 messages: which are read, and which are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GET = b"GET / HTTP/1.1\r\n"
     ],
 )
 def test_fields(lines: bytes, pairs: heads.Pairs) -> None:
-    """Names stay as they came, values lose the white space around them."""
+    """Names stay as they came; values lose the white space around them."""
     head = heads.read_request(GET + lines + b"\r\n")
     assert head is not None
     assert head.pairs == pairs
@@ -39,7 +39,7 @@ def test_fields(lines: bytes, pairs: heads.Pairs) -> None:
     ],
 )
 def test_request_lines(line: bytes, method: bytes, target: bytes, version: bytes) -> None:
-    """A method, a target and a version, with single spaces between them."""
+    """A request line has a method, a target and a version, with single spaces between them."""
     head = heads.read_request(line + b"\r\n\r\n")
     assert head is not None
     assert (head.method, head.target, head.version) == (method, target, version)
@@ -70,7 +70,7 @@ def test_request_lines(line: bytes, method: bytes, target: bytes, version: bytes
     ],
 )
 def test_malformed_requests(head: bytes) -> None:
-    """All that another server could read in another way."""
+    """A head that another server could read differently is refused."""
     assert heads.read_request(head) is None
 
 
@@ -86,7 +86,7 @@ def test_malformed_requests(head: bytes) -> None:
     ],
 )
 def test_responses(head: bytes, status: int, reason: bytes) -> None:
-    """Of a registry some more is taken than of a client."""
+    """A registry's head may deviate a little more than a client's."""
     read = heads.read_response(head)
     assert read is not None
     assert (read.status, read.reason) == (status, reason)
@@ -108,7 +108,7 @@ def test_responses(head: bytes, status: int, reason: bytes) -> None:
     ],
 )
 def test_malformed_responses(head: bytes) -> None:
-    """What could end a line for a client, and what is no HTTP/1."""
+    """An answer is refused if it could break a line for a client, or is not HTTP/1."""
     assert heads.read_response(head) is None
 
 
@@ -124,7 +124,7 @@ def test_malformed_responses(head: bytes) -> None:
     ],
 )
 def test_end(data: bytes, end: int | None) -> None:
-    """A head ends with an empty line; it is found also if it comes byte by byte."""
+    """A head ends with an empty line; the end is found even if the head comes byte by byte."""
     assert heads.end(data) == end
     if end is not None:
         assert all(heads.end(data[:n], n - 1) is None for n in range(1, end))
@@ -144,13 +144,13 @@ def test_end(data: bytes, end: int | None) -> None:
     ],
 )
 def test_closes(version: bytes, connection: bytes | None, closes: bool) -> None:
-    """Connections stay open in HTTP/1.1, and in HTTP/1.0 if both sides say so."""
+    """Connections stay open with HTTP/1.1, and with HTTP/1.0 only if both sides ask for it."""
     fields = {} if connection is None else {b"connection": connection}
     assert heads.closes(version, fields) is closes
 
 
 def test_write() -> None:
-    """What is written can be read again."""
+    """A written head can be read again."""
     head = heads.write(b"GET /x HTTP/1.1", ((b"Host", b"a"), (b"X", b"")))
     assert head == b"GET /x HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n"
     assert heads.read_request(head) is not None

@@ -1,4 +1,4 @@
-"""HTTP/2 clients, in cases that are rare."""
+"""Rare cases of HTTP/2 clients."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ HEAD = ((b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":autho
 
 
 def head(number: int) -> bytes:
-    """A request without a body."""
+    """Return a request without a body."""
     pairs = (*HEAD, (b"n", b"%d" % number))
     return Frame(HEADERS, block(pairs), END_HEADERS | END_STREAM).write(2 * number + 1)
 
 
 def test_requests_at_once() -> None:
-    """Each has a connection of its own, also while that of another is being made."""
+    """Each request has its own connection, even while another's is being opened."""
     said = [Said((b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % key,)) for key in range(3)]
     begin = PREFACE + Frame(SETTINGS).write()
     play = Play((begin + head(0) + head(1) + head(2),), tuple(said), alpn=b"h2")

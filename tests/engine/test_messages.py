@@ -1,4 +1,4 @@
-"""What is built around its fields is what the constructors of mitmproxy make."""
+"""Messages and flows made here equal those from mitmproxy's constructors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAIRS = ((b"Host", b"registry"), (b"accept", b"*/*"), (b"Accept", b"text/html"))
 
 
 def test_a_request() -> None:
-    """All values are where mitmproxy has them."""
+    """A request has all values where mitmproxy has them."""
     made = messages.request(
         PAIRS,
         method=b"GET",
@@ -34,7 +34,7 @@ def test_a_request() -> None:
 
 
 def test_a_flow() -> None:
-    """It differs in nothing but its name."""
+    """A flow differs from mitmproxy's only in its ID."""
     client = connection.Client(peername=("client", 1), sockname=("proxy", 2))
     server = connection.Server(address=("registry", 80))
     request = http.Request.make("GET", "http://registry/")
@@ -49,14 +49,14 @@ def test_a_flow() -> None:
 
 
 def test_names_do_not_repeat() -> None:
-    """Not within what is asked for in one call of the system, and not behind it."""
+    """IDs do not repeat, neither within one system call's random bytes nor after them."""
     names = [next(messages._IDS) for _ in range(1_000)]
     assert len(set(names)) == len(names)
     assert all(str(uuid.UUID(name)) == name for name in names)
 
 
 def test_a_response() -> None:
-    """The same for a response."""
+    """A response has all values where mitmproxy has them."""
     made = messages.response(PAIRS, version=b"HTTP/1.1", status=200, reason=b"OK", timestamp=2)
     theirs = http.Response(b"HTTP/1.1", 200, b"OK", http.Headers(PAIRS), None, None, 2, None)
     assert made.get_state() == theirs.get_state()

@@ -1,4 +1,4 @@
-"""Bodies of HTTP/1 messages, however their bytes are cut."""
+"""Bodies of HTTP/1 messages, with bytes cut anywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from addon.engine.readers import (
 
 
 def read(reader: Reader, *portions: bytes) -> tuple[bytes, bytes]:
-    """The body, and what follows it."""
+    """Return the body and the bytes after it."""
     body, rest = b"", b""
     for portion in portions:
         rest += portion
@@ -33,14 +33,14 @@ def read(reader: Reader, *portions: bytes) -> tuple[bytes, bytes]:
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
-    """Data in portions."""
+    """Return data in portions."""
     at = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     return [data[a:b] for a, b in itertools.pairwise(at)]
 
 
 @given(st.binary(max_size=50), st.binary(max_size=10), st.lists(st.integers(0, 99), max_size=6))
 def test_length(body: bytes, rest: bytes, places: list[int]) -> None:
-    """So many bytes are the body."""
+    """A body has as many bytes as its length says."""
     reader = Length(len(body))
     assert reader.done is (not body)
     if body:
@@ -58,7 +58,7 @@ def test_length(body: bytes, rest: bytes, places: list[int]) -> None:
 def test_chunks(
     chunks: list[bytes], trailers: bytes, extension: bytes, rest: bytes, places: list[int]
 ) -> None:
-    """Chunks with extensions and trailers, and what follows, cut anywhere."""
+    """Chunks with extensions and trailers, and bytes after them, are read however they are cut."""
     coded = b"".join(b"%x%s\r\n%s\r\n" % (len(c), extension, c) for c in chunks)
     coded += b"0\r\n" + trailers + b"\r\n"
     reader = Chunked()
@@ -89,7 +89,7 @@ def test_chunks(
     ],
 )
 def test_broken_chunks(data: bytes) -> None:
-    """What is no chunk is found out as soon as it is there, however it comes."""
+    """Malformed chunks are refused as soon as they arrive, also byte by byte."""
     with pytest.raises(BrokenError):
         read(Chunked(), data)
     if len(data) < 100:
@@ -98,7 +98,7 @@ def test_broken_chunks(data: bytes) -> None:
 
 
 def test_many_small_chunks() -> None:
-    """One turn reads so many chunks and no more."""
+    """One call reads a limited number of chunks."""
     reader = Chunked()
     data = b"1\r\na\r\n" * (CHUNKS_AT_ONCE + 5)
     first = reader.feed(data)
@@ -109,7 +109,7 @@ def test_many_small_chunks() -> None:
 
 @pytest.mark.parametrize("reader", [Length(3), Chunked()])
 def test_an_early_end(reader: Reader) -> None:
-    """The end of the connection is not the end of such a body."""
+    """A connection that ends within such a body is an error."""
     reader.feed(b"1\r\n")[:1]
     if not reader.done:
         with pytest.raises(BrokenError):
@@ -117,7 +117,7 @@ def test_an_early_end(reader: Reader) -> None:
 
 
 def test_until_the_end() -> None:
-    """It is the end of any other."""
+    """A body without a length ends with the connection."""
     reader = UntilEnd()
     assert read(reader, b"a", b"b") == (b"ab", b"")
     assert not reader.done

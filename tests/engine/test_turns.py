@@ -1,4 +1,4 @@
-"""Turns: how much of what has come is read at once, and that nothing of it is lost."""
+"""Turns limit how many bytes are read at once, and lose none of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 
 class Direct:
-    """Hooks that are run at once.
+    """Hooks that run at once.
 
     Args:
         answers: whether they answer all requests.
@@ -58,11 +58,11 @@ class Direct:
 
 
 class Bench:
-    """An engine whose turns are as short as can be; commands are looked at, and answered by hand.
+    """An engine with the shortest possible turns; a test sees its commands and replies by hand.
 
     Args:
-        http2: whether the client speaks it.
-        hooks: that are run at once; others have a turn before they are complete by default.
+        http2: whether the client speaks HTTP/2.
+        hooks: hooks that run at once; by default, hooks complete after a turn for others.
     """
 
     def __init__(self, *, http2: bool = False, hooks: Direct | None = None) -> None:
@@ -80,7 +80,7 @@ class Bench:
         self.give(events.Start())
 
     def give(self, event: events.Event) -> dict[Any, bytes]:
-        """What is written to whom, until others have their turn."""
+        """Handle an event; return the bytes written to each connection until the turn ends."""
         wanted = [*self.engine.handle_event(event)]
         sent: dict[Any, bytes] = {}
         for command in wanted:
@@ -104,11 +104,11 @@ class Bench:
             sent[conn] = sent.get(conn, b"") + data
 
     def turns(self, conn: Any, data: bytes) -> list[dict[Any, bytes]]:
-        """What is written in each turn that some bytes take."""
+        """Return the bytes written in each turn that some received bytes take."""
         return [self.give(events.DataReceived(conn, data)), *self.later()]
 
     def later(self) -> list[dict[Any, bytes]]:
-        """What is written in the turns that are waited for."""
+        """Return the bytes written in each pending turn."""
         sent = []
         while self._waiting:
             sent.append(self.give(events.Wakeup(self._waiting.pop(0))))
@@ -116,7 +116,7 @@ class Bench:
 
 
 def test_requests() -> None:
-    """One after the other, and all."""
+    """Each turn serves one request, and all are served."""
     bench = Bench(hooks=Direct(answers=True))
     turns = bench.turns(bench.client, HEAD * 9)
     assert [turn.get(bench.client, b"").count(b" 418 ") for turn in turns] == [1] * 9
@@ -126,7 +126,7 @@ def test_requests() -> None:
     ("state", "answers"), [(ConnectionState.CAN_WRITE, 8), (ConnectionState.CLOSED, 0)]
 )
 def test_a_client_that_ends_meanwhile(state: ConnectionState, answers: int) -> None:
-    """What it has sent before it shut down its side is answered; who has gone gets nothing."""
+    """Requests sent before a half-close are answered; a closed connection gets nothing."""
     bench = Bench(hooks=Direct(answers=True))
     bench.give(events.DataReceived(bench.client, HEAD * 9))
     bench.client.state = state
@@ -138,7 +138,7 @@ def test_a_client_that_ends_meanwhile(state: ConnectionState, answers: int) -> N
 
 
 def test_pings() -> None:
-    """A few frames of HTTP/2 at a time."""
+    """One turn reads only a few HTTP/2 frames."""
     bench = Bench(http2=True)
     client = h2.connection.H2Connection(h2.config.H2Configuration())
     client.initiate_connection()
@@ -151,7 +151,7 @@ def test_pings() -> None:
 
 
 def registry_sends(head: bytes) -> tuple[Bench, Server]:
-    """A client has asked, and the registry answers with a head."""
+    """Start a request whose answer from the registry begins with a head."""
     bench = Bench()
     bench.turns(bench.client, HEAD)
     assert bench.server is not None
@@ -160,7 +160,7 @@ def registry_sends(head: bytes) -> tuple[Bench, Server]:
 
 
 def test_chunks() -> None:
-    """So many chunks of an answer at a time."""
+    """One turn reads a limited number of chunks of an answer."""
     bench, server = registry_sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     flow = bench.engine.flows()[0]
     assert flow.response is not None
@@ -173,12 +173,12 @@ def test_chunks() -> None:
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
 def test_interim_answers(count: int) -> None:
-    """However many there are, the answer behind them is found."""
+    """The final answer is found after any number of interim ones."""
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     bench, server = registry_sends(b"")
     turns = bench.turns(server, b"HTTP/1.1 100 Continue\r\n\r\n" * count + ok)
     assert b"".join(turn.get(bench.client, b"") for turn in turns).endswith(b"ok")
-    # Those that wait for nothing, and the answer with its body.
+    # Turns for interim answers alone, and one for the answer with its body.
     assert len(turns) == (count - 1) // 64 + 2
 
 
@@ -188,7 +188,7 @@ def test_interim_answers(count: int) -> None:
     ids=["messages", "pings"],
 )
 def test_frames_of_a_websocket(frame: bytes, written: bytes) -> None:
-    """A few frames at a time, or one message; none is lost."""
+    """One turn reads a few frames or one message; none is lost."""
     bench = Bench()
     bench.turns(bench.client, b"GET / HTTP/1.1\r\nHost: a.test\r\n" + ASKING.encode() + b"\r\n")
     assert bench.server is not None
@@ -201,7 +201,7 @@ def test_frames_of_a_websocket(frame: bytes, written: bytes) -> None:
 
 
 def test_resets() -> None:
-    """Who gives up request after request is told to calm down, and the connection ends."""
+    """A client that resets many requests gets ENHANCE_YOUR_CALM, and its connection ends."""
     bench = Bench(http2=True)
     client = h2.connection.H2Connection(h2.config.H2Configuration())
     client.initiate_connection()
@@ -217,7 +217,7 @@ def test_resets() -> None:
 
 
 def test_a_request_that_is_given_up_opens_no_connection() -> None:
-    """What comes with the request counts before it goes on; without that it goes on."""
+    """A reset that comes with its request stops it; a request without one goes upstream."""
     for gives_up in (True, False):
         bench = Bench(http2=True, hooks=Direct(answers=False))
         client = h2.connection.H2Connection(h2.config.H2Configuration())
@@ -232,13 +232,13 @@ def test_a_request_that_is_given_up_opens_no_connection() -> None:
 
 @given(scenes(odd=False), st.lists(st.integers(0, 2999)))
 def test_the_length_of_turns_changes_nothing(scene: Scene, ours: list[int]) -> None:
-    """Whether all is read at once or next to nothing, the outcome is the same."""
+    """The outcome does not depend on how much one turn reads."""
     client = tuple(cut(b"".join(scene.play.client), ours))
     assert outcome(replace(scene.play, client=client), 0) == outcome(scene.play, 1e9)
 
 
 def outcome(play: Play, seconds: float) -> Any:
-    """What a client, hooks and upstreams see."""
+    """Return what client, hooks and upstreams see."""
 
     def make(context: Context, addon: Permissive) -> Engine:
         addon.slots = Slots(seconds)
@@ -249,11 +249,11 @@ def outcome(play: Play, seconds: float) -> Any:
     return world.answers(), asked, [seen.hooks for seen in world.seen]
 
 
-# The parts.
+# Units.
 
 
 def test_slots() -> None:
-    """Others have a multiple of a turn's time, however many wait."""
+    """Others get a multiple of a turn's time, however many connections wait."""
     slots = Slots(1)
     assert slots.wait(10) == REST
     assert slots.wait(10) == REST + 1 + REST
@@ -262,7 +262,7 @@ def test_slots() -> None:
 
 
 def test_a_rest() -> None:
-    """Nothing goes on before the event loop has gone round."""
+    """Nothing continues before the event loop has run other callbacks."""
     woken: list[Callable[[], None]] = []
     gone_on: list[bool] = []
     turns = Turns(Slots(0), lambda _, then: woken.append(then))
@@ -285,7 +285,7 @@ def test_a_rest() -> None:
     ],
 )
 def test_allowance(takes: list[float], expected: list[bool]) -> None:
-    """Two at once, and two a second."""
+    """An allowance permits two at once, and two per second."""
     allowance = Allowance(2, 2)
     assert [allowance.take(now) for now in takes] == expected
 
@@ -314,7 +314,7 @@ FRAMES = {
 @pytest.mark.parametrize("kind", FRAMES)
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100, 10**6])
 def test_frames(kind: str, size: int) -> None:
-    """However they come, portions end with frames or with what is there, and nothing is lost."""
+    """Portions end at frame ends or with the received bytes, and nothing is lost."""
     length, frames = FRAMES[kind]
     whole = b"".join(frames * 3)
     ends = {0}
@@ -332,7 +332,7 @@ def test_frames(kind: str, size: int) -> None:
 
 
 def test_a_preface() -> None:
-    """What a client sends first is no frame."""
+    """The connection preface is not a frame."""
     reader = Frames(http2_length, HTTP2_PREFACE)
     data = b"x" * HTTP2_PREFACE + http2_frame(3)
     assert reader.portion(data[:10]) == 10
@@ -342,7 +342,7 @@ def test_a_preface() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\n\r\n"])
 def test_a_head_in_portions(size: int, end: bytes) -> None:
-    """It is given back as soon as its end is there, with all that has come by then."""
+    """A head is returned as soon as its end arrives, with all bytes received by then."""
     head, behind = b"GET / HTTP/1.1\r\nA: b" + end, b"GET"
     data, begun, came = head + behind, Begun(), b""
     for at in range(0, len(data), size):
@@ -363,7 +363,7 @@ def test_a_head_in_portions(size: int, end: bytes) -> None:
 
 
 def test_a_head_that_is_too_long() -> None:
-    """It is given back as it is, for somebody to refuse it."""
+    """A head that is too long is returned as it is, for the caller to refuse."""
     begun = Begun()
     begun.begin(b"a")
     assert begun.more(b"b", 3) is None

@@ -1,4 +1,4 @@
-"""Hooks that are called where they are met: the same calls as mitmproxy makes."""
+"""Hooks that are called directly: the same calls as mitmproxy makes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = ["plain", "waits", "fails", "fails later", "halts", "nothing", "module",
 
 
 class Recorder:
-    """An addon, perhaps with others in it, that writes down what is called."""
+    """An addon, perhaps with nested ones, that records calls."""
 
     def __init__(self, name: str, kind: str, inner: list[Recorder], calls: list[str]) -> None:
         self.name, self.kind, self.calls = name, kind, calls
@@ -72,12 +72,12 @@ def build(trees: list[Any], calls: list[str], prefix: str = "a") -> list[Recorde
 
 
 def record(trees: list[Any], run: Callable[[Any, HttpRequestHook], Any]) -> list[str]:
-    """What is called, and logged, for a hook."""
+    """Return the calls and log messages of a hook."""
     calls: list[str] = []
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # What `log_guard` leaves of a traceback, once it is installed, begins with the message.
+            # With `log_guard` installed, the message comes before what is left of a traceback.
             calls.append(record.getMessage().partition("\n")[0])
 
     async def main() -> None:
@@ -101,13 +101,13 @@ async def ours(manager: Any, hook: HttpRequestHook) -> None:
 
 @given(st.lists(TREES, max_size=4))
 def test_the_same_calls(trees: list[Any]) -> None:
-    """In the same order, with the same ends, whatever addons do and whatever is in them."""
+    """Calls have mitmproxy's order and endings, whatever addons do and however they are nested."""
     theirs = record(trees, lambda manager, hook: manager.handle_lifecycle(hook))
     assert record(trees, ours) == theirs
 
 
 def test_nothing_waits_without_need() -> None:
-    """Without a handler that has to wait a hook is complete at once."""
+    """A hook without a handler that must wait completes at once."""
     calls: list[str] = []
 
     async def run(manager: Any, hook: HttpRequestHook) -> None:
@@ -123,7 +123,7 @@ def test_nothing_waits_without_need() -> None:
 
 
 def test_an_intercepted_flow_waits() -> None:
-    """Until it is resumed."""
+    """A hook of an intercepted flow waits until the flow is resumed."""
 
     async def main() -> None:
         master = Master(Options())
@@ -140,7 +140,7 @@ def test_an_intercepted_flow_waits() -> None:
 
 
 def test_addons_that_come_go_and_change() -> None:
-    """The chain, the addons of a script and their handlers are those of the moment."""
+    """Addons, a script's addons and their handlers may change: the current ones are called."""
     calls: list[str] = []
 
     async def main() -> None:
@@ -160,7 +160,7 @@ def test_addons_that_come_go_and_change() -> None:
         master.addons.register(one)
         script.addons = [one]
         assert await called() == ["one request"]
-        # A script that was edited: the same name, another object.
+        # A script that was edited: the same name, a new object.
         master.addons.remove(one)
         script.addons = []
         again = Recorder("one", "nothing", [], calls)
@@ -181,7 +181,7 @@ def test_addons_that_come_go_and_change() -> None:
 
 
 def test_handlers_that_look_for_something_rare() -> None:
-    """Two of mitmproxy's own are called for what they look for, and for nothing else."""
+    """Two of mitmproxy's own handlers are called only when the header they look for is there."""
     called: list[str] = []
 
     def note(name: str) -> Callable[[http.HTTPFlow], None]:
@@ -208,7 +208,7 @@ def test_handlers_that_look_for_something_rare() -> None:
 
 
 def test_addons_that_never_change_are_looked_up_once() -> None:
-    """This package's own, as mitmproxy's own."""
+    """Handlers of this package's own addons, like those of mitmproxy's own, are looked up once."""
     called: list[str] = []
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""What the addon reaches into is in a table, and is there on this mitmproxy."""
+"""The internals that the addon uses are in a table, and this mitmproxy has them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ TELLING = {
     *("blocker", "child_layer", "drain_writers", "handle_hook", "last_activity", "lookup"),
     *("register_activity", "server_event", "timeout_watchdog", "transports"),
 }
-"""Names of the table that mean nothing else in the addon."""
+"""Names in the table that mean nothing else in the addon."""
 
 
 @pytest.mark.parametrize("place", TABLE, ids=lambda p: f"{p.owner}-{p.part.name}")
 def test_the_table_holds(place: Place) -> None:
-    """Each place is as expected: the versions in use have all of it."""
+    """The versions in use have each place of the table, as expected."""
     assert problems(place) == []
 
 
 def test_what_holds_is_not_mentioned() -> None:
-    """Neither in the log nor to those that ask."""
+    """If all internals are as expected, nothing is reported or logged."""
     assert [(lacks(part), warning(part)) for part in Part] == [((), None)] * len(Part)
 
 
 def test_each_place_is_used() -> None:
-    """By modules that there are; each part has places, each place a purpose."""
+    """Existing modules use each place; each part has places, each place a purpose."""
     modules = {name for name, _ in _modules()}
     assert all({*place.used_in} <= modules and place.used_in for place in TABLE)
     assert {place.part for place in TABLE} == {*Part}
@@ -43,7 +43,7 @@ def test_each_place_is_used() -> None:
 
 
 class Owner:
-    """Something of mitmproxy's."""
+    """A class to be checked."""
 
     noted: int
 
@@ -67,11 +67,11 @@ class Owner:
 
 
 class Heir(Owner):
-    """It has what its base has."""
+    """Inherits the attributes of its base."""
 
 
 class Slotted:
-    """Its instances cannot become those of another class."""
+    """Instances cannot change their class."""
 
     __slots__ = ()
 
@@ -116,19 +116,19 @@ CASES = [
 
 @pytest.mark.parametrize(("owner", "name", "flaw"), CASES)
 def test_expectations(owner: str, name: str, flaw: str | None) -> None:
-    """Attributes, also of constructors and bases; parameters in order; coroutine functions."""
+    """Expected attributes, parameters and coroutine functions are compared with the actual ones."""
     expected = [] if flaw is None else [f"{owner}: {flaw}, expected {name}"]
     assert problems(_place(f"{__name__}:{owner}", name)) == expected
 
 
 @pytest.mark.parametrize("owner", ["no.such.module", "mitmproxy.http:Nothing", "asyncio:a.b"])
 def test_a_missing_owner(owner: str) -> None:
-    """It is named with all that was expected of it."""
+    """A missing owner is reported with everything expected of it."""
     assert problems(_place(owner, "one()")) == [f"{owner}: missing, expected one()"]
 
 
 def test_another_text() -> None:
-    """Some things can only be told by a text in the code of a function."""
+    """A changed text in a function's code is reported."""
     owner = "asyncio.selector_events:BaseSelectorEventLoop"
     place = Place(owner, ("_accept_connection",), Part.LOOP, "x", ("x",), says="no such text")
     (problem,) = problems(place)
@@ -136,7 +136,7 @@ def test_another_text() -> None:
 
 
 def test_the_line_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line with the version, the name, what was expected and what does not work."""
+    """The warning is one line with the version, the name, the expectation and the consequence."""
     monkeypatch.delattr(asyncio.StreamReader, "feed_data")
     lacks.cache_clear()
     try:
@@ -152,14 +152,14 @@ def test_the_line_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", sorted(TELLING))
 def test_telling_names_are_in_the_table(name: str) -> None:
-    """Only modules that the table lists use them."""
+    """Only modules that the table lists use such a name."""
     users = {module for module, tree in _modules() if name in _attributes(tree)}
     assert users
     assert users <= _listed(name)
 
 
 def test_private_names_are_in_the_table() -> None:
-    """No module uses a private name that is not its own, unless the table lists it there."""
+    """A module uses another's private name only if the table lists it there."""
     for module, tree in _modules():
         own = {*_defined(tree)}
         for name in _attributes(tree):
@@ -168,7 +168,7 @@ def test_private_names_are_in_the_table() -> None:
 
 
 def test_private_modules_are_in_the_table() -> None:
-    """The same for what is imported."""
+    """A module imports a private module only if the table lists it there."""
     for module, tree in _modules():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -200,7 +200,7 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def _listed(name: str) -> set[str]:
-    """The modules in which the table has a name."""
+    """Return the modules for which the table lists a name."""
     return {
         module
         for place in TABLE
@@ -215,7 +215,7 @@ def _attributes(tree: ast.AST) -> set[str]:
 
 
 def _defined(tree: ast.AST) -> Iterator[str]:
-    """Names that a module gives to something itself."""
+    """Yield names that a module defines itself."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name

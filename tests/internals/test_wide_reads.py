@@ -1,4 +1,4 @@
-"""Reading in large portions."""
+"""Reads in large portions."""
 
 import asyncio
 import platform
@@ -11,7 +11,7 @@ from addon.internals import wide_reads
 
 
 def test_a_reader_gives_all_it_has() -> None:
-    """mitmproxy asks for 64 KiB and gets four times as much, if it is there."""
+    """mitmproxy asks for 64 KiB and gets up to four times as much."""
 
     async def read() -> tuple[int, int]:
         reader = asyncio.StreamReader()
@@ -25,13 +25,13 @@ def test_a_reader_gives_all_it_has() -> None:
 
 
 def test_keep_buffers() -> None:
-    """On Linux with glibc the allocator takes the settings."""
+    """On Linux with glibc the allocator accepts the settings."""
     assert wide_reads.keep_buffers() is (platform.libc_ver()[0] == "glibc")
 
 
 @pytest.mark.parametrize("io", [None, SimpleNamespace(), SimpleNamespace(reader=object())])
 def test_other_kinds_of_streams_stay(io: Any) -> None:
-    """What is not asyncio's own reader (UDP, QUIC), or not to be found, is left alone."""
+    """Readers that are not asyncio's own (UDP, QUIC), or missing, stay unchanged."""
     before = repr(io)
     wide_reads.widen(io)
     wide_reads.pace(io, False)
@@ -39,7 +39,7 @@ def test_other_kinds_of_streams_stay(io: Any) -> None:
 
 
 def test_a_pause() -> None:
-    """Nothing is read before somebody wants it."""
+    """Nothing is read during a pause."""
 
     async def read() -> tuple[bool, bytes]:
         reader = asyncio.StreamReader()
@@ -58,7 +58,7 @@ def test_a_pause() -> None:
 
 
 def test_bytes_are_taken_as_they_arrive() -> None:
-    """While somebody waits they do not go through a buffer; before and in a pause they do."""
+    """Bytes skip the buffer while a read waits, but not before it or in a pause."""
 
     async def run() -> tuple[list[tuple[str, bytes]], bytes, int]:
         reader = asyncio.StreamReader()
@@ -82,7 +82,7 @@ def test_bytes_are_taken_as_they_arrive() -> None:
 
 
 def test_two_reasons_for_a_pause() -> None:
-    """Reading goes on when both are gone."""
+    """Reading resumes only after both pauses have ended."""
 
     async def run() -> list[bool]:
         reader = asyncio.StreamReader()

@@ -1,4 +1,4 @@
-"""Commands, by mitmproxy's own command manager."""
+"""Commands, run by mitmproxy's own command manager."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from addon.rules.rules_file import DEFAULT_PATH
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    """A copy of the shipped rules."""
+    """Return a copy of the shipped rules."""
     path = tmp_path / "rules.yaml"
     path.write_text(DEFAULT_PATH.read_text())
     return path
@@ -25,7 +25,7 @@ def rules(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def context(rules: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.context]:
-    """A mitmproxy with the addons and these rules in it."""
+    """Run a mitmproxy with the addons and these rules."""
     monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
     with taddons.context() as context:
         context.options.update(mode=["reverse:http://upstream"])
@@ -36,7 +36,7 @@ def context(rules: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.co
 
 
 def test_they_are_registered(context: taddons.context) -> None:
-    """With types and help, under the names that people type."""
+    """Commands are registered with types and help, under their public names."""
     known = context.master.commands.commands
     signatures = {name: known[name].signature_help() for name in known if name[:7] == "mlflow."}
     assert signatures == {
@@ -49,7 +49,7 @@ def test_they_are_registered(context: taddons.context) -> None:
 
 
 def test_explain(context: taddons.context) -> None:
-    """As it is typed at the prompt; a method is optional."""
+    """The command explains a URL as typed at the prompt; the method is optional."""
     url = "https://registry.hokus.ai/api/2.0/mlflow-artifacts/artifacts/a"
     said = context.master.commands.execute(f"mlflow.explain {url}")
     assert said[-2:] == [
@@ -65,19 +65,19 @@ def test_explain(context: taddons.context) -> None:
 
 @pytest.mark.parametrize("arguments", ["nonsense", "/path-without-reverse-mode", "http://x/ G@T"])
 def test_explain_nonsense(context: taddons.context, arguments: str) -> None:
-    """What makes no sense is an error of the command."""
+    """An invalid argument is an error of the command."""
     with pytest.raises(exceptions.CommandError, match="expected a"):
         context.master.commands.execute(f"mlflow.explain {arguments}")
 
 
 def test_health_of_nothing(context: taddons.context) -> None:
-    """Without a listener there is nobody to ask."""
+    """The command fails if no listener is in reverse mode."""
     with pytest.raises(exceptions.CommandError, match="no listener in reverse mode"):
         context.master.commands.execute("mlflow.health")
 
 
 def test_rules(context: taddons.context, rules: Path) -> None:
-    """The rules in short, and where they are from."""
+    """The command shows a summary of the rules and their file."""
     said = context.master.commands.execute("mlflow.rules")
     assert said[0] == f"rules     {rules} (current)"
     assert "external  registry.hokus.ai" in said
@@ -85,7 +85,7 @@ def test_rules(context: taddons.context, rules: Path) -> None:
 
 
 def test_reload(context: taddons.context, rules: Path) -> None:
-    """Changes come into force; a mistake leaves the old rules there and is said."""
+    """Changes take effect; a mistake is reported and leaves the old rules in force."""
     execute = context.master.commands.execute
     in_force = context.master.addons.get(RulesInForce.name)
     text = rules.read_text()
@@ -108,7 +108,7 @@ def test_reload(context: taddons.context, rules: Path) -> None:
 
 
 def test_without_rules() -> None:
-    """Nothing is in force when the rules could not be read at the start."""
+    """Commands fail if the rules could not be read at start."""
     with taddons.context() as context:
         addon = Assembled(context)
         with pytest.raises(exceptions.CommandError, match="no rules are loaded"):

@@ -1,4 +1,4 @@
-"""The content view: when it is offered, and what it says of an error that was converted."""
+"""The content view: when it is offered, and how it shows a converted error."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ JSON = "application/json"
 
 
 def flow(*, api: bool = True, file: bool = False, content_type: str = JSON) -> http.HTTPFlow:
-    """A flow with an answer, for which something was decided."""
+    """Return a flow with an answer and the addon's metadata."""
     made = tflow.tflow(resp=http.Response.make(200, b"{}", {"Content-Type": content_type}))
     made.metadata[METADATA] = {"api": api, "file": file}
     return made
 
 
 def shown(body: bytes, of: http.HTTPFlow, message: http.Message | None) -> str:
-    """By the interface of mitmproxy 11, whose words are those of the other."""
+    """Render by the interface of mitmproxy 11; the text is the same with the newer one."""
     _, lines = MlflowView()(body, flow=of, http_message=message)
     return "\n".join(text for line in lines for _, text in line)
 
@@ -40,14 +40,14 @@ def shown(body: bytes, of: http.HTTPFlow, message: http.Message | None) -> str:
     ],
 )
 def test_priority(body: bytes, how: dict[str, bool], priority: float) -> None:
-    """JSON of the API alone."""
+    """The view is offered only for the API's JSON."""
     of = flow(**how)  # type: ignore[arg-type]
     assert MlflowView().render_priority(body, flow=of, http_message=of.response) == priority
 
 
 @pytest.mark.parametrize("coding", ["gzip", "unheard-of"])
 def test_a_body_that_cannot_be_decoded(coding: str) -> None:
-    """Its bytes are shown."""
+    """A body that cannot be decoded is shown as bytes."""
     of = flow()
     original = Answer(500, "", coding, b"down", True)
     of.metadata[METADATA]["original"] = asdict(original)
@@ -55,7 +55,7 @@ def test_a_body_that_cannot_be_decoded(coding: str) -> None:
 
 
 def test_what_is_none_of_ours() -> None:
-    """A flow that the addon has not seen, and what is no flow of HTTP."""
+    """The view is not offered for a flow that the addon has not seen, or that is not HTTP."""
     assert MlflowView().render_priority(b"{}", flow=tflow.tflow(resp=True)) == -1
     assert MlflowView().render_priority(b"{}", flow=tflow.ttcpflow()) == -1
     assert MlflowView().render_priority(b"{}") == -1
@@ -84,7 +84,7 @@ def test_what_is_none_of_ours() -> None:
     ],
 )
 def test_an_error_that_was_converted(original: Answer, said: str) -> None:
-    """Below the answer, and not below the request."""
+    """The original error is shown below the answer, and not below the request."""
     of = flow()
     of.metadata[METADATA]["original"] = asdict(original)
     text = shown(b'{"a": 1}', of, of.response)

@@ -1,4 +1,4 @@
-"""Which flows mitmweb forgets."""
+"""Which flows mitmweb drops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from addon.mitmweb import flow_ring, shown
 
 
 def flows(count: int) -> list[http.HTTPFlow]:
-    """Flows that have ended, the oldest first."""
+    """Return ended flows, the oldest first."""
     made = [tflow.tflow(resp=True) for _ in range(count)]
     for number, flow in enumerate(made):
         flow.timestamp_created = flow.request.timestamp_start = float(number)
@@ -25,7 +25,7 @@ def flows(count: int) -> list[http.HTTPFlow]:
     ("held", "most", "left"), [(10, 10, 10), (11, 10, 9), (30, 10, 9), (30, 0, 30), (3, 1, 0)]
 )
 def test_the_oldest_give_way(held: int, most: int, left: int) -> None:
-    """Down to a little less than allowed, so that it is not done for each flow."""
+    """The oldest flows are dropped, a few more than needed, so that not each flow causes a trim."""
     view = View()
     with taddons.context(view):
         all_flows = flows(held)
@@ -35,7 +35,7 @@ def test_the_oldest_give_way(held: int, most: int, left: int) -> None:
 
 
 def test_what_stays() -> None:
-    """What a person has marked, and what is still going on; our own marks keep nothing."""
+    """Flows marked by a user and live flows stay; the addon's own marks do not count."""
     view = View()
     with taddons.context(view):
         all_flows = flows(20)
@@ -51,7 +51,7 @@ def test_what_stays() -> None:
 
 
 def test_another_view(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where mitmproxy's view has changed all flows stay."""
+    """If mitmproxy's view has changed, all flows stay."""
     view = View()
     monkeypatch.delattr(View, "store_count")
     still_there.lacks.cache_clear()

@@ -24,7 +24,7 @@ RUN = {
 
 
 def test_a_run() -> None:
-    """Names and values in columns, parts under their names."""
+    """Names and values are in columns, parts under their names."""
     assert mlflow_text.render(json.dumps(RUN).encode()).splitlines() == [
         "run",
         "",
@@ -46,7 +46,7 @@ def test_a_run() -> None:
 
 
 def test_lists() -> None:
-    """One block for each item."""
+    """Each item has its own block."""
     models = {"registered_models": [{"name": "a"}, {"name": "b", "aliases": ["x", "y"]}]}
     assert mlflow_text.render(json.dumps(models).encode()).splitlines() == [
         "registered_models (2)",
@@ -62,7 +62,7 @@ def test_lists() -> None:
 
 
 def test_long_messages() -> None:
-    """They take several lines."""
+    """Long messages are wrapped."""
     body = json.dumps({"error_code": "NO", "message": "word " * 20}).encode()
     said = ("word " * 13).strip()
     expected = ["error_code  NO", f"message     {said}", " " * 12 + ("word " * 7).strip()]
@@ -77,7 +77,7 @@ DEEP = {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"é": "x" * 500}}}}}}}}}
     [
         ([1, "b"], ["list (2)", "  1", "  b"]),
         ({"a": "", "b": None}, ["a", "b  null"]),
-        # Nothing that somebody might copy is broken.
+        # Text that a user might copy is not wrapped.
         ({"a": "x" * 100}, ["a  " + "x" * 100]),
         ({"a": "ab-" * 40}, ["a  " + "ab-" * 40]),
         ({"n" * 99: 1, "b": 2}, ["n" * 59 + "…  1", "b" + " " * 61 + "2"]),
@@ -86,7 +86,7 @@ DEEP = {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"é": "x" * 500}}}}}}}}}
         ([{"key": 1, "value": 2, "step": None}], ["list (1)", "  1  2"]),
         ([{"key": "n" * 99, "value": ""}], ["list (1)", "  " + "n" * 59 + "…"]),
         ([{"key": 1}], ["list (1)", "  #1", "    key  1"]),
-        # Times are what is called so, and could be one.
+        # A value is a time if both its name and its size say so.
         ({"count": 1760000000000}, ["count  1760000000000"]),
         ({"a_time": "soon", "b_time": 5}, ["a_time  soon", "b_time  5"]),
         (
@@ -96,13 +96,13 @@ DEEP = {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"é": "x" * 500}}}}}}}}}
     ],
 )
 def test_forms(document: object, lines: list[str]) -> None:
-    """Names, values and what is too long or too deep."""
+    """Names and values, and those too long or too deep, have the expected form."""
     said = mlflow_text.render(json.dumps(document).encode()).splitlines()
     assert [line for line in said if line] == lines
 
 
 def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the proxy runs."""
+    """Times are in UTC, wherever the proxy runs."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -114,7 +114,7 @@ def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fits is whole."""
+    """Only text beyond the limits is cut."""
     for name, limit in (("_LINES", 3), ("BODY_LIMIT", 9), ("TEXT_LIMIT", 5)):
         monkeypatch.setattr(mlflow_text, name, limit)
     assert mlflow_text.render(b"[1, 2]").splitlines() == ["list (2)", "  1", "  2"]
@@ -137,7 +137,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_odd_bodies(body: bytes, shown: str) -> None:
-    """What is no document of MLflow's is shown all the same."""
+    """A body that is not an MLflow document is shown all the same."""
     assert mlflow_text.render(body) == shown
 
 
@@ -148,7 +148,7 @@ def test_odd_bodies(body: bytes, shown: str) -> None:
     )
 )
 def test_any_json(document: object) -> None:
-    """Nothing raises."""
+    """No JSON document makes the view raise."""
     mlflow_text.render(json.dumps(document).encode())
 
 
@@ -157,7 +157,7 @@ def test_any_json(document: object) -> None:
     [{"runs": [RUN] * 2500}, [0] * 300_000, {str(n): n for n in range(60_000)}, "x" * 10**6],
 )
 def test_large_bodies(document: object) -> None:
-    """What is shown is bounded."""
+    """The size of the text is limited."""
     body = json.dumps(document).encode()
     assert len(body) > 500_000
     assert len(mlflow_text.render(body)) < 2_500_000

@@ -1,4 +1,4 @@
-"""The wording of comments, and what a flow keeps of them."""
+"""The wording of comments, and when a flow keeps them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from addon.mitmweb.remarks import remark
 
 
 def sent(status: int, content_type: str, body: bytes = b"x") -> Answer:
-    """What an upstream sent."""
+    """Return an upstream's answer."""
     return Answer(status, content_type, "", body, True)
 
 
@@ -43,13 +43,13 @@ UNTOUCHED: dict[str, Any] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
             UNTOUCHED | {"login": "https://idp"},
             *(401, "", sent(302, ""), (":key:", "login redirect 302 -> json 401")),
         ),
-        # What the proxy answers counts more than what was converted before.
+        # The proxy's own answer goes before an earlier conversion.
         (
             UNTOUCHED,
             *(502, "is cut", sent(404, "text/html")),
             (":no_entry:", "is cut (answered 502); html 404 -> json 502"),
         ),
-        # A rule that changes nothing is no news, nor is a base path without a rule.
+        # Neither a rule that changes nothing nor a base path without a rule is mentioned.
         ({"sent": "/api/2.0/a?b"}, 200, "", None, ("", "")),
         ({"rule": None}, 200, "", None, ("", "")),
         (
@@ -71,7 +71,7 @@ def test_wording(
     original: Answer | None,
     expected: tuple[str, str],
 ) -> None:
-    """What matters most comes first, and no query is in it."""
+    """The most important part comes first, and the query is left out."""
     state = begun(tflow.tflow(), said=why, original=original, **changes)
     said = remark(state, status)
     assert said == expected
@@ -79,7 +79,7 @@ def test_wording(
 
 
 def test_what_a_person_has_set_stays() -> None:
-    """Marker and comment each for itself, also where ours was taken away."""
+    """A user's marker and comment stay, each on its own, even where the addon's was removed."""
     flow = tflow.tflow(resp=True)
     state = begun(flow)
     flow.comment = "look at this"
@@ -95,7 +95,7 @@ def test_what_a_person_has_set_stays() -> None:
 
 
 def test_what_is_not_for_mlflow() -> None:
-    """Nothing is shown of it."""
+    """A flow that is not for MLflow gets no marker, comment or metadata."""
     flow = tflow.tflow(resp=True)
     shown.show(flow)
     assert (flow.marked, flow.comment, flow.metadata) == ("", "", {})
@@ -104,7 +104,7 @@ def test_what_is_not_for_mlflow() -> None:
 
 
 def test_ours_is_renewed() -> None:
-    """As more is known of a flow, and forgotten when it is sent again."""
+    """The addon's remark follows the flow's state, and is reset when the flow is sent again."""
     flow = tflow.tflow(resp=True)
     state = begun(flow)
     shown.show(flow)
@@ -120,7 +120,7 @@ def test_ours_is_renewed() -> None:
 
 
 def test_a_copy_shows_the_same() -> None:
-    """Copies and flow files have plain values alone."""
+    """Copies and flow files hold only plain values."""
     flow = tflow.tflow(resp=True)
     state = begun(flow, original=sent(404, "text/html"), api=True)
     shown.show(flow)
@@ -132,7 +132,7 @@ def test_a_copy_shows_the_same() -> None:
 
 @pytest.mark.parametrize("option", ["save_stream_file", "hardump"])
 def test_flows_in_files(option: str) -> None:
-    """Both kinds of files are read by people."""
+    """Remarks are made for both kinds of flow files, as users read them."""
     with taddons.context() as context:
         display = Display()
         context.options.add_option(option, str, "", "")
