@@ -1,4 +1,4 @@
-"""Answers of other addons are theirs: whenever they come, and whatever the request is."""
+"""Answers of other addons pass unchanged, in every hook and for every kind of request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCRIPT = ("-s", somebody_else.__file__)
 def proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[lab.Server, Path]]:
-    """A proxy with a script before or behind the addon, lean or not; and its access log."""
+    """A proxy with another script before or after the addon, lean or not, and its access log."""
     order, lean = request.param
     folder: Path = tmp_path_factory.mktemp(f"{order}-{lean}")
     log = folder / "access"
@@ -47,7 +47,7 @@ def proxy(
 
 
 def records(log: Path, names: set[str]) -> list[dict[str, object]]:
-    """The lines of some requests, as soon as there is one for each."""
+    """Return the log lines of some requests, once there is one for each."""
 
     def found() -> list[dict[str, object]]:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -64,7 +64,7 @@ def ask(
     name: str,
     headers: Mapping[str, str] = {},
 ) -> tuple[int, bytes, str | None]:
-    """Status, body and maker of the answer to a request of a name."""
+    """Send a request with an id; return status, body and X-Made-By of the answer."""
     sent = iter([b"x" * 100_000] * 3) if isinstance(body, str) else body
     fields = {"X-Request-Id": name, **headers}
     method = "PUT" if body else "GET"
@@ -74,14 +74,14 @@ def ask(
 
 @pytest.mark.parametrize("hook", ["requestheaders", "request"])
 def test_an_answer_stands(scripted: Upstream, proxy: tuple[lab.Server, Path], hook: str) -> None:
-    """It is sent as it is and at once, and has its line in the access log."""
+    """Another addon's answer is sent unchanged and at once, and has an access log line."""
     scripted.answer = OK
     server, log = proxy
     for kind, (target, body) in BODIES.items():
         scripted.requests.clear()
         got = ask(server, f"{target}?answer={hook}", body, f"{hook}-{kind}")
         assert got == (401, somebody_else.BODY, "somebody else"), kind
-        # What streams has passed before `request`.
+        # A streamed request has reached the upstream before `request`.
         assert not scripted.requests or (hook == "request" and kind not in ("none", "held"))
     lines = records(log, {f"{hook}-{kind}" for kind in BODIES})
     assert {(line["status"], line["error_source"]) for line in lines} == {(401, "proxy")}
@@ -92,12 +92,12 @@ def test_an_answer_stands(scripted: Upstream, proxy: tuple[lab.Server, Path], ho
 def test_a_request_that_is_killed(
     scripted: Upstream, proxy: tuple[lab.Server, Path], hook: str
 ) -> None:
-    """Its connection ends without an answer, and it has its line."""
+    """A killed request gets no answer, its connection closes, and it has an access log line."""
     scripted.answer = OK
     server, log = proxy
     kinds = ["none", "held"]
     if hook == "request" or "mlflow_lean=true" in server.command:
-        # A bare mitmdump lets a client wait that has sent more than it has read.
+        # A bare mitmdump does not close the connection if it has not read all that was sent.
         kinds += ["streamed", "artifact", "chunks"]
     for kind in kinds:
         target, body = BODIES[kind]
@@ -112,7 +112,7 @@ def test_a_request_that_is_killed(
 def guarded(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[lab.Server]:
-    """A proxy that asks for a password, which is an addon of mitmproxy's own."""
+    """A proxy that asks for a password by proxyauth, an addon of mitmproxy's own."""
     folder: Path = tmp_path_factory.mktemp("guarded")
     options = ("--set", "proxyauth=user:pw", "--set", f"mlflow_lean={request.param}")
     with running_proxy(folder, scripted.url, options=options) as server:
@@ -120,7 +120,7 @@ def guarded(
 
 
 def test_a_password(scripted: Upstream, guarded: lab.Server) -> None:
-    """Without it there is an answer at once; with it the request passes, the password does not."""
+    """Without the password a request gets 401 at once; with it, only the password is removed."""
     scripted.answer = OK
     headers = {"Authorization": "Basic " + base64.b64encode(b"user:pw").decode()}
     for target, body in BODIES.values():

@@ -1,4 +1,4 @@
-"""The wheel, installed into an environment of its own."""
+"""The wheel, installed into its own environment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment with the wheel, and with what it asks for."""
+    """The bin folder of an environment with the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=False, symlinks=True)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -69,7 +69,7 @@ def call(programs: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
 
 
 def test_it_has_every_file(wheel: Path) -> None:
-    """What is in addon/, but for pages, is in the wheel under its other name, and nothing else."""
+    """The wheel has exactly the files of addon/, without Markdown, as mlflow_proxy/."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "addon", ":!*.md"]
     files = subprocess.run(
         listing, cwd=lab.ROOT, check=True, capture_output=True, text=True, timeout=60
@@ -83,7 +83,7 @@ def test_it_has_every_file(wheel: Path) -> None:
 
 
 def test_version(programs: Path) -> None:
-    """The same in the package, in its metadata, and in a checkout."""
+    """The version is the same in the package, in its metadata and in a checkout."""
     run = call(programs, "--version")
     assert run.stdout.startswith(f"mlflow-proxy {addon.__version__}, mitmproxy 1"), run.stderr
     ask = "from importlib.metadata import version; print(version('mlflow-proxy-addon'))"
@@ -92,7 +92,7 @@ def test_version(programs: Path) -> None:
 
 
 def test_check_and_explain(programs: Path, tmp_path: Path) -> None:
-    """The shipped rules are found, and those of one's own."""
+    """`check` and `explain` find the shipped rules, and `check` accepts a user's own."""
     run = call(programs, "check")
     assert run.stdout.endswith(" probes)\n"), run.stderr
     assert "/site-packages/mlflow_proxy/rules.yaml: ok (1 rewrite, " in run.stdout
@@ -105,7 +105,7 @@ def test_check_and_explain(programs: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", [False, True], ids=["run", "mitmdump"])
 def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
-    """`run`, or a mitmdump that somebody starts by hand; SIGTERM ends it in order."""
+    """The proxy works by `run` and in a mitmdump started by hand; SIGTERM ends it cleanly."""
     port = lab.free_port()
     rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.1})
     with Upstream(OK) as upstream:
@@ -132,7 +132,7 @@ def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
 
 
 def test_a_proxy_that_does_not_start(programs: Path, tmp_path: Path) -> None:
-    """It says why, and not that it serves; the exit code is 1."""
+    """A proxy with bad rules says why, does not announce itself, and exits with 1."""
     (tmp_path / "rules.yaml").write_text("mounts: 7\n")
     command: list[str | Path] = [programs / "mlflow-proxy", "run", "--upstream", "http://x.example"]
     command += ["--listen", f"127.0.0.1:{lab.free_port()}", "--rules", tmp_path / "rules.yaml"]
@@ -171,7 +171,7 @@ def test_completion(programs: Path, line: str, offered: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [("schema",), ("rules",), ("explain", "GET", SEARCH)])
 def test_a_reader_that_has_gone(programs: Path, arguments: tuple[str, ...]) -> None:
-    """As after `| head`: it ends without a word, as if by SIGPIPE."""
+    """If stdout is closed, as by `| head`, a command ends silently with SIGPIPE's exit code."""
     reader, writer = os.pipe()
     os.close(reader)
     run = subprocess.run(
@@ -188,7 +188,7 @@ def test_a_reader_that_has_gone(programs: Path, arguments: tuple[str, ...]) -> N
 
 
 def test_no_upstream(programs: Path) -> None:
-    """What is missing is named."""
+    """A missing --upstream or a malformed --listen is named; the exit code is 2."""
     run = call(programs, "run")
     assert (run.returncode, "--upstream" in run.stderr) == (2, True)
     run = call(programs, "run", "--upstream", "http://x", "--listen", "here")

@@ -1,4 +1,4 @@
-"""What reads the proxy's standard output may pause or go away: requests are served as ever."""
+"""Requests are served even if the reader of the proxy's stdout pauses or goes away."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = f"/livez/{'x' * 30_000}"
 
 
 class Piped:
-    """A proxy whose standard output and error are one small pipe, and its other end."""
+    """A proxy whose stdout and stderr go to one small pipe, and the other end of the pipe."""
 
     def __init__(self, upstream: str, rules: Path, *options: str) -> None:
         port = lab.free_port()
@@ -38,18 +38,18 @@ class Piped:
         os.close(write)
 
     def answers(self, target: str) -> int:
-        """The status of an answer; nobody may wait for a reader."""
+        """Return the status of an answer; no request may wait for the reader."""
         return request(self.url, target, timeout=10).status
 
     def is_up(self) -> bool:
-        """Tell whether it serves."""
+        """Tell whether the proxy answers."""
         try:
             return self.answers("/livez") == 200
         except OSError:
             return False
 
     def rest(self) -> bytes:
-        """What comes through the pipe until it is closed."""
+        """Read from the pipe until it is closed."""
         with open(self.end, "rb", closefd=False) as file:
             return file.read()
 
@@ -68,9 +68,9 @@ def piped(folder: Path, *options: str) -> Iterator[Piped]:
 
 
 def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
-    """Requests are served, and lines that do not fit are counted; so it is at the end."""
+    """Requests are served though the pipe is full, and the proxy still ends on SIGINT."""
     with piped(tmp_path, "--set", "mlflow_access_log=-") as proxy:
-        # The registry is down: each request has a line in the log as well.
+        # The registry is down, so each request also has a line in the log.
         for _ in range(40):
             assert proxy.answers(LONG) == 502
         proxy.process.send_signal(signal.SIGINT)
@@ -78,7 +78,7 @@ def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_comes_back(tmp_path: Path) -> None:
-    """It gets whole lines, and how many are lost."""
+    """A reader that resumes gets only whole lines, and the number of lost lines."""
     with piped(tmp_path, "--set", "mlflow_access_log=-") as proxy:
         for _ in range(100):
             assert proxy.answers(LONG) == 502
@@ -96,7 +96,7 @@ def test_a_reader_that_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_is_gone(tmp_path: Path) -> None:
-    """mitmproxy would end."""
+    """Requests are served after the reader has gone; plain mitmproxy would end."""
     with piped(tmp_path) as proxy:
         reader = proxy.end
         os.dup2(os.open(os.devnull, os.O_RDONLY), reader)
@@ -108,7 +108,7 @@ def test_a_reader_that_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--set", "mlflow_access_log=-")])
 def test_a_full_disk(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """Standard output is a file that takes nothing: mitmproxy would end."""
+    """Requests are served with stdout on a full disk; plain mitmproxy would end."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
     away = f"http://127.0.0.1:{lab.free_port()}"
     with lab.proxy(away, rules, log=Path("/dev/full"), options=[*QUIET, *options]) as proxy:

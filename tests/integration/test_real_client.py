@@ -16,7 +16,7 @@ STEPS = 8
 
 
 def tell(version: int, url: str, **env: str) -> list[dict[str, str | bool]]:
-    """Run the demo's story with an MLflow client of a major version."""
+    """Run the demo with an MLflow client of a major version; return its steps."""
     run = subprocess.run(
         [lab.mlflow(version), STORY, url],
         env=os.environ | env,
@@ -33,26 +33,26 @@ def tell(version: int, url: str, **env: str) -> list[dict[str, str | bool]]:
     ("version", "mount"), [(3, ""), (3, "/mlflow"), (3, "/api/mlflow"), (2, ""), (2, "/mlflow")]
 )
 def test_external_registry(external_proxy: lab.Server, version: int, mount: str) -> None:
-    """Through the proxy every step of the story works, under every public mount."""
+    """Every step of the demo works through the proxy, under every public mount."""
     steps = tell(version, external_proxy.url + mount)
     assert [step for step in steps if not step["ok"]] == []
 
 
 def test_without_the_proxy(external_registry: lab.Server) -> None:
-    """Why the proxy exists: directly, every step ends in a page of HTML."""
+    """Without the proxy, every step fails with an HTML page: this is why the proxy exists."""
     for step in tell(3, external_registry.url):
         assert not step["ok"]
         assert "404 Not Found" in str(step["detail"])
 
 
 def test_internal_upstream(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
-    """An upstream that serves /api/ works through the proxy, untouched."""
+    """An upstream that serves /api/ works through the proxy, without rewrites."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     assert [step for step in tell(3, proxy.url) if not step["ok"]] == []
 
 
 def test_https(external_registry: lab.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
-    """The same over TLS, with mitmproxy's own certificate authority."""
+    """Every step works over TLS, with mitmproxy's own certificate authority."""
     proxy = start_proxy(external_registry.url, options=("--set", f"confdir={tmp_path / 'conf'}"))
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
     ca = str(tmp_path / "conf" / "mitmproxy-ca-cert.pem")
@@ -61,7 +61,7 @@ def test_https(external_registry: lab.Server, start_proxy: StartProxy, tmp_path:
 
 
 def test_base_path(mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
-    """A registry below a path of its own works under the proxy's mounts."""
+    """A registry that serves below a base path works under the proxy's mounts."""
     servers = f"""
       server {{
         listen 127.0.0.1:PORT;

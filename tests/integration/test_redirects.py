@@ -19,7 +19,7 @@ from support.waiting import eventually
 def test_mlflow_redirects_doubled_slashes(
     mlflow_server: lab.Server, shared_proxy: StartProxy, mount: str
 ) -> None:
-    """MLflow answers a doubled slash with a 308 that names itself; following it ends well."""
+    """MLflow's 308 for a doubled slash leads back to the proxy and can be followed."""
     direct = request(mlflow_server.url, "/api/2.0/mlflow//experiments/search?max_results=1")
     assert direct.status == 308
     assert direct.headers["Location"].startswith(mlflow_server.url)
@@ -46,7 +46,7 @@ FORMS = {
 
 @pytest.fixture(scope="module")
 def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """nginx with a path for each form."""
+    """An nginx with a path for each form of a redirect."""
     places = [
         f"""
         location /some/path/{number} {{
@@ -64,7 +64,7 @@ def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server
 
 @pytest.mark.parametrize("location", FORMS)
 def test_forms(redirecting: lab.Server, shared_proxy: StartProxy, location: str) -> None:
-    """Absolute, without a scheme, path only, relative, elsewhere."""
+    """A redirect to the upstream is mapped to the proxy in every form; others are unchanged."""
     proxy, expected = shared_proxy(redirecting.url), FORMS[location]
     got = request(proxy.url, f"/mlflow/some/path/{[*FORMS].index(location)}")
     assert got.status == 201
@@ -73,7 +73,7 @@ def test_forms(redirecting: lab.Server, shared_proxy: StartProxy, location: str)
 
 
 def test_all_that_names_a_place(scripted: Upstream, shared_proxy: StartProxy) -> None:
-    """What a browser keeps of an answer works under the mount; nothing leads around the proxy."""
+    """All headers with URLs or paths are mapped to the mount, and Alt-Svc is removed."""
     scripted.answer = response(
         "302 Found",
         b"",
@@ -95,7 +95,7 @@ def test_all_that_names_a_place(scripted: Upstream, shared_proxy: StartProxy) ->
 
 
 def test_the_public_host_is_kept(mlflow_server: lab.Server, shared_proxy: StartProxy) -> None:
-    """The client's own name for the proxy comes back, whatever it is."""
+    """A redirect names the proxy as the client named it in Host."""
     proxy = shared_proxy(mlflow_server.url)
     port = proxy.url.rpartition(":")[2]
     got = request(f"http://localhost:{port}", "/api/2.0/mlflow//experiments/search")
@@ -103,7 +103,7 @@ def test_the_public_host_is_kept(mlflow_server: lab.Server, shared_proxy: StartP
 
 
 def test_keep_host_header(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
-    """With keep_host_header the upstream names the proxy by itself; the mount still counts."""
+    """With keep_host_header the upstream names the proxy itself; the mount is still added."""
     proxy = start_proxy(mlflow_server.url, options=("--set", "keep_host_header=true"))
     got = request(proxy.url, "/mlflow/api/2.0/mlflow//experiments/search")
     assert got.headers["Location"].startswith(f"{proxy.url}/mlflow/ajax-api/2.0/mlflow/exp")
@@ -117,7 +117,7 @@ def test_keep_host_header(mlflow_server: lab.Server, start_proxy: StartProxy) ->
         ("GET", "/api/mlflow?a=b&c", PAGES, "mlflow/?a=b&c"),
         ("GET", "/mlflow?", PAGES, "mlflow/?"),
         ("GET", "/mlflow?\udcc3\udca4", PAGES, "mlflow/?%C3%A4"),
-        # No page, or the right one.
+        # No page is asked for, or already the right one.
         ("GET", "/mlflow", "*/*", None),
         ("GET", "/mlflow", "application/json", None),
         ("POST", "/mlflow", PAGES, None),
@@ -136,7 +136,7 @@ def test_a_mount_without_its_slash(
     accept: str,
     location: str | None,
 ) -> None:
-    """A browser is led to the page of the mount, and nobody else; the upstream does not see it."""
+    """Only a browser is redirected to the mount's page, without a request to the upstream."""
     scripted.answer = OK
     before = len(scripted.requests)
     got = request(shared_proxy(scripted.url).url, target, method=method, headers={"Accept": accept})
@@ -146,7 +146,7 @@ def test_a_mount_without_its_slash(
 
 
 def test_a_registry_that_wants_https(start_proxy: StartProxy) -> None:
-    """Its redirect would lead back to the proxy for ever: clients, /readyz and the log say why."""
+    """A redirect to https would loop: clients get 501, and /readyz and the log say why."""
 
     def answer(received: Received, connection: socket.socket) -> bool:
         target = f"https://127.0.0.1:8443{received.target}"
@@ -170,7 +170,7 @@ def test_a_registry_that_wants_https(start_proxy: StartProxy) -> None:
         run = probe("--diagnose", upstream.url)
         assert run.returncode == 3, run.stderr
         assert "finding: it sends everything to https\nnext: use it by https" in run.stdout
-        # Another place is a redirect as any.
+        # A redirect to another path passes unchanged.
         upstream.answer = response("302 Found", b"", ("Location", "https://127.0.0.1:8443/other"))
         moved = request(proxy.url, "/somewhere")
         assert (moved.status, moved.headers["Location"]) == (302, "https://127.0.0.1:8443/other")

@@ -27,18 +27,18 @@ def write(path: Path, enabled: bool) -> None:
 
 
 def in_place(path: Path, enabled: bool) -> None:
-    """As an editor that truncates does it."""
+    """Change the file as an editor does that truncates it."""
     write(path, enabled)
 
 
 def rename(path: Path, enabled: bool) -> None:
-    """As most editors and deployment tools do it."""
+    """Change the file as most editors and deployment tools do."""
     write(path.with_suffix(".new"), enabled)
     path.with_suffix(".new").replace(path)
 
 
 def symlink(path: Path, enabled: bool) -> None:
-    """As Kubernetes does it."""
+    """Change the file as Kubernetes does."""
     new = path.with_suffix(".new")
     write(new, enabled)
     config_map.put(path.parent, path.name, new.read_text())
@@ -46,7 +46,7 @@ def symlink(path: Path, enabled: bool) -> None:
 
 @pytest.mark.parametrize("change", [in_place, rename, symlink])
 def test_a_change(scripted: Upstream, tmp_path: Path, change: Callable[[Path, bool], None]) -> None:
-    """It takes effect without a restart, there and back."""
+    """A change of the rules takes effect without a restart, and so does changing it back."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     change(rules, True)
@@ -61,7 +61,7 @@ def test_a_change(scripted: Upstream, tmp_path: Path, change: Callable[[Path, bo
 
 
 def test_a_bad_change(scripted: Upstream, tmp_path: Path) -> None:
-    """The old rules stay in force, one error says why, /readyz shows it until it is fixed."""
+    """After a bad change the old rules stay, with one error; /readyz shows it until the fix."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=False)
@@ -93,15 +93,15 @@ ALIASES = "a0: &a0 [1, 1]\n" + "".join(
 POISONS: dict[str, Callable[[Path], object]] = {
     # libyaml would end the process.
     "nested too deep": lambda path: path.write_text(f"mounts: {'[' * 900}{']' * 900}"),
-    # It would take gigabytes.
+    # This would take gigabytes of memory.
     "too many values": lambda path: path.write_text(ALIASES),
-    # It would hold up all that comes later.
+    # This would block all later reloads.
     "expected a regular file": os.mkfifo,
 }
 
 
 def test_poisons(scripted: Upstream, tmp_path: Path) -> None:
-    """What is no rules file, or would fill the memory, is refused; what comes later is read."""
+    """A file that would crash, block or fill the proxy is refused; a later good one is read."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=False)
@@ -120,7 +120,7 @@ def test_poisons(scripted: Upstream, tmp_path: Path) -> None:
 
 
 def test_sighup(scripted: Upstream, tmp_path: Path) -> None:
-    """It makes the proxy read the file, as other servers do, and does not end it."""
+    """SIGHUP makes the proxy read the rules again, as in other servers, and does not end it."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=True)
@@ -133,7 +133,7 @@ def test_sighup(scripted: Upstream, tmp_path: Path) -> None:
 
 
 def test_a_start_with_a_pipe(tmp_path: Path) -> None:
-    """It ends with a message, and waits for nobody."""
+    """A named pipe in place of the rules ends the proxy at start with a message."""
     os.mkfifo(tmp_path / "rules.yaml")
     with lab.proxy("http://127.0.0.1:9", tmp_path / "rules.yaml", log=tmp_path / "log") as proxy:
         assert proxy.process.wait(30) == 1
@@ -142,7 +142,7 @@ def test_a_start_with_a_pipe(tmp_path: Path) -> None:
 
 
 def test_the_environment_stays_on_top(scripted: Upstream, tmp_path: Path) -> None:
-    """What overrides the file at start overrides it later, too."""
+    """An environment variable overrides the file also after a reload."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
     write(rules, enabled=True)
@@ -155,7 +155,7 @@ def test_the_environment_stays_on_top(scripted: Upstream, tmp_path: Path) -> Non
 
 
 def test_under_load(scripted: Upstream, tmp_path: Path) -> None:
-    """No request fails, and none goes out by one file and comes back by the other."""
+    """Under load no request fails, and each one is handled by the same rules throughout."""
 
     def answer(received: object, connection: object) -> None:
         page = f"<title>{received.target}</title>"  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""Requests that two servers could take for a different number of requests.
+"""Requests that two servers could read as a different number of requests.
 
-Each hides a second request where the first one ends for somebody. What reaches the upstream is
-recorded over the wire: either nothing, and the client gets JSON and a closed connection, or what
-can be read in one way only.
+Each hides a second request where some servers end the first one. The upstream records what reaches
+it: either nothing, and the client gets JSON and a closed connection, or requests that can be read
+in only one way.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TE = b"Transfer-Encoding: chunked"
 EMPTY = b"0\r\n\r\n"
 FITS = b"Content-Length: %d" % len(HIDDEN)
 
-# As RFC 9112 has it, without what may be read in two ways.
+# A head as in RFC 9112, without anything that can be read in two ways.
 HEAD = re.compile(
     rb"[A-Za-z]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r\n([A-Za-z0-9_-]+: ?[\t -~\x80-\xff]*\r\n)+\r\n"
 )
@@ -189,7 +189,7 @@ PASSED = {
     "a WebSocket of version 777": (put(b"Connection: Upgrade", b"Upgrade: websocket",
                 b"Sec-WebSocket-Version: 777", FITS, body=HIDDEN), [HIDDEN]),
 }  # fmt: skip
-"""Each of them is one request, or some, with these bodies."""
+"""Each of them is one or more requests with these bodies."""
 
 
 def of(data: bytes, target: str) -> bytes:
@@ -201,7 +201,7 @@ def refused(answer: bytes) -> None:
     assert head.startswith(b"HTTP/1.1 400 "), answer
     assert b"Connection: close" in head
     assert b"Content-Type: application/json" in head
-    content = json.loads(body)  # And nothing behind it.
+    content = json.loads(body)  # And nothing follows it.
     assert (content["error_code"], content["source"]) == ("BAD_REQUEST", "proxy")
 
 
@@ -216,7 +216,7 @@ def unambiguous(received: Received) -> None:
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str) -> None:
-    """What could be read in two ways is answered in JSON, and the upstream sees no request."""
+    """An ambiguous request gets 400 in JSON, and the upstream gets no request."""
     scripted.answer = OK
     scripted.requests.clear()
     refused(raw(scripted_proxy.url, of(REFUSED[name], target) + HIDDEN + END))
@@ -225,7 +225,7 @@ def test_refused(scripted: Upstream, scripted_proxy: lab.Server, name: str, targ
 
 @pytest.mark.parametrize("name", ["xchunked", "two lengths", "folded coding", "no colon"])
 def test_refused_behind_another(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
-    """The same on a connection that has served a request before."""
+    """An ambiguous request is also refused on a connection that has served another one."""
     scripted.answer = OK
     scripted.requests.clear()
     both = put(FITS, body=HIDDEN) + REFUSED[name] + HIDDEN + END
@@ -238,7 +238,7 @@ def test_refused_behind_another(scripted: Upstream, scripted_proxy: lab.Server, 
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", PASSED)
 def test_passed(scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str) -> None:
-    """What has one meaning arrives with that meaning, and the next request behind it."""
+    """An unambiguous request reaches the upstream with its body, and so does the next one."""
     scripted.answer = OK
     scripted.requests.clear()
     data, bodies = PASSED[name]
@@ -254,7 +254,7 @@ def test_passed(scripted: Upstream, scripted_proxy: lab.Server, name: str, targe
 
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_in_pieces(scripted: Upstream, scripted_proxy: lab.Server, cut: int) -> None:
-    """It does not matter where one packet ends and the next begins."""
+    """The result does not depend on where one packet ends and the next begins."""
     scripted.answer = OK
     scripted.requests.clear()
     good = of(chunked(b"2;a\r\n{}\r\n0\r\nX: a\r\n\r\n"), API)
@@ -269,7 +269,7 @@ def test_in_pieces(scripted: Upstream, scripted_proxy: lab.Server, cut: int) -> 
 
 @pytest.mark.parametrize("name", ["chunks", "chunk extensions", "trailers", "pipelined"])
 def test_real_servers_agree(external_proxy: lab.Server, name: str) -> None:
-    """nginx, with MLflow under uvicorn behind it, answers as many requests as there are."""
+    """nginx, with MLflow under uvicorn behind it, counts the same number of requests."""
     data, bodies = PASSED[name]
     end = END.replace(b"/end", b"/version")
     answers = raw(external_proxy.url, of(data, "/api/2.0/mlflow/runs/search") + end)
@@ -322,7 +322,7 @@ GOOD_HEADS = {
 
 
 def ask_twice(scripted: Upstream, proxy: lab.Server, target: str, first: bytes) -> bytes:
-    """What a client gets on one connection when the first answer is as given."""
+    """Return what a client gets for two requests on one connection, given the first answer."""
 
     def answer(received: Received, connection: socket.socket) -> bool:
         connection.sendall(FOLLOWING if received.target == "/end" else first)
@@ -338,7 +338,7 @@ def ask_twice(scripted: Upstream, proxy: lab.Server, target: str, first: bytes) 
 def test_bad_answers(
     scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str
 ) -> None:
-    """An answer that could be read in two ways is none; the next one is for the next request."""
+    """An ambiguous answer becomes 502, and the next answer is for the next request."""
     answers = ask_twice(scripted, scripted_proxy, target, BAD_HEADS[name])
     head, _, rest = answers.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
@@ -353,7 +353,7 @@ def test_bad_answers(
 def test_odd_answers(
     scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str
 ) -> None:
-    """What has one meaning is passed on in plain words."""
+    """An unusual but unambiguous answer is passed on in its plain form."""
     answers = ask_twice(scripted, scripted_proxy, target, GOOD_HEADS[name])
     framing = b"Transfer-Encoding: chunked" if name == "trailers" else LENGTH
     body = chunk(b"{}") + EMPTY if name == "trailers" else b"{}"
@@ -370,7 +370,7 @@ def test_odd_answers(
 def test_malformed_chunks_of_an_answer(
     scripted: Upstream, scripted_proxy: lab.Server, body: bytes, target: str
 ) -> None:
-    """A body that streams already is broken off: it does not end, and nothing follows it."""
+    """A malformed chunk cuts an answer that is already streaming, and nothing follows it."""
     first = upstream_says(TE, body=body + EMPTY)
     answers = ask_twice(scripted, scripted_proxy, target, first)
     assert answers.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -382,7 +382,7 @@ def test_malformed_chunks_of_an_answer(
 def tls_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[lab.Server, Path]]:
-    """A proxy, and the certificate authority of its clients."""
+    """A proxy, and the certificate authority that its clients have to trust."""
     folder = tmp_path_factory.mktemp("tls-proxy")
     with running_proxy(folder, scripted.url, options=("--set", f"confdir={folder}")) as server:
         yield server, folder / "mitmproxy-ca-cert.pem"
@@ -391,7 +391,7 @@ def tls_proxy(
 def ask_http2(
     proxy: tuple[lab.Server, Path], headers: list[tuple[bytes, bytes]], body: bytes
 ) -> tuple[int, bytes]:
-    """Status and body of an answer; 0 for a stream or connection that was ended without one."""
+    """Return status and body of an answer; status 0 if stream or connection end without one."""
     status, answer = 0, b""
     with RawHttp2(proxy[0].url, proxy[1]) as session:
         session.h2.send_headers(1, headers, end_stream=not body)
@@ -452,7 +452,7 @@ DOWNGRADES = {
 
 @pytest.mark.parametrize("name", DOWNGRADES)
 def test_http2_to_http1(scripted: Upstream, tls_proxy: tuple[lab.Server, Path], name: str) -> None:
-    """HTTP/2 carries what HTTP/1 cannot; none of it goes on."""
+    """HTTP/2 requests that would be ambiguous in HTTP/1 do not reach the upstream."""
     scripted.answer = OK
     scripted.requests.clear()
     status, body = ask_http2(tls_proxy, DOWNGRADES[name], HIDDEN)
@@ -467,7 +467,7 @@ def test_http2_to_http1(scripted: Upstream, tls_proxy: tuple[lab.Server, Path], 
 def test_http2_passes(
     scripted: Upstream, tls_proxy: tuple[lab.Server, Path], more: list[tuple[bytes, bytes]]
 ) -> None:
-    """A body goes on as one body, whether its length was announced or not."""
+    """An HTTP/2 body is passed on as one body, with or without a Content-Length."""
     scripted.answer = OK
     scripted.requests.clear()
     assert ask_http2(tls_proxy, http2_request(*more), HIDDEN) == (200, b"{}")

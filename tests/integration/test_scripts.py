@@ -25,13 +25,13 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
 
 
 class Terminal:
-    """A script in a terminal of its own, so that Ctrl-C is a Ctrl-C."""
+    """A script in its own terminal, so that Ctrl-C works as for a person."""
 
     def __init__(self, *command: str | Path, **env: str) -> None:
         self.text = ""
         self.pid, self.file = pty.fork()
         if self.pid == 0:
-            # Who runs tests in the background has made them deaf to it.
+            # SIGINT is ignored if the tests run in the background.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir("/")
             os.execve(command[0], [str(part) for part in command], ENV | env)
@@ -75,7 +75,7 @@ def processes(mark: str) -> list[str]:
 
 @pytest.mark.parametrize("web", [False, True])
 def test_embedded_registry(web: bool) -> None:
-    """One command, a working tracking URI, an example that works as pasted, and a clean end."""
+    """run.sh prints a working tracking URI and example; Ctrl-C ends all of its processes."""
     port = lab.free_port()
     command: list[str | Path] = [RUN, "--listen", f"127.0.0.1:{port}"]
     if web:
@@ -114,7 +114,7 @@ def _children(pid: int) -> Iterator[bytes]:
 
 
 def test_demo() -> None:
-    """The whole story as a table; only the proxied column decides."""
+    """The demo prints a table: each step fails directly and works through the proxy."""
     run = subprocess.run(
         [RUN, "--demo"], env=ENV, capture_output=True, text=True, timeout=300, check=False
     )
@@ -128,7 +128,7 @@ def test_demo() -> None:
 
 
 def test_production(tmp_path: Path) -> None:
-    """`--upstream` becomes mitmdump itself: signals arrive, options are passed on."""
+    """With `--upstream`, run.sh becomes mitmdump: signals arrive, options are passed on."""
     port = lab.free_port()
     rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
     with Upstream() as upstream:
@@ -190,7 +190,7 @@ def test_json_where_there_is_no_terminal(tmp_path: Path) -> None:
 
 
 def test_workers(tmp_path: Path) -> None:
-    """`--workers` puts several of them behind HAProxy, each with the options that were given."""
+    """`--workers` runs several proxies behind HAProxy, each with the given options."""
     port = lab.free_port()
     rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.5})
     with Upstream() as upstream:
@@ -201,7 +201,7 @@ def test_workers(tmp_path: Path) -> None:
             server.wait("/livez")
             assert request(server.url, "/mlflow/api/2.0/mlflow/x?token=secret").status == 200
             assert upstream.requests[-1].target == "/ajax-api/2.0/mlflow/x?token=secret"
-            assert len(processes(str(rules))) == 3  # With the one that watches over them.
+            assert len(processes(str(rules))) == 3  # Two workers and their supervisor.
             os.kill(server.process.pid, signal.SIGTERM)
             assert server.process.wait(20) == 0
         assert processes(str(rules)) == []
@@ -220,7 +220,7 @@ def test_workers(tmp_path: Path) -> None:
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str) -> None:
-    """Arguments that make no sense are named."""
+    """A bad argument is named in the error message."""
     run = subprocess.run(
         [RUN, *arguments], env=ENV, capture_output=True, text=True, timeout=60, check=False
     )
@@ -229,7 +229,7 @@ def test_bad_arguments(arguments: list[str], message: str) -> None:
 
 
 def test_bad_rules_end_the_proxy_with_one_message(tmp_path: Path) -> None:
-    """Exit code 1 and a message without a traceback."""
+    """Bad rules end mitmdump with exit code 1 and one message, without a traceback."""
     rules = tmp_path / "rules.yaml"
     rules.write_text("mounts: 5\n")
     run = subprocess.run(
@@ -251,7 +251,7 @@ def test_bad_rules_end_the_proxy_with_one_message(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_an_installation(tmp_path: Path) -> None:
-    """Nothing goes on in the background, and the next run starts afresh."""
+    """Ctrl-C leaves nothing running in the background, and the next run starts over."""
     venv = tmp_path / "interrupted"
     setup = lab.ROOT / "scripts" / "setup.sh"
     terminal = Terminal(setup, VENV=str(venv), PYTHON=sys.executable)
@@ -268,7 +268,7 @@ def test_ctrl_c_ends_an_installation(tmp_path: Path) -> None:
 
 
 def test_setup_is_quick_when_nothing_has_changed() -> None:
-    """The second run does nothing and says nothing."""
+    """A second run of setup.sh changes nothing and prints nothing."""
     setup = lab.ROOT / "scripts" / "setup.sh"
     subprocess.run([setup, "--dev"], env=ENV, check=True, timeout=300)
     stamp = lab.ROOT / ".venv" / ".made-from"
@@ -280,7 +280,7 @@ def test_setup_is_quick_when_nothing_has_changed() -> None:
 
 @pytest.fixture
 def no_mirror(tmp_path: Path) -> dict[str, str]:
-    """An environment in which Debian's packages cannot be had."""
+    """An environment in which Debian packages cannot be downloaded."""
     program = tmp_path / "bin" / "apt-get"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho 'no route to the mirror' >&2\nexit 100\n")
@@ -289,7 +289,7 @@ def no_mirror(tmp_path: Path) -> dict[str, str]:
 
 
 def checkout(folder: Path) -> Path:
-    """The files of the project, with nothing that was installed."""
+    """Copy the files of the project, without anything that was installed."""
     (folder / "tmp").mkdir()
     for name in ("addon", "scripts"):
         shutil.copytree(lab.ROOT / name, folder / "checkout" / name)
@@ -298,7 +298,7 @@ def checkout(folder: Path) -> Path:
 
 
 def test_a_program_that_cannot_be_fetched(no_mirror: dict[str, str], tmp_path: Path) -> None:
-    """No path is printed, no file is left, and the last line says what to do."""
+    """A failed download prints no path and leaves no file; the last line says what to do."""
     script = checkout(tmp_path) / "scripts" / "install" / "server.sh"
     run = subprocess.run(
         [script, "no-such-server"], env=no_mirror, capture_output=True, text=True, check=False
@@ -315,7 +315,7 @@ def test_a_program_that_cannot_be_fetched(no_mirror: dict[str, str], tmp_path: P
     shutil.which("haproxy", path=f"{ENV['PATH']}:/usr/sbin") is not None, reason="HAProxy is there"
 )
 def test_workers_without_haproxy(no_mirror: dict[str, str], tmp_path: Path) -> None:
-    """The workers end, and the last line names HAProxy."""
+    """Without HAProxy the workers end, and the last line names it."""
     script = checkout(tmp_path) / "scripts" / "workers" / "main.py"
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
     command: list[str | Path] = [sys.executable, script, "--workers", "1"]
