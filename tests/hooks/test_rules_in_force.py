@@ -1,12 +1,15 @@
 """The rules in force: at start, and after a change."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mitmproxy import exceptions
 from support.assembled import Assembled, make_flow
 
-from addon.hooks.rules_in_force import RulesInForce
+from addon.hooks.rules_in_force import CURRENT, STALE, RulesInForce
+from addon.rules.rules_file import RulesError
 
 
 def test_bad_rules_at_start_are_logged_and_nothing_is_served(
@@ -38,3 +41,94 @@ def test_bad_rules_later_keep_the_old_ones(addon: Assembled, tmp_path: Path) -> 
     with pytest.raises(exceptions.OptionsError, match="mlflow_serve_artifacts: 'perhaps'"):
         addon.options(mlflow_serve_artifacts="perhaps")
     assert addon.the(RulesInForce).settings == before
+
+
+def test_without_rules(bare: Assembled) -> None:
+    """Nobody gets settings before there are any."""
+    with pytest.raises(RuntimeError, match="no rules are loaded"):
+        bare.the(RulesInForce).get()
+
+
+def test_reload_now(addon: Assembled, tmp_path: Path) -> None:
+    """New rules reach all followers; a mistake changes nothing, and is told until it is fixed."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("mounts: [/a]")
+    addon.options(mlflow_rules=str(path))
+    rules = addon.the(RulesInForce)
+    followed: list[list[str]] = []
+    rules.followers.append(lambda read: followed.append(read.rules.mounts))
+    before = rules.get()
+    path.write_text("mounts: 5")
+    with pytest.raises(RulesError):
+        rules.reload_now()
+    assert (rules.state, rules.get(), followed) == (STALE, before, [])
+    path.write_text("mounts: [/b]")
+    rules.reload_now()
+    assert (rules.state, rules.get().rules.mounts, followed) == (CURRENT, ["/b"], [["/b"]])
+    assert rules.reloads == {"success": 1, "failure": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "reads"),
+    [
+        ({"mlflow_serve_artifacts": "false"}, True),
+        ({"mlflow_keep_flows": 5}, False),
+        ({"mode": ["reverse:http://other"]}, False),
+    ],
+)
+def test_options_that_read_the_rules(
+    addon: Assembled, options: dict[str, Any], reads: bool
+) -> None:
+    """Only an option on which the settings depend makes new ones."""
+    before = addon.the(RulesInForce).get()
+    addon.options(**options)
+    assert (addon.the(RulesInForce).get() is not before) is reads
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "said", "state"),
+    [
+        ("mounts: [/b]", "WARNING", "the rules were read again: ", CURRENT),
+        ("mounts: 5", "ERROR", "the old rules stay in force: ", STALE),
+    ],
+)
+def test_sighup(
+    addon: Assembled,
+    tmp_path: Path,
+    text: str,
+    level: str,
+    said: str,
+    state: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A reload in the background says in the log what became of it."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("mounts: [/a]")
+    addon.options(mlflow_rules=str(path))
+    path.write_text(text)
+    rules = addon.the(RulesInForce)
+
+    async def hang_up() -> None:
+        rules._reload_soon()
+        assert rules._reloading is not None
+        await rules._reloading
+
+    asyncio.run(hang_up())
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert record.message.startswith(said)
+    assert rules.state == state
+
+
+def test_a_broken_follower(addon: Assembled, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of ours during a reload is told, and the watch goes on."""
+    rules = addon.the(RulesInForce)
+
+    def broken(_: object) -> None:
+        raise RuntimeError("cause")
+
+    rules.followers.append(broken)
+    asyncio.run(rules._reload())
+    assert rules.state == STALE
+    assert "the old rules stay in force" in caplog.text
+    assert "cause" in caplog.text

@@ -67,3 +67,52 @@ def test_no_base_path(tmp_path: Path, option: str) -> None:
     with pytest.raises(RulesError) as error:
         settings.read(path, None, "", option)
     assert str(error.value) == f"mlflow_base_path: {option!r}: expected a path such as /mlflow"
+
+
+def test_filters(tmp_path: Path) -> None:
+    """The filters are compiled once, each under the number of its rule."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "rewrites: [{name: a, match: ^/a, replace: /b},"
+        ' {name: c, match: ^/c, replace: /d, filter: "~m PUT"}]'
+    )
+    assert [*settings.read(path, None, "").filters] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_ajax", "base_path", "external", "mounts", "sent"),
+    [
+        ("", False, "", False, ("",), "/api/x"),
+        ("", True, "", True, ("",), "/ajax-api/x"),
+        # Clients may use the path below which it is served, or leave it out.
+        ("", False, "/ml", False, ("/ml", ""), "/ml/api/x"),
+        ("mounts: [/mlflow, /]", True, "/ml", True, ("/mlflow", "/ml", ""), "/ml/ajax-api/x"),
+        ("mounts: [/ml, /]", False, "/ml", False, ("/ml", ""), "/ml/api/x"),
+        # A base path of the rules is final.
+        ("upstream: {base_path: /b}", True, "/ml", True, ("",), "/b/ajax-api/x"),
+    ],
+)
+@pytest.mark.parametrize("host", ["found.example", "::1"])
+def test_adapted(
+    tmp_path: Path,
+    text: str,
+    is_ajax: bool,
+    base_path: str,
+    external: bool,
+    mounts: tuple[str, ...],
+    sent: str,
+    host: str,
+) -> None:
+    """What is found out about an upstream is added for that one, and the rules stay as they are."""
+    path = tmp_path / "rules.yaml"
+    rule = "rewrites: [{name: a, match: ^/api/, replace: /ajax-api/, upstream: external}]"
+    path.write_text(f"{rule}\n{text}")
+    before = settings.read(path, None, "")
+    after = settings.adapted(before, (host, 80), is_ajax=is_ajax, base_path=base_path)
+    assert after.rules.upstream.is_external(host, 80) is external
+    assert not after.rules.upstream.is_external(host, 81)
+    assert not after.rules.upstream.is_external("other.example", 80)
+    assert after.rules.mounts_longest_first == mounts
+    router = after.router
+    assert router.route("/api/x", router.applicable(host, 80)).sent == sent
+    assert before == settings.read(path, None, "")

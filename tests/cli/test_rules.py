@@ -1,0 +1,133 @@
+"""`check` and `explain`: the exit codes, and what is said where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from addon.cli import main as cli
+from addon.routing import gate
+
+RULES = """
+upstream: {external_hosts: [registry.example], dialect: DIALECT}
+rewrites: [{name: ajax, match: ^/api/, replace: /ajax-api/, upstream: external}]
+artifacts: {enabled: true, endpoints: [{path: /api/artifacts/.*}]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules decide."""
+    monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
+
+
+def write(folder: Path, dialect: str = "auto") -> str:
+    path = folder / "rules.yaml"
+    path.write_text(RULES.replace("DIALECT", dialect))
+    return str(path)
+
+
+def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts for a file that is fine; all mistakes of one that is not."""
+    path = write(tmp_path)
+    assert cli.main(["check", path]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: ok (")
+    path = write(tmp_path, "none")
+    assert cli.main(["check", path]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"{path}:2: upstream.dialect: 'none': expected ")
+    assert captured.out == ""
+
+
+def test_check_with_the_switch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the environment says belongs to the start of the proxy."""
+    monkeypatch.setenv(gate.ENVIRONMENT, "perhaps")
+    assert cli.main(["check", write(tmp_path)]) == 1
+    assert gate.ENVIRONMENT in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "dialect", "sent", "known"),
+    [
+        # Without an upstream, the first of the list.
+        ([], "auto", "/ajax-api/x", ""),
+        (["--upstream", "other.example"], "auto", "/api/x", "not listed: a running proxy asks it"),
+        (["--upstream", "other.example", "--dialect", "ajax"], "auto", "/ajax-api/x",
+         "--dialect says so"),
+        (["--upstream", "other.example", "--dialect", "standard"], "auto", "/api/x",
+         "--dialect says so"),
+        # The rules have decided.
+        (["--upstream", "other.example", "--dialect", "ajax"], "standard", "/api/x", ""),
+        (["--dialect", "standard"], "auto", "/ajax-api/x", ""),
+    ],
+)  # fmt: skip
+def test_explain(
+    tmp_path: Path,
+    words: list[str],
+    dialect: str,
+    sent: str,
+    known: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The path that goes upstream, and how the proxy knows the dialect."""
+    path = write(tmp_path, dialect)
+    assert cli.main(["explain", "GET", "/api/x", "--rules", path, *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith(f"GET {sent}")
+    assert known in lines[0]
+    assert ("--dialect" in lines[0]) is bool(known)
+    assert cli.main(["explain", "GET", "/api/x", "--rules", path, "--json", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["sent"] == sent
+
+
+def test_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They decide on origins; several may be given."""
+    words = ["-H", "Accept: */*", "-H", "Origin: https://evil.example"]
+    assert cli.main(["explain", "POST", "/api/x", "--rules", write(tmp_path), *words]) == 0
+    assert "answered 403" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["/api/x", "-H", "nonsense"], "explain: --header: expected 'NAME: VALUE', got 'nonsense'"),
+        (["/api/x", "-H", ": value"], "explain: --header: expected 'NAME: VALUE', got ''"),
+        (["/api/x", "--upstream", "h:port"], "explain: "),
+    ],
+)
+def test_questions_that_make_no_sense(
+    tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and the code for bad arguments."""
+    assert cli.main(["explain", "GET", *words, "--rules", write(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(said)
+    assert captured.out == ""
+
+
+def test_a_value_of_a_header_is_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be a credential."""
+    words = ["/x", "-H", "Authorization: secret", "-H", ": secret"]
+    cli.main(["explain", "GET", *words, "--rules", write(tmp_path)])
+    captured = capsys.readouterr()
+    assert "secret" not in captured.out + captured.err
+
+
+def test_no_upstream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a list the question needs one."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("mounts: [/]")
+    assert cli.main(["explain", "GET", "/x", "--rules", str(path)]) == 2
+    assert "--upstream is needed" in capsys.readouterr().err
+
+
+def test_rules_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As with `check`."""
+    assert cli.main(["explain", "GET", "/x", "--rules", write(tmp_path, "none")]) == 1
+    assert "upstream.dialect" in capsys.readouterr().err
