@@ -1,9 +1,22 @@
-"""The time limits of upstreams: which counts when, and what it ends."""
+"""The time limits of upstreams: which counts when, and what it ends.
+
+tests/integration/test_time_limits.py has the limits of requests and answers, with sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
 
 import pytest
+from mitmproxy.test import taddons, tflow
 
 from addon.hooks import time_limits
+from addon.hooks.time_limits import NO_CONNECTION, NO_DATA, NO_RESPONSE, TimeLimits
+from addon.routing import flow_state
 from addon.rules.model import Upstream
+
+LIMITS = Upstream(connect_timeout=0.01, response_timeout=0.01, idle_timeout=0.01)
 
 
 @pytest.mark.parametrize(
@@ -18,3 +31,77 @@ from addon.rules.model import Upstream
 def test_idle_limit(content_type: str, events: float, expected: float | None) -> None:
     """Events have a limit of their own, or none."""
     assert time_limits.idle_limit(Upstream(event_idle_timeout=events), content_type) == expected
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_connection_that_is_not_made(begun: bool) -> None:
+    """The attempt ends, from when it began: mitmproxy makes some of them wait for their turn."""
+    flow, limits = tflow.tflow(), TimeLimits()
+    client, connection = flow.client_conn, tflow.tserver_conn()
+    connection.timestamp_start = time.time() if begun else None
+    steps = []
+
+    async def attempt() -> None:
+        limits.connecting(client, connection, LIMITS)
+        if not begun:
+            await asyncio.sleep(0.1)  # Ten times the limit.
+            connection.timestamp_start = time.time()
+        steps.append("begun")
+        await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError, match="it did not answer in time"):
+        asyncio.run(attempt())
+    assert steps == ["begun"]
+    assert limits.problem(flow) == NO_CONNECTION
+    with taddons.context():
+        assert not limits.is_cut(flow)
+    assert limits.problem(tflow.tflow()) is None
+
+
+def test_a_connection_that_is_made() -> None:
+    """Its timer is stopped, and the problem of an earlier attempt is forgotten."""
+    flow, limits = tflow.tflow(), TimeLimits()
+    client, connection = flow.client_conn, tflow.tserver_conn()
+    connection.timestamp_start = time.time()
+    limits._expired[client.id] = NO_CONNECTION
+
+    async def attempt() -> None:
+        limits.connecting(client, connection, LIMITS)
+        limits.stop(connection.id)
+        await asyncio.sleep(0.1)  # Ten times the limit.
+
+    asyncio.run(attempt())
+    assert limits.problem(flow) is None
+
+
+def test_the_problem_of_a_flow_counts_more() -> None:
+    """It is forgotten at the end of its flow, and that of the client at the client's."""
+    flow, limits = tflow.tflow(), TimeLimits()
+    limits._expired |= {flow.id: NO_RESPONSE, flow.client_conn.id: NO_CONNECTION}
+    assert limits.problem(flow) == NO_RESPONSE
+    assert limits.is_cut(flow)
+    limits.forget(flow.id)
+    assert limits.problem(flow) == NO_CONNECTION
+    limits.forget(flow.client_conn.id)
+    assert limits.problem(flow) is None
+
+
+def test_without_a_client() -> None:
+    """A replayed flow has no connection to cut, and no timer that would start again for ever."""
+    flow, limits = tflow.tflow(), TimeLimits()
+
+    async def run() -> None:
+        limits.sending(flow, LIMITS)
+        limits.sent(flow, LIMITS)
+        await asyncio.sleep(0.1)
+        assert not limits._timers._due
+        flow.is_replay = "request"
+        limits.sent(flow, LIMITS)
+        assert not limits._timers._due
+        limits.end(flow, NO_DATA)
+
+    with taddons.context():
+        asyncio.run(run())
+        assert limits.problem(flow) is None
+        assert not limits.is_cut(flow)
+        assert not flow_state.of(flow).retried

@@ -1,0 +1,129 @@
+"""The access log and the metrics, on and off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import lab
+import pytest
+from support.waiting import eventually
+
+from addon.observe.measured import Ended, State
+from addon.observe.reports import Reports
+
+STATE = State(0, 0, False, True, 0.0, {}, None, 0, 0, 0, 0, 0)
+VALUES: dict[str, Any] = {
+    "start": 1.0,
+    "head": 2.0,
+    "end": 3.0,
+    "request_id": "id-1",
+    "client": "::1",
+    "method": "GET",
+    "path": "/x",
+    "sent_path": "/x",
+    "rule": None,
+    "upstream_status": 200,
+    "status": 200,
+    "error_source": None,
+    "converted": "",
+    "probe": False,
+    "bytes_in": 0,
+    "bytes_out": 0,
+    "family": "tracking",
+    "why": "",
+}
+
+
+@pytest.fixture
+def told() -> Reports:
+    """Both off."""
+    return Reports(lambda: STATE)
+
+
+def ids(path: Path) -> list[str]:
+    return [json.loads(line)["request_id"] for line in path.read_text().splitlines()]
+
+
+def ended(request_id: str) -> Ended:
+    return Ended(**VALUES | {"request_id": request_id})
+
+
+def test_nothing_is_on(told: Reports) -> None:
+    """Then a request costs nothing, and reports go nowhere."""
+    assert not told.wanted
+    told.add(ended("a"))
+    told.count_refused("too_many_connections")
+    told.close()
+
+
+def test_another_file(told: Reports, tmp_path: Path) -> None:
+    """Each line is in the file that was set when its request ended."""
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    async def run() -> None:
+        told.write_to(str(first))
+        told.add(ended("a"))
+        log = told._access_log
+        told.write_to(str(first))
+        assert told._access_log is log
+        told.add(ended("b"))
+        told.write_to(str(second))
+        told.add(ended("c"))
+        assert told.wanted
+        told.write_to("")
+        assert not told.wanted
+        told.add(ended("d"))
+        told.close()
+
+    asyncio.run(run())
+    # A thread writes the last lines of a file that is closed.
+    eventually(lambda: (ids(first), ids(second)) == (["a", "b"], ["c"]))
+
+
+def test_a_file_that_cannot_be_opened(told: Reports, tmp_path: Path) -> None:
+    """The old one stays, and the message says why."""
+    path = tmp_path / "log"
+
+    async def run() -> None:
+        told.write_to(str(path))
+        with pytest.raises(ValueError, match="Is a directory"):
+            told.write_to(str(tmp_path))
+        told.add(ended("a"))
+        told.close()
+
+    asyncio.run(run())
+    assert ids(path) == ["a"]
+
+
+def page(told: Reports) -> str:
+    assert told._metrics is not None
+    return told._metrics.page().decode()
+
+
+def test_the_same_counters_at_another_address(told: Reports) -> None:
+    """A counter that falls back to 0 looks like a restart."""
+
+    async def run() -> None:
+        told.listen_on(str(lab.free_port()))
+        told.add(ended("a"))
+        told.count_refused("too_many_connections")
+        told.listen_on(str(lab.free_port()))
+
+    asyncio.run(run())
+    counted = [line for line in page(told).splitlines() if line.endswith(" 1.0")]
+    assert any("tracking" in line for line in counted)
+    assert any("too_many_connections" in line for line in counted)
+    told.close()
+
+
+def test_an_address_that_is_taken(told: Reports) -> None:
+    """Nothing is on after that, and the message says why."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match="Address already in use"):
+            told.listen_on(str(port))
+    assert not told.wanted
