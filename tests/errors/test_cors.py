@@ -1,4 +1,4 @@
-"""The proxy's own answers to web pages of other origins."""
+"""CORS headers of the proxy's own answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ ASKS = {"access-control-request-method": "PUT"}
 
 
 def for_page(method: str, allowed: list[str], **headers: str) -> replies.Reply:
-    """The error above for a request with such headers."""
+    """Return the error above for a request with such headers."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return cors.for_page(ERROR, method=method, headers=named, allowed=allowed)
 
 
 def shared(reply: replies.Reply) -> dict[str, str]:
-    """What a browser is told beside the error."""
+    """Return the reply's CORS headers."""
     return {n: v for n, v in reply.headers if n.startswith("Access-Control-") or n == "Vary"}
 
 
@@ -39,14 +39,14 @@ PREFLIGHT = {
     [
         ([LAB], LAB, LISTED),
         ([LAB, "*"], LAB, LISTED),
-        # For all others nothing is readable that credentials bring about.
+        # Other origins must not read answers to requests with credentials.
         (["*"], LAB, {"Access-Control-Allow-Origin": "*"}),
         (["*"], "null", {"Access-Control-Allow-Origin": "*"}),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
 def test_allowed(method: str, allowed: list[str], origin: str, expected: dict[str, str]) -> None:
-    """The error stays what it is, and a page may read it."""
+    """The error stays the same, and an allowed page may read it."""
     reply = for_page(method, allowed, origin=origin)
     assert (reply.status, reply.body, reply.why) == (ERROR.status, ERROR.body, ERROR.why)
     assert reply.headers[: len(ERROR.headers)] == ERROR.headers
@@ -67,7 +67,7 @@ def test_allowed(method: str, allowed: list[str], origin: str, expected: dict[st
 )
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
 def test_others(method: str, allowed: list[str], headers: dict[str, str]) -> None:
-    """Nothing is said to others, nor to clients that are no pages."""
+    """Other origins, and clients that are not web pages, get no CORS headers."""
     assert for_page(method, allowed, **headers, access_control_request_method="PUT") is ERROR
 
 
@@ -82,7 +82,7 @@ def test_others(method: str, allowed: list[str], headers: dict[str, str]) -> Non
     ],
 )
 def test_preflight(asked: str, granted: str | None) -> None:
-    """A preflight succeeds for now; the headers it asks for are repeated if they are names."""
+    """A preflight succeeds, uncached; the headers it asks for are allowed if they are names."""
     asks = {"access_control_request_method": "PUT", "access_control_request_headers": asked}
     reply = for_page("OPTIONS", [LAB], origin=LAB, **asks)
     assert (reply.status, reply.body, reply.why) == (200, b"", "")
@@ -94,5 +94,5 @@ def test_preflight(asked: str, granted: str | None) -> None:
         ("Content-Length", "0"),
         ("Cache-Control", "no-store"),
     ]
-    # Another method is no preflight, whatever it says.
+    # A request with another method is not a preflight.
     assert for_page("PUT", [LAB], origin=LAB, **asks).status == 503

@@ -28,10 +28,10 @@ PAGE = b"\n<!DOCTYPE html><title>Sign in to Example</title>"
         ({"status": 404}, False),
         ({"content_type": "application/json"}, False),
         ({"content_type": "text/plain"}, False),
-        # A browser that navigates asks for pages; a script in one does not.
+        # A browser that navigates asks for pages; a script does not.
         ({"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, False),
         ({"accept": "application/json, */*"}, True),
-        # Files may be HTML. Where the name says otherwise, a page is none.
+        # Files may be HTML; a page in place of one with another extension is not a file.
         ({"file": True, "path": "/a/report.html"}, False),
         ({"file": True, "path": "/a/README"}, False),
         ({"file": True, "path": "/a/model.pkl"}, True),
@@ -43,7 +43,7 @@ PAGE = b"\n<!DOCTYPE html><title>Sign in to Example</title>"
     ],
 )
 def test_may_be_page(changes: dict[str, object], expected: bool) -> None:
-    """Which successes are looked into."""
+    """Only successes that may be a login page are inspected."""
     arguments: dict[str, object] = {
         "status": 200,
         "content_type": "text/html; charset=utf-8",
@@ -71,7 +71,7 @@ def test_may_be_page(changes: dict[str, object], expected: bool) -> None:
     ],
 )
 def test_is_no_page(encoding: str, body: bytes, no_page: bool | None) -> None:
-    """Markup makes a page; what is not clear from the beginning stays open."""
+    """Markup makes a page; if the beginning does not show it, the result is None."""
     assert login.is_no_page("text/html", encoding, body) is no_page
 
 
@@ -113,7 +113,7 @@ def redirect(
     ],
 )  # fmt: skip
 def test_login_redirects(location: str, place: str) -> None:
-    """A redirect that leaves the API names its place, without query and credentials."""
+    """A redirect that leaves the API is described by its place, without query and credentials."""
     assert redirect(location) == place
     if location[:1] == "/" and location[:2] != "//":
         assert redirect("/base" + location, base_path="/base") == place.replace(
@@ -135,7 +135,7 @@ def test_login_redirects(location: str, place: str) -> None:
     ],
 )
 def test_redirects_that_stay_on_the_api(location: str, path: str) -> None:
-    """To the same path elsewhere, or to another route."""
+    """A redirect to the same path elsewhere, or to another route of the API, passes."""
     assert redirect(location, path) is None
     assert redirect(f"/base{location}" if location[:1] == "/" else location, path,
                     base_path="/base") is None  # fmt: skip
@@ -158,7 +158,7 @@ def test_redirects_that_stay_on_the_api(location: str, path: str) -> None:
         ("https://cdn.example/0123?Signature=x", FILE, False),
         ("https://cdn.example/0123?sig=x", FILE, False),
         ("https://idp.example/?x=X-Amz-Signature%3Dx", FILE, False),
-        # The same name.
+        # The same file name.
         ("https://cdn.example/files/model.pkl", FILE, True),
         ("https://cdn.example/files/model%2epkl?v=1", FILE, True),
         ("https://cdn.example/files/a.model.pkl", FILE, False),
@@ -168,12 +168,12 @@ def test_redirects_that_stay_on_the_api(location: str, path: str) -> None:
         ("https://cdn.example/x/model", "/get-artifact?path=a%2Fmodel.pkl", False),
         ("https://cdn.example/a.pkl", LOGGED + "?artifact_file_path=a.pkl", True),
         ("https://cdn.example/b.pkl", LOGGED + "?artifact_file_path=a.pkl", False),
-        # The registry's own routes of files, but not all of its routes.
+        # Only the registry's own file routes, and not all of its routes.
         ("/ajax-api/2.0/mlflow-artifacts/artifacts/1/b/x", FILE, True),
         ("https://new.example/mlops" + LOGGED, FILE, True),
         ("/api/2.0/mlflow/users/current", FILE, False),
         ("/api/session", FILE, False),
-        # Whatever else.
+        # Everything else.
         ("https://portal.example/welcome", FILE, False),
         ("https://portal.example", FILE, False),
         ("/", FILE, False),
@@ -186,7 +186,7 @@ def test_redirects_that_stay_on_the_api(location: str, path: str) -> None:
     ],
 )
 def test_redirects_of_files(location: str, path: str, passes: bool) -> None:
-    """What looks like an object store passes; a page would be stored under the file's name."""
+    """A redirect passes to an object store only: a page would be stored under the file's name."""
     assert (redirect(location, path, file=True) is None) is passes
 
 
@@ -195,17 +195,17 @@ def test_redirects_of_files(location: str, path: str, passes: bool) -> None:
     [
         ("https://store.example/0123", True, True),
         ("https://store.example/0123", False, True),
-        # Stores count before logins.
+        # Store rules are checked before login rules.
         ("https://store.example/login", True, True),
         ("https://elsewhere.example/model.pkl", True, False),
         ("https://elsewhere.example/0123?X-Amz-Signature=x", True, False),
         (f"https://elsewhere.example{FILE}", True, False),
-        # The registry itself, under a name that looks like a login's.
+        # The registry itself, under a name that looks like a login page's.
         (f"https://registry.example:8443{FILE}", True, True),
     ],
 )
 def test_exceptions_for_redirects(location: str, file: bool, passes: bool) -> None:
-    """The rules name stores and logins that do not look like it."""
+    """The rules can name further stores and login pages."""
     stores, redirects = [r"^https://store\.example/"], ["elsewhere|registry|login"]
     rules = Login.model_validate({"stores": stores, "redirects": redirects})
     assert (redirect(location, FILE, file=file, rules=rules) is None) is passes

@@ -1,4 +1,4 @@
-"""Answers that the proxy makes by itself."""
+"""Answers that the proxy itself makes."""
 
 import json
 
@@ -29,7 +29,7 @@ from addon.errors import replies
     ],
 )
 def test_connection_problem(message: str, sentence: str) -> None:
-    """mitmproxy's messages become plain words, without addresses and bytes of the peer."""
+    """mitmproxy's messages become plain words, without the peer's addresses and bytes."""
     assert replies.connection_problem(message).sentence == sentence
 
 
@@ -44,7 +44,7 @@ def test_connection_problem(message: str, sentence: str) -> None:
     ],
 )
 def test_own_errors(status: int, message: str, kind: str) -> None:
-    """An answer of the proxy's own says that it is, why, and nothing else of what it knows."""
+    """The proxy's own error names itself and the reason, and no internal details."""
     problem = replies.explain(status, message)
     reply = replies.own_error(status, "CODE", problem.sentence, problem.kind, "id-1")
     content, headers = json.loads(reply.body), dict(reply.headers)

@@ -1,4 +1,4 @@
-"""Errors of the upstream: which ones are converted, and into what."""
+"""Upstream errors: which are converted, and into what."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ def rules(text: str) -> Errors:
 def convert(
     body: bytes, *, asked: Asked = ASKED, by: Errors = RULES, **changes: Any
 ) -> tuple[int, Any] | None:
-    """The converted status and document; None where the answer passes."""
+    """Return the converted status and document; None if the answer passes."""
     fields: dict[str, Any] = {
         "status": 502,
         "content_type": "text/html",
@@ -55,7 +55,7 @@ def message(body: bytes, **changes: Any) -> str:
     ],
 )
 def test_not_found(page: bytes) -> None:
-    """A 404 names the path as the client sent it; what every server says is left out."""
+    """A 404 names the path as the client sent it; generic phrases are left out."""
     converted = convert(page, status=404)
     assert converted is not None
     assert converted[0] == 404
@@ -67,7 +67,7 @@ def test_not_found(page: bytes) -> None:
 
 
 def test_not_found_with_a_reason() -> None:
-    """What a 404 says beyond that follows the path."""
+    """Further details of a 404 follow the path."""
     body = b"<Error><Code>NoSuchBucket</Code><Message>No bucket</Message></Error>"
     assert message(body, status=404, request_id="r-1") == (
         "The requested resource was not found: /mlflow/api/2.0/mlflow/x. "
@@ -89,7 +89,7 @@ def test_not_found_with_a_reason() -> None:
          "The server answered 502 (Bad Gateway): Bad Gateway (request id a-1)"),
         (PAGE, {"request_id": "\x1b[1m" + "a" * 300},
          "The server answered 502 (Bad Gateway): Bad Gateway (request id [1m" + "a" * 124 + "…)"),
-        # Lies and cut bodies still give an answer.
+        # Wrong encodings and cut bodies still give an answer.
         (PAGE, {"encoding": "gzip"}, "The server answered 502 (Bad Gateway) without a message."),
         (gzip.compress(PAGE)[:-20], {"encoding": "gzip", "whole": False},
          "The server answered 502 (Bad Gateway): Bad Gateway"),
@@ -101,7 +101,7 @@ def test_not_found_with_a_reason() -> None:
     ],
 )  # fmt: skip
 def test_what_survives(body: bytes, changes: dict[str, Any], expected: str) -> None:
-    """Status, the upstream's own words and its request id stand in the message."""
+    """Status, the upstream's own words and its request ID are in the message."""
     converted = convert(body, **changes)
     assert converted == (
         changes.get("status", 502),
@@ -111,7 +111,7 @@ def test_what_survives(body: bytes, changes: dict[str, Any], expected: str) -> N
 
 @pytest.mark.parametrize("path", ["/a\x00\x1b[0m", "/\udcff", "/\u2028"])
 def test_hostile_paths_are_shown_safely(path: str) -> None:
-    """No control character and no broken text of a path reaches a terminal."""
+    """Control characters and broken text in a path do not reach a terminal."""
     assert message(PAGE, status=404, asked=Asked("GET", path, [path])).isprintable()
 
 
@@ -128,7 +128,7 @@ def test_hostile_paths_are_shown_safely(path: str) -> None:
     ],
 )
 def test_native_errors_pass(body: bytes, content_type: str, encoding: str) -> None:
-    """MLflow's own JSON stays as it is, also where its label is wrong."""
+    """MLflow's own JSON passes unchanged, also with a wrong content type."""
     assert convert(body, content_type=content_type, encoding=encoding) is None
 
 
@@ -154,7 +154,7 @@ def test_native_errors_pass(body: bytes, content_type: str, encoding: str) -> No
     ],
 )  # fmt: skip
 def test_foreign_json_keeps_its_content(body: bytes, expected: dict[str, Any]) -> None:
-    """JSON of other shapes gains what the client reads, and loses nothing."""
+    """JSON of another shape gains the fields that the client reads, and loses nothing."""
     converted = convert(body, content_type="application/json")
     assert converted == (502, {"error_code": "TEMPORARILY_UNAVAILABLE"} | expected)
 
@@ -168,7 +168,7 @@ def test_what_only_claims_to_be_json_is_converted(body: bytes) -> None:
 
 
 def test_what_is_parsed_can_be_written() -> None:
-    """However deep a document is, adding to it does not fail."""
+    """A JSON document of any depth can be extended without an error."""
     for depth in (*range(700, 1010), 5000, 10_000, 50_000):
         body = b"[" * depth + b"]" * depth
         assert errors.convert(ASKED, Answer(500, "application/json", "", body, True), RULES)
@@ -185,7 +185,7 @@ def test_what_is_parsed_can_be_written() -> None:
     ],
 )
 def test_long_bodies(begin: bytes, native: bool) -> None:
-    """Of a body too long to be held the beginning tells whether it is MLflow's."""
+    """For a body too long to hold, its beginning shows whether it is MLflow's."""
     body = begin + b"x" * 1000
     answer = Answer(502, "application/json", "", body, whole=False)
     assert errors.is_long_native(answer) is native
@@ -204,7 +204,7 @@ def test_long_bodies(begin: bytes, native: bool) -> None:
     ],
 )
 def test_vocabulary(vocabulary: str, file: bool, status: int, code: str) -> None:
-    """The codes that MLflow's client acts upon are a choice of the user's."""
+    """The rules choose the error codes that MLflow's client acts on."""
     text = rules_file.DEFAULT_PATH.read_text().replace(
         "vocabulary: default", f"vocabulary: {vocabulary}"
     )
@@ -237,7 +237,7 @@ PRESIGNED = "/api/2.0/mlflow-artifacts/presigned/1/a/artifacts/x"
     ],
 )
 def test_multipart_falls_back(path: str, status: int, body: bytes, sent: int, begins: str) -> None:
-    """A refusal that is not MLflow's lets the client do without."""
+    """A refusal of multipart that is not MLflow's makes the client fall back."""
     converted = convert(body, status=status, asked=Asked("POST", path, [path]))
     assert converted is not None
     assert converted[0] == sent
@@ -251,7 +251,7 @@ def test_multipart_falls_back(path: str, status: int, body: bytes, sent: int, be
         ("statuses: [500], status: 404, error_code: GONE", PAGE,
          (404, {"error_code": "GONE", "message": "The server answered 500 (Internal Server "
                                                  "Error): Bad Gateway"})),
-        # The code follows the new status unless it is given, too.
+        # The code follows the new status unless the override sets it.
         ("statuses: [5xx], status: 404", b"",
          (404, {"error_code": "BAD_REQUEST",
                 "message": "The server answered 500 (Internal Server Error) without a message."})),
@@ -276,7 +276,7 @@ def test_multipart_falls_back(path: str, status: int, body: bytes, sent: int, be
     ],
 )  # fmt: skip
 def test_overrides(override: str, body: bytes, expected: object) -> None:
-    """Status, code and message by route, method, status and what the upstream says."""
+    """An override matches route, method, status and the upstream's message."""
     by = rules(f"overrides: [{{{override}}}]")
     assert convert(body, status=500, by=by) == expected
 
@@ -295,7 +295,7 @@ def test_overrides(override: str, body: bytes, expected: object) -> None:
     ],
 )
 def test_may_need_conversion(status: int, content_type: str, expected: bool) -> None:
-    """Errors are looked at, except in formats that have errors of their own."""
+    """Errors are converted, except in formats with their own errors."""
     assert errors.may_need_conversion(status, content_type) is expected
 
 
@@ -309,7 +309,7 @@ def test_may_need_conversion(status: int, content_type: str, expected: bool) -> 
     ],
 )
 def test_upstream_request_id(headers: dict[str, str], expected: str) -> None:
-    """Whatever the upstream calls its request id."""
+    """The upstream's request ID is found in any of its usual headers."""
     assert errors.upstream_request_id(headers) == expected
 
 
@@ -318,7 +318,7 @@ def test_upstream_request_id(headers: dict[str, str], expected: str) -> None:
     [(b"no", "text/plain", ": no"), (NATIVE, "application/json", ": x")],
 )
 def test_credentials_of_the_proxy_s_own(body: bytes, content_type: str, words: str) -> None:
-    """A 401 to them names those who can act, also in MLflow's own JSON; other errors do not."""
+    """A 401 to the proxy's credentials says who can act, also in MLflow's JSON; a 403 does not."""
     asked = Asked("GET", f"/mlflow{PATH}", [PATH], added=True)
     said = message(body, asked=asked, status=401, content_type=content_type)
     assert said == f"{errors.ADDED_REFUSED} The server answered 401 (Unauthorized){words}"

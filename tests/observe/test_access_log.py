@@ -1,4 +1,4 @@
-"""Lines of the access log, and files that take them or do not."""
+"""Lines of the access log, and writing them to files that may fail."""
 
 import asyncio
 import json
@@ -73,14 +73,14 @@ NOTHING = dict.fromkeys(
     ],
 )
 def test_line(values: dict[str, Any], expected: dict[str, Any]) -> None:
-    """All fields, in their order."""
+    """A line has all fields in order."""
     assert list(json.loads(access_log.line(Ended(**VALUES | values))).items()) == list(
         (LINE | expected).items()
     )
 
 
 def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the proxy runs."""
+    """Times are in UTC, wherever the proxy runs."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -92,7 +92,7 @@ def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_standard_output(tmp_path: Path) -> None:
-    """It stays open for others."""
+    """Standard output stays open for others."""
     code = (
         "import asyncio\n"
         "from addon.observe.access_log import AccessLog, STDOUT\n"
@@ -113,7 +113,7 @@ def test_standard_output(tmp_path: Path) -> None:
 
 
 def test_files_are_closed(tmp_path: Path) -> None:
-    """Those that were rotated away, and the last."""
+    """The log closes rotated files and the last one."""
 
     def files() -> int:
         return len([*Path("/proc/self/fd").iterdir()])
@@ -134,7 +134,7 @@ def test_files_are_closed(tmp_path: Path) -> None:
 
 @given(st.binary())
 def test_any_path(path: bytes) -> None:
-    """Whatever bytes a path has, the line is one of ASCII, and of JSON that every reader takes."""
+    """Whatever bytes a path has, the line is ASCII and JSON that every reader accepts."""
     line = access_log.line(Ended(**VALUES | {"path": path.decode("utf-8", "surrogateescape")}))
     assert line.isascii()
     assert line.isprintable()
@@ -152,12 +152,12 @@ def written(path: Path) -> list[str]:
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines wait for a hundredth of a second."""
+    """Make lines wait for only a hundredth of a second."""
     monkeypatch.setattr(access_log, "WAIT", 0.01)
 
 
 def test_lines_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They wait for each other, but not when there are many; at the end all are there."""
+    """Lines wait for each other unless there are many; at the end all are written."""
     path = tmp_path / "log"
     path.write_text("old\n")
     monkeypatch.setattr(access_log, "WAIT", 3600)
@@ -174,7 +174,7 @@ def test_lines_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     asyncio.run(run())
     assert written(path)[3:] == ["last"]
-    assert path.stat().st_mode & 0o007 == 0o004  # As it was.
+    assert path.stat().st_mode & 0o007 == 0o004  # The file keeps its mode.
 
 
 @pytest.mark.usefixtures("quickly")
@@ -210,7 +210,7 @@ def copytruncate(path: Path) -> None:
 
 @pytest.mark.parametrize("rotate", [create, nocreate, copytruncate])
 def test_rotation(tmp_path: Path, rotate: Callable[[Path], None]) -> None:
-    """As logrotate does it; no line is lost, none is written twice."""
+    """After each of logrotate's kinds of rotation, no line is lost or written twice."""
     path = tmp_path / "log"
 
     async def run() -> None:
@@ -228,7 +228,7 @@ def test_rotation(tmp_path: Path, rotate: Callable[[Path], None]) -> None:
 
 
 def test_a_folder_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Lines wait for it."""
+    """Lines wait until the missing folder is there again."""
     path = tmp_path / "folder" / "log"
     path.parent.mkdir()
 
@@ -247,7 +247,7 @@ def test_a_folder_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 def test_a_full_disk(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is reported once, and memory stays bounded."""
+    """A full disk is reported once, and memory stays limited."""
     monkeypatch.setattr(line_writer, "MOST", 10)
     monkeypatch.setattr(line_writer, "PAUSE", 0.01)
 
@@ -271,7 +271,7 @@ def test_a_full_disk(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Monke
 def test_a_pipe_without_a_reader(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It cannot be opened; a reader that goes away and comes back gets all lines."""
+    """A pipe without a reader cannot be opened; a reader that comes back gets all lines."""
     monkeypatch.setattr(line_writer, "PAUSE", 0.01)
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -306,7 +306,7 @@ def start_to_read(path: Path) -> int:
 
 
 def test_a_reader_that_pauses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It holds up nobody. What does not fit is counted, and the rest comes in its order."""
+    """A reader that pauses blocks nothing: lines beyond the buffer are counted as lost."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     lines = [f"{number:01000}" for number in range(3000)]
@@ -321,7 +321,7 @@ def test_a_reader_that_pauses(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         os.set_blocking(reader, True)
         data = b""
         while log._writer.wait(0):
-            # Between the two the last of it may have been written, and nothing more comes.
+            # In between, the last part may have been written, and nothing more comes.
             if select.select([reader], [], [], 0.01)[0]:
                 data += os.read(reader, 2**16)
         eventually(lambda: len(caplog.messages) == 2)

@@ -1,4 +1,4 @@
-"""What is left of mitmproxy's own log lines, and of exceptions."""
+"""What the guard keeps of mitmproxy's log lines and of exceptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from addon.observe import log_guard
 
 @pytest.fixture
 def guarded() -> Iterator[None]:
-    """The guard, as long as the test takes."""
+    """Install the guard for one test."""
     before = logging.getLogRecordFactory()
     log_guard.install()
     yield
@@ -23,7 +23,7 @@ def guarded() -> Iterator[None]:
 
 
 def test_the_logger_is_still_there() -> None:
-    """All that mitmproxy's layers say goes through one logger, which is known by its name."""
+    """mitmproxy's layers still log through one logger with a known name."""
     assert server.logger.name == log_guard.CONNECTIONS
 
 
@@ -46,17 +46,17 @@ def test_the_logger_is_still_there() -> None:
             "10.0.0.1:7: Invalid HTTP/2 response headers [...]",
         ),
         ("Lowercased 'X-Secret' header as uppercase is not allowed", "Lowercased [...]"),
-        # What is not known might be anything.
+        # An unknown line might contain anything.
         ("secret: server connect", "mitmproxy reports something about a connection [...]"),
     ],
 )
 def test_shown(message: str, shown: str | None) -> None:
-    """Of a line the beginning stays that is mitmproxy's own; None stands for the whole."""
+    """A line keeps only the part that is mitmproxy's own; None means the whole line."""
     assert log_guard.shown(message) == (shown or message)
 
 
 def test_records(guarded: None, caplog: pytest.LogCaptureFixture) -> None:
-    """The lines of other loggers, and those for developers, stay as they are."""
+    """Lines of other loggers and debug lines stay unchanged."""
     with caplog.at_level(logging.DEBUG):
         server.logger.info("Unexpected data from server: secret")
         server.logger.debug("half-closing")
@@ -65,7 +65,7 @@ def test_records(guarded: None, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_exceptions(guarded: None, caplog: pytest.LogCaptureFixture) -> None:
-    """The places of an exception and of its causes are shown, their texts are not."""
+    """An exception and its causes are shown with their places, but without their texts."""
     values = {"a": "secret"}
     try:
         try:
@@ -83,7 +83,7 @@ def test_exceptions(guarded: None, caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Fails:
-    """Cannot be shown, nor asked whether it is true."""
+    """An object whose text and truth value raise."""
 
     def __str__(self) -> str:
         raise ValueError("secret")
@@ -95,7 +95,7 @@ class Fails:
 
 
 class FailsInMapping(dict[str, str]):
-    """The same, where logging itself asks."""
+    """The same, for a mapping that logging itself tests."""
 
     __bool__ = Fails.__bool__
 
@@ -158,7 +158,7 @@ def test_lines_that_cannot_be_shown(
     said: str,
     name: str,
 ) -> None:
-    """Logging never raises, and shows nothing of what it was given."""
+    """Logging never raises, and shows none of the values it was given."""
     logging.getLogger(name).error(*arguments, exc_info=exc_info)
     assert "secret" not in caplog.text
     (message,) = caplog.messages
@@ -167,7 +167,7 @@ def test_lines_that_cannot_be_shown(
 
 
 def test_installed_once(guarded: None) -> None:
-    """A script that is loaded again adds nothing."""
+    """A second installation, as by a reloaded script, changes nothing."""
     installed = logging.getLogRecordFactory()
     log_guard.install()
     assert logging.getLogRecordFactory() is installed

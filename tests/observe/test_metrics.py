@@ -1,4 +1,4 @@
-"""Counting requests that have ended, in a bounded number of series."""
+"""Counts ended requests in a limited number of series."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ENDED = Ended(
 
 
 def samples(counted: Metrics) -> dict[str, float]:
-    """What is not 0, by name and labels without the prefix."""
+    """Return the samples that are not 0, by name without the prefix and by labels."""
     return {
         f"{s.name.removeprefix(metrics.PREFIX)}{[*s.labels.values()] if s.labels else ''}": s.value
         for family in text_string_to_metric_families(counted.page().decode())
@@ -62,7 +62,7 @@ def samples(counted: Metrics) -> dict[str, float]:
 
 
 def counted(*ended: Ended, state: State = STATE) -> dict[str, float]:
-    """What these requests add to a proxy that has served none."""
+    """Return the samples that these requests change on a fresh proxy."""
     fresh = Metrics(lambda: state)
     before = samples(Metrics(lambda: STATE))
     for one in ended:
@@ -109,12 +109,12 @@ def counted(*ended: Ended, state: State = STATE) -> dict[str, float]:
     ],
 )
 def test_count(values: dict[str, Any], expected: dict[str, float]) -> None:
-    """Each request adds to some series."""
+    """Each request is counted in the right series."""
     assert counted(ENDED._replace(**values)) == expected
 
 
 def test_several() -> None:
-    """They add up."""
+    """The counts of several requests add up."""
     got = counted(ENDED, ENDED._replace(method="PUT"), ENDED._replace(status=201))
     assert got["response_body_bytes_total['tracking']"] == 21
     assert (got["responses_total['200']"], got["responses_total['201']"]) == (2, 1)
@@ -126,7 +126,7 @@ def test_several() -> None:
     [(0, 0.005), (0.0050, 0.005), (0.0051, 0.01), (600, 600), (601, float("inf"))],
 )
 def test_buckets(seconds: float, limit: float) -> None:
-    """A limit belongs to its bucket, and each holds those before it."""
+    """A limit belongs to its bucket, and each bucket includes those before it."""
     fresh = Metrics(lambda: STATE)
     fresh.count(ENDED._replace(start=0.0, end=seconds))
     (family,) = (
@@ -143,7 +143,7 @@ def test_buckets(seconds: float, limit: float) -> None:
 
 
 def test_the_process() -> None:
-    """Which versions run, and what they take of the machine."""
+    """The page shows the versions and the memory of the process."""
     page = Metrics(lambda: STATE).page().decode()
     labels = f'mitmproxy="{version.VERSION}",python="{platform.python_version()}"'
     assert f'mlflow_proxy_build_info{{{labels},version="{__version__}"}} 1.0' in page
@@ -161,14 +161,14 @@ def test_the_process() -> None:
     ],
 )
 def test_reasons(values: dict[str, Any], expected: set[str]) -> None:
-    """Health checks that fail are no failed requests, but an exception always is one."""
+    """A failed health check is not a failed request, but an exception is always counted."""
     got = counted(ENDED._replace(**values))
     kinds = ("refused", "upstream_failures", "converted")
     assert {name for name in got if name.startswith(kinds)} == expected
 
 
 def test_state() -> None:
-    """How the proxy is when it is asked."""
+    """The page shows the proxy's current state."""
     got = samples(Metrics(lambda: STATE))
     assert got["requests_in_flight"] == 3
     assert got["requests_in_flight_limit"] == 1000
@@ -186,7 +186,7 @@ def test_state() -> None:
 
 
 def test_series_are_bounded() -> None:
-    """Whatever methods and statuses there are, in all combinations."""
+    """The number of series stays limited for all combinations of methods and statuses."""
     full = Metrics(lambda: STATE)
     methods = [None, "(other method)", *metrics.METHODS]
     for family, method, status, source in product(

@@ -1,4 +1,4 @@
-"""The listener for Prometheus, and what its clients cannot do."""
+"""The listener for Prometheus, and its defence against bad clients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Address = tuple[str, int]
     ],
 )
 def test_addresses(text: str, expected: Address) -> None:
-    """A port alone is one that only this machine reaches."""
+    """A port without a host is reachable only from this machine."""
     assert parse_address(text) == expected
 
 
@@ -38,7 +38,7 @@ def test_addresses(text: str, expected: Address) -> None:
     "text", ["0", "65536", "x", ":9300", "::1:9300", "[::1]", "[x]:9300", "host:", "-1", "²", "a:b"]
 )
 def test_no_addresses(text: str) -> None:
-    """What could be meant in two ways is none, either."""
+    """Invalid and ambiguous addresses are refused."""
     with pytest.raises(ValueError, match=r"expected PORT or HOST:PORT|'x'"):
         parse_address(text)
 
@@ -57,7 +57,7 @@ def test_no_addresses(text: str) -> None:
     ],
 )
 def test_answers(line: bytes, status: bytes, body: bytes) -> None:
-    """Nothing of a request comes back."""
+    """An answer repeats nothing of the request."""
     head, _, got = answer(line + b"\r\nHost: x\r\n\r\n", lambda: b"page").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 " + status + b"\r\n")
     assert f"Content-Length: {len(body) or 4}".encode() in head
@@ -65,7 +65,7 @@ def test_answers(line: bytes, status: bytes, body: bytes) -> None:
 
 
 def test_the_head_of_an_answer() -> None:
-    """What Prometheus asks for; nobody keeps it, and nothing comes after it."""
+    """The head has Prometheus' content type, forbids caching and closes the connection."""
     assert answer(GET, lambda: b"page") == (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
         b"Content-Length: 4\r\nCache-Control: no-store\r\nConnection: close\r\n\r\npage"
@@ -73,7 +73,7 @@ def test_the_head_of_an_answer() -> None:
 
 
 def test_the_end() -> None:
-    """Whoever is connected is cut off, whenever it comes."""
+    """Closing the listener ends its port and its connections, whether or not it had started."""
 
     async def run(*, started: bool, connected: bool) -> None:
         port = lab.free_port()
@@ -101,7 +101,7 @@ def test_the_end() -> None:
 def with_listener(
     talk: Callable[[int], bytes], page: Callable[[], bytes] = lambda: b"page"
 ) -> bytes:
-    """What a client gets that runs in a thread beside a listener, which ends with it."""
+    """Return a client's answer; the client runs in a thread beside the listener."""
 
     async def run() -> bytes:
         port = lab.free_port()
@@ -127,7 +127,7 @@ def ask(port: int, sent: bytes = GET) -> bytes:
 
 
 def test_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page comes whole, and the connection ends."""
+    """A scrape gets the whole page, and the connection closes."""
     monkeypatch.setattr(metrics_listener, "SECONDS", 3600)
     page = b"x" * 10_000_000
     assert with_listener(ask, lambda: page).endswith(b"\r\n\r\n" + page)
@@ -135,20 +135,20 @@ def test_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nX: y\r\n"])
 def test_slow_clients(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not send a whole request is cut off."""
+    """A client that does not send a whole request in time is cut off."""
     monkeypatch.setattr(metrics_listener, "SECONDS", 0.2)
     assert with_listener(lambda port: ask(port, sent)) == b""
 
 
 def test_long_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head without an end is not waited for."""
+    """A head that is too long is cut off without waiting for its end."""
     monkeypatch.setattr(metrics_listener, "SECONDS", 3600)
     sent = b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 99_999
     assert with_listener(lambda port: ask(port, sent)) == b""
 
 
 def test_slow_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not read loses the rest."""
+    """A client that does not read in time loses the rest of the page."""
     monkeypatch.setattr(metrics_listener, "SECONDS", 0.5)
     size = 50_000_000
 
@@ -161,14 +161,14 @@ def test_slow_readers(monkeypatch: pytest.MonkeyPatch) -> None:
             while not ask(port, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404 "):
                 pass  # On a slow machine its own time may be over.
             with socket.create_connection(("127.0.0.1", port), timeout=20) as later:
-                read_all(later)  # Ends when its time is over, and so is that of the first.
+                read_all(later)  # Closes when its time is over, and then that of the first is, too.
             return read_all(connection)
 
     assert len(with_listener(talk, lambda: b"x" * size)) < size
 
 
 def test_many_clients() -> None:
-    """So many are served at a time; with one more the oldest is cut off, and the rest stay."""
+    """The number of clients is limited: one more cuts off the oldest, and the rest stay."""
 
     def talk(port: int) -> bytes:
         address = ("127.0.0.1", port)
@@ -188,7 +188,7 @@ def test_many_clients() -> None:
 
 
 def test_switching() -> None:
-    """Another address, none at all, and one that is taken."""
+    """The address can change or be removed; an address in use is refused and the old one stays."""
 
     async def run() -> None:
         first, second = str(lab.free_port()), str(lab.free_port())
@@ -217,6 +217,6 @@ def test_switching() -> None:
 
 
 def test_the_library_is_not_loaded_for_nothing() -> None:
-    """It would make every start longer."""
+    """The Prometheus library is not loaded without a listener: it would slow down every start."""
     code = "import sys, addon.assembly; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=lab.ROOT, check=False).returncode == 0
