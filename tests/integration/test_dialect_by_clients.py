@@ -1,4 +1,4 @@
-"""A registry that asks for credentials, which the proxy has not: its clients' requests tell."""
+"""API detection from clients' requests, for a registry whose credentials the proxy lacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GET = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 ONE = b'{"max_results": 1}'
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.json"
 
-# The 401 comes first, whatever the path.
+# Without the token, every path gets 401.
 GUARDED = f"""
   upstream mlflow {{ server UPSTREAM; keepalive 16; }}
   map $http_authorization $known {{ default 0; "Bearer {TOKEN}" 1; }}
@@ -49,13 +49,13 @@ print(json.dumps([names, mlflow.artifacts.load_text(run.info.artifact_uri + "/a.
 def guarded(
     folder: Path, mlflow: lab.Server, shut: str = "/api", *, port: int | None = None
 ) -> lab.Server:
-    """MLflow behind a token, without one of the prefixes."""
+    """nginx that demands a token in front of MLflow, and answers 404 below one prefix."""
     config = GUARDED.replace("UPSTREAM", mlflow.url.removeprefix("http://"))
     return lab.nginx(folder, config.replace("SHUT", shut), port=port)
 
 
 def ask(proxy: lab.Server, target: str, method: str = "GET", **how: Any) -> Response:
-    """A request of a client with the right token."""
+    """Send a request with the right token."""
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     headers |= how.pop("headers", {})
     return request(proxy.url, target, method=method, headers=headers, **how)
@@ -65,14 +65,14 @@ def ask(proxy: lab.Server, target: str, method: str = "GET", **how: Any) -> Resp
 def registry(
     mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """It serves only /ajax-api/, and nothing without the token."""
+    """A registry that serves only /ajax-api/, and nothing without the token."""
     with guarded(tmp_path_factory.mktemp("guarded"), mlflow_server) as server:
         yield server.wait()
 
 
 @pytest.mark.parametrize("version", [3, 2])
 def test_a_real_client(registry: lab.Server, start_proxy: StartProxy, version: int) -> None:
-    """Its first call works, and so does all that follows."""
+    """The first call of a real client works, and so do all later ones."""
     proxy = start_proxy(registry.url, **AUTO)
     script = CLIENT.replace("CALLED", repr(f"by-clients-{version}-{proxy.url}"))
     run = subprocess.run(
@@ -94,7 +94,7 @@ def test_a_real_client(registry: lab.Server, start_proxy: StartProxy, version: i
 
 
 def test_who_teaches(registry: lab.Server, start_proxy: StartProxy) -> None:
-    """Nobody without the token, nothing that may change something; then all benefit."""
+    """Only a read with the token settles the API; after that, all requests are rewritten."""
     proxy = start_proxy(registry.url, **AUTO)
     for target in (SEARCH, "/ajax-api" + SEARCH[4:], "/api/2.0/mlflow/nope"):
         assert request(proxy.url, target).status == 401
@@ -106,7 +106,7 @@ def test_who_teaches(registry: lab.Server, start_proxy: StartProxy) -> None:
     assert message.startswith(f"The requested resource was not found: {create}. This proxy does ")
     assert "upstream.external_hosts" in message
     assert "MLFLOW_TRACKING_TOKEN" in message
-    # A route that no prefix has, and one that is the same under both.
+    # A route that neither prefix has, and one that is the same under both.
     assert "This proxy does not" in str(ask(proxy, "/api/2.0/mlflow/nope").body)
     assert ask(proxy, "/nope").status == 404
     assert "it is used through" not in proxy.text()
@@ -117,14 +117,14 @@ def test_who_teaches(registry: lab.Server, start_proxy: StartProxy) -> None:
     assert ask(proxy, create, "POST", body=body).status == 200
     missing = ask(proxy, "/api/2.0/mlflow/nope")
     assert (missing.status, "This proxy" in str(missing.body)) == (404, False)
-    # One missing thing is told by MLflow itself.
+    # MLflow itself reports a missing experiment.
     assert b"RESOURCE_DOES_NOT_EXIST" in ask(proxy, GET[:-1] + "123456").body
 
 
 def test_one_that_changes(
     mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
-    """What was learned holds until a client's request tells otherwise."""
+    """The detected API is used until a client's request shows that it has changed."""
     port = lab.free_port()
     with guarded(tmp_path / "before", mlflow_server, port=port) as registry:
         proxy = start_proxy(registry.wait().url, **AUTO)
@@ -136,7 +136,7 @@ def test_one_that_changes(
 
 
 def test_rules_count_more(registry: lab.Server, start_proxy: StartProxy) -> None:
-    """With a dialect in the rules nothing is tried, and nothing learned."""
+    """With a dialect in the rules, no other path is tried and nothing is detected."""
     proxy = start_proxy(registry.url, external=(), upstream={"dialect": "standard"})
     for _ in range(2):
         refused = ask(proxy, GET)
@@ -144,7 +144,7 @@ def test_rules_count_more(registry: lab.Server, start_proxy: StartProxy) -> None
 
 
 def test_the_other_way_is_judged(registry: lab.Server, start_proxy: StartProxy) -> None:
-    """What the rules refuse on the other path does not go there."""
+    """A request is not tried on the other path if the rules refuse it there."""
     endpoint = {"path": "/ajax-api/[^/]+/mlflow/experiments/get", "operation": "read"}
     proxy = start_proxy(registry.url, **AUTO, artifacts={"enabled": False, "endpoints": [endpoint]})
     assert ask(proxy, GET).status == 404
@@ -164,13 +164,13 @@ LONG = b'{"runs": ["' + b"x" * 2_000_000 + b'"]}'
 
 @pytest.fixture(scope="module")
 def told() -> Iterator[Upstream]:
-    """An upstream that asks the proxy itself for credentials."""
+    """An upstream that demands credentials, which the proxy itself lacks."""
     with Upstream() as server:
         yield server
 
 
 def by_prefix(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], bool]:
-    """Answers by the beginning of the target, for those with a token."""
+    """Choose the answer by the start of the target; without a token it is 401."""
 
     def send(received: Received, connection: socket.socket) -> bool:
         allowed = received.header("Authorization")
@@ -185,23 +185,23 @@ def by_prefix(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], 
 @pytest.mark.parametrize(
     ("target", "second", "status"),
     [
-        # What an application answers that is not MLflow.
+        # Answers of an application that is not MLflow.
         (GET, response("200 OK", b"<html>", HTML), 404),
         (GET, response("404 Not Found", b'{"detail": "no"}', JSON), 404),
         (GET, response("302 Found", b"", ("Location", "/login")), 404),
         (GET, response("401 Unauthorized", b"<html>"), 404),
         (GET, response("503 Unavailable", b"<html>"), 503),
         (GET, b"", 502),
-        # An error of MLflow's own is the better answer, but that of anybody who may not use it.
+        # MLflow's own error is the better answer, but any user without permission may get it.
         (GET, response("403 Forbidden", b'{"error_code": "PERMISSION_DENIED"}', JSON), 403),
-        # A file may be JSON of anybody's.
+        # An artifact may contain any JSON.
         (FILE, response("200 OK", b'{"a": 1}', JSON), 200),
     ],
 )
 def test_what_says_nothing(
     told: Upstream, shared_proxy: StartProxy, target: str, second: bytes, status: int
 ) -> None:
-    """Nothing is learned from it, and the client gets the better of the two answers."""
+    """Inconclusive answers settle nothing, and the client gets the better of the two."""
     told.answer = by_prefix({"/ajax-api/": second})
     proxy = shared_proxy(told.url, **AUTO)
     eventually(lambda: "its dialect is not clear" in proxy.text())
@@ -212,11 +212,11 @@ def test_what_says_nothing(
 @pytest.mark.parametrize(
     ("first", "second", "status"),
     [
-        # A web application has a page for each path.
+        # A web application answers every path with a page.
         (response("200 OK", b"<html>", HTML), response("200 OK", b"{}", JSON), 200),
         # Large answers pass without being held.
         (PAGE, response("200 OK", LONG, JSON, framing="chunked"), 200),
-        # MLflow's own error, and a page that ends with its connection.
+        # MLflow's own error, after a page that ends when the connection closes.
         (
             response("404 Not Found", b"<html>", framing="close"),
             response("404 Not Found", b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}', JSON),
@@ -227,7 +227,7 @@ def test_what_says_nothing(
 def test_what_tells(
     told: Upstream, start_proxy: StartProxy, first: bytes, second: bytes, status: int
 ) -> None:
-    """Any answer of the API."""
+    """Any answer of MLflow's API on the second path settles the detection."""
     told.answer = by_prefix({"/ajax-api/": second, "/api/": first})
     proxy = start_proxy(told.url, **AUTO)
     eventually(lambda: "its dialect is not clear" in proxy.text())
@@ -236,7 +236,7 @@ def test_what_tells(
 
 
 def test_the_request_is_the_same(told: Upstream, start_proxy: StartProxy) -> None:
-    """The second one differs by its path alone, and the connection of the client goes on."""
+    """The second request differs from the first only in its path."""
     told.answer = by_prefix({"/ajax-api/": response("200 OK", b'{"a": 1}', JSON)})
     proxy = start_proxy(told.url, **AUTO, forwarded={"send": True})
     eventually(lambda: "its dialect is not clear" in proxy.text())
@@ -250,7 +250,7 @@ def test_the_request_is_the_same(told: Upstream, start_proxy: StartProxy) -> Non
 
 
 def test_http2(told: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
-    """The same for a client whose requests share a connection."""
+    """An HTTP/2 request is tried on both paths, and later ones use the detected API."""
     told.answer = by_prefix({"/ajax-api/": response("200 OK", b'{"a": 1}', JSON)})
     proxy = start_proxy(told.url, **AUTO, options=("--set", f"confdir={tmp_path}"))
     eventually(lambda: "its dialect is not clear" in proxy.text())

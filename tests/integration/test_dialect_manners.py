@@ -1,4 +1,4 @@
-"""What the proxy's own questions cost its clients and its log."""
+"""How the proxy's own requests affect its limits and its logs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUTO: dict[str, Any] = {"external": (), "upstream": {"dialect": "auto"}}
 
 
 def test_requests_that_wait_are_counted(start_proxy: StartProxy) -> None:
-    """Those that wait for the first answers are served, too; one too many is refused at once."""
+    """Requests that wait for detection count against limits.flows; the next one gets 503."""
     go_on = threading.Event()
 
     def answer(_: Received, connection: socket.socket) -> bool:
@@ -35,16 +35,16 @@ def test_requests_that_wait_are_counted(start_proxy: StartProxy) -> None:
         refused = next(each for each in asked if each.done()).result()
         assert refused.status == 503
         assert "as many requests at once as it may" in str(refused.body)
-        # The question about the dialect alone has come: the others still wait.
+        # Only the detection request has arrived; the others still wait.
         assert (sum(each.done() for each in asked), upstream.begun) == (1, 1)
         go_on.set()
         assert sorted(each.result().status for each in asked) == [200, 200, 503]
-        # All places are free again.
+        # All slots are free again.
         assert request(proxy.url, SEARCH).status == 200
 
 
 def test_own_questions_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> None:
-    """They are marked, and an upstream that is down is told of once, until it was up."""
+    """Probes are marked in the access log; an outage of the upstream is logged only once."""
     port, log = lab.free_port(), tmp_path / "access.log"
     proxy = start_proxy(
         f"http://127.0.0.1:{port}",
@@ -62,7 +62,7 @@ def test_own_questions_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> N
     with Upstream(port=port):
         assert request(proxy.url, "/readyz").status == 200
     down(2)
-    # A client's own request is told of each time.
+    # Failures of clients' requests are logged each time.
     assert [request(proxy.url, SEARCH).status for _ in range(2)] == [502, 502]
     assert proxy.text().count("answered 502 to GET") == 4
 
@@ -70,7 +70,7 @@ def test_own_questions_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> N
         return [json.loads(line) for line in log.read_text().splitlines()]
 
     eventually(lambda: sum(not line["probe"] and line["status"] == 502 for line in lines()) == 2)
-    # For each answer to /readyz one, and those of the search for the dialect.
+    # One for each /readyz, and those of the API detection.
     assert sum(line["probe"] for line in lines()) > 7
     assert {line["path"] for line in lines() if line["probe"]} >= {
         "/health",

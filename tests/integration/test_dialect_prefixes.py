@@ -1,4 +1,4 @@
-"""Registries of which nothing is at the root: clients name the path, or need not."""
+"""Registries that serve nothing at the root: the prefix is detected from clients' requests."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ BELOW = f"""
 
 
 def nginx(folder: Path, mlflow: lab.Server, team_b: str = "/nobody") -> lab.Server:
-    """It serves /team-a/ajax-api/, and the same for another team."""
+    """nginx that serves /team-a/ajax-api/, and the same for another team."""
     config = BELOW.replace("UPSTREAM", mlflow.url.removeprefix("http://"))
     return lab.nginx(folder, config.replace("TEAM-B", team_b))
 
 
 def statuses(proxy: lab.Server, *prefixes: str) -> list[int]:
-    """Of a search for experiments below each prefix."""
+    """The statuses of a search for experiments below each prefix."""
     return [request(proxy.url, prefix + SEARCH).status for prefix in prefixes]
 
 
 def test_a_prefix(mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
-    """It is found when a client names it; then those who do not name it are led there, too."""
+    """A prefix is detected when a client uses it; then requests without it are sent there, too."""
     with nginx(tmp_path / "nginx", mlflow_server) as registry:
         proxy = start_proxy(registry.wait().url, **AUTO)
         assert statuses(proxy, "") == [404]
         body = json.dumps({"name": f"prefixed-{proxy.url}"}).encode()
-        # It must not be sent a second time, and so fails.
+        # A POST must not be sent a second time, so it fails.
         refused = request(proxy.url, "/team-a" + CREATE, method="POST", body=body, headers=JSON)
         assert refused.status == 404
         eventually(lambda: "it is used through /team-a/ajax-api (" in proxy.text(), 30)
@@ -58,7 +58,7 @@ def test_a_prefix(mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: 
             assert request(proxy.url, prefix + FILE).body == b"x"
             moved = request(proxy.url, f"{prefix}/moved")
             assert moved.headers["Location"] == f"{proxy.url}{prefix}/elsewhere"
-        # Another one that serves nothing changes nothing.
+        # A prefix that serves nothing changes nothing.
         assert statuses(proxy, "/team-b", "/team-a", "") == [404, 200, 200]
 
         run = probe("--diagnose", f"{registry.url}/team-a")
@@ -71,10 +71,10 @@ def test_a_prefix(mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: 
 def test_several_prefixes(
     mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
-    """Each client gets what is below its own."""
+    """With two prefixes, each request goes to its own, and one without a prefix gets 404."""
     with nginx(tmp_path / "nginx", mlflow_server, "/team-b") as registry:
         proxy = start_proxy(registry.wait().url, **AUTO)
-        # The first request tells what is served there.
+        # The first request shows what is served there.
         assert statuses(proxy, "/team-a") == [200]
         eventually(lambda: "it is used through /team-a/ajax-api (" in proxy.text(), 30)
         statuses(proxy, "/team-b")
@@ -83,7 +83,7 @@ def test_several_prefixes(
 
 
 def test_static_prefix_of_mlflow(start_proxy: StartProxy, tmp_path: Path) -> None:
-    """MLflow's own option: nothing is at the root, and nothing leads away from there."""
+    """MLflow's --static-prefix is detected, although the root has neither MLflow nor a redirect."""
     options = ("--static-prefix", "/team-a")
     with lab.registry(tmp_path / "mlflow", ajax_only=False, options=options) as registry:
         registry.wait("/team-a/health")
@@ -94,7 +94,7 @@ def test_static_prefix_of_mlflow(start_proxy: StartProxy, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_found_out(start_proxy: StartProxy) -> None:
-    """Behind a login the log names the path that the rules may need."""
+    """If a login prevents detection, the log names the base_path that the rules may need."""
     denied = response("401 Unauthorized", b"<html>", ("Content-Type", "text/html"))
     with Upstream(denied) as upstream:
         proxy = start_proxy(upstream.url, **AUTO)

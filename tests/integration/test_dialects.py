@@ -1,4 +1,4 @@
-"""The proxy finds out by itself what an upstream serves: no rule names these."""
+"""The proxy detects which API an upstream serves, if no rule names the upstream."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NOT_FOUND = response("404 Not Found", b"<html>", ("Content-Type", "text/html"))
 
 @pytest.fixture
 def auto(start_proxy: StartProxy) -> StartProxy:
-    """Starts proxies that know nothing of their upstream."""
+    """Start proxies whose rules do not name their upstream."""
 
     def start(url: str, /, **how: Any) -> lab.Server:
         return start_proxy(url, **(AUTO | how))
@@ -54,28 +54,28 @@ def auto(start_proxy: StartProxy) -> StartProxy:
 
 
 def experiments(proxy: lab.Server) -> int:
-    """The status of a search for experiments, which must be MLflow's own if it is 200."""
+    """The status of a search for experiments; a 200 must be MLflow's own."""
     response = request(proxy.url, SEARCH)
     assert response.status != 200 or "experiments" in json.loads(response.body)
     return response.status
 
 
 def test_an_internal_one(auto: StartProxy, mlflow_server: lab.Server) -> None:
-    """Its paths are kept, and it is asked a single time."""
+    """An upstream that serves /api is detected with one request, and its paths are kept."""
     proxy = auto(mlflow_server.url, options=("--set", "termlog_verbosity=info"))
     assert experiments(proxy) == 200
     assert "it is used through /api (/api: 200 JSON; /api is served)" in proxy.text()
 
 
 def test_an_external_one(auto: StartProxy, external_registry: lab.Server) -> None:
-    """Already the first request is rewritten, whenever it comes."""
+    """For an upstream that serves only /ajax-api, even the first request is rewritten."""
     proxy = auto(external_registry.url)
     assert experiments(proxy) == 200
     assert "it is used through /ajax-api (/api: 404 HTML; /ajax-api: 200 JSON" in proxy.text()
 
 
 def test_below_a_path(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
-    """The root says where."""
+    """A redirect at the root shows below which path MLflow is served."""
     config = AT_A_PATH.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
     with lab.nginx(tmp_path / "nginx", config) as registry:
         proxy = auto(registry.wait().url)
@@ -97,7 +97,7 @@ def test_rules_count_more(
     external_registry: lab.Server,
     start_proxy: StartProxy,
 ) -> None:
-    """Nobody asks then."""
+    """If the rules set a dialect or name the host, nothing is detected."""
     proxy = start_proxy(external_registry.url, external=(), upstream=upstream)
     assert experiments(proxy) == status
     assert "its dialect" not in proxy.text()
@@ -107,7 +107,7 @@ def test_rules_count_more(
 def test_one_that_asks_for_credentials(
     auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path
 ) -> None:
-    """The rules decide, and the log says so; credentials of the environment help."""
+    """If a login prevents detection, the rules decide; credentials in the environment help."""
     passwords = tmp_path / "passwords"
     passwords.write_text("ann:{PLAIN}s3cret\n")
     passwords.chmod(0o644)
@@ -135,7 +135,7 @@ def test_one_that_asks_for_credentials(
 
 
 def test_one_that_comes_later(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
-    """A registry that is down is asked until it is up; meanwhile the rules decide."""
+    """A registry that is down is asked again until it is up; until then the rules decide."""
     port = lab.free_port()
     proxy = auto(f"http://127.0.0.1:{port}")
     assert experiments(proxy) == 502
@@ -146,7 +146,7 @@ def test_one_that_comes_later(auto: StartProxy, mlflow_server: lab.Server, tmp_p
 
 
 def test_one_that_changes(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
-    """Answers that do not fit any more are reason to ask again."""
+    """If answers no longer fit the detected API, the proxy detects it again."""
     port = lab.free_port()
     with lab.external(tmp_path / "before", mlflow_server.url, port=port) as registry:
         registry.wait("/health")
@@ -161,7 +161,7 @@ def test_one_that_changes(auto: StartProxy, mlflow_server: lab.Server, tmp_path:
 
 
 def test_requests_wait_for_the_first_answer(start_proxy: StartProxy) -> None:
-    """One that comes at once is rewritten as all that follow; health checks do not wait."""
+    """A request that comes before detection waits and is rewritten; health checks do not wait."""
     go_on = threading.Event()
 
     def answer(received: Received, connection: socket.socket) -> bool:
@@ -170,7 +170,7 @@ def test_requests_wait_for_the_first_answer(start_proxy: StartProxy) -> None:
         return True
 
     with Upstream(answer) as upstream, ThreadPoolExecutor() as pool:
-        # Waits until /livez answers.
+        # `start_proxy` waits until /livez answers.
         proxy = start_proxy(upstream.url, **AUTO)
         waiting = pool.submit(request, proxy.url, SEARCH)
         eventually(lambda: upstream.begun == 1)
@@ -182,7 +182,7 @@ def test_requests_wait_for_the_first_answer(start_proxy: StartProxy) -> None:
 
 
 def test_nobody_waits_for_ever(start_proxy: StartProxy) -> None:
-    """An upstream that does not answer questions gets the requests as they are."""
+    """If the detection requests get no answer, client requests pass unchanged."""
 
     def answer(received: Received, connection: socket.socket) -> bool | None:
         if received.header("User-Agent") == ["mlflow-proxy-probe"]:
@@ -198,7 +198,7 @@ def test_nobody_waits_for_ever(start_proxy: StartProxy) -> None:
 
 
 def test_a_changed_file(auto: StartProxy, external_registry: lab.Server, tmp_path: Path) -> None:
-    """Rules that are read again are adapted again."""
+    """The detected API also applies to reloaded rules, unless they set a dialect."""
     proxy = auto(external_registry.url)
     assert experiments(proxy) == 200
     rules = tmp_path / "proxy0" / "rules.yaml"
@@ -216,14 +216,14 @@ def test_a_changed_file(auto: StartProxy, external_registry: lab.Server, tmp_pat
 
 
 def diagnose(url: str, **environment: str) -> tuple[int, str]:
-    """What the script prints, and its exit code."""
+    """The exit code and the output of `probe.sh --diagnose`."""
     run = probe("--diagnose", url, **environment)
     assert not run.stderr, run.stderr
     return run.returncode, run.stdout
 
 
 def test_diagnose(mlflow_server: lab.Server, external_registry: lab.Server) -> None:
-    """What was asked, what came back, and the rule that follows."""
+    """`--diagnose` prints the requests, the answers and the rule that follows from them."""
     path = "/2.0/mlflow/experiments/search"
     assert diagnose(mlflow_server.url) == (
         0,

@@ -1,4 +1,4 @@
-"""SIGTERM: nobody new is let in, nothing that has begun is lost."""
+"""SIGTERM: new connections are refused, and requests in progress are completed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ LONGER_THAN_QUIET = 2 * QUIET
 
 
 def terminate(proxy: lab.Server) -> None:
-    """What systemd, Kubernetes and Docker do; returns when the proxy has noticed."""
+    """Send SIGTERM, as systemd, Kubernetes and Docker do, and wait until the proxy drains."""
     os.kill(proxy.process.pid, signal.SIGTERM)
     eventually(lambda: "draining" in proxy.text())
 
 
 def watched(proxy: lab.Server) -> None:
-    """A load balancer is there: it asks."""
+    """Ask for readiness once, as a load balancer does."""
     assert request(proxy.url, "/readyz/local").status == 200
 
 
@@ -52,7 +52,7 @@ def refuses(proxy: lab.Server) -> bool:
 
 
 def ended(proxy: lab.Server) -> int:
-    """Its exit code; whatever it logs on its way out, it is no error."""
+    """Wait for the exit code, and check that the log has no traceback."""
     code = proxy.process.wait(30)
     assert "Traceback" not in proxy.text(), proxy.text()
     return code
@@ -65,7 +65,7 @@ def connection() -> Iterator[Kept]:
 
 
 class Kept(contextlib.ExitStack):
-    """Connections to proxies that are kept alive."""
+    """Kept-alive connections to proxies."""
 
     def to(self, proxy: lab.Server) -> http.client.HTTPConnection:
         opened = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
@@ -81,7 +81,7 @@ def ask(client: http.client.HTTPConnection, target: str = API) -> http.client.HT
 
 
 def test_the_grace(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
-    """Load balancers are told; whoever comes all the same is served, and sent away."""
+    """During the grace period /readyz is 503; requests are served with Connection: close."""
     scripted.answer = OK
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
     kept = connection.to(proxy)
@@ -96,20 +96,20 @@ def test_the_grace(scripted: Upstream, start_proxy: StartProxy, connection: Kept
     for kept_or_new in (kept, connection.to(proxy)):
         answer = ask(kept_or_new)
         assert (answer.status, answer.getheader("Connection")) == (200, "close")
-        assert kept_or_new.sock is None  # The library has seen it, too.
-    # Not where the connection becomes a WebSocket: that is another option of the same header.
+        assert kept_or_new.sock is None  # The library has closed it, too.
+    # A WebSocket keeps Connection: Upgrade, another option of the same header.
     scripted.answer = lambda _, server: server.sendall(websocket.SWITCH)
     with connect(proxy.url) as client:
         client.sendall(f"GET {API} HTTP/1.1\r\nHost: x\r\n{websocket.ASKING}\r\n".encode())
         assert b"\r\nConnection: Upgrade\r\n" in read_until(client, b"\r\n\r\n")
-    # Also what the proxy answers by itself.
+    # The proxy's own answers have it, too.
     for target in ("/livez", "/api/%2e%2e/x#f"):
         assert ask(connection.to(proxy), target).getheader("Connection") == "close"
     assert proxy.process.poll() is None
 
 
 def test_nothing_to_wait_for(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
-    """Connections that wait for a request do not hold it up."""
+    """Idle connections do not delay the exit."""
     scripted.answer = OK
     proxy = start_proxy(scripted.url, drain={"grace": 0.5, "timeout": 3600})
     kept = connection.to(proxy)
@@ -122,7 +122,7 @@ def test_nothing_to_wait_for(scripted: Upstream, start_proxy: StartProxy, connec
 
 
 def test_nobody_to_tell(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Without a load balancer there is no grace; a check of the process is none."""
+    """Without a load balancer there is no grace period; a /livez check does not count as one."""
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
     assert request(proxy.url, "/livez").status == 200
     terminate(proxy)
@@ -134,7 +134,7 @@ def test_nobody_to_tell(scripted: Upstream, start_proxy: StartProxy) -> None:
 def test_http2(
     scripted: Upstream, start_proxy: StartProxy, tmp_path: Path, in_flight: bool
 ) -> None:
-    """The same for a connection of HTTP/2: it ends when nothing is left to be done on it."""
+    """An HTTP/2 connection is closed when it has no more streams in progress."""
     scripted.answer = OK
     options = ("--set", f"confdir={tmp_path}")
     proxy = start_proxy(scripted.url, options=options, drain={"grace": 0, "timeout": 3600})
@@ -154,7 +154,7 @@ def test_http2(
 
 
 class Gate:
-    """Answers with half of a body, and with the rest when it is told to."""
+    """Answers with half of a body, and with the rest when `open` is set."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -169,7 +169,7 @@ class Gate:
 
 
 def test_a_download(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
-    """It ends whole, to its last byte, for a client that is slower than the upstream."""
+    """A download is completed to its last byte, for a client slower than the upstream."""
     body = os.urandom(8 * MIB)
     scripted.answer = gate = Gate(body)
     proxy = start_proxy(scripted.url, drain={"grace": 0, "timeout": 3600})
@@ -190,10 +190,10 @@ def test_a_download(scripted: Upstream, start_proxy: StartProxy, connection: Kep
 
 
 def test_the_last_bytes(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """What is written and still waits in the process for room in a socket is not thrown away.
+    """Bytes that still wait in the process for room in a socket are not thrown away.
 
-    Nobody knows how much a socket holds: so clients stop reading at different distances from the
-    end, and some of them just where the process has the rest.
+    The capacity of a socket is unknown: so clients stop reading at different distances from the
+    end, and for some of them the process has the rest.
     """
     size, step, clients = 6 * MIB, 160 * 1024, 32
     scripted.answer = response("200 OK", bytes(size))
@@ -219,7 +219,7 @@ def test_the_last_bytes(scripted: Upstream, start_proxy: StartProxy) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_upload(scripted: Upstream, start_proxy: StartProxy, chunked: bool) -> None:
-    """It ends whole, and gets its answer."""
+    """An upload in progress is completed and answered."""
     scripted.answer = OK
     scripted.requests.clear()
     proxy = start_proxy(scripted.url, drain={"grace": 0, "timeout": 3600})
@@ -249,7 +249,7 @@ def test_an_upload(scripted: Upstream, start_proxy: StartProxy, chunked: bool) -
 
 
 def test_a_refused_upload(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
-    """A client that is answered early sends the rest of its body, and reads the answer then."""
+    """A client that is refused early can send the rest of its body and then read the answer."""
     proxy = start_proxy(
         scripted.url, artifacts={"enabled": False}, drain={"grace": 0, "timeout": 3600}
     )
@@ -267,7 +267,7 @@ def test_a_refused_upload(scripted: Upstream, start_proxy: StartProxy, connectio
 
 
 def test_the_deadline(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
-    """What does not end is ended."""
+    """A request that does not end within drain.timeout is cut."""
     scripted.answer = Gate(bytes(MIB))
     proxy = start_proxy(scripted.url, drain={"grace": 0, "timeout": 1})
     client = connection.to(proxy)
@@ -281,7 +281,7 @@ def test_the_deadline(scripted: Upstream, start_proxy: StartProxy, connection: K
 
 
 def test_a_second_signal(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Whoever cannot wait says so once more."""
+    """A second SIGTERM ends the proxy at once."""
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
     watched(proxy)
     terminate(proxy)
@@ -290,14 +290,14 @@ def test_a_second_signal(scripted: Upstream, start_proxy: StartProxy) -> None:
 
 
 def test_ctrl_c(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """A person at the terminal does not wait."""
+    """SIGINT (Ctrl-C) ends the proxy at once."""
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
     os.kill(proxy.process.pid, signal.SIGINT)
     assert ended(proxy) == 0
 
 
 def test_the_port_is_free_at_once(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """The next process can listen while the last one still serves what it has begun."""
+    """A new process can listen while the old one still completes its requests."""
     scripted.answer = gate = Gate(bytes(MIB))
     scripted.requests.clear()
     old = start_proxy(scripted.url, drain={"grace": 0, "timeout": 3600})

@@ -1,4 +1,4 @@
-"""Errors whose end does not come."""
+"""Error answers that never end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = b"1000\r\n" + b"x" * 4096 + b"\r\n"
 
 
 class Flood:
-    """A page that never ends, for one request; the next is answered."""
+    """Sends a page that never ends, but a normal answer to targets that end with `?next`."""
 
     def __init__(self) -> None:
         self.given_up = threading.Event()
@@ -42,7 +42,7 @@ class Flood:
 
 
 def test_an_endless_page(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """The client gets its error at once, the upstream is told to stop, and the next one works."""
+    """The client gets its error at once, the page is cut off, and the next request works."""
     scripted.answer = flood = Flood()
     client = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=20)
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_an_endless_page(scripted: Upstream, scripted_proxy: lab.Server) -> None
 def test_an_endless_page_over_http2(
     scripted: Upstream, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
-    """The same with several requests on one connection."""
+    """An endless page over HTTP/2 gives an error at once, and the next request works."""
     scripted.answer = flood = Flood()
     proxy = start_proxy(scripted.url, options=("--set", f"confdir={tmp_path}"))
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
@@ -72,7 +72,7 @@ def test_an_endless_page_over_http2(
 
 
 def test_an_upload_that_meets_one(start_proxy: StartProxy) -> None:
-    """A server that refuses before it has read: the client reads the refusal."""
+    """A client that is still uploading gets the error of a server that refuses early."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         given_up = threading.Event()
 
@@ -98,7 +98,7 @@ def test_an_upload_that_meets_one(start_proxy: StartProxy) -> None:
 
 
 def drip(head: bytes) -> Callable[[Received, socket.socket], None]:
-    """Send one byte after the other, sooner than any limit for silence, and never the last."""
+    """Send one byte at a time, faster than any limit on silence, and never the last one."""
 
     def answer(_: Received, connection: socket.socket) -> None:
         connection.sendall(head)
@@ -118,7 +118,7 @@ def drip(head: bytes) -> Callable[[Received, socket.socket], None]:
     ],
 )
 def test_a_drip(scripted: Upstream, shared_proxy: StartProxy, head: bytes) -> None:
-    """What the proxy holds on to has to end in time, however often another byte comes."""
+    """A held answer that drips gets 504 at the time limit, although bytes keep coming."""
     scripted.answer = drip(head)
     proxy = shared_proxy(scripted.url, upstream={"response_timeout": 1, "idle_timeout": 1})
     got = request(proxy.url, API, timeout=15)

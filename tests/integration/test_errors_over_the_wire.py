@@ -1,4 +1,4 @@
-"""Errors as a client sees them: from upstreams that speak HTML, and from mitmproxy itself."""
+"""Errors as a client sees them: from upstreams that answer in HTML, and from mitmproxy itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ API = "/mlflow/api/2.0/mlflow/experiments/nope?token=secret"
 
 
 def own_error(got: Response, status: int = 502) -> str:
-    """Check an answer of the proxy's own and return its message."""
+    """Check an error of the proxy's own and return its message."""
     assert got.status == status
     assert got.headers["Content-Type"] == "application/json"
     content = json.loads(got.body)
@@ -33,7 +33,7 @@ def own_error(got: Response, status: int = 502) -> str:
 @pytest.mark.parametrize("body", [None, b"x" * 3_000_000, "chunks"])
 @pytest.mark.parametrize("target", [API, "/", "/api/2.0/mlflow-artifacts/artifacts/x"])
 def test_refused(shared_proxy: StartProxy, target: str, body: bytes | str | None) -> None:
-    """With the upstream down every request gets JSON, never an empty reply."""
+    """With the upstream down, every request gets a JSON error, never an empty reply."""
     proxy = shared_proxy(NOBODY)
     sent = iter([b"x" * 3_000_000]) if isinstance(body, str) else body
     got = request(proxy.url, target, method="PUT" if body else "GET", body=sent)
@@ -41,7 +41,7 @@ def test_refused(shared_proxy: StartProxy, target: str, body: bytes | str | None
 
 
 def test_own_errors_stand_in_the_log(start_proxy: StartProxy) -> None:
-    """The request id that the client sees leads to one line of the log, without the query."""
+    """The request id that the client gets is in exactly one log line, without the query."""
     proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}", artifacts={"enabled": False})
     refused = "/api/2.0/mlflow-artifacts/artifacts/x?token=secret"
     for target, headers in (
@@ -60,13 +60,13 @@ def test_own_errors_stand_in_the_log(start_proxy: StartProxy) -> None:
 
 
 def test_unknown_name(start_proxy: StartProxy) -> None:
-    """A host name that does not exist."""
+    """An upstream whose name does not exist gives a 502 that says so."""
     proxy = start_proxy("http://registry.invalid")
     assert "its name is unknown" in own_error(request(proxy.url, API))
 
 
 def test_tls_failure(start_proxy: StartProxy, tmp_path: Path) -> None:
-    """An upstream that does not speak TLS although it should."""
+    """An https upstream that does not speak TLS gives a 502 that says so."""
     server = "server { listen 127.0.0.1:PORT; }"
     with lab.nginx(tmp_path / "nginx", server) as upstream:
         upstream.wait()
@@ -75,7 +75,7 @@ def test_tls_failure(start_proxy: StartProxy, tmp_path: Path) -> None:
 
 
 def test_untrusted_certificate(start_proxy: StartProxy, tmp_path: Path, certificate: Path) -> None:
-    """An upstream whose certificate nobody vouches for."""
+    """An upstream with an untrusted certificate gives a 502 that says so."""
     server = f"""
       server {{
         listen 127.0.0.1:PORT ssl;
@@ -117,7 +117,7 @@ def cut_page(_: Received, connection: socket.socket) -> None:
 def test_broken_answers(
     scripted: Upstream, scripted_proxy: lab.Server, fault: Answer, body: bytes | None
 ) -> None:
-    """An upstream that breaks off before its answer is whole gives 502 without its bytes."""
+    """An answer that breaks off before it is complete gives a 502 without any of its bytes."""
     scripted.answer = fault
     got = request(scripted_proxy.url, API, method="POST" if body else "GET", body=body)
     own_error(got)
@@ -125,7 +125,7 @@ def test_broken_answers(
 
 
 def cut(framing: str) -> Answer:
-    """Most of a file, and then a reset."""
+    """Send most of a file, then reset the connection."""
     answer = response("200 OK", b"x" * 1_000_000, framing=framing)[:-1]
 
     def send(received: Received, connection: socket.socket) -> None:
@@ -146,20 +146,20 @@ def cut(framing: str) -> Answer:
 def test_a_cut_download_does_not_look_complete(
     scripted: Upstream, scripted_proxy: lab.Server, broken: Answer
 ) -> None:
-    """A streamed body that breaks off breaks the client's transfer, too."""
+    """If a streamed body breaks off, the client's transfer breaks off, too."""
     scripted.answer = broken
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         request(scripted_proxy.url, FILE)
 
 
 def test_an_error_that_is_reset(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """Who refuses a request before it was read may well reset the connection after that."""
+    """An error reaches the client although the upstream resets the connection after it."""
     kind = ("Content-Type", "text/plain")
     whole = response("413 Too Large", b"no more than that", kind, framing="close")
 
     def send(received: Received, connection: socket.socket) -> None:
         connection.sendall(whole)
-        time.sleep(0.2)  # Else the reset overtakes it.
+        time.sleep(0.2)  # Otherwise the reset overtakes it.
         reset(received, connection)
 
     scripted.answer = send
@@ -172,7 +172,7 @@ def test_an_error_that_is_reset(scripted: Upstream, scripted_proxy: lab.Server) 
 def test_a_download_without_a_length(
     scripted: Upstream, scripted_proxy: lab.Server, version: bytes
 ) -> None:
-    """It reaches the client in chunks, whose end can be told from a break; and so does the next."""
+    """Without a length, downloads are sent in chunks: a break shows, and the connection stays."""
     body = b"x" * 1_000_000
     scripted.answer = close_after(version + response("200 OK", body, framing="close")[8:])
     client = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=20)
@@ -192,7 +192,7 @@ def test_a_download_without_a_length(
     ],
 )
 def test_malformed_requests(scripted_proxy: lab.Server, head: bytes) -> None:
-    """mitmproxy's own 400 is JSON as well, and the connection is closed."""
+    """A malformed request gets a 400 in JSON, and the connection is closed."""
     data = raw(scripted_proxy.url, head + b"\r\n\r\n")
     raw_head, _, body = data.partition(b"\r\n\r\n")
     assert raw_head.startswith(b"HTTP/1.1 400 ")
@@ -202,7 +202,7 @@ def test_malformed_requests(scripted_proxy: lab.Server, head: bytes) -> None:
 
 
 def test_real_not_found(external_proxy: lab.Server) -> None:
-    """nginx's and Flask's own pages of a real registry become JSON."""
+    """The error pages of nginx and Flask in a real registry become JSON."""
     for target in ("/api/nope", "/api/2.0/mlflow/nope", "/mlflow/ajax-api/2.0/mlflow/nope"):
         got = request(external_proxy.url, target)
         assert got.status == 404
@@ -214,7 +214,7 @@ def test_real_not_found(external_proxy: lab.Server) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_first_requests_of_a_starting_proxy(tmp_path: Path, scheme: str) -> None:
-    """From the moment it listens it answers in JSON, and no request can end its start."""
+    """A starting proxy answers 502 as soon as it listens, and no request can stop its start."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
     # mitmproxy makes its certificates in the home folder.
     env = {"HOME": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""The pages in scripts/deploy/examples, with the real servers that they are about."""
+"""The pages in scripts/deploy/examples work with real servers."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def healthy(url: str) -> bool:
 
 
 def without(*secrets: str, server: lab.Server) -> None:
-    """Check that secrets are not in a log, nor in the command of a process."""
+    """Check that secrets are neither in a server's log nor in its command lines."""
     told = [server.text(), *commands(server)]
     assert [secret for secret in secrets for text in told if secret in text] == []
 
 
 def commands(server: lab.Server) -> Iterator[str]:
-    """The commands of the processes of a server, as `ps` shows them, but not its shell."""
+    """The command lines of a server's processes, as `ps` shows them, except its shell."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_text()
@@ -71,7 +71,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_basic_auth(tmp_path: Path) -> None:
-    """MLflow's own users: each sees what MLflow lets it see, with or without the proxy's own."""
+    """MLflow's users log in through the proxy; its probes use credentials of their own."""
     registry, proxy = lab.free_port(), lab.free_port()
     page = Page(
         "basic-auth.md",
@@ -106,7 +106,7 @@ def test_basic_auth(tmp_path: Path) -> None:
 
 
 def test_token_registry(mlflow_server: lab.Server, tmp_path: Path) -> None:
-    """Tokens pass: the client's with its requests, the proxy's own with its own; or it adds one."""
+    """Clients' tokens pass, the proxy's probes send its own, and a second proxy adds a token."""
     gateway, proxy, adding = lab.free_port(), lab.free_port(), lab.free_port()
     page = Page(
         "token-registry.md",
@@ -173,7 +173,7 @@ def test_mtls(mlflow_server: lab.Server, tmp_path: Path) -> None:
     trusted.write_bytes(theirs.pem.read_bytes())
 
     def said(leave_out: str = "") -> tuple[int, str]:
-        """What a client gets of a proxy that begins now."""
+        """Start a proxy; return the status and the body that a client gets."""
         with page.serve("addon.cli run", loopback(proxy), leave_out=leave_out) as server:
             answer = request(server.wait("/livez").url, SEARCH)
             return answer.status, answer.body.decode()
@@ -192,7 +192,7 @@ def test_mtls(mlflow_server: lab.Server, tmp_path: Path) -> None:
 
 
 def test_tls(mlflow_server: lab.Server, tmp_path: Path) -> None:
-    """Clients that trust the authority use the proxy by TLS, and so do its own probes."""
+    """Clients that trust the authority use the proxy over TLS, and its own probes pass."""
     proxy = lab.free_port()
     authority = Authority(tmp_path / "authority")
     for file, name in zip(authority.sign("x"), ("fullchain.pem", "proxy.key"), strict=True):
@@ -211,7 +211,7 @@ def test_tls(mlflow_server: lab.Server, tmp_path: Path) -> None:
     made = page.run("umask")
     assert made.returncode == 0, made.stderr
     with page.serve("addon.cli run", loopback(proxy)) as server:
-        server.wait("/livez")  # The same port serves plain HTTP.
+        server.wait("/livez")  # The same port also serves plain HTTP.
         logged = page.run("set_experiment")
         assert logged.returncode == 0, logged.stderr
         url = loopback(proxy, "https")

@@ -1,4 +1,4 @@
-"""What `explain` says, beside what a real proxy does."""
+"""The output of `explain`, compared with what a real proxy does."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ REQUESTS: list[tuple[str, str, dict[str, str]]] = [
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    """An upstream of this module's own, which records what comes."""
+    """An upstream for this module only, which records its requests."""
     with Upstream(OK) as server:
         yield server
 
@@ -78,7 +78,7 @@ def upstream() -> Iterator[Upstream]:
 def proxy(
     upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[lab.Server, settings.Settings]]:
-    """A proxy, and what its rules say."""
+    """A proxy, and the settings from its rules."""
     folder = tmp_path_factory.mktemp("explained")
     with running_proxy(folder, upstream.url, **SECTIONS) as server:
         yield server, settings.read(folder / "rules.yaml", None, "")
@@ -92,7 +92,7 @@ def test_the_proxy_does_what_is_said(
     target: str,
     headers: dict[str, str],
 ) -> None:
-    """Status, error_code and the target upstream are the same."""
+    """The proxy produces the status, error_code and upstream target that `explain` predicts."""
     server, read = proxy
     host = headers.get("Host") or server.url.partition("//")[2]
     question = Question(
@@ -112,7 +112,7 @@ def test_the_proxy_does_what_is_said(
 
 
 def test_check(tmp_path: Path) -> None:
-    """One line for rules that can be used; all that is wrong for others."""
+    """`check` prints one line for valid rules, and every mistake for others."""
     run = script("rules.sh", "check")
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith(f"{lab.ROOT}/rules.yaml: ok (1 rewrite, 12 artifact endpoints")
@@ -127,7 +127,7 @@ def test_check(tmp_path: Path) -> None:
 
 
 def test_explain() -> None:
-    """Without an upstream the first external host counts; --dialect says what is not known."""
+    """`explain` assumes the first external host; --dialect names the API of an unlisted one."""
     run = script("rules.sh", "explain", "PUT", ARTIFACT, MLFLOW_SERVE_ARTIFACTS="false")
     assert run.returncode == 0, run.stderr
     assert "upstream  registry.hokus.ai:443: external, serves only /ajax-api/\n" in run.stdout
@@ -153,6 +153,6 @@ def test_explain() -> None:
     ],
 )
 def test_bad_arguments(arguments: tuple[str, ...], message: str) -> None:
-    """They are named, and the exit code is that of usage."""
+    """Bad arguments are named in the error message, and the exit code is 2."""
     run = script("rules.sh", *arguments)
     assert (run.returncode, message in run.stderr) == (2, True), run.stderr

@@ -1,4 +1,4 @@
-"""An exception in the addon ends the request that it happened in, and nothing else."""
+"""An exception in the addon ends only the request in which it happens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = b'{"detail": "' + b"x" * 1_000_000 + b'"}'
 ORIGIN = {"Origin": "https://evil.example"}
 OK = response("200 OK", b"{}", ("Content-Type", "application/json"))
 
-# Where the request goes, how the upstream would answer, and how often it is asked.
+# The target, the upstream's answer, and how many requests the upstream gets.
 CASES: dict[str, tuple[str, bytes, int]] = {
     "protocol.target.read": (API, OK, 0),
     "protocol.target.ambiguity": (API, OK, 0),
@@ -58,23 +58,23 @@ def faulty_proxy(
         log=folder / "log",
         options=("--set", "flow_detail=0"),
         before=["-s", script],
-        # The script comes first and imports the addon, which must be this one.
+        # The script is loaded first and imports the addon, which must be this one.
         env={"PYTHONPATH": str(lab.ROOT)},
     ) as server:
         yield server.wait("/livez")
 
 
 def test_every_function_has_a_case() -> None:
-    """No function that can fail is left out."""
+    """Every function that `faults` can break has a case."""
     assert set(CASES) == set(faults.FUNCTIONS)
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("body", [b"{}", b"x" * 2_000_000])
 def test_an_exception(scripted: Upstream, faulty_proxy: lab.Server, name: str, body: bytes) -> None:
-    """It gives 500 in JSON, one entry in the log, and lets neither request nor answer pass."""
+    """An exception gives a 500 in JSON and one log entry; the request or answer does not pass."""
     target, answer, asked = CASES[name]
-    # What a path means is kept: it is worked out for one that has not been asked for.
+    # The meaning of a path is cached, so each case needs a new path.
     target = target.replace("create", f"create/{name}/{len(body)}")
 
     def send(_: Received, connection: object) -> None:
@@ -92,10 +92,10 @@ def test_an_exception(scripted: Upstream, faulty_proxy: lab.Server, name: str, b
     logged = faulty_proxy.text().removeprefix(before)
     assert logged.count("Traceback") == 1, logged
     assert logged.count("RuntimeError\n") == 1
-    assert f"injected into {name}" not in logged  # The text may repeat what a client has sent.
+    assert f"injected into {name}" not in logged  # The message may repeat client data.
     assert content["request_id"] in logged
     assert "secret" not in logged
-    # The next one is served as if nothing had been.
+    # The next request is served as usual.
     scripted.answer = OK
     again = request(faulty_proxy.url, API, method="POST", body=body)
     assert (again.status, again.body) == (200, b"{}")

@@ -1,4 +1,4 @@
-"""MLflow servers that serve half of MLflow, by intention."""
+"""MLflow servers that serve only half of MLflow, on purpose."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CALLS = [
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, lab.Server]]:
-    """One with each of the options."""
+    """One MLflow server for each of the options."""
     with ExitStack() as running:
         started = {
             option: running.enter_context(
@@ -51,7 +51,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, lab.
 def test_it_is_healthy(
     servers: dict[str, lab.Server], shared_proxy: StartProxy, option: str
 ) -> None:
-    """What is off is said to be, and is no failure, through the proxy and without it."""
+    """An API that is off is reported as disabled, not as failed, with and without the proxy."""
     proxy = shared_proxy(servers[option].url, external=())
     answer = request(proxy.url, "/health/mlflow")
     document = json.loads(answer.body)
@@ -69,7 +69,7 @@ def test_it_is_healthy(
 def test_what_people_read(
     servers: dict[str, lab.Server], shared_proxy: StartProxy, version: int
 ) -> None:
-    """MLflow's own words, at once; a 503 the client would repeat, and not show them."""
+    """The client shows MLflow's own message at once; it would retry a 503 and hide the message."""
     with Client(version) as client:
         for option, call in CALLS:
             outcome = client.call(call, shared_proxy(servers[option].url, external=()).url)

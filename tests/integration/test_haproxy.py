@@ -1,4 +1,4 @@
-"""The shipped configuration of HAProxy, in front of scripted workers."""
+"""The shipped HAProxy configuration, in front of scripted workers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CLIENTS = 10_000
 
 
 def directive(name: str) -> str:
-    """What stands behind a name in the file, which must be there once."""
+    """The value of a directive, which must be in the file exactly once."""
     (value,) = re.findall(rf"(?m)^ *{name} (.+)$", SHIPPED.read_text(encoding="utf-8"))
     return str(value)
 
 
 def seconds(text: str) -> float:
-    """A time as HAProxy writes it."""
+    """Convert a time from HAProxy's notation to seconds."""
     number, unit = re.fullmatch(r"(\d+)(ms|s|h)", text).groups()  # type: ignore[union-attr]
     return int(number) * {"ms": 0.001, "s": 1, "h": 3600}[unit]
 
@@ -45,30 +45,30 @@ UPSTREAM = RULES.upstream.connect_timeout + RULES.upstream.response_timeout
         ("timeout client", UPSTREAM, 2 * UPSTREAM),
         ("timeout http-keep-alive", RULES.upstream.idle_timeout, 2 * UPSTREAM),
         ("timeout http-request", RULES.limits.head_timeout, UPSTREAM),
-        # Else a worker that is busy for longer than `inter` would count as ended.
+        # Otherwise a worker that is busy for longer than `inter` would count as down.
         ("timeout check", 2, RULES.drain.grace),
         ("timeout tunnel", UPSTREAM, 24 * 3600),
         ("hard-stop-after", 1, RULES.drain.timeout),
     ],
 )
 def test_times(name: str, least: float, most: float) -> None:
-    """The proxy words its errors: HAProxy waits longer than the rules that are shipped."""
+    """HAProxy waits longer than the shipped rules, so that clients get the proxy's errors."""
     assert least < seconds(directive(name)) <= most
 
 
 def test_files() -> None:
-    """Each client is two of them."""
+    """The file limit allows two open files for each of 10,000 clients."""
     assert 2 * CLIENTS < int(directive("fd-hard-limit")) < 10 * CLIENTS
 
 
 def test_the_end_of_a_worker_is_noticed_in_time() -> None:
-    """Within its grace, with room to spare."""
+    """HAProxy notices the end of a worker in less than half of the worker's grace period."""
     words = directive("default-server").split()
     checks = dict(zip(words[1::2], words[2::2], strict=True))
     falls = int(checks["fall"])
     noticed = seconds(checks["inter"]) + (falls - 1) * seconds(checks["fastinter"])
     assert 2 * noticed < RULES.drain.grace
-    # A worker is busy when it starts: one that is down is asked often, and a single answer counts.
+    # A worker is busy when it starts: a down worker is checked often, and one success is enough.
     assert (words[0], falls, checks["rise"]) == ("check", 2, "1")
     assert seconds(checks["downinter"]) < 1
 
@@ -84,11 +84,11 @@ class Workers:
         return [each.url.removeprefix("http://") for each in self.upstreams]
 
     def served(self) -> list[list[Received]]:
-        """The requests of clients that each of them has got."""
+        """The client requests that each worker has received."""
         return [[r for r in each.requests if r.target == API] for each in self.upstreams]
 
     def last(self) -> Received:
-        """The only request, which is forgotten."""
+        """Return the only request, and forget it."""
         ((got,),) = filter(None, self.served())
         for each in self.upstreams:
             each.requests.clear()
@@ -103,13 +103,13 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture
 def balancer(workers: Workers, tmp_path: Path) -> Iterator[lab.Server]:
-    """HAProxy in front of them."""
+    """HAProxy in front of the workers."""
     with lab.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:
         yield server.wait("/readyz/local")
 
 
 def test_who_has_asked(balancer: lab.Server, workers: Workers) -> None:
-    """What a client says of itself is replaced, whatever the name."""
+    """Forwarding headers that a client sends are replaced, in any spelling."""
     host, _, port = balancer.url.removeprefix("http://").partition(":")
     # All of 127.0.0.0/8 is this machine.
     with socket.create_connection((host, int(port)), source_address=("127.0.0.2", 0)) as client:
@@ -126,7 +126,7 @@ def test_who_has_asked(balancer: lab.Server, workers: Workers) -> None:
 
 
 def test_tls(workers: Workers, certificate: Path, tmp_path: Path) -> None:
-    """Workers learn that a client has asked by https."""
+    """For a client that uses https, workers get X-Forwarded-Proto: https."""
     listen = f"127.0.0.1:PORT ssl crt {certificate}"
     with lab.haproxy(tmp_path, config(listen, workers.addresses)) as server:
         url = server.wait_for_port().url.replace("http:", "https:")
@@ -136,14 +136,14 @@ def test_tls(workers: Workers, certificate: Path, tmp_path: Path) -> None:
 
 
 def test_large_heads(balancer: lab.Server, workers: Workers) -> None:
-    """What the rules allow reaches a worker, and so does what is too large: it says so better."""
+    """A head within the limit reaches a worker; so does a larger one, for the proxy's own error."""
     for size in (RULES.limits.request_head, 70_000):
         assert request(balancer.url, API, headers={"X-Large": "x" * size}).status == 200
         assert len(workers.last().head) > size
 
 
 def test_the_least_busy_one(balancer: lab.Server, workers: Workers) -> None:
-    """Whoever has fewer requests gets the next one: uploads are not of one length."""
+    """The worker with the fewest requests gets the next one, because uploads differ in length."""
     gates = [socket.socketpair() for _ in workers.upstreams]
     for upstream, gate in zip(workers.upstreams, gates, strict=True):
 
@@ -180,7 +180,7 @@ def test_the_least_busy_one(balancer: lab.Server, workers: Workers) -> None:
 
 
 def test_a_worker_that_is_about_to_end(balancer: lab.Server, workers: Workers) -> None:
-    """Only its own word counts: if the registry is away, all of them stay."""
+    """A failed /readyz/local takes a worker out; a failed /readyz does not."""
     for upstream, path in zip(workers.upstreams, ("/readyz/local", "/readyz"), strict=True):
 
         def answer(received: Received, client: socket.socket, path: str = path) -> bool:
@@ -200,7 +200,7 @@ def test_a_worker_that_is_about_to_end(balancer: lab.Server, workers: Workers) -
 
 
 def test_a_worker_that_is_gone(tmp_path: Path) -> None:
-    """Until HAProxy has noticed, the other one gets what this one does not accept."""
+    """Until HAProxy notices that a worker is gone, it sends refused requests to the other one."""
     with Upstream(OK) as stays, contextlib.ExitStack() as goes:
         workers = Workers(goes.enter_context(Upstream(OK)), stays)
         with lab.haproxy(tmp_path, config("127.0.0.1:PORT", workers.addresses)) as server:

@@ -37,7 +37,7 @@ def get(url: str, target: str) -> tuple[int, dict[str, object]]:
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow"])
 def test_a_healthy_registry(external_proxy: lab.Server, mount: str) -> None:
-    """Everything is fine, under every mount; /health is MLflow's own."""
+    """All health endpoints report success under every mount; /health is MLflow's own."""
     assert get(external_proxy.url, f"{mount}/livez") == (200, {"status": "alive"})
     assert get(external_proxy.url, f"{mount}/readyz")[0] == 200
     status, summary = get(external_proxy.url, f"{mount}/health/mlflow")
@@ -56,7 +56,7 @@ def test_a_healthy_registry(external_proxy: lab.Server, mount: str) -> None:
 
 
 def test_artifacts_off(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
-    """A switch that is off is said, and is no failure."""
+    """Artifacts that are switched off are reported as disabled, not as a failure."""
     proxy = start_proxy(mlflow_server.url, artifacts={"enabled": False})
     status, summary = get(proxy.url, "/health/mlflow")
     assert (status, summary["status"]) == (200, "ok")
@@ -64,7 +64,7 @@ def test_artifacts_off(mlflow_server: lab.Server, start_proxy: StartProxy) -> No
 
 
 def test_without_rewriting(external_registry: lab.Server, start_proxy: StartProxy) -> None:
-    """The fault that the proxy fixes is what the probes find without it."""
+    """Without rewriting, the probes find the fault that the proxy fixes."""
     proxy = start_proxy(external_registry.url, external=("elsewhere.example",))
     status, summary = get(proxy.url, "/health/mlflow")
     assert (status, summary["status"]) == (503, "critical")
@@ -73,7 +73,7 @@ def test_without_rewriting(external_registry: lab.Server, start_proxy: StartProx
 
 
 def test_upstream_down(start_proxy: StartProxy) -> None:
-    """Alive, but not ready."""
+    """With the upstream down, the proxy is alive but not ready."""
     proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}")
     assert get(proxy.url, "/livez")[0] == 200
     status, content = get(proxy.url, "/readyz")
@@ -92,7 +92,7 @@ def test_one_check_at_a_time_blocks_nobody(start_proxy: StartProxy) -> None:
         connection.sendall(OK)  # type: ignore[attr-defined]
 
     with Upstream(slow_health) as upstream:
-        # `start_proxy` waits on /livez, which asks nobody.
+        # `start_proxy` waits for /livez, which sends nothing upstream.
         proxy = start_proxy(upstream.url, health={"cache": 60})
         with ThreadPoolExecutor(20) as pool:
             checks = [pool.submit(get, proxy.url, "/readyz") for _ in range(20)]
@@ -110,7 +110,7 @@ def test_one_check_at_a_time_blocks_nobody(start_proxy: StartProxy) -> None:
 
 @pytest.mark.parametrize("mount", ["", "/mlflow/"])
 def test_probe_script(external_proxy: lab.Server, mount: str) -> None:
-    """The script's JSON has every probe with its verdict; exit code 0."""
+    """The script's JSON has every probe with its verdict, and the exit code is 0."""
     run = probe(external_proxy.url + mount, "--json", "--write")
     assert run.returncode == 0, run.stderr
     document = json.loads(run.stdout)
@@ -124,7 +124,7 @@ def test_probe_script(external_proxy: lab.Server, mount: str) -> None:
 
 
 def test_probe_script_without_the_proxy(external_registry: lab.Server) -> None:
-    """Directly, the registry's HTML is what fails: exit code 2."""
+    """Without the proxy, the registry's HTML makes the probes fail: exit code 2."""
     run = probe(external_registry.url)
     assert run.returncode == 2
     assert "404 with an HTML page" in run.stdout
@@ -132,7 +132,7 @@ def test_probe_script_without_the_proxy(external_registry: lab.Server) -> None:
 
 @pytest.mark.parametrize(("option", "first"), [("", "critical "), ("--json", "{")])
 def test_probe_script_in_a_pipe(option: str, first: str) -> None:
-    """A reader that stops after the first line leaves the verdict as it is."""
+    """A reader that stops after the first line does not change the exit code."""
     probe = f"{lab.ROOT}/scripts/probe.sh {option} http://127.0.0.1:9"
     script = f"set -o pipefail; {probe} | head -n 1"
     run = subprocess.run(
@@ -160,7 +160,7 @@ def test_probe_script_warns(external_proxy: lab.Server, tmp_path: Path) -> None:
     "arguments", [("no-url",), ("--nope",), ("--timeout", "0"), ("--rules", "/none.yaml")]
 )
 def test_probe_script_unknown(arguments: tuple[str, ...]) -> None:
-    """What cannot be asked is unknown: exit code 3, and one line that says why."""
+    """If the probes cannot run, the exit code is 3 and one line says why."""
     run = probe(*arguments)
     assert run.returncode == 3
     assert run.stderr.strip()
@@ -168,7 +168,7 @@ def test_probe_script_unknown(arguments: tuple[str, ...]) -> None:
 
 
 def test_probe_script_sends_credentials_and_shows_none(start_proxy: StartProxy) -> None:
-    """Token, user and password reach the registry and no output."""
+    """Token, user and password reach the registry but appear in no output."""
     unauthorized = (
         b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n"
         b'Content-Length: 35\r\n\r\n{"error_code": "UNAUTHENTICATED"}   '
@@ -187,7 +187,7 @@ def test_probe_script_sends_credentials_and_shows_none(start_proxy: StartProxy) 
 
 
 def test_probe_script_times_out() -> None:
-    """A silent registry costs the timeout, once for all probes."""
+    """A silent registry costs one timeout for all probes together."""
     with Upstream(silent) as upstream:
         run = probe(upstream.url, "--timeout", "0.5", "--json")
     assert run.returncode == 2

@@ -1,4 +1,4 @@
-"""How much of bodies is held in memory at once."""
+"""The limit on bodies that are held in memory at once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ API = "/api/2.0/mlflow/runs/log-batch"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 SIZE = 1_000_000
-"""Of a body that is held, as it is shorter than `streaming.threshold`."""
+"""The size of a body that is held, because it is shorter than `streaming.threshold`."""
 
 
 @pytest.fixture(scope="module")
 def proxy(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
-    """A proxy that holds 1 MiB."""
+    """A proxy that holds at most 1 MiB."""
     folder = tmp_path_factory.mktemp("held")
     options = ("--set", f"confdir={folder}")
     with running_proxy(folder, scripted.url, options=options, limits={"held": "1MiB"}) as server:
@@ -32,7 +32,7 @@ def proxy(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def begin(proxy: lab.Server, size: int) -> socket.socket:
-    """A client that has sent so much of a body."""
+    """A client that has sent the first `size` bytes of a body."""
     client = connect(proxy.url)
     client.sendall(
         f"POST {API} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -44,7 +44,7 @@ def begin(proxy: lab.Server, size: int) -> socket.socket:
 
 @contextlib.contextmanager
 def filled(proxy: lab.Server) -> Iterator[socket.socket]:
-    """A client that has sent all but a byte, and for which there was room: there is no other."""
+    """A client that has sent all but one byte of a body and has taken up all the room."""
     for _ in range(20):
         with begin(proxy, SIZE - 1) as client:
             for _ in range(20):
@@ -65,7 +65,7 @@ def no_room(status: int, headers: str, body: bytes) -> None:
 
 
 def test_requests(scripted: Upstream, proxy: lab.Server) -> None:
-    """What has no room is refused, what is there already goes on, and so does what is streamed."""
+    """A body without room gets 503; the held body, small ones and streamed ones are served."""
     scripted.answer = OK
     whole = bytes(SIZE)
     with filled(proxy) as first:
@@ -79,7 +79,7 @@ def test_requests(scripted: Upstream, proxy: lab.Server) -> None:
 
 
 def test_those_who_go_away(scripted: Upstream, proxy: lab.Server) -> None:
-    """They make room."""
+    """Clients that disconnect make room."""
     scripted.answer = OK
     whole = bytes(SIZE)
     for _ in range(3):
@@ -88,7 +88,7 @@ def test_those_who_go_away(scripted: Upstream, proxy: lab.Server) -> None:
 
 
 def test_http2(scripted: Upstream, proxy: lab.Server) -> None:
-    """The same for HTTP/2."""
+    """An HTTP/2 request without room gets 503, too."""
     scripted.answer = OK
     url = proxy.url.replace("http://127.0.0.1", "https://localhost") + API
     with http2(proxy.log.parent / "mitmproxy-ca-cert.pem") as session:
@@ -102,7 +102,7 @@ def test_http2(scripted: Upstream, proxy: lab.Server) -> None:
 
 
 def test_answers(scripted: Upstream, proxy: lab.Server) -> None:
-    """One that may stay as it is passes; one that would have to be changed is refused."""
+    """Without room, an answer that needs no change passes; one that needs conversion gives 503."""
     json_type = ("Content-Type", "application/json")
     document = json.dumps({"a": "x" * SIZE}).encode()
     scripted.answer = OK
@@ -120,7 +120,7 @@ def test_answers(scripted: Upstream, proxy: lab.Server) -> None:
 
 @pytest.mark.alone
 def test_memory(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Hundreds of clients fill what there is, and no more."""
+    """300 clients with bodies to hold do not push memory above the limit."""
     scripted.answer = OK
     proxy = start_proxy(scripted.url, limits={"held": "32MiB"})
     before = proxy.memory()

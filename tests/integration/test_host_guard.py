@@ -1,4 +1,4 @@
-"""DNS rebinding: what MLflow's own check does without a proxy, the proxy does in its place."""
+"""DNS rebinding: the proxy checks the Host header in place of MLflow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WARNING = "without allowed_hosts in the rules: every Host is served"
 
 
 def ask(url: str, host: str, target: str = SEARCH) -> tuple[int, bytes]:
-    """Send a request that names the server so."""
+    """Send a request with this Host header."""
     got = request(url, target, headers={"Host": host}, skip_host=True)
     return got.status, got.body
 
 
 def test_with_a_real_server(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
-    """MLflow refuses a foreign Host; reverse mode hides it; the list brings the refusal back."""
+    """MLflow refuses a foreign Host; reverse mode hides it; allowed_hosts refuses it again."""
     assert ask(mlflow_server.url, "evil.example")[0] == 403
     unguarded = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     assert ask(unguarded.url, "evil.example")[0] == 200
@@ -42,7 +42,7 @@ def test_with_a_real_server(mlflow_server: lab.Server, start_proxy: StartProxy) 
 
 
 def test_what_is_exempt(start_proxy: StartProxy, tmp_path: Path) -> None:
-    """Health checks come by address; pages, uploads and HTTP/2 do not lead around the guard."""
+    """Health checks pass with any Host; pages, artifacts and HTTP/2 do not bypass the guard."""
     with Upstream() as upstream:
         proxy = start_proxy(
             upstream.url,
@@ -51,7 +51,7 @@ def test_what_is_exempt(start_proxy: StartProxy, tmp_path: Path) -> None:
         )
         for path in ("/livez", "/readyz", "/mlflow/health/mlflow/detailed"):
             assert ask(proxy.url, "10.1.2.3", path)[0] in (200, 503)
-        # The probes of /readyz come back to the proxy itself and reach the upstream.
+        # The probes of /readyz go through the proxy itself and reach the upstream.
         assert ask(proxy.url, "10.1.2.3", "/readyz")[0] == 200
         assert upstream.requests
         assert not any(received.header("X-MLflow-Proxy-Probe") for received in upstream.requests)
@@ -71,7 +71,7 @@ def test_what_is_exempt(start_proxy: StartProxy, tmp_path: Path) -> None:
     [("0.0.0.0", [], True), ("127.0.0.1", [], False), ("0.0.0.0", ["proxy.example"], False)],
 )
 def test_the_line_at_start(tmp_path: Path, host: str, allowed: list[str], warned: bool) -> None:
-    """A proxy that anybody can reach under any name says so, once."""
+    """A proxy that listens on all addresses without allowed_hosts warns once at start."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[], allowed_hosts=allowed)
     log = tmp_path / "log"
     options = ("--set", "termlog_verbosity=warn")

@@ -1,7 +1,7 @@
-"""Nobody talks the artifact switch into letting a request through, and nobody else is refused.
+"""No spelling of a target gets past the artifact switch, and no other request is refused.
 
-The servers are MLflow's own, under uvicorn and under gunicorn; each answer tells which operation
-it comes from. `scripts/fuzz.sh` runs the same with more targets and other seeds.
+The servers are MLflow's own, under uvicorn and under gunicorn; each answer names the operation
+that sent it. `scripts/fuzz.sh` runs the same tests with more targets and other seeds.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def telling(folder: Path, *options: str) -> lab.Server:
 def telling_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """One under each of MLflow's servers."""
+    """A telling MLflow server, under uvicorn and under gunicorn."""
     options = ["--app-name", "telling"]
     if request.param == "gunicorn":
-        # It would close idle connections after 2 seconds, perhaps just when a POST is sent on one.
+        # By default it closes idle connections after 2 seconds, perhaps just as a POST is sent.
         opts = "--threads 4 --keep-alive 60"
         options = ["--app-name", "telling-flask", "--gunicorn-opts", opts]
     with telling(tmp_path_factory.mktemp(request.param), *options) as server:
@@ -46,7 +46,7 @@ OFF = {"enabled": False}
 
 @pytest.fixture
 def off_proxy(telling_server: lab.Server, shared_proxy: StartProxy) -> lab.Server:
-    """A proxy that serves no artifacts, in front of it."""
+    """A proxy with artifacts switched off, in front of the telling server."""
     return shared_proxy(telling_server.url, external=EXTERNAL, artifacts=OFF)
 
 
@@ -60,7 +60,7 @@ def reached(answer: hostile.Answer) -> str:
 def test_no_spelling_gets_through(
     telling_server: lab.Server, shared_proxy: StartProxy, external: tuple[str, ...]
 ) -> None:
-    """With artifacts off no target reaches an artifact operation; each gets an answer."""
+    """With artifacts off, no target reaches an artifact operation, and each gets an answer."""
     proxy = shared_proxy(telling_server.url, external=external, artifacts=OFF)
     through, direct = hostile.Connection(proxy.url), hostile.Connection(telling_server.url)
     for method, target in hostile.ENDPOINTS:
@@ -76,7 +76,7 @@ def test_no_spelling_gets_through(
 
 
 def test_no_spelling_gets_through_below_a_prefix(start_proxy: StartProxy, tmp_path: Path) -> None:
-    """MLflow may have a prefix of which the rules say nothing; its API and its UI work there."""
+    """The switch also holds below a prefix that the rules do not name; API and UI work there."""
     with telling(tmp_path, "--app-name", "telling", "--static-prefix", "/team-a") as server:
         server.wait("/team-a/health")
         proxy = start_proxy(server.url, external=EXTERNAL, artifacts=OFF)
@@ -106,7 +106,7 @@ STRIPS = """server { listen 127.0.0.1:PORT;
 def test_no_spelling_gets_through_above_a_base_path(
     telling_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
-    """Dot segments lead out of a base path, and back into it, where nobody looks."""
+    """Dot segments that leave a base path and enter it again do not bypass the switch."""
     config = STRIPS.replace("URL", telling_server.url)
     with lab.nginx(tmp_path / "nginx", config) as middle:
         middle.wait("/mlops/mlflow/health")
@@ -127,7 +127,7 @@ def test_no_spelling_gets_through_above_a_base_path(
 
 
 def test_no_upgrade_gets_through(telling_server: lab.Server, off_proxy: lab.Server) -> None:
-    """Nor does one that asks for another protocol; MLflow answers those that pass over HTTP/1.1."""
+    """An Upgrade header does not bypass the switch; other requests with one are answered."""
     through = hostile.Connection(off_proxy.url)
     for i, (line, fields) in enumerate([*hostile.upgrades()][::11]):
         method, target = hostile.ENDPOINTS[i % len(hostile.ENDPOINTS)]
@@ -137,7 +137,7 @@ def test_no_upgrade_gets_through(telling_server: lab.Server, off_proxy: lab.Serv
             assert through.send("GET", "/version", extra).status == 200, fields
 
 
-# nginx with a path in proxy_pass sends on what it has decoded; HAProxy tidies up.
+# nginx with a path in proxy_pass sends the decoded path; HAProxy normalizes it.
 NGINX = "server { listen 127.0.0.1:PORT; location / { proxy_pass URL/; } }"
 HAPROXY = """
 frontend clients
@@ -156,7 +156,7 @@ backend registry
 def test_no_spelling_gets_through_a_server_that_rewrites(
     telling_server: lab.Server, start_proxy: StartProxy, tmp_path: Path, between: str
 ) -> None:
-    """Whoever stands between the proxy and MLflow may have another reading."""
+    """The switch holds although a server between the proxy and MLflow rewrites paths."""
     address = telling_server.url.removeprefix("http://")
     if between == "nginx":
         middle = lab.nginx(tmp_path / "middle", NGINX.replace("URL", telling_server.url))
@@ -177,7 +177,7 @@ READS = ("presigned-download-url", "graphql")
 
 
 def test_no_write_gets_through(telling_server: lab.Server, start_proxy: StartProxy) -> None:
-    """With writes off no target and no method changes artifacts; reads work on."""
+    """With writes off, no target and no method changes artifacts; reads still work."""
     proxy = start_proxy(telling_server.url, artifacts={"write": False})
     through = hostile.Connection(proxy.url)
     assert reached(through.send("GET", "/api/2.0/mlflow-artifacts/artifacts"))
@@ -216,14 +216,14 @@ HARMLESS = [
     ("GET", "/ajax-api/2.0/mlflow/metrics/get-history?metric_key=graphql&run_id=x"),
     ("POST", "/v1/traces"),
 ]
-"""Names that look like artifacts, where they are none."""
+"""Requests with names that look like artifact endpoints but are not."""
 
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow", "/%61pi/mlflow", "//mlflow"])
 def test_harmless_requests_pass(
     telling_server: lab.Server, off_proxy: lab.Server, mount: str
 ) -> None:
-    """A run or a tag may be called mlflow-artifacts while artifacts are off."""
+    """With artifacts off, requests for runs or tags that are called mlflow-artifacts pass."""
     through, direct = hostile.Connection(off_proxy.url), hostile.Connection(telling_server.url)
     for method, target in HARMLESS:
         got, expected = through.send(method, mount + target), direct.send(method, target)
@@ -252,7 +252,7 @@ def test_names_of_artifacts_are_left_alone(
 
 
 def test_ambiguous_targets(off_proxy: lab.Server) -> None:
-    """What servers read in different ways is refused as a bad request, in JSON."""
+    """A target that servers read in different ways gets a 400 in JSON."""
     connection = hostile.Connection(off_proxy.url)
     for target in (
         "/get-artifact#x",
@@ -271,7 +271,7 @@ def test_ambiguous_targets(off_proxy: lab.Server) -> None:
 
 
 def test_the_targets_are_hostile(telling_server: lab.Server) -> None:
-    """Without the proxy many of them reach an artifact operation."""
+    """Without the proxy, more than 100 of 1000 targets reach an artifact operation."""
     direct = hostile.Connection(telling_server.url)
     hits = [reached(direct.send(*target)) for target in hostile.targets(SEED, 1000)]
     assert len(list(filter(None, hits))) > 100

@@ -13,7 +13,7 @@ from support.fixtures import StartProxy
 
 GIB = 2**30
 LIMIT = 100 * 2**20
-"""Bytes of resident memory that the proxy may have at its peak."""
+"""The peak resident memory, in bytes, that the proxy may use."""
 
 BLOCK = bytes(range(256)) * 4096
 PATH = "/2.0/mlflow-artifacts/artifacts/big"
@@ -55,7 +55,7 @@ def put(url: str, size: int, *, chunked: bool) -> int:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_gigabyte_up_and_down(store: lab.Server, start_proxy: StartProxy, chunked: bool) -> None:
-    """1 GiB arrives whole, comes back whole, and the proxy stays small."""
+    """1 GiB is uploaded and downloaded intact, and the proxy's memory stays small."""
     proxy = start_proxy(store.url)
     assert put(proxy.url, GIB, chunked=chunked) == 201
     connection = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=60)
@@ -82,14 +82,14 @@ def test_refusing_two_gigabytes_costs_no_memory(
 
 
 def test_an_unreachable_upstream_costs_no_memory(start_proxy: StartProxy) -> None:
-    """The same for an upload that has nowhere to go."""
+    """An upload to an unreachable upstream gets 502 and is not held."""
     proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}")
     assert put(proxy.url, GIB // 2, chunked=False) == 502
     assert proxy.memory() < LIMIT
 
 
 def test_a_gigabyte_of_error_page_is_not_held(tmp_path: Path, start_proxy: StartProxy) -> None:
-    """Of an endless error page only the beginning is kept."""
+    """Only the beginning of a huge error page is kept."""
     page = tmp_path / "page.html"
     with page.open("wb") as file:
         file.write(b"<html><title>Far too long</title>")

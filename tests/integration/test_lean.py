@@ -1,4 +1,4 @@
-"""mitmdump without its unused addons serves scripts and options as ever."""
+"""mitmdump without its unused addons still supports scripts and options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ API = "/api/2.0/mlflow/runs/get"
 def scripted_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[lab.Server, str]]:
-    """A proxy with a script of the user's, lean or not."""
+    """A proxy with a user's script, with and without mlflow_lean."""
     scripted.answer = OK
     lean: str = request.param
     settings = (f"mlflow_lean={lean}", "termlog_verbosity=debug", "anticomp=true")
@@ -32,19 +32,19 @@ def scripted_proxy(
 
 
 def sent(proxy: lab.Server, upstream: Upstream, query: str) -> Received:
-    """What the upstream gets of a request."""
+    """Send a request and return it as the upstream received it."""
     assert request(proxy.url, f"{API}?{query}").status == 200
     return upstream.requests[-1]
 
 
 def test_the_log_says_what_was_left_out(scripted_proxy: tuple[lab.Server, str]) -> None:
-    """At level debug; what is in use is not among it."""
+    """At level debug, the log lists the addons that were left out, and none that is in use."""
     proxy, lean = scripted_proxy
     assert ("left out of the chain: anticache, blocklist, " in proxy.text()) is (lean == "true")
 
 
 def test_scripts_and_options(scripted: Upstream, scripted_proxy: tuple[lab.Server, str]) -> None:
-    """A script may wait, hold a flow and set an option of an addon that was left out."""
+    """A script can wait, hold a flow and set an option of an addon that was left out."""
     proxy, _ = scripted_proxy
     assert sent(proxy, scripted, "wait").header("X-Waited") == ["yes"]
     assert sent(proxy, scripted, "intercept").target.startswith("/ajax-api/")
@@ -56,7 +56,7 @@ def test_scripts_and_options(scripted: Upstream, scripted_proxy: tuple[lab.Serve
 
 
 def test_hooks_of_connections(scripted: Upstream, scripted_proxy: tuple[lab.Server, str]) -> None:
-    """All of them are called, in their order, and waited for."""
+    """All connection hooks are called once, in order, and awaited."""
     proxy, _ = scripted_proxy
     sent(proxy, scripted, "")
     client = re.findall(r"(\S+): server_connected", proxy.text())[-1]

@@ -1,4 +1,4 @@
-"""How much a client may ask for: sizes of bodies and heads, requests at once."""
+"""Limits on the size of bodies and heads, and on requests at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def own_error(got: Response, status: int, code: str) -> None:
     assert got.status == status
     content = json.loads(got.body)
     assert (content["error_code"], content["source"]) == (code, "proxy")
-    # Upon the header a client repeats even what will never fit.
+    # With this header, a client retries even a request that can never fit.
     assert ("Retry-After" in got.headers) is (status == 503)
 
 
@@ -41,7 +41,7 @@ def own_error(got: Response, status: int, code: str) -> None:
 def test_bodies(
     scripted: Upstream, limited_proxy: lab.Server, target: str, size: int, fits: bool, chunked: bool
 ) -> None:
-    """Up to the limit a body passes; beyond it the upstream never sees a complete one."""
+    """A body up to the limit passes; a larger one gets 413 and is never complete upstream."""
     scripted.answer = OK
     scripted.requests.clear()
     body = b"x" * size
@@ -56,7 +56,7 @@ def test_bodies(
 
 
 def test_http2_body_without_a_length(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """The same for HTTP/2, where a length is optional."""
+    """An HTTP/2 body without a length is limited, too."""
     scripted.answer = OK
     scripted.requests.clear()
     url = limited_proxy.url.replace("http://127.0.0.1", "https://localhost")
@@ -67,7 +67,7 @@ def test_http2_body_without_a_length(scripted: Upstream, limited_proxy: lab.Serv
 
 
 def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """It is read and dropped, or not read at all."""
+    """A huge body gets 413 and is read and dropped, or not read at all."""
     proxy = start_proxy(scripted.url, limits=LIMITS)
 
     def blocks() -> Iterator[bytes]:
@@ -85,13 +85,13 @@ def test_a_huge_body_costs_no_memory(scripted: Upstream, start_proxy: StartProxy
         (b"GET /x HTTP/1.1\r\nHost: x\r\nA: " + b"secret" * 2000 + b"\r\n\r\n",),
         (b"GET /x HTTP/1.1\r\nHost: x\r\n" + b"A: secret\r\n" * 2000 + b"\r\n",),
         (b"GET /" + b"secret" * 2000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",),
-        # Never ending, in portions.
+        # Heads that never end, in portions.
         (b"GET /x HTTP/1.1\r\n", *([b"A: secret\r\n" * 100] * 10)),
         (b"secret" * 1000, *([b"secret" * 1000] * 5)),
     ],
 )
 def test_heads(limited_proxy: lab.Server, parts: tuple[bytes, ...]) -> None:
-    """A head that is too large, or never ends, is answered and cut off."""
+    """A head that is too large, or never ends, gets 431, and the connection is closed."""
     head, _, body = raw(limited_proxy.url, *parts).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
     assert json.loads(body)["error_code"] == "BAD_REQUEST"
@@ -101,7 +101,7 @@ def test_heads(limited_proxy: lab.Server, parts: tuple[bytes, ...]) -> None:
 def test_a_body_in_the_same_packet_is_no_head(
     scripted: Upstream, limited_proxy: lab.Server
 ) -> None:
-    """What follows the head does not count as one."""
+    """Body bytes in the same packet do not count toward the limit on heads."""
     scripted.answer = OK
     head = (
         b"PUT /api/2.0/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 50000\r\n\r\n"
@@ -110,7 +110,7 @@ def test_a_body_in_the_same_packet_is_no_head(
 
 
 def test_a_head_that_is_cut_is_not_logged(limited_proxy: lab.Server) -> None:
-    """A client that goes away in the middle of its credentials leaves none of them behind."""
+    """If a client disconnects within its head, its credentials do not reach the log."""
     with connect(limited_proxy.url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n")
     time.sleep(0.3)
@@ -129,7 +129,7 @@ def test_a_head_that_is_cut_is_not_logged(limited_proxy: lab.Server) -> None:
 def test_heads_of_an_upstream(
     scripted: Upstream, limited_proxy: lab.Server, head: bytes | None
 ) -> None:
-    """So is an upstream's head; the client gets 502 at once, and its next request an answer."""
+    """An upstream's head that is too large gives 502 at once; the next request is served."""
 
     def answer(received: Received, connection: socket.socket) -> bool:
         if received.target.endswith("next"):
@@ -153,7 +153,7 @@ def test_heads_of_an_upstream(
 
 
 def test_requests_at_once(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """One more than allowed is refused at once; the others are served, and so is the next."""
+    """One request above limits.flows gets 503 at once; the others and the next are served."""
     release = threading.Event()
     scripted.answer = held_until(release)
     scripted.requests.clear()
@@ -168,7 +168,7 @@ def test_requests_at_once(scripted: Upstream, limited_proxy: lab.Server) -> None
 
 
 def test_aborted_requests_are_not_counted(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """Clients that go away make room."""
+    """Requests of clients that disconnect no longer count."""
     gone = threading.Event()
 
     def wait(_: Received, connection: socket.socket) -> None:
@@ -181,12 +181,12 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, limited_proxy: lab
         with contextlib.ExitStack() as clients:
 
             def one_more(whole: bytes = head.encode() + body) -> bool:
-                # Those of the round before may be there for some seconds.
+                # Requests of the previous round may still count for some seconds.
                 clients.enter_context(connect(limited_proxy.url)).sendall(whole)
                 return len(scripted.requests) == 4
 
             eventually(one_more)
-    # And some in the middle of their bodies.
+    # Others disconnect in the middle of their bodies.
     for _ in range(8):
         with connect(limited_proxy.url) as client:
             client.sendall(f"PUT {FILE} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx".encode())
@@ -196,8 +196,8 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, limited_proxy: lab
 
 
 def test_answers_that_nobody_reads(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """A request counts until its answer has been taken, or its client has gone."""
-    # Held, and so over as soon as it is there.
+    """A request counts until its client has read the answer or disconnected."""
+    # The answer is held, so the upstream is done before the client reads it.
     proxy = start_proxy(scripted.url, limits={"flows": 4}, streaming={"threshold": "16MiB"})
     json_type = ("Content-Type", "application/json")
     scripted.answer = response("200 OK", b"x" * (8 * MIB), json_type)
