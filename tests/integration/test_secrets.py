@@ -1,8 +1,8 @@
 """Secrets appear in no log, no error body and no health document, wherever a peer puts them.
 
-Each place where a client or an upstream can put a secret gets a word of its own (`$place`, see
-`canaries`), and every outcome that a request can have is provoked. A new place where the proxy
-tells something to others belongs into `PUBLISHED`.
+Each place where a client or an upstream can put a secret gets its own word (`$place`, see
+`canaries`), and the tests provoke every outcome of a request. Add each new place where the proxy
+publishes something to `PUBLISHED`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from addon.cli.run import QUIET
 
 
 def access_log(proxy: lab.Server) -> Path:
-    """Where its access log is."""
+    """Return the path of a proxy's access log."""
     return proxy.log.with_name("access.log")
 
 
 def metrics(proxy: lab.Server) -> str:
-    """Its page of metrics, found by its option."""
+    """Return a proxy's page of metrics, found by its option."""
     (option,) = (part for part in proxy.command if part.startswith("mlflow_metrics="))
     return str(request(f"http://127.0.0.1:{option.partition('=')[2]}", "/metrics").body)
 
@@ -50,7 +50,7 @@ PUBLISHED: dict[str, Callable[[lab.Server], str]] = {
         for path in ("/livez", "/readyz", "/health/mlflow", "/health/mlflow/detailed")
     },
 }
-"""What the proxy tells others than the client."""
+"""All that the proxy publishes to others than the client."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Proxy:
     upstream: Upstream
     words: Canaries
     lines: bool
-    """Whether mitmproxy's lines of the level info are in its log."""
+    """Whether its log has mitmproxy's own lines of level info."""
 
     def send(self, template: str, *, cut: bool = False) -> bytes:
         """Send bytes, and read what comes back until the proxy closes."""
@@ -77,10 +77,10 @@ class Proxy:
 
     @contextlib.contextmanager
     def expecting(self, line: str) -> Iterator[None]:
-        """Wait for a line (where the log has them) of what happens meanwhile, and search the log.
+        """Wait for a log line about what happens meanwhile, and search the log for words.
 
         Args:
-            line: a part of it.
+            line: a part of the line; ignored if the log has no such lines.
         """
         before = len(self.server.text())
         yield
@@ -93,7 +93,7 @@ class Proxy:
 def proxy(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy that refuses as much as it can; with run.sh's options, and with mitmproxy's lines."""
+    """A proxy with strict rules; with run.sh's options, and with mitmproxy's own log lines."""
     assert QUIET == ("--set", "flow_detail=0", "--set", "termlog_verbosity=warn")
     lines = request.param == "info"
     folder = tmp_path_factory.mktemp(request.param)
@@ -130,7 +130,7 @@ def proxy(
         yield running
         for place, read in PUBLISHED.items():
             assert not words.found(read(server)), place
-        # What a shutdown cuts is reported after the last hook.
+        # Connections that a shutdown cuts are reported after the last hook.
         with running.connect() as handshake, running.connect() as upload:
             handshake.sendall(words.put(f"{HELLO}$shutdown_hello"))
             upload.sendall(words.put(f"{POST}Content-Length: 1000\r\n\r\n$shutdown_body"))
@@ -162,7 +162,7 @@ HOST = "Host: 127.0.0.1\r\n"
 
 
 def sized(body: str, *, chunked: bool = False) -> str:
-    """A body behind the end of its head."""
+    """Return a body, preceded by the end of its head."""
     length = len(Canaries().put(body))
     if chunked:
         return f"Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
@@ -181,7 +181,7 @@ def answer(status: str, body: str, *headers: str) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A request with words wherever a client can put them, and what becomes of it."""
+    """A request with words wherever a client can put them, and its outcome."""
 
     status: int
     target: str = API
@@ -190,7 +190,7 @@ class Outcome:
     body: str = "\r\n"
     answer: str | Answer = OK
     says: str = ""
-    """What its answer has in it."""
+    """Text that its answer contains."""
 
 
 def reset(_: Received, connection: socket.socket) -> None:
@@ -245,7 +245,7 @@ OUTCOMES = {
     ),
     "cut page": Outcome(502, answer=answer("404 No", "$upstream_page", "Content-Length: 1000")),
     **{
-        # A path that was not asked for before, as what is known of paths is kept.
+        # A new path for each, as the results for known paths are cached.
         f"fault in {name}": Outcome(
             500,
             API.replace("/get", f"/{name}"),
@@ -262,12 +262,12 @@ OUTCOMES = {
     ),
 }
 PASSING = {"passes", "streams", "is posted", "is queried"}
-"""Here the upstream's own document is the answer."""
+"""Outcomes whose answer is the upstream's own document."""
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_outcomes(proxy: Proxy, name: str) -> None:
-    """Whatever becomes of a request, its words and the upstream's are told to nobody else."""
+    """No outcome of a request puts secrets into the log or into the proxy's own answers."""
     outcome = OUTCOMES[name]
     told = outcome.answer
     if isinstance(told, str):
@@ -292,11 +292,11 @@ POST = f"POST {API} HTTP/1.1\r\n{HOST}"
 GET = f"GET {API} HTTP/1.1\r\n{HOST}"
 
 HELLO = "\x16\x03\x01\x00\x20\x01\x00\x00\x1c"
-"""How the record of a ClientHello of 28 bytes begins."""
+"""The beginning of a record with a ClientHello of 28 bytes."""
 
 REFUSED = "answered 400 to a malformed request"
 
-# What is sent, and a line of the log that proves that it was met.
+# The bytes to send, and a log line that proves that the case was reached.
 MALFORMED = {
     "request line": ("GARBAGE $line\r\n\r\n", REFUSED),
     "secret alone": ("$alone\r\n\r\n", REFUSED),
@@ -339,7 +339,7 @@ CUT = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_requests(proxy: Proxy, name: str) -> None:
-    """What mitmproxy does not understand, it names without repeating it."""
+    """Neither the log nor the answer repeats a malformed request."""
     proxy.upstream.answer = KEPT_ALIVE
     sent, line = MALFORMED[name]
     with proxy.expecting(line):
@@ -349,21 +349,21 @@ def test_malformed_requests(proxy: Proxy, name: str) -> None:
 
 @pytest.mark.parametrize("name", CUT)
 def test_cut_requests(proxy: Proxy, name: str) -> None:
-    """So it does with what a client has not sent to its end."""
+    """The log does not repeat a request that the client has cut off."""
     sent, line = CUT[name]
     with proxy.expecting(line):
         assert proxy.send(sent, cut=True) == b""
 
 
 def test_trailers(proxy: Proxy) -> None:
-    """mitmproxy does not know them and may fail; that repeats nothing that was sent, either."""
+    """The log does not repeat trailers, which mitmproxy does not support and may fail on."""
     with proxy.expecting("client disconnect"), proxy.connect() as connection:
         body = "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: $trailer\r\n\r\n"
         connection.sendall(proxy.words.put(POST + body))
 
 
 def test_unasked_data(proxy: Proxy) -> None:
-    """What an upstream sends behind its answer is not shown."""
+    """The log does not show data that an upstream sends after its answer."""
     proxy.upstream.answer = KEPT_ALIVE + proxy.words.put("$behind")
     with proxy.connect() as connection, proxy.expecting("Unexpected data from server"):
         connection.sendall(proxy.words.put(GET + "\r\n"))
@@ -374,7 +374,7 @@ def test_unasked_data(proxy: Proxy) -> None:
 
 
 def test_websocket(proxy: Proxy) -> None:
-    """Messages, pings and extensions of a WebSocket are not shown."""
+    """The log does not show messages, pings and extensions of a WebSocket."""
     accept = websocket.accept(base64.b64encode(b"0123456789abcdef").decode())
     proxy.upstream.answer = proxy.words.put(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -388,12 +388,12 @@ def test_websocket(proxy: Proxy) -> None:
             connection.sendall(proxy.words.put(f"{GET}{upgrade}Sec-WebSocket-Version: 13\r\n\r\n"))
             assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
         with proxy.expecting("Received WebSocket ping from client [...]"):
-            # Text and ping, under a mask of zeros that leaves them as they are.
+            # Text and ping, with a mask of zeros that leaves them unchanged.
             connection.sendall(proxy.words.put("\x81\x92\0\0\0\0$text\x89\x92\0\0\0\0$ping"))
 
 
 def test_server_name(proxy: Proxy) -> None:
-    """The name in a TLS handshake that fails is not shown, at no level."""
+    """The log does not show the server name of a failed TLS handshake, at any level."""
     name = proxy.words.put("$sni.example").decode()
     with (
         proxy.connect() as connection,
@@ -421,7 +421,7 @@ HTTP2 = {
 
 @pytest.mark.parametrize("name", HTTP2)
 def test_http2(proxy: Proxy, name: str) -> None:
-    """Over HTTP/2 nothing else is shown, either."""
+    """The log does not repeat a malformed HTTP/2 request."""
     proxy.upstream.answer = KEPT_ALIVE
     wrong, line = HTTP2[name]
     pseudo = {":method": "GET", ":scheme": "https", ":path": API, ":authority": "localhost"}
@@ -434,7 +434,7 @@ def test_http2(proxy: Proxy, name: str) -> None:
 
 
 def test_http2_garbage(proxy: Proxy) -> None:
-    """Frames that are none, and what comes with a frame of an unknown type, are not shown."""
+    """The log does not show malformed HTTP/2 frames or the content of unknown frames."""
     for frame, line in (
         ("\0\0\x12\xfa\0\0\0\0\0$frame", ""),
         ("\0\0\x12\x04\0\0\0\0\1$false_settings", "HTTP/2 protocol error"),
@@ -446,7 +446,7 @@ def test_http2_garbage(proxy: Proxy) -> None:
 CREDENTIALS = [
     {"MLFLOW_TRACKING_TOKEN": "$probe_token"},
     {"MLFLOW_TRACKING_USERNAME": "$probe_user", "MLFLOW_TRACKING_PASSWORD": "$probe_password"},
-    # A file ends in a line break, which no header takes.
+    # A token from a file may end in a line break, which no header may have.
     {"MLFLOW_TRACKING_TOKEN": "$probe_line\n"},
 ]
 PROBED: dict[str, Answer] = {
@@ -462,7 +462,7 @@ PROBED: dict[str, Answer] = {
 @pytest.mark.parametrize("option", ["--json", "--write"])
 @pytest.mark.parametrize("credentials", CREDENTIALS)
 def test_probe_script(credentials: dict[str, str], option: str, name: str) -> None:
-    """Neither its credentials nor what a server answers stand in its output."""
+    """The probe script prints neither its credentials nor what a server answers."""
     words = Canaries()
     env = {key: words.put(value).decode() for key, value in credentials.items()}
     told = PROBED[name]
@@ -486,7 +486,7 @@ def test_probe_script(credentials: dict[str, str], option: str, name: str) -> No
     ],
 )
 def test_probe_script_with_a_secret_in_the_url(url: str) -> None:
-    """A URL with a password in it is not shown, also where it cannot be read."""
+    """The probe script does not print a URL with a password, even if the URL is malformed."""
     words = Canaries()
     run = probe(words.put(url).decode())
     assert run.returncode in (2, 3)

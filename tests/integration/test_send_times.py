@@ -1,4 +1,4 @@
-"""Clients that do not take their answers."""
+"""Clients that do not read their answers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 SLOW = FILE.replace("a.bin", "slow/a.bin")
 MIB = 2**20
 SIZE = 16 * MIB
-"""More than the buffers of two kernels hold."""
+"""More than the kernel buffers of both sides hold."""
 LIMITS = {"send_timeout": 1}
 FIELDS = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"x")]
 
 
 def answer(received: Received, connection: socket.socket) -> bool:
-    """A large file, or a small answer."""
+    """Send a large file or a small answer."""
     large = response("200 OK", bytes(SIZE), ("Content-Type", "application/octet-stream"))
     connection.sendall(large if received.target.endswith("a.bin") else OK)
     return True
@@ -40,7 +40,7 @@ def _answers(scripted: Upstream) -> None:
 
 @contextlib.contextmanager
 def reads_little(proxy: lab.Server, target: str = FILE, *lines: str) -> Iterator[socket.socket]:
-    """A client whose kernel takes little for it, and which has asked for something."""
+    """A client with a small receive buffer that has sent a request."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.connect(("127.0.0.1", int(proxy.url.rpartition(":")[2])))
@@ -50,7 +50,7 @@ def reads_little(proxy: lab.Server, target: str = FILE, *lines: str) -> Iterator
 
 
 def cut(client: socket.socket) -> int:
-    """Read to the end, which is a reset; returns how much there was."""
+    """Read until the connection is reset; return the number of bytes."""
     size = 0
     with pytest.raises(ConnectionResetError):
         while data := client.recv(MIB):
@@ -59,12 +59,12 @@ def cut(client: socket.socket) -> int:
 
 
 def stopped(proxy: lab.Server, target: str = FILE) -> int:
-    """How often the log says that a client stopped reading."""
+    """Return how often the log says that a client stopped reading."""
     return proxy.text().count(f"cut GET {target}: the client stopped reading")
 
 
 def test_all_places_are_taken(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Whoever stops reading makes room for others, and sees that its answer is not complete."""
+    """Clients that stop reading are reset before the answer is complete, which makes room."""
     proxy = start_proxy(scripted.url, limits=LIMITS | {"flows": 3})
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(reads_little(proxy)) for _ in range(3)]
@@ -76,7 +76,7 @@ def test_all_places_are_taken(scripted: Upstream, start_proxy: StartProxy) -> No
 
 
 def test_what_the_access_log_says(limited_proxy: lab.Server) -> None:
-    """The same as of a client that has gone."""
+    """The access log shows a client that stopped reading as one that has gone."""
     before = stopped(limited_proxy)
     with reads_little(limited_proxy) as client:
         eventually(lambda: stopped(limited_proxy) == before + 1, 20)
@@ -92,7 +92,7 @@ def test_what_the_access_log_says(limited_proxy: lab.Server) -> None:
 def test_answers_that_were_held(
     scripted: Upstream, start_proxy: StartProxy, lines: tuple[str, ...]
 ) -> None:
-    """They are over for mitmproxy; with `close` even the client is."""
+    """A client that stops reading a held answer is reset, though mitmproxy is done with it."""
     limits = LIMITS | {"flows": 1}
     proxy = start_proxy(scripted.url, limits=limits, streaming={"threshold": "32MiB"})
     scripted.answer = response("200 OK", b"x" * SIZE, ("Content-Type", "application/json"))
@@ -106,7 +106,7 @@ def test_answers_that_were_held(
 
 
 def test_slow_but_steady(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """Who goes on is not cut, also while this machine's kernel asks for no more."""
+    """A client that reads slowly is not cut, even while the kernel requests no more data."""
     proxy = start_proxy(scripted.url, limits={"send_timeout": 3})
     with reads_little(proxy) as client:
         size = 0
@@ -120,7 +120,7 @@ def test_slow_but_steady(scripted: Upstream, start_proxy: StartProxy) -> None:
 
 
 def test_a_registry_that_pauses(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """While nothing is there to be sent, nobody has to take anything."""
+    """A client is not cut while the registry pauses and there is nothing to send."""
     large = response("200 OK", bytes(SIZE), ("Content-Type", "application/octet-stream"))
     before = stopped(limited_proxy)
 
@@ -141,11 +141,11 @@ def ask(client: RawHttp2, stream: int, target: str) -> None:
 
 
 def test_a_window_that_is_never_opened(limited_proxy: lab.Server) -> None:
-    """Its stream is reset; others of the connection go on, and one that is slow is not cut."""
+    """Only the stream whose window stays closed is reset; a slow stream and others go on."""
     before = stopped(limited_proxy)
     never, slow, size = 1, 3, 0
     with RawHttp2(limited_proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client:
-        client.h2.increment_flow_control_window(2**30)  # Of the connection.
+        client.h2.increment_flow_control_window(2**30)  # The connection's window.
         ask(client, never, FILE)
         ask(client, slow, SLOW)
         client.socket.settimeout(0.01)
@@ -173,7 +173,7 @@ def test_a_window_that_is_never_opened(limited_proxy: lab.Server) -> None:
 
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_the_window_of_the_connection(limited_proxy: lab.Server, goes_on: bool) -> None:
-    """While one stream gets all its room, others that wait are not cut; otherwise all are."""
+    """Streams that wait for the connection's window are cut only if it is never opened."""
     before = stopped(limited_proxy)
     reset: set[int] = set()
     with RawHttp2(limited_proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client:
@@ -198,7 +198,7 @@ def test_the_window_of_the_connection(limited_proxy: lab.Server, goes_on: bool) 
 
 
 def test_http2_that_reads_nothing(scripted: Upstream, limited_proxy: lab.Server) -> None:
-    """With its windows wide open it is the connection that is reset."""
+    """An HTTP/2 client that reads nothing, with open windows, has its connection reset."""
     before = stopped(limited_proxy)
     with RawHttp2(limited_proxy.url, limited_proxy.log.parent / "mitmproxy-ca-cert.pem") as client:
         client.h2.increment_flow_control_window(2**30)

@@ -1,4 +1,4 @@
-"""Several upstreams behind one process: what is found out about one says nothing of another."""
+"""Several upstreams behind one process: findings about one do not apply to another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BELOW = f"""
 def proxies(
     mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """URLs of the listeners of one process, by the paths below which their upstreams serve."""
+    """URLs of one process's listeners, by the base paths of their upstreams."""
     folder = tmp_path_factory.mktemp("several")
     registries: dict[str, lab.Server] = {}
     with ExitStack() as started:
@@ -61,7 +61,7 @@ def proxies(
 
 @pytest.mark.parametrize("path", ["/one", "/ml/two", ""])
 def test_each_has_its_own_path(proxies: dict[str, str], path: str) -> None:
-    """It is found for each of them, and taken away from the redirects of that one alone."""
+    """The base path of each upstream is found, and its API and artifacts work."""
     url = proxies[path]
     found = request(url, SEARCH)
     assert (found.status, "experiments" in json.loads(found.body)) == (200, True)
@@ -71,7 +71,7 @@ def test_each_has_its_own_path(proxies: dict[str, str], path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/one", "/ml/two"])
 def test_redirects(proxies: dict[str, str], path: str) -> None:
-    """They come back to where the client is; a login page is told from the API by the same path."""
+    """A redirect is mapped to the client's listener; one to a login page becomes 401."""
     browser = {"Accept": "text/html"}
     moved = request(proxies[path], "/mlflow/api/2.0/mlflow/moved", headers=browser)
     assert moved.headers["Location"] == f"{proxies[path]}/mlflow/elsewhere"

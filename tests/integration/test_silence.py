@@ -1,4 +1,4 @@
-"""Connections on which nothing happens for a while: clients that wait, and streams of events."""
+"""Connections that are silent for a while: waiting clients, and streams of events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LAST = b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"
 
 
 def stream(content_type: str) -> bytes:
-    """The beginning of an answer in chunks."""
+    """Return the beginning of a chunked answer."""
     whole = response("200 OK", b"data: 1\n\n", ("Content-Type", content_type), framing="chunked")
     return whole.removesuffix(b"0\r\n\r\n")
 
@@ -54,7 +54,7 @@ def patient(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_the_limits_of_the_rules_count(scripted: Upstream, patient: lab.Server) -> None:
-    """Silence for longer than mitmproxy allows, upstream and then of a client that waits."""
+    """The rules' limits apply to a silent upstream and client, not mitmproxy's shorter ones."""
     scripted.answer = slow(2.5, b"", OK)
     client = http.client.HTTPConnection(patient.url.removeprefix("http://"), timeout=10)
     for pause in (2.5, 0):
@@ -68,7 +68,7 @@ def test_the_limits_of_the_rules_count(scripted: Upstream, patient: lab.Server) 
 
 
 def test_events_may_be_silent(scripted: Upstream, patient: lab.Server) -> None:
-    """A stream of events goes on where any other body would be cut."""
+    """A stream of events may be silent for longer than any other body."""
     scripted.answer = slow(2.5, stream("text/event-stream"), LAST)
     assert request(patient.url, EVENTS, timeout=10).body == b"data: 1\n\ndata: 2\n\n"
 
@@ -79,7 +79,7 @@ def test_events_may_be_silent(scripted: Upstream, patient: lab.Server) -> None:
 def test_a_cut_is_a_line_of_the_log(
     scripted: Upstream, start_proxy: StartProxy, target: str, content_type: str
 ) -> None:
-    """One that names the request, without its query."""
+    """A cut answer gets one log line, which names the request without its query."""
     limits = {"idle_timeout": 1, "event_idle_timeout": 1}
     proxy = start_proxy(scripted.url, upstream=limits)
     scripted.answer = slow(5, stream(content_type), b"")
@@ -94,7 +94,7 @@ def test_a_cut_is_a_line_of_the_log(
 
 
 def test_clients_that_wait_for_too_long(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """They are sent away; a request that takes longer is not."""
+    """An idle client is closed after client_idle_timeout; a request may take longer."""
     proxy = start_proxy(scripted.url, limits={"client_idle_timeout": 1})
     scripted.answer = slow(2.5, b"", OK)
     with connect(proxy.url) as connection:
@@ -107,7 +107,7 @@ def test_clients_that_wait_for_too_long(scripted: Upstream, start_proxy: StartPr
     not hasattr(Options(), "tcp_timeout"), reason="this mitmproxy has no such option"
 )
 def test_the_option_counts(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """mitmproxy closes connections for somebody who has asked it to, and the log says so."""
+    """A user's tcp_timeout still closes silent connections, and the log says so."""
     proxy = start_proxy(scripted.url, options=("--set", "tcp_timeout=2"))
     with connect(proxy.url) as connection:
         assert read_all(connection) == b""

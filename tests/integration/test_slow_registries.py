@@ -1,4 +1,4 @@
-"""Uploads to a registry that is slow to read them, or to be reached: they wait at the client."""
+"""Uploads to a registry that is slow to read or to connect to: the client has to wait."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ WINDOW = 65535
 
 
 class Slow:
-    """A registry that reads the bodies of uploads when it is told to."""
+    """A registry that does not read the bodies of uploads until `go_on` is set."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.begun = 0
         self.whole = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
-        # What the kernel takes on the way is not what is looked at here.
+        # A small buffer: data in the kernel is not what these tests look at.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the registry."""
         self.go_on.set()
         self._listener.close()
 
@@ -63,7 +63,7 @@ class Slow:
 
 @pytest.fixture
 def slow() -> Iterator[Slow]:
-    """One of them."""
+    """A slow registry."""
     registry = Slow()
     yield registry
     registry.close()
@@ -75,7 +75,7 @@ def head(method: str, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
 
 
 class Uploads:
-    """Streams of one connection by HTTP/2 that send as much as they may."""
+    """Streams of one HTTP/2 connection that send as much as they are allowed to."""
 
     def __init__(self, client: RawHttp2, count: int) -> None:
         self.client = client
@@ -87,7 +87,7 @@ class Uploads:
         client.socket.settimeout(0.5)
 
     def sent(self) -> int:
-        """Bytes of all."""
+        """Return the bytes sent on all streams."""
         return sum(SIZE - left for left in self.left.values())
 
     def turn(self) -> None:
@@ -105,7 +105,7 @@ class Uploads:
                     self.status[event.stream_id or 0] = fields[b":status"]
 
     def stands_still(self) -> bool:
-        """Whether nothing can be sent for a while."""
+        """Tell whether nothing can be sent for a second."""
         before = self.sent()
         end = time.monotonic() + 1
         while time.monotonic() < end:
@@ -114,7 +114,7 @@ class Uploads:
 
 
 def test_http2(slow: Slow, tmp_path: Path, start_proxy: StartProxy) -> None:
-    """Its memory does not grow, other requests of the connection are served, and it goes on."""
+    """Waiting uploads fill no memory, block no other request, and complete in the end."""
     proxy = start_proxy(slow.url, options=("--set", f"confdir={tmp_path}"))
     before = proxy.memory()
     with RawHttp2(proxy.url, tmp_path / "mitmproxy-ca-cert.pem") as client:
@@ -136,7 +136,7 @@ def test_http2(slow: Slow, tmp_path: Path, start_proxy: StartProxy) -> None:
 def test_http2_that_waits_for_a_connection(
     slow: Slow, tmp_path: Path, start_proxy: StartProxy
 ) -> None:
-    """mitmproxy makes five of them at once for a client; what waits for one is a window's size."""
+    """Uploads beyond a client's five upstream connections send at most one window."""
     options, limits = ("--set", f"confdir={tmp_path}"), {"connect_timeout": 1}
     proxy = start_proxy(slow.url, options=options, upstream=limits)
     before = proxy.memory()
@@ -155,11 +155,11 @@ def test_http2_that_waits_for_a_connection(
 
 
 def test_http1_that_waits_for_a_connection(start_proxy: StartProxy) -> None:
-    """A client sends no more than buffers hold, and learns that the registry is not there."""
+    """While the registry cannot be reached, a client sends only what buffers hold; then 504."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         with contextlib.ExitStack() as opened:
-            # The kernel answers nobody else.
+            # The kernel now answers no other client.
             for _ in range(4):
                 full = opened.enter_context(socket.socket())
                 full.setblocking(False)

@@ -1,6 +1,6 @@
-"""Many small portions: what a peer sends by the byte is not gone through anew for each of them.
+"""Many small portions: data that arrives by the byte is not processed from the start each time.
 
-What is measured is the time of the processor, which a busy machine does not lengthen.
+The tests measure processor time, which does not grow on a busy machine.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ API = "/api/2.0/mlflow/experiments/search"
 HTML = ("Content-Type", "text/html")
 GZIP = ("Content-Encoding", "gzip")
 SECONDS = 6
-"""Several times as much as the work itself takes; all of it anew takes a minute."""
+"""Several times what the work takes; starting over for each byte takes a minute."""
 
 
 def used(proxy: lab.Server) -> float:
-    """Seconds for which the processor has worked for it."""
+    """Return the processor time of a proxy in seconds."""
     fields = Path(f"/proc/{proxy.process.pid}/stat").read_text(encoding="ascii")
     user, system = fields.rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -36,14 +36,14 @@ def used(proxy: lab.Server) -> float:
 
 @contextmanager
 def little_work(proxy: lab.Server) -> Iterator[None]:
-    """What happens inside costs the proxy little."""
+    """Check that the proxy needs little processor time for what happens inside."""
     before = used(proxy)
     yield
     assert used(proxy) - before < SECONDS
 
 
 def chunked(body: bytes, *headers: tuple[str, str]) -> bytes:
-    """An answer in chunks of one byte."""
+    """Return an answer in chunks of one byte."""
     head, end, _ = response("200 OK", b"", *headers, framing="chunked").partition(b"\r\n\r\n")
     chunks = (b"1\r\n%c\r\n" % byte for byte in body)
     return head + end + b"".join(chunks) + b"0\r\n\r\n"
@@ -51,7 +51,7 @@ def chunked(body: bytes, *headers: tuple[str, str]) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
 def test_blanks(scripted: Upstream, scripted_proxy: lab.Server, encoding: str) -> None:
-    """Of a success that may be a page the beginning tells; white space leaves that open."""
+    """White space, which leaves open whether an answer is a page, is read only once."""
     blanks = b" " * (60_000 if not encoding else 12_000_000)
     body = gzip.compress(blanks + b"{}") if encoding else blanks + b"{}"
     scripted.answer = chunked(body, HTML, *([GZIP] if encoding else []))
@@ -61,7 +61,7 @@ def test_blanks(scripted: Upstream, scripted_proxy: lab.Server, encoding: str) -
 
 
 def test_an_http2_client_that_does_not_read(tmp_path: Path, start_proxy: StartProxy) -> None:
-    """What waits for its window is counted, not added up for each byte."""
+    """Data that waits for an HTTP/2 window is not added up again for each byte."""
     came = threading.Event()
 
     def answer(received: Received, connection: socket.socket) -> None:
@@ -82,5 +82,5 @@ def test_an_http2_client_that_does_not_read(tmp_path: Path, start_proxy: StartPr
             client.h2.send_headers(1, head, end_stream=True)
             client.flush()
             assert came.wait(30)
-            # The proxy has one thread: this answer comes behind what it has read so far.
+            # The proxy has one thread, so this answer comes after what it has read so far.
             assert request(proxy.url, API).status == 200

@@ -1,4 +1,4 @@
-"""scripts/soak.sh in short: faults under load, and memory."""
+"""A short version of scripts/soak.sh: faults under load, and memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 import lab
 import pytest
 
-# They need the whole machine, and what they look at depends on it.
+# These tests need the whole machine: other load would change their results.
 pytestmark = pytest.mark.alone
 
 SOAK = lab.ROOT / "scripts" / "soak"
 
 
 def run(script: str, *arguments: str) -> str:
-    """Run a part of it; returns what it prints."""
+    """Run a script of the soak test; return what it prints."""
     done = subprocess.run(
         [sys.executable, SOAK / script, *arguments],
         capture_output=True,
@@ -29,7 +29,7 @@ def run(script: str, *arguments: str) -> str:
 
 
 def test_faults() -> None:
-    """Each fault once: nothing is lost that need not be, and nothing is ever wrong."""
+    """Faults under load lose no request that need not be lost, and cause no wrong answer."""
     table = run("main.py", "0")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     by_name = {row[0]: row for row in rows if row}
@@ -42,6 +42,6 @@ def test_faults() -> None:
 
 
 def test_memory() -> None:
-    """A short run; that it does not grow at all shows in the long one."""
+    """Memory grows by less than 10 % in a short run; only a long one shows no growth."""
     printed = run("memory.py", "2000", "1")
     assert re.search(r"2000 requests, 1 GiB of artifacts: resident memory .* 1\.0\d\d ", printed)

@@ -1,4 +1,4 @@
-"""The page about single sign-on: Apache checks sessions and tokens between the proxy and MLflow."""
+"""The single sign-on page: Apache checks sessions and tokens between the proxy and MLflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.identity_provider import IdentityProvider
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=10"
 NAME = "mlflow.example.org"
-"""The public name: not of loopback, which MLflow trusts more than others."""
+"""The public name; no loopback name, as MLflow trusts those more than others."""
 MODULES = [
     "mpm_event",
     "authn_core",
@@ -32,7 +32,7 @@ MODULES = [
 
 
 def apache(folder: Path, config: str, port: int) -> lab.Server:
-    """Apache with the configuration of the page, and what a distribution has around it."""
+    """Apache with the page's configuration and a distribution's usual settings."""
     folder.mkdir()
     program = lab.binary("apache2")
     modules = program.parent / "usr" / "lib" / "apache2" / "modules"
@@ -40,7 +40,7 @@ def apache(folder: Path, config: str, port: int) -> lab.Server:
     lines += [f"Listen 127.0.0.1:{port}", "ServerName localhost", f"PidFile {folder}/pid"]
     lines += [f"DefaultRuntimeDir {folder}", f"ServerRoot {folder}", "ErrorLog /dev/stderr"]
     lines += ["Mutex posixsem", "User nobody", "Group nogroup"]
-    # Its workers run as nobody, who cannot read a file of the tests that says whom to trust.
+    # Its workers run as the user nobody, which cannot read the tests' certificates.
     lines += ["OIDCSSLValidateServer Off", "OIDCOAuthSSLValidateServer Off"]
     (folder / "apache.conf").write_text("\n".join([*lines, config]))
     return lab.Server(
@@ -53,7 +53,7 @@ def apache(folder: Path, config: str, port: int) -> lab.Server:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """It signs the provider's certificate."""
+    """The authority that signs the provider's certificate."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
@@ -66,7 +66,7 @@ def provider(authority: Authority) -> Iterator[IdentityProvider]:
 
 @pytest.fixture(scope="module")
 def page(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The page."""
+    """The page, with local ports and URLs."""
     mlflow, sso, proxy = (str(lab.free_port()) for _ in range(3))
     return Page(
         "sso.md",
@@ -84,7 +84,7 @@ def page(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def url(block: str, before: str) -> str:
-    """The URL of this machine that follows some words of a block."""
+    """Return the local URL that follows some words of a block."""
     found = re.search(rf"{before} ?(?:http://)?(127\.0\.0\.1:\d+)", block)
     assert found
     return f"http://{found[1]}"
@@ -108,7 +108,7 @@ def proxy(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.
 
 
 class Here(httpx.HTTPTransport):
-    """Finds the public name on this machine."""
+    """A transport that sends requests for the public name to this machine."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.host != NAME:
@@ -126,7 +126,7 @@ class Here(httpx.HTTPTransport):
 
 
 def test_a_client(page: Page, proxy: lab.Server, provider: IdentityProvider) -> None:
-    """It needs a valid token; what it gets otherwise is JSON that says so."""
+    """A client with a valid token is served; otherwise it gets 401 as JSON that says why."""
     made = page.run("set_experiment", token=provider.token())
     assert made.returncode == 0, made.stderr
     place = f"The server asks for a login at {provider.url}/authorize"
@@ -145,7 +145,7 @@ def test_a_client(page: Page, proxy: lab.Server, provider: IdentityProvider) -> 
 
 
 def test_a_browser(proxy: lab.Server, authority: Authority) -> None:
-    """It logs in, and has a session under the proxy's own name; then it may change something."""
+    """A browser logs in, gets a session under the proxy's name, and may then make changes."""
     trust = ssl.create_default_context(cafile=authority.pem)
     public = proxy.url.replace("127.0.0.1", NAME)
     transport = Here(verify=trust)

@@ -74,7 +74,7 @@ def test_retried_once(scripted: Upstream, client: http.client.HTTPConnection, me
 def test_never_for_others(
     scripted: Upstream, client: http.client.HTTPConnection, method: str, body: bytes | str | None
 ) -> None:
-    """What may have had an effect, or had a body on its way, is not sent again."""
+    """A request that may have had an effect, or that has a body, is not sent again."""
     scripted.answer = Stale(fresh=9)
     scripted.requests.clear()
     sent = iter([b"x" * 100_000]) if isinstance(body, str) else body
@@ -83,7 +83,7 @@ def test_never_for_others(
 
 
 def test_never_twice(scripted: Upstream, client: http.client.HTTPConnection) -> None:
-    """If the new connection is closed as well, that is the answer."""
+    """If the new connection is closed as well, the client gets 502."""
     scripted.answer = Stale(fresh=1)
     scripted.requests.clear()
     assert [ask(client, "GET"), ask(client, "GET")] == [200, 502]
@@ -97,7 +97,7 @@ def test_never_twice(scripted: Upstream, client: http.client.HTTPConnection) -> 
 def test_never_when_an_answer_has_begun(
     scripted: Upstream, client: http.client.HTTPConnection, begin: bytes, stays: bool
 ) -> None:
-    """Whoever has sent a byte was there and had the request."""
+    """A request is not sent again once the upstream has sent any byte of an answer."""
     if stays and begin != b"nonsense\r\n\r\n":
         pytest.skip("nothing says that this is all")
     stale = Stale(fresh=9)
@@ -115,7 +115,7 @@ def test_never_when_an_answer_has_begun(
 
 
 def test_never_on_a_new_connection(scripted: Upstream, client: http.client.HTTPConnection) -> None:
-    """A connection that was never good is not stale."""
+    """A request that fails on a new connection is not sent again."""
     scripted.answer = Stale(fresh=0)
     scripted.requests.clear()
     assert ask(client, "GET") == 502
@@ -123,13 +123,13 @@ def test_never_on_a_new_connection(scripted: Upstream, client: http.client.HTTPC
 
 
 def test_the_next_request_works(scripted: Upstream, client: http.client.HTTPConnection) -> None:
-    """After a refusal the client's connection goes on with a new one upstream."""
+    """After a 502 the client's connection stays usable, with a new connection upstream."""
     scripted.answer = Stale(fresh=2)
     assert [ask(client, "GET"), ask(client, "POST", b"{}"), ask(client, "GET")] == [200, 502, 200]
 
 
 def test_an_upstream_that_comes_back(start_proxy: StartProxy) -> None:
-    """A failed attempt counts for its request alone: the next one on a kept connection tries."""
+    """A failed connection attempt affects only its request: the next request tries again."""
     port = lab.free_port()
     proxy = start_proxy(f"http://127.0.0.1:{port}")
     client = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
@@ -143,7 +143,7 @@ def test_an_upstream_that_comes_back(start_proxy: StartProxy) -> None:
 def test_ended_connections_are_forgotten(
     scripted: Upstream, start_proxy: StartProxy, refusing: bool
 ) -> None:
-    """A client that stays costs no memory for each connection that was made for it, or was not."""
+    """A client that stays connected costs no memory per ended or failed upstream connection."""
     scripted.answer = lambda _, connection: connection.shutdown(socket.SHUT_RDWR)
     proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}" if refusing else scripted.url)
     client = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)

@@ -1,4 +1,4 @@
-"""The unit: what systemd says of it, and the command in it, run as systemd would run it."""
+"""The unit: systemd's checks of it, and its command, run as systemd would run it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TLS = """
 
 
 def settings() -> dict[str, list[str]]:
-    """All assignments in the unit."""
+    """Return all assignments in the unit."""
     found = defaultdict(list)
     for name, value in re.findall(r"(?m)^(\w+)=(.*)$", UNIT.read_text()):
         found[name].append(value)
@@ -57,13 +57,13 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_unit_is_right(installed: Path) -> None:
-    """systemd finds nothing to complain about."""
+    """systemd-analyze verify finds nothing wrong with the unit."""
     run = analyze("verify", "--man=false", installed)
     assert (run.returncode, run.stdout + run.stderr) == (0, "")
 
 
 def test_it_may_do_little(installed: Path) -> None:
-    """Of 10 for a service without any restriction."""
+    """The unit's exposure level is below 2; a service without restrictions has 10."""
     run = analyze("security", "--offline=true", "--no-pager", installed)
     found = re.search(r"exposure level for \S+: ([\d.]+)", run.stdout)
     assert found is not None, run.stdout + run.stderr
@@ -71,7 +71,7 @@ def test_it_may_do_little(installed: Path) -> None:
 
 
 def test_it_waits_as_long_as_the_rules_say() -> None:
-    """The defaults of the rules fit: time to drain, and files for requests and connections."""
+    """The unit's stop timeout and open files are sufficient for the default rules."""
     rules = Rules()
     (stop,), (files,) = settings()["TimeoutStopSec"], settings()["LimitNOFILE"]
     assert int(stop) > rules.drain.grace + rules.drain.timeout
@@ -80,8 +80,8 @@ def test_it_waits_as_long_as_the_rules_say() -> None:
 
 @pytest.mark.parametrize(("abstract", "tls"), [(False, True), (True, False)])
 def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Path) -> None:
-    """It says when it serves and when it stops, and needs no system call that it may not make."""
-    # What systemd listens on: @ stands for a zero byte.
+    """The command notifies systemd at start and stop, and needs no forbidden system call."""
+    # The name of systemd's socket; @ stands for a zero byte.
     name = "@" * abstract + str(tmp_path / "notify")
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
@@ -90,7 +90,7 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
     ):
         listener.bind(name.replace("@", "\0"))
         listener.settimeout(30)
-        # The name has to be looked up.
+        # The proxy has to look up this name.
         upstream = plain.url.replace("127.0.0.1", "localhost")
         if tls:
             upstream = secure.wait_for_port().url.replace("http:", "https:")
@@ -105,7 +105,7 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
         command = confined(start_command(port, tmp_path, env))
         with lab.Server(command, url=url, log=tmp_path / "log", env=env) as server:
             assert listener.recv(100) == b"READY=1"
-            # It serves already.
+            # The proxy already serves.
             assert request(url, API).body == b"{}", server.text()
             assert (tmp_path / "mlflow-proxy" / str(port) / "mitmproxy-ca.pem").exists()
             os.kill(server.process.pid, signal.SIGTERM)
@@ -115,7 +115,7 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
 
 
 def confined(command: list[str]) -> list[str]:
-    """A command with the unit's filter around it."""
+    """Return a command that runs another one under the unit's system call filter."""
     allowed, denied = settings()["SystemCallFilter"]
     sets = [allowed.replace(" ", ","), denied.removeprefix("~").replace(" ", ",")]
     # WorkingDirectory=.
@@ -131,7 +131,7 @@ def confined(command: list[str]) -> list[str]:
 
 
 def start_command(port: int, folder: Path, env: dict[str, str]) -> list[str]:
-    """ExecStart= as systemd reads it, with paths of this checkout and of a folder."""
+    """Return ExecStart= as systemd reads it, with paths of this checkout and a folder."""
     defaults = dict(value.split("=", 1) for value in settings()["Environment"])
     known = defaults | env
     paths = {
@@ -154,7 +154,7 @@ def start_command(port: int, folder: Path, env: dict[str, str]) -> list[str]:
 
 
 def test_the_sandbox_is_one(tmp_path: Path) -> None:
-    """What the tests run the command in refuses what systemd would refuse."""
+    """The sandbox of these tests refuses what systemd would refuse."""
     attempts = (
         "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)",
         "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",

@@ -15,11 +15,11 @@ from support.client import request
 from support.machine import Machine
 from support.waiting import eventually
 
-# HAProxy notices in this time.
+# HAProxy notices a draining worker within this time.
 DRAIN = {"grace": 3}
 
-# As `git archive` and setup.sh leave it, with the Python and the packages of the tests: the service
-# sees no home directory, in which both may be.
+# The result of `git archive` and setup.sh, but with the tests' Python and packages in /opt: the
+# service cannot see home directories, where they may be.
 INSTALL = """
 mkdir /opt/mlflow-proxy-VERSION
 cd /opt/mlflow-proxy-VERSION
@@ -34,7 +34,7 @@ ln -sfn mlflow-proxy-VERSION /opt/mlflow-proxy
 
 
 def install(there: Machine, version: int) -> None:
-    """A version in a folder of its own, to which the link leads then."""
+    """Install a version in its own folder and point the link to it."""
     packages = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     script = INSTALL.replace("VERSION", str(version)).replace("PACKAGES", str(packages))
@@ -49,7 +49,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
 
 @pytest.fixture(scope="module")
 def ports() -> list[int]:
-    """Of the workers."""
+    """The ports of the workers."""
     return [lab.free_port() for _ in range(2)]
 
 
@@ -57,7 +57,7 @@ def ports() -> list[int]:
 def there(
     registry: lab.Server, ports: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
-    """Two workers are installed and enabled in it."""
+    """A machine with two workers that are installed and enabled."""
     folder = tmp_path_factory.mktemp("machine")
     if reason := machine.missing(folder / "tried"):
         pytest.skip(reason)
@@ -82,14 +82,14 @@ def there(
 
 
 def test_it_serves(there: Machine, ports: list[int]) -> None:
-    """When systemctl returns, both workers do, and systemd will start them again."""
+    """Both workers serve when systemctl returns, and are enabled for the next boot."""
     for port in ports:
         assert request(f"http://127.0.0.1:{port}", SEARCH).status == 200
         assert there.do(f"systemctl is-enabled mlflow-proxy@{port}") == "enabled\n"
 
 
 def test_it_may_do_little(there: Machine, ports: list[int]) -> None:
-    """It has no rights, and even root could write nowhere in its view of the files, but in two."""
+    """The service has no capabilities, and even root can write to only two of its folders."""
     unit = f"mlflow-proxy@{ports[0]}"
     status = there.do(f"cat /proc/$(systemctl show -P MainPID {unit})/status")
     values = dict(line.split(":\t", 1) for line in status.splitlines())
@@ -105,7 +105,7 @@ def test_it_may_do_little(there: Machine, ports: list[int]) -> None:
 
 
 def test_an_upgrade(there: Machine, ports: list[int], tmp_path: Path) -> None:
-    """Behind HAProxy, a loop of `systemctl restart` loses nothing."""
+    """Behind HAProxy, `systemctl restart` of one worker after the other loses no request."""
     install(there, 2)
     workers = [f"http://127.0.0.1:{port}" for port in ports]
     with (
@@ -123,7 +123,7 @@ def test_an_upgrade(there: Machine, ports: list[int], tmp_path: Path) -> None:
 
 
 def test_the_journal(there: Machine, ports: list[int]) -> None:
-    """What a worker logs is in it at once."""
+    """A worker's log lines are in the journal at once."""
     there.do("echo 'nope: 1' >>/etc/mlflow-proxy/rules.yaml")
     show = f"journalctl --unit=mlflow-proxy@{ports[0]} --output=cat"
     eventually(lambda: "the old rules stay in force" in there.do(show))
