@@ -1,4 +1,4 @@
-"""Upstreams that are silent or slow, and clients that are."""
+"""Upstreams and clients that are silent or slow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BIG = 40_000_000
 def hasty_proxy(
     scripted: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """A proxy that waits for one second at most."""
+    """A proxy that waits for its upstream for at most one second."""
     folder = tmp_path_factory.mktemp("hasty")
     with running_proxy(folder, scripted.url, upstream=LIMITS) as server:
         yield server
@@ -49,7 +49,7 @@ def first(data: bytes, then: float) -> Answer:
 
 
 def test_no_connection(start_proxy: StartProxy) -> None:
-    """A server whose queue is full does not answer the first packet."""
+    """A server that accepts no connection, as its queue is full, causes 504."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -66,7 +66,7 @@ def test_no_connection(start_proxy: StartProxy) -> None:
 
 
 def test_no_handshake(start_proxy: StartProxy) -> None:
-    """A server that takes the connection and does not speak TLS, or anything."""
+    """A server that accepts the connection but does not answer the TLS handshake causes 504."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         proxy = start_proxy(f"https://127.0.0.1:{mute.getsockname()[1]}", upstream=LIMITS)
         timed_out(request(proxy.url, API, timeout=10), "connection_timeout")
@@ -74,7 +74,7 @@ def test_no_handshake(start_proxy: StartProxy) -> None:
 
 @pytest.mark.parametrize("body", [None, b"{}", b"x" * 3_000_000])
 def test_no_response(scripted: Upstream, hasty_proxy: lab.Server, body: bytes | None) -> None:
-    """Silence after the request, whatever was sent."""
+    """An upstream that does not answer a request causes 504, with any kind of body."""
     scripted.answer = silent
     method = "POST" if body else "GET"
     got = request(hasty_proxy.url, API, method=method, body=body, timeout=10)
@@ -82,7 +82,7 @@ def test_no_response(scripted: Upstream, hasty_proxy: lab.Server, body: bytes | 
 
 
 def test_half_a_document(scripted: Upstream, hasty_proxy: lab.Server) -> None:
-    """A held answer that stops in the middle is none."""
+    """A held answer that stops in the middle is replaced by 504."""
     whole = response("200 OK", b'{"a": 1}', ("Content-Type", "application/json"))
     scripted.answer = first(whole[:-3], 12)
     got = request(hasty_proxy.url, API, timeout=10)
@@ -91,14 +91,14 @@ def test_half_a_document(scripted: Upstream, hasty_proxy: lab.Server) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_half_a_file(scripted: Upstream, hasty_proxy: lab.Server, framing: str) -> None:
-    """A download that stops in the middle breaks, it does not end."""
+    """A download that stops in the middle is cut, so that it does not look complete."""
     scripted.answer = first(response("200 OK", b"x" * 1_000_000, framing=framing)[:-1], 12)
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         request(hasty_proxy.url, FILE, timeout=10)
 
 
 def test_an_upstream_that_does_not_read(start_proxy: StartProxy) -> None:
-    """An upload that nobody takes ends, too."""
+    """An upload that the upstream does not read gets 504."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         proxy = start_proxy(f"http://127.0.0.1:{deaf.getsockname()[1]}", upstream=LIMITS)
         got = request(proxy.url, FILE, method="PUT", body=iter([bytes(BIG)]), timeout=20)
@@ -106,7 +106,7 @@ def test_an_upstream_that_does_not_read(start_proxy: StartProxy) -> None:
 
 
 def test_slow_is_not_silent(scripted: Upstream, hasty_proxy: lab.Server) -> None:
-    """An answer that drips for longer than any limit arrives whole."""
+    """An answer that arrives byte by byte, for longer than any limit, is delivered whole."""
 
     def drip(_: Received, connection: socket.socket) -> None:
         time.sleep(0.3)
@@ -121,7 +121,7 @@ def test_slow_is_not_silent(scripted: Upstream, hasty_proxy: lab.Server) -> None
 
 
 def test_a_client_that_reads_late(scripted: Upstream, hasty_proxy: lab.Server) -> None:
-    """The client's pauses are its own affair."""
+    """A client that pauses while reading a download gets all of it."""
     scripted.answer = response("200 OK", bytes(BIG))
     host = hasty_proxy.url.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=20)
@@ -135,7 +135,7 @@ def test_a_client_that_reads_late(scripted: Upstream, hasty_proxy: lab.Server) -
 
 
 def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: lab.Server) -> None:
-    """So are the pauses of an upload."""
+    """A client that pauses during an upload is not cut."""
     scripted.answer = response("200 OK", b"{}")
 
     def parts() -> Iterator[bytes]:
@@ -149,7 +149,7 @@ def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: lab.Server)
 
 
 def test_a_slow_answer_is_not_asked_for_twice(scripted: Upstream, hasty_proxy: lab.Server) -> None:
-    """A timeout on a kept connection looks like a stale one, and is none."""
+    """After a timeout on a kept connection, which looks like a stale one, nothing is sent again."""
 
     def once(received: Received, connection: socket.socket) -> bool:
         if received.target == "/first":
@@ -170,7 +170,7 @@ def test_a_slow_answer_is_not_asked_for_twice(scripted: Upstream, hasty_proxy: l
 
 
 def test_the_log_says_why(scripted: Upstream, hasty_proxy: lab.Server) -> None:
-    """With the id that the client has, and the address of the upstream."""
+    """The log line for a timeout has the reason, the request id and the upstream's address."""
     scripted.answer = silent
     got = request(hasty_proxy.url, API, headers={"X-Request-Id": "mine-1"}, timeout=10)
     (line,) = (line for line in hasty_proxy.text().splitlines() if "mine-1" in line)
@@ -180,7 +180,7 @@ def test_the_log_says_why(scripted: Upstream, hasty_proxy: lab.Server) -> None:
 
 
 def test_defaults_do_not_hurry(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """A registry that thinks for two seconds is served by the shipped rules."""
+    """With the shipped rules, a registry may take two seconds to answer."""
 
     def slow(_: Received, connection: socket.socket) -> None:
         time.sleep(2)

@@ -1,4 +1,4 @@
-"""Registries that speak TLS, and take their time to begin it."""
+"""Registries that speak TLS, but are slow to begin the handshake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def echo(received: Received, connection: socket.socket) -> bool:
 
 
 class Slow(Upstream):
-    """Begins no TLS until it may."""
+    """A registry that begins no TLS handshake until `may_begin` is set."""
 
     def __init__(self, certificate: Path) -> None:
         super().__init__(echo)
@@ -37,7 +37,7 @@ class Slow(Upstream):
 
 
 def test_http2_requests_at_once(certificate: Path, tmp_path: Path, start_proxy: StartProxy) -> None:
-    """While the connection for one begins, another does not take it: each gets its own answer."""
+    """Each of several requests that arrive during the upstream's handshake gets its own answer."""
     settings = (f"confdir={tmp_path}", f"ssl_verify_upstream_trusted_ca={certificate}")
     options = [word for setting in settings for word in ("--set", setting)]
     with Slow(certificate) as registry:

@@ -1,4 +1,4 @@
-"""What the proxy must not hold and not change: event streams, WebSockets, gRPC, traces."""
+"""Traffic that the proxy must not hold or change: event streams, WebSockets, gRPC, traces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask(proxy: lab.Server, head: str) -> socket.socket:
     [
         ("/ajax-api/2.0/mlflow/gateway-proxy", "text/event-stream", b"data: 1\n\n"),
         ("/api/2.0/mlflow/experiments/stream", "application/x-ndjson", b'{"a": 1}\n'),
-        # Neither a label nor a length: the first bytes tell that it is no page.
+        # Without Content-Type and length, the first bytes show that it is no page.
         ("/api/2.0/mlflow/experiments/stream", "", b'{"a": 1}\n'),
         ("/api/2.0/mlflow/experiments/stream", "text/html", b"3.17"),
         ("/mlflow.Service/Call", "application/grpc", b"\x00\x00\x00\x00\x01"),

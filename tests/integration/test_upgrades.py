@@ -1,4 +1,4 @@
-"""Connections that change their protocol: a WebSocket may, nothing else may."""
+"""Connections that change their protocol: only WebSockets are allowed to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HANDSHAKE = (
 
 @pytest.fixture
 def h2c(scripted: Upstream) -> H2c:
-    """What the upstream answers."""
+    """An upstream that switches to HTTP/2 (h2c) on request."""
     scripted.requests.clear()
     scripted.answer = server = H2c()
     return server
@@ -36,12 +36,12 @@ def h2c(scripted: Upstream) -> H2c:
 def proxy(
     request: pytest.FixtureRequest, scripted: Upstream, shared_proxy: StartProxy
 ) -> lab.Server:
-    """A proxy in front of it."""
+    """A proxy in front of the upstream."""
     return shared_proxy(scripted.url, artifacts={"enabled": request.param})
 
 
 def ask_for_tunnel(url: str, head: str) -> bytes:
-    """Ask for HTTP/2, and if that is granted for an artifact inside; returns the first line."""
+    """Ask for h2c and, if it is granted, for an artifact inside; return the first line."""
     with connect(url) as connection:
         connection.sendall(head.encode("latin-1"))
         line = connection.makefile("rb", buffering=0).readline()
@@ -61,7 +61,7 @@ def ask_for_tunnel(url: str, head: str) -> bytes:
 
 
 def test_no_spelling_gets_a_tunnel(scripted: Upstream, h2c: H2c, shared_proxy: StartProxy) -> None:
-    """Nobody changes to HTTP/2, inside of which artifacts would pass; the server would."""
+    """No spelling of h2c reaches the upstream, which would switch and let artifacts pass."""
     proxy = shared_proxy(scripted.url, artifacts={"enabled": False})
     heads = [hostile.asking(API, fields, line) for line, fields in hostile.upgrades()]
     for head in heads:
@@ -83,7 +83,7 @@ def test_no_spelling_gets_a_tunnel(scripted: Upstream, h2c: H2c, shared_proxy: S
 def test_a_client_that_would_rather_speak_http2(
     h2c: H2c, proxy: lab.Server, scripted: Upstream, body: bytes | None
 ) -> None:
-    """The default of Java's client, whose requests are answered over HTTP/1.1."""
+    """A client that offers h2c, as Java's does by default, is answered over HTTP/1.1."""
     headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAAA"}
     sent = body if body is not None else iter([b"in ", b"chunks"])
     got = request(proxy.url, API, method="POST", headers=headers, body=sent, timeout=10)
@@ -116,7 +116,7 @@ FALSE_SWITCHES = {
 
 @pytest.mark.parametrize("name", FALSE_SWITCHES)
 def test_false_switches(scripted: Upstream, proxy: lab.Server, name: str) -> None:
-    """A 101 that nobody may get is an error, and what follows it reaches nobody."""
+    """A 101 that does not match the request becomes 502, and data after it is dropped."""
     head, first = FALSE_SWITCHES[name]
 
     def answer(received: Received, connection: socket.socket) -> bool:
@@ -139,7 +139,7 @@ def test_false_switches(scripted: Upstream, proxy: lab.Server, name: str) -> Non
 
 
 def test_a_websocket(scripted: Upstream, proxy: lab.Server) -> None:
-    """Its handshake passes, and is the only one that names an upgrade."""
+    """A WebSocket handshake passes in both directions, with its Upgrade fields."""
 
     def answer(_: Received, connection: socket.socket) -> None:
         connection.sendall(websocket() + b"\x81\x02hi")
@@ -160,7 +160,7 @@ def test_a_websocket(scripted: Upstream, proxy: lab.Server) -> None:
 
 
 def test_a_websocket_that_is_refused(scripted: Upstream, proxy: lab.Server) -> None:
-    """A server need not change; its answer is one like any other."""
+    """A server may refuse a WebSocket: its answer passes, and the connection stays open."""
     scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
     with connect(proxy.url) as connection:
         connection.sendall((HANDSHAKE + PLAIN).encode())

@@ -1,4 +1,4 @@
-"""What a person reads in the end: real MLflow clients, 3.x and 2.x, and bad answers."""
+"""The messages that people see in real MLflow clients, 3.x and 2.x, after bad answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GONE = b'{"error_code": "INTERNAL_ERROR", "message": "[Errno 2] No such file or 
 
 @pytest.fixture(scope="module", params=[3, 2], ids=["3.x", "2.x"])
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    """MLflow's client in two versions."""
+    """An MLflow client, in each of two versions."""
     with Client(request.param) as client:
         yield client
 
@@ -37,7 +37,7 @@ Start = Callable[..., lab.Server]
 
 @pytest.fixture(scope="module")
 def start(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts a proxy with changed rules in front of it, once for each name."""
+    """Return a function that starts a proxy with changed rules, once per name."""
     started: dict[str, lab.Server] = {}
     with contextlib.ExitStack() as running:
 
@@ -53,7 +53,7 @@ def start(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
 NOT_FOUND = "RESOURCE_NOT_FOUND: The requested resource was not found: /api/2.0/mlflow/runs/get"
 
 ROWS = [
-    # call, answer of the upstream, exception, its error_code, what the person reads
+    # call, answer of the upstream, exception, its error_code, text that the person sees
     ("get_run", response("404 Not Found", PAGE, HTML),
      "RestException", "INTERNAL_ERROR", NOT_FOUND),
     ("get_run", response("404 Not Found", b""), "RestException", "INTERNAL_ERROR", NOT_FOUND),
@@ -98,7 +98,7 @@ ROWS = [
     ("download", response("302 Found", b"", ("Location", "https://portal.example/welcome")),
      "MlflowException", "INTERNAL_ERROR", "asks for a login at https://portal.example/welcome"),
     ("delete", response("405 Not Allowed", PAGE, HTML), "HTTPError", "", "ENDPOINT_NOT_FOUND"),
-    # What the client repeats it reports without its message.
+    # If the client has retried a request, it does not report the answer's message.
     ("get_run", response("503 Unavailable", PAGE, HTML), "MlflowException", "INTERNAL_ERROR",
      "too many 503 error responses"),
     ("upload", b"", "MlflowException", "INTERNAL_ERROR", "too many 502 error responses"),
@@ -120,7 +120,7 @@ def test_errors(
     code: str,
     words: str,
 ) -> None:
-    """One sentence within seconds, and never a page of HTML."""
+    """The client reports one sentence in less than two minutes, and never an HTML page."""
 
     def send(received: Received, connection: socket.socket) -> None:
         # A download begins with a listing.
@@ -134,13 +134,13 @@ def test_errors(
     assert "<" not in outcome.message.replace("<class", "")
     assert "valid JSON" not in outcome.message
     assert "secret" not in outcome.message
-    assert outcome.seconds < 120  # Left to itself the client would try for four minutes.
+    assert outcome.seconds < 120  # By default, the client tries for four minutes.
 
 
 def test_a_page_behind_a_redirect_is_not_the_file(
     client: Client, scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
-    """The client follows a redirect to an object store, but not to a page that it would keep."""
+    """The client may follow a redirect to an object store, but not one to a web page."""
     with Upstream(response("200 OK", b"model")) as store, Upstream() as portal:
         portal.answer = response("200 OK", LOGIN, HTML)
         place = f"{store.url}/bucket/0123?X-Amz-Expires=60&X-Amz-Signature=abc"
@@ -164,7 +164,7 @@ def moved(location: str) -> bytes:
 
 
 def by_path(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], None]:
-    """An upstream that answers by method or by a part of the target; the first that fits."""
+    """Return an upstream that gives the first answer whose key is in the request line."""
 
     def send(received: Received, connection: socket.socket) -> None:
         line = received.head.decode("latin-1").split("\r\n")[0]
@@ -186,7 +186,7 @@ def by_path(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], No
 def test_multipart_uploads_fall_back(
     client: Client, scripted: Upstream, scripted_proxy: lab.Server, refusal: bytes
 ) -> None:
-    """Where multipart uploads are refused, the file goes up in one piece."""
+    """If multipart uploads are refused, the client uploads the file in one piece."""
     scripted.requests.clear()
     scripted.answer = by_path({"/mpu/create": refusal, "PUT ": OK})
     outcome = client.call("multipart_upload", scripted_proxy.url)
@@ -199,7 +199,7 @@ def test_multipart_uploads_fall_back(
 def test_presigned_downloads_fall_back(
     client: Client, scripted: Upstream, scripted_proxy: lab.Server, status: str
 ) -> None:
-    """Where presigned downloads are refused, the file comes through the server (3.x only)."""
+    """If presigned downloads are refused, the client downloads via the server (3.x only)."""
     if client.version == 2:
         pytest.skip("MLflow 2 has no presigned downloads")
     scripted.answer = by_path(
@@ -227,7 +227,7 @@ def test_spans(
     answer: bytes,
     words: str,
 ) -> None:
-    """Spans that are not taken are an error (3.x only)."""
+    """Spans that the upstream does not accept cause an error in the client (3.x only)."""
     if client.version == 2:
         pytest.skip("MLflow 2 exports no spans by OTLP")
     version = response("200 OK", b"3.17.2", HTML)
@@ -241,7 +241,7 @@ def test_spans(
 def test_vocabulary_of_mlflow(
     client: Client, scripted: Upstream, scripted_proxy: lab.Server, start: Start
 ) -> None:
-    """With MLflow's own codes the client tries an older route where one is missing."""
+    """With MLflow's own error codes, the client falls back to an older route."""
     versions = b'{"model_versions": [{"name": "m", "version": "7"}]}'
     scripted.answer = by_path(
         {"POST ": response("404 Not Found", PAGE, HTML), "GET ": response("200 OK", versions, JSON)}
@@ -257,7 +257,7 @@ def test_vocabulary_of_mlflow(
 def test_a_missing_artifact_that_is_reported_as_500(
     client: Client, scripted: Upstream, start: Start
 ) -> None:
-    """An override makes it a 404, which the client does not repeat."""
+    """An override turns a 500 for a missing file into 404, which the client does not retry."""
     gone = response("500 Internal Server Error", GONE, JSON)
     scripted.answer = by_path({"?path=": OK, "": gone})
     override = {
@@ -277,7 +277,7 @@ def test_a_missing_artifact_that_is_reported_as_500(
 
 
 def test_read_only(client: Client, scripted: Upstream, start: Start) -> None:
-    """With writes off, downloads work; uploads and deletions say why they do not."""
+    """With writes off, downloads work; uploads and deletions fail with the reason."""
     proxy = start("read_only", artifacts={"write": False, "disabled_status": 403})
     scripted.answer = by_path({"?path=": OK, "GET ": MODEL, "": OK})
     assert client.call("download", proxy.url).result == "model"
@@ -288,5 +288,5 @@ def test_read_only(client: Client, scripted: Upstream, start: Start) -> None:
         outcome = client.call(call, proxy.url)
         assert words in outcome.message
     assert scripted.requests == []
-    # Each a single time.
+    # The client tried each only once.
     assert proxy.text().count("answered 403") == refused + 2

@@ -1,4 +1,4 @@
-"""What goes over the wire: bytes in, bytes out, over every combination of protocols."""
+"""The bytes on the wire, in and out, for every combination of protocols."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MD5 = hashlib.md5(BIG).hexdigest()
 def test_targets_keep_their_bytes(
     scripted: Upstream, scripted_proxy: lab.Server, rest: str
 ) -> None:
-    """Behind the prefix nothing changes, streamed (an upload in chunks) or not."""
+    """A target changes only in its prefix, whether the body is streamed or not."""
     scripted.answer = OK
     scripted.requests.clear()
     for body in (None, b"small", iter([b"in ", b"chunks"])):
@@ -44,7 +44,7 @@ def test_targets_keep_their_bytes(
 
 
 def test_headers_reach_the_upstream(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """Credentials, cookies and everything else arrive as they were sent, in their order."""
+    """Credentials, cookies and other headers arrive as they were sent, in the same order."""
     headers = [
         ("Authorization", "Bearer a.b.c"),
         ("X-API-Key", "key"),
@@ -108,7 +108,7 @@ def test_keep_alive_after_errors_and_refusals(start_proxy: StartProxy) -> None:
             ("PUT", ARTIFACT + "x", BIG, 503),
             ("GET", "/api/2.0/mlflow/x", None, 404),
             ("HEAD", "/api/2.0/mlflow/x", None, 404),
-            # An answer to HEAD has no body, whoever makes it: it would pass for the next answer.
+            # The proxy's answer to HEAD has no body either: it would look like the next answer.
             ("HEAD", ARTIFACT + "x", None, 503),
             ("HEAD", "/livez", None, 200),
             ("GET", "/livez", None, 200),
@@ -157,7 +157,7 @@ def tls(
 
 @pytest.mark.parametrize("client", ["http1", "http2"])
 def test_tls_on_both_sides(tls: tuple[lab.Server, Path], client: str) -> None:
-    """HTTP/1.1 and HTTP/2 clients over TLS, in front of a TLS upstream with and without HTTP/2."""
+    """HTTP/1.1 and HTTP/2 clients can use a TLS upstream with or without HTTP/2."""
     proxy, folder = tls
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
     ca = folder / "mitmproxy-ca-cert.pem"
@@ -177,7 +177,7 @@ def test_tls_on_both_sides(tls: tuple[lab.Server, Path], client: str) -> None:
             assert response.http_version == "HTTP/2"
             body = response.content
             put = [session.put(url + artifact, content=BIG).status_code]
-            # No Content-Length: over HTTP/1 upstream it has to be framed anew.
+            # Without Content-Length, the proxy has to frame the body for HTTP/1 upstream.
             put.append(session.put(url + artifact + "2", content=iter([BIG])).status_code)
             put.append(session.put(url + artifact + "3", content=iter([b"small"])).status_code)
             got = session.get(url + artifact).content
@@ -197,7 +197,7 @@ def test_tls_on_both_sides(tls: tuple[lab.Server, Path], client: str) -> None:
 
 
 def test_http2_api_body_without_a_length(start_proxy: StartProxy, tmp_path: Path) -> None:
-    """A held HTTP/2 body of unknown length reaches an HTTP/1 upstream framed, not as garbage."""
+    """A held HTTP/2 body of unknown length is framed for an HTTP/1 upstream."""
     with Upstream() as upstream:
         proxy = start_proxy(upstream.url, options=("--set", f"confdir={tmp_path}"))
         url = proxy.url.replace("http://127.0.0.1", "https://localhost")
@@ -209,7 +209,7 @@ def test_http2_api_body_without_a_length(start_proxy: StartProxy, tmp_path: Path
 
 
 def test_an_upstream_at_an_ipv6_address(start_proxy: StartProxy) -> None:
-    """Its Host has brackets, as a URL has them."""
+    """The Host for an upstream at an IPv6 address has brackets, as in a URL."""
     with Upstream(host="::1") as upstream:
         proxy = start_proxy(upstream.url, external=("[::1]",))
         assert request(proxy.url, "/api/2.0/mlflow/x").status == 200
@@ -236,14 +236,14 @@ def test_an_upstream_at_an_ipv6_address(start_proxy: StartProxy) -> None:
 def test_default_ports(
     scripted: Upstream, scripted_proxy: lab.Server, target: str, host: str, status: int
 ) -> None:
-    """A port that the scheme has anyway is no contradiction."""
+    """Target and Host may differ only by the default port of the scheme."""
     scripted.answer = OK
     got = request(scripted_proxy.url, target, headers={"Host": host}, skip_host=True)
     assert got.status == status
 
 
 def test_the_server_as_a_whole(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """OPTIONS * stays what it is in front of a registry with a path of its own."""
+    """OPTIONS * is passed on unchanged to a registry with a base path."""
     scripted.answer = OK
     scripted.requests.clear()
     proxy = start_proxy(scripted.url, upstream={"base_path": "/mlops/mlflow"})

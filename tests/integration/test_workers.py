@@ -1,4 +1,4 @@
-"""Several workers behind HAProxy: one address, and none of what happens to a worker shows."""
+"""Several workers behind HAProxy: one address, and clients notice no worker's restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from workers.haproxy_config import SHIPPED
 WORKERS = lab.ROOT / "scripts" / "workers" / "main.py"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
-# HAProxy notices in this time.
+# HAProxy notices a draining worker within this time.
 DRAIN = {"grace": 3, "timeout": 60}
 
 
@@ -35,7 +35,7 @@ DRAIN = {"grace": 3, "timeout": 60}
 def workers(
     folder: Path, upstream: str, count: int, *options: str, **changes: object
 ) -> Iterator[lab.Server]:
-    """Start them; in their logs nothing may go wrong."""
+    """Run workers; they have to end cleanly, without a traceback in the log."""
     rules = lab.write_rules(
         folder / "rules.yaml", external=["127.0.0.1"], **({"drain": DRAIN} | changes)
     )
@@ -46,7 +46,7 @@ def workers(
     url = f"http://127.0.0.1:{port}"
     with lab.Server(command, url=url, log=folder / "log") as server:
         yield server.wait("/livez")
-        # A second signal ends all at once.
+        # A second signal ends all processes immediately.
         for _ in range(1 if "draining" in server.text() else 2):
             server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0, server.text()
@@ -55,7 +55,7 @@ def workers(
 
 
 def mitmdumps(folder: Path, *options: str) -> list[int]:
-    """Process ids of the workers, or of one that has an option of its own."""
+    """Return the process ids of the workers, or of the one with the given options."""
     marks = {f"mlflow_rules={folder / 'rules.yaml'}", *options}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -79,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(registry: lab.Server, folder: Path) -> Iterator[lab.Server]:
-    """Two workers with an access log each, which believe HAProxy."""
+    """Two workers that trust HAProxy, each with its own access log."""
     log = f"mlflow_access_log={folder}/access-{{worker}}.log"
     trusted = {"trusted": ["127.0.0.1/32"]}
     with workers(folder, registry.url, 2, "--set", log, forwarded=trusted) as server:
@@ -87,7 +87,7 @@ def two(registry: lab.Server, folder: Path) -> Iterator[lab.Server]:
 
 
 def test_each_has_its_share(two: lab.Server, folder: Path) -> None:
-    """Both serve, and their logs name the client, whatever the client says."""
+    """Both workers serve, and their logs name the client's real address, not its own claim."""
     head = f"GET {SEARCH} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"
     address = ("127.0.0.1", int(two.url.rpartition(":")[2]))
 
@@ -110,7 +110,7 @@ def test_each_has_its_share(two: lab.Server, folder: Path) -> None:
 
 
 def takes(port: str, *options: str, user: int | None = None) -> int:
-    """Try to listen on a port as another program, or another user; 0 if that works."""
+    """Try to bind a port as another program or another user; return 0 on success."""
     code = (
         "import socket, sys\ns = socket.socket()\n"
         "for name in sys.argv[2:]: s.setsockopt(socket.SOL_SOCKET, getattr(socket, name), 1)\n"
@@ -124,7 +124,7 @@ def takes(port: str, *options: str, user: int | None = None) -> int:
 
 
 def test_a_rolling_restart(two: lab.Server, folder: Path) -> None:
-    """SIGHUP gives new processes, and of uploads, downloads and small requests none is lost."""
+    """SIGHUP replaces all workers, and no upload, download or small request is lost."""
     before = mitmdumps(folder)
     with Load(two.url, 6) as load:
         os.kill(two.process.pid, signal.SIGHUP)
@@ -138,18 +138,18 @@ def test_a_rolling_restart(two: lab.Server, folder: Path) -> None:
 
 
 def test_a_worker_that_dies(two: lab.Server, folder: Path) -> None:
-    """It is started again; the other one serves meanwhile."""
+    """A worker that dies is started again; the other one serves meanwhile."""
     before = mitmdumps(folder)
     line = Path(f"/proc/{before[0]}/cmdline").read_text().split("\0")
     port = line[line.index("--listen-port") + 1]
     assert takes(port) == 1
     os.kill(before[0], signal.SIGKILL)
     eventually(lambda: before[0] not in mitmdumps(folder))
-    # Requests would go there, with their credentials.
+    # Another program would get requests with their credentials.
     assert takes(port, "SO_REUSEADDR") == 1
     if os.geteuid() == 0:
         assert takes(port, "SO_REUSEADDR", "SO_REUSEPORT", user=65534) == 1
-    assert takes(port, "SO_REUSEPORT") == 0  # It can be taken, by another worker.
+    assert takes(port, "SO_REUSEPORT") == 0  # A new worker can bind it.
     for _ in range(20):
         assert request(two.url, SEARCH).status == 200
     eventually(lambda: "has ended with -9, and is started again in " in two.text())
@@ -158,11 +158,11 @@ def test_a_worker_that_dies(two: lab.Server, folder: Path) -> None:
 
 
 def test_one_that_is_alone(tmp_path: Path) -> None:
-    """A registry that is away is the worker's to report; that there is no worker, HAProxy's."""
+    """A worker reports that the registry is down; HAProxy reports that no worker is up."""
     away = f"http://127.0.0.1:{lab.free_port()}"
     changes = {"drain": {"grace": 3600}, "artifacts": {"enabled": False}}
     with workers(tmp_path, away, 1, **changes) as server:
-        # Also if the client is still sending.
+        # The worker also answers while the client is still sending.
         answer = request(server.url, FILE, method="PUT", body=bytes(20 * MIB))
         assert (answer.status, json.loads(answer.body)["error_code"]) == (503, "ARTIFACTS_DISABLED")
         answer = request(server.url, SEARCH)
@@ -180,7 +180,7 @@ def test_one_that_is_alone(tmp_path: Path) -> None:
         assert document["error_code"] == "TEMPORARILY_UNAVAILABLE"
         eventually(lambda: request(server.url, SEARCH).status == 502, 30)
 
-        # In the grace, when HAProxy would have noticed long ago that all workers are about to end.
+        # In the grace period the worker still serves, though HAProxy has noticed that it will end.
         os.kill(server.process.pid, signal.SIGTERM)
         eventually(lambda: request(server.url, "/readyz/local").status == 503)
         time.sleep(3)
@@ -188,7 +188,7 @@ def test_one_that_is_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_asked_twice(tmp_path: Path) -> None:
-    """A request whose worker dies is repeated if that is safe; else HAProxy says what happened."""
+    """If a worker dies, HAProxy sends its request again if that is safe; otherwise 502."""
 
     def hang_once(received: Received, connection: socket.socket) -> bool:
         if len(upstream.requests) > 1:
@@ -219,7 +219,7 @@ def test_what_is_asked_twice(tmp_path: Path) -> None:
 
 
 def test_the_end(tmp_path: Path) -> None:
-    """SIGTERM: what has begun ends whole, and nothing new begins."""
+    """After SIGTERM, a running download completes and new requests are refused."""
     begun: list[Received] = []
     halves = socket.socketpair()
 
@@ -250,7 +250,7 @@ def test_the_end(tmp_path: Path) -> None:
 
 
 def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
-    """Where all log lines go: a worker is started again, and all drain, as ever."""
+    """With a full log pipe, a dead worker is still restarted, and SIGTERM still ends all."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
     port = lab.free_port()
     url = f"http://127.0.0.1:{port}"
@@ -287,7 +287,7 @@ def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
 
 
 def test_bad_rules(tmp_path: Path) -> None:
-    """All ends with the worker's own words, and exit code 1."""
+    """Bad rules end all processes with the worker's own message and exit code 1."""
     (tmp_path / "rules.yaml").write_text("mounts: 7\n")
     command: list[str | Path] = [sys.executable, WORKERS, "--workers", "2"]
     command += ["--listen", "127.0.0.1:1", "--upstream", "http://127.0.0.1:1"]
@@ -300,7 +300,7 @@ def test_bad_rules(tmp_path: Path) -> None:
 
 
 def test_the_shipped_configuration() -> None:
-    """HAProxy takes it as it is, and all of its own answers are documents of MLflow's."""
+    """HAProxy accepts the shipped configuration; its own answers have MLflow's error form."""
     run = subprocess.run(
         [lab.binary("haproxy"), "-c", "-f", SHIPPED], capture_output=True, text=True, check=False
     )
