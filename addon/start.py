@@ -8,7 +8,7 @@ from typing import Any
 
 from mitmproxy.connection import Client
 
-from .internals.reached_into import Part
+from .internals.place import Part
 from .internals.still_there import warning
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from mitmproxy.connection import Client, Connection, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.layers.http import HttpLayer
 
-from ..internals.reached_into import Part
+from ..internals.place import Part
 from ..internals.still_there import lacks
 from . import plug
 from .layer import Engine

@@ -23,7 +23,7 @@ from mitmproxy.tools import dump
 from ..engine import connections
 from ..engine.top_layer import TopLayer
 from ..internals.inline_hooks import Dispatcher
-from ..internals.reached_into import Part
+from ..internals.place import Part
 from ..internals.still_there import lacks
 from ..observe import log_guard
 

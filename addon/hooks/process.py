@@ -8,7 +8,7 @@ from mitmproxy import ctx
 from mitmproxy.addonmanager import Loader
 
 from ..internals import still_there, wide_reads
-from ..internals.reached_into import Part
+from ..internals.place import Part
 from ..observe import banner, log_guard
 from ..rules.model import host_listed
 from . import listeners, open_files, option_names, sd_notify, term_log

@@ -14,7 +14,7 @@ import logging
 from mitmproxy import log
 from mitmproxy.addons import termlog
 
-from ..internals.reached_into import Part
+from ..internals.place import Part
 from ..internals.still_there import lacks
 from ..observe import request_lines
 from ..observe.line_writer import AT_THE_END, LineWriter, is_file

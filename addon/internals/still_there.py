@@ -13,7 +13,8 @@ from typing import Any
 
 from mitmproxy import version
 
-from .reached_into import TABLE, Part, Place
+from .place import Part, Place
+from .reached_into import TABLE
 
 _NAME = re.compile(r"(async )?(\w+)(?:\((.*)\)|=(.*))?")
 

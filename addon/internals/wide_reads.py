@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .reached_into import Part
+from .place import Part
 from .still_there import lacks
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..internals.reached_into import Part
+from ..internals.place import Part
 from ..internals.still_there import lacks
 from . import shown
 

@@ -20,7 +20,7 @@ from support.client import RawHttp2, connect, read_all, read_until, request
 from support.upstream import OK, Received, Upstream, response, silent
 from support.waiting import eventually
 
-from addon.internals.reached_into import Part
+from addon.internals.place import Part
 
 BREAKS = Path(__file__).resolve().parent.parent / "support" / "breaks.py"
 HTTP = "mitmproxy.proxy.layers.http"

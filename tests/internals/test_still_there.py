@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from addon.internals.reached_into import TABLE, Part, Place
+from addon.internals.place import Part, Place
+from addon.internals.reached_into import TABLE
 from addon.internals.still_there import lacks, problems, warning
 
 ADDON = Path(__file__).resolve().parents[2] / "addon"

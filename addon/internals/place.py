@@ -1,0 +1,49 @@
+"""What describes an undocumented place of mitmproxy, and what is lost if it has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Part(Enum):
+    """What is lost if a place has changed; the value is for the log."""
+
+    SAFETY = "refusals, limits or errors would not work"
+    """Without it the proxy does not start; without any other part it serves with that part off."""
+    LEAN = "small requests cost more, as without mlflow_lean"
+    BYTES = "bytes take mitmproxy's own way, and large transfers are slower"
+    OPTIONS = "an option that is set to its default counts as not set"
+    OTHER_MODES = "connections in modes other than reverse, and by HTTP/3, count as busy"
+    FLOWS = "mitmweb keeps all flows (mlflow_keep_flows)"
+    LOG = "mitmproxy writes its log itself, and waits for whoever reads it"
+    LOOP = "a process without open files logs each attempt to accept a client"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A class, module or function, and its names in use.
+
+    Args:
+        owner: "module:name".
+        names: attributes of it, or of its instances. `name` is anything, `name(one, two)` takes
+            these arguments in this order and needs no others, `async name()` is also a coroutine
+            function, and `name=text` is a text. A dataclass has only the fields of `__init__`.
+        part: what is lost otherwise.
+        purpose: what it is used for.
+        used_in: modules of the addon.
+        upstream: an issue or pull request that would make it unnecessary, or explains it.
+        says: a text in the code of a function.
+    """
+
+    owner: str
+    names: tuple[str, ...]
+    part: Part
+    purpose: str
+    used_in: tuple[str, ...]
+    upstream: str = ""
+    says: str = ""
+
+
+ISSUES = "https://github.com/mitmproxy/mitmproxy/issues"
+PULLS = "https://github.com/mitmproxy/mitmproxy/pull"

@@ -1,0 +1,143 @@
+"""Places that the engine is built on: without one of them, the proxy does not start."""
+
+from __future__ import annotations
+
+from .place import PULLS, Part, Place
+
+_NO_OWN_ERRORS = f"{PULLS}/7999"
+_MESSAGE = "http_version, headers, content, trailers, timestamp_start, timestamp_end"
+_HTTP = "mitmproxy.proxy.layers.http"
+
+ENGINE = (
+    Place(
+        "mitmproxy.addons.next_layer:NextLayer",
+        ("next_layer(nextlayer)",),
+        Part.SAFETY,
+        "says where mitmproxy would serve HTTP, so that the engine does",
+        ("engine.plug",),
+        upstream=_NO_OWN_ERRORS,
+    ),
+    Place(
+        "mitmproxy.proxy.layer:Layer",
+        ("context", "handle_event(event)"),
+        Part.SAFETY,
+        "the engine is one",
+        ("engine.layer", "engine.plug", "engine.tap", "engine.top_layer"),
+        upstream=_NO_OWN_ERRORS,
+    ),
+    Place(
+        "mitmproxy.proxy.context:Context",
+        ("client", "server", "layers", "options", "fork()"),
+        Part.SAFETY,
+        "the engine takes the place of another layer",
+        ("engine.connections", "engine.layer", "engine.plug", "engine.top_layer"),
+    ),
+    Place(
+        "mitmproxy.proxy.tunnel:TunnelLayer",
+        ("child_layer",),
+        Part.SAFETY,
+        "the engine stands below TLS, to clients and to registries",
+        ("engine.layer", "engine.plug"),
+    ),
+    Place(
+        "mitmproxy.proxy.layers.tls:ServerTLSLayer",
+        ("__init__(context)",),
+        Part.SAFETY,
+        "TLS to registries",
+        ("engine.layer",),
+    ),
+    Place(
+        "mitmproxy.proxy.layers.websocket:WebsocketLayer",
+        ("__init__(context, flow)", "flow"),
+        Part.SAFETY,
+        "serves WebSockets",
+        ("engine.layer",),
+    ),
+    Place(
+        "mitmproxy.proxy.layers.websocket",
+        ("WebsocketEndHook",),
+        Part.SAFETY,
+        "the hook of a WebSocket that the engine ends itself",
+        ("engine.websocket",),
+    ),
+    Place(
+        "mitmproxy.proxy.commands",
+        ("CloseConnection", "OpenConnection", "RequestWakeup", "SendData", "StartHook"),
+        Part.SAFETY,
+        "what the engine asks of mitmproxy",
+        ("engine.layer", "engine.tap", "engine.top_layer"),
+    ),
+    Place(
+        "mitmproxy.proxy.events",
+        (
+            *("CommandCompleted", "ConnectionClosed", "ConnectionEvent", "DataReceived"),
+            *("HookCompleted", "MessageInjected", "OpenConnectionCompleted", "Start"),
+        ),
+        Part.SAFETY,
+        "what mitmproxy tells the engine",
+        ("engine.front", "engine.layer", "engine.tap", "engine.top_layer"),
+    ),
+    Place(
+        f"{_HTTP}._hooks",
+        (
+            *("HttpRequestHeadersHook", "HttpRequestHook", "HttpErrorHook"),
+            *("HttpResponseHeadersHook", "HttpResponseHook"),
+        ),
+        Part.SAFETY,
+        "the hooks of a request",
+        ("engine.exchange", "engine.layer"),
+    ),
+    Place(
+        "mitmproxy.net.http.http1.read",
+        ("_read_request_line(line)",),
+        Part.SAFETY,
+        "reads targets in absolute form as mitmproxy does",
+        ("engine.front_http1",),
+    ),
+    Place(
+        "mitmproxy.net.http.url",
+        (
+            "parse_authority(authority, check)",
+            "default_port(scheme)",
+            "hostport(scheme, host, port)",
+        ),
+        Part.SAFETY,
+        "reads and writes authorities as mitmproxy does",
+        ("engine.front_http2", "engine.layer"),
+    ),
+    Place(
+        "mitmproxy.net.http.http1",
+        ("assemble_response(response)",),
+        Part.SAFETY,
+        "own answers to what is no request",
+        ("engine.responses",),
+        upstream=_NO_OWN_ERRORS,
+    ),
+    Place(
+        "mitmproxy.http:RequestData",
+        (f"__init__({_MESSAGE}, host, port, method, scheme, authority, path)",),
+        Part.SAFETY,
+        "requests are built around their fields, without a constructor",
+        ("engine.messages",),
+    ),
+    Place(
+        "mitmproxy.http:ResponseData",
+        (f"__init__({_MESSAGE}, status_code, reason)",),
+        Part.SAFETY,
+        "responses are, too",
+        ("engine.messages",),
+    ),
+    Place("mitmproxy.http:Request", ("data",), Part.SAFETY, "the same", ("engine.messages",)),
+    Place("mitmproxy.http:Response", ("data",), Part.SAFETY, "the same", ("engine.messages",)),
+    Place("mitmproxy.http:Headers", ("fields",), Part.SAFETY, "the same", ("engine.messages",)),
+    Place(
+        "mitmproxy.flow:Flow",
+        (
+            *("id", "client_conn", "server_conn", "live", "timestamp_created", "intercepted"),
+            *("_resume_event", "_backup", "marked", "is_replay", "metadata", "comment"),
+        ),
+        Part.SAFETY,
+        "flows are, too",
+        ("engine.messages",),
+    ),
+)
