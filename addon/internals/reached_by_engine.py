@@ -92,7 +92,7 @@ ENGINE = (
         ("_read_request_line(line)",),
         Part.SAFETY,
         "reads targets in absolute form as mitmproxy does",
-        ("engine.front_http1",),
+        ("engine.http1_requests",),
     ),
     Place(
         "mitmproxy.net.http.url",

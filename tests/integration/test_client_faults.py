@@ -28,7 +28,7 @@ from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
-from addon.engine.front_http1 import HALF_OPEN_SECONDS
+from addon.engine.http1_requests import HALF_OPEN_SECONDS
 
 API = "/api/2.0/mlflow/runs/search"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
