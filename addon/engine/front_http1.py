@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 
-from .exchange import BODY_STALLED, Exchange
+from . import asking
+from .exchange import Exchange
 from .http1_connection import Http1Connection
 from .http1_framing import LAST_CHUNK, chunk
 from .http1_requests import check_end, next_request, read_on
@@ -84,9 +85,9 @@ class Http1Front:
         if exchange is None or silent is None or silent < seconds:
             return
         if self._client.answered:
-            self._client.end_early(BODY_STALLED)
+            self._client.end_early(asking.BODY_STALLED)
         else:
-            exchange.stalled()
+            asking.stalled(exchange)
 
     def give_way(self) -> None:
         """See `Front`."""

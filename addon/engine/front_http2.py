@@ -17,7 +17,7 @@ import h2.settings
 from mitmproxy import http
 from mitmproxy.net.http import url
 
-from . import messages
+from . import asking, endings, messages
 from .allowance import Allowance
 from .exchange import Exchange
 from .frames import HTTP2_PREFACE, Frames, http2_length
@@ -189,7 +189,7 @@ class Http2Front:
         """See `Front`."""
         for key, stream in [*self._streams.items()]:
             if not stream.whole and self._silence(stream, waited) >= seconds:
-                stream.exchange.stalled()
+                asking.stalled(stream.exchange)
                 if key not in self._streams:
                     # The answer is complete without the rest (RFC 9113, section 8.1).
                     self._h2.reset_stream(key, h2.errors.ErrorCodes.NO_ERROR)
@@ -217,7 +217,7 @@ class Http2Front:
         self._uploads.forget(key)
         if stream is not None:
             self._let_go(stream)
-            stream.exchange.gone(why)
+            endings.gone(stream.exchange, why)
             self._engine.addon.over(stream.exchange.flow)
 
     def _reset(self, key: int, why: str) -> None:
@@ -239,7 +239,7 @@ class Http2Front:
             if (stream := self._streams.get(event.stream_id)) is not None:
                 stream.whole = True
                 self._uploads.forget(event.stream_id)
-                stream.exchange.end()
+                asking.end(stream.exchange)
         elif isinstance(event, h2.events.StreamReset):
             self._reset(event.stream_id, f"stream reset by client ({event.error_code})")
         elif isinstance(event, h2.events.WindowUpdated):
@@ -260,7 +260,7 @@ class Http2Front:
             return
         if data:
             stream.heard = time.monotonic()
-            stream.exchange.body(data)
+            asking.body(stream.exchange, data)
         if size and key in self._streams:
             self._uploads.received(key, size, stream.exchange)
         elif size:
@@ -283,7 +283,8 @@ class Http2Front:
             return
         self._engine.addon.head_time(self._conn)
         self._heads.watching = True
-        exchange.begin(
+        asking.begin(
+            exchange,
             request,
             host=request.host_header or "",
             ended=event.stream_ended is not None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.connection import ConnectionState
 
-from . import heads
+from . import endings, heads
 from .backlog import Backlog
 from .deadline import Deadline
 from .exchange import Exchange
@@ -87,7 +87,7 @@ class Http1Connection:
         exchange = self.exchange
         self.close()
         if exchange is not None:
-            exchange.gone(why)
+            endings.gone(exchange, why)
             self.addon.over(exchange.flow)
 
     def refuse_bytes(self, status: int) -> None:

@@ -9,7 +9,7 @@ from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 
-from . import heads, messages
+from . import asking, heads, messages
 from .exchange import Exchange
 from .http1_connection import DISCONNECTED, Http1Connection
 from .readers import BrokenError, Chunked, Length, Reader
@@ -143,14 +143,15 @@ def _begin(
     client.reader = None if ended else reader
     client.exchange = exchange = Exchange(client.engine, client.front, client.key)
     host = request.data.authority or fields.get(b"host", b"")
-    exchange.begin(
+    asking.begin(
+        exchange,
         request,
         host=host.decode("utf-8", "surrogateescape"),
         ended=ended,
         expects=b"expect" in fields,
     )
     if ended:
-        exchange.end()
+        asking.end(exchange)
 
 
 def _request(head: heads.RequestHead) -> http.Request | None:
@@ -189,7 +190,7 @@ def _read_body(client: Http1Connection, reader: Reader) -> bool:
     client.buffer = reader.rest
     exchange = client.exchange
     if data and exchange is not None:
-        exchange.body(data)
+        asking.body(exchange, data)
         if exchange.waits:
             client.backlog.add(exchange, len(data))
     if reader.done:
@@ -197,7 +198,7 @@ def _read_body(client: Http1Connection, reader: Reader) -> bool:
         if client.answered:
             next_request(client)
         elif exchange is not None:
-            exchange.end()
+            asking.end(exchange)
         return True
     return progress and bool(client.buffer)
 

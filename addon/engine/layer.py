@@ -203,13 +203,16 @@ class Engine(layer.Layer):
 
     # Hooks, and time.
 
-    def hook(self, kind: Any, flow: http.HTTPFlow, later: Callable[[], None]) -> bool:
+    def hook(
+        self, kind: Any, flow: http.HTTPFlow, later: Callable[..., None], *values: Any
+    ) -> bool:
         """Run a hook.
 
         Args:
             kind: the hook's class.
             flow: its argument.
             later: called when the hook is complete, if it has to wait.
+            values: its arguments.
 
         Returns:
             Whether the hook is complete already.
@@ -223,7 +226,7 @@ class Engine(layer.Layer):
         else:
             hook = kind(flow)
         hook.blocking = self
-        self._replies[hook] = lambda _: later()
+        self._replies[hook] = lambda _: later(*values)
         self._out.append(hook)
         return False
 
@@ -278,30 +281,23 @@ class Engine(layer.Layer):
         if connection.state is not ConnectionState.CLOSED:
             self._out.append(commands.CloseConnection(connection))
 
-    def connect(
-        self, flow: http.HTTPFlow, made: Callable[[Upstream | None, str], None]
-    ) -> Upstream | None:
-        """Find an idle connection for a request, or open one.
+    def idle(self, flow: http.HTTPFlow) -> Upstream | None:
+        """Return an idle connection for a request, if there is one."""
+        wanted = _target(flow)
+        for upstream in self._upstreams.values():
+            conn = upstream.conn
+            if upstream.idle and (conn.address, conn.tls, conn.via) == wanted:
+                return upstream
+        return None
+
+    def open(self, flow: http.HTTPFlow, made: Callable[[Upstream | None, str], None]) -> None:
+        """Open a connection for a request.
 
         Args:
             flow: the flow, with the target of the connection.
             made: takes the new connection, or None and the error.
-
-        Returns:
-            The idle connection; None if `made` will be called.
         """
-        data, via = flow.request.data, flow.server_conn.via
-        address, tls = (data.host, data.port), data.scheme == b"https"
-        for upstream in self._upstreams.values():
-            conn = upstream.conn
-            if upstream.idle and (conn.address, conn.tls, conn.via) == (address, tls, via):
-                return upstream
-        self._open(address, tls, via, made)
-        return None
-
-    def _open(
-        self, address: Any, tls: bool, via: Any, made: Callable[[Upstream | None, str], None]
-    ) -> None:
+        address, tls, via = _target(flow)
         context = self.context.fork()
         context.server = conn = Server(address=address)
         conn.via = via
@@ -395,7 +391,7 @@ class Engine(layer.Layer):
 
     def begin_websocket(self, exchange: Exchange) -> None:
         """Hand the two connections over to mitmproxy's own layer."""
-        if (upstream := exchange.upstream) is None:
+        if not isinstance(upstream := exchange.upstream, Upstream):
             raise RuntimeError("there is no connection to the registry")
         self._websocket = WebSocket(self, exchange.flow, upstream)
         for conn, rest in (
@@ -408,6 +404,12 @@ class Engine(layer.Layer):
             if not conn.state & ConnectionState.CAN_READ:
                 # The event came before the handover, so the WebSocket has not seen it.
                 self._websocket.take(events.ConnectionClosed(conn))
+
+
+def _target(flow: http.HTTPFlow) -> tuple[Any, bool, Any]:
+    """Return what a connection for a request needs: the address, whether by TLS, and a proxy."""
+    data = flow.request.data
+    return (data.host, data.port), data.scheme == b"https", flow.server_conn.via
 
 
 def described(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from mitmproxy import connection, http
 
@@ -104,3 +105,17 @@ def response(
     data.content = data.trailers = data.timestamp_end = None
     data.timestamp_start = timestamp
     return made
+
+
+def streamed(stream: Any, data: bytes) -> list[bytes]:
+    """Return the parts to send for a part of a streamed body.
+
+    Args:
+        stream: the message's `stream`: a function of an addon that changes parts, or True.
+        data: the part as it arrived; b"" for the end of the body.
+    """
+    if not callable(stream):
+        return [data] if data else []
+    parts = stream(data)
+    parts = [parts] if isinstance(parts, bytes) else parts
+    return [each for each in parts if each]

@@ -10,8 +10,8 @@ from mitmproxy.connection import ConnectionState, Server
 
 from ..protocol import framing
 from ..protocol.headers import read
-from ..routing import flow_state
-from . import heads, messages
+from . import answering, heads, messages, to_registry
+from .exchange import Exchange
 from .readers import (
     BrokenError,
     Chunked,
@@ -22,7 +22,6 @@ from .readers import (
 from .turns import Turns
 
 if TYPE_CHECKING:
-    from .exchange import Exchange
     from .layer import Engine
 
 UNASKED = "Unexpected data from server"
@@ -81,7 +80,7 @@ class Upstream:
         version = b"HTTP/1.0" if data.http_version == b"HTTP/1.0" else b"HTTP/1.1"
         line = b"%s %s %s" % (data.method, _target(request), version)
         pairs = _pairs(request)
-        if added := flow_state.of(exchange.flow).authorization:
+        if added := exchange.state.authorization:
             pairs = (*pairs, (b"Authorization", added))
         head = heads.write(line, pairs)
         if self._chunked and whole:
@@ -175,7 +174,7 @@ class Upstream:
             except BrokenError as error:
                 self._fail(str(error))
                 return
-            exchange.answer_end(by_end=True)
+            answering.end(exchange, by_end=True)
             self.close()
 
     def take_rest(self) -> bytes:
@@ -194,7 +193,7 @@ class Upstream:
         progress = len(self._reader.rest) < len(self._buffer)
         self._buffer = self._reader.rest
         if data:
-            exchange.answer(data)
+            answering.part(exchange, data)
         if self._reader.done:
             self._complete()
         else:
@@ -208,7 +207,7 @@ class Upstream:
             # These bytes belong to no request; the next answer could go to the wrong one.
             self._engine.log(UNASKED)
             self._keep = False
-        exchange.answer_end()
+        answering.end(exchange)
 
     def _read_head(self, exchange: Exchange) -> bool:
         if end := framing.interim_end(self._buffer):
@@ -244,7 +243,7 @@ class Upstream:
             timestamp=time.time(),
         )
         done = self._reader.done
-        exchange.head(response, ended=done)
+        answering.head(exchange, response, ended=done)
         if done:
             self._complete()
             return False
@@ -254,7 +253,7 @@ class Upstream:
         exchange = self.exchange
         self.close()
         if exchange is not None:
-            exchange.failed(message)
+            to_registry.failed(exchange, message)
 
     def _write(self, data: bytes) -> None:
         if not self.closed:

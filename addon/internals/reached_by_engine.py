@@ -85,7 +85,7 @@ ENGINE = (
         ),
         Part.SAFETY,
         "the hooks of a request",
-        ("engine.exchange", "engine.layer"),
+        ("engine.answering", "engine.asking", "engine.endings", "engine.layer", "engine.sending"),
     ),
     Place(
         "mitmproxy.net.http.http1.read",

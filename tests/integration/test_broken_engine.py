@@ -58,7 +58,7 @@ def test_it_ends_its_connection(
     lines = proxy.text().count("internal error, the connection is closed")
     head = f"GET {target}?{step} HTTP/1.1\r\nHost: x\r\nX-Break: {step}\r\n\r\n"
     answer = raw(proxy.url, head.encode())  # Reads until the connection is closed.
-    assert answer == b"" or step in ("_on_answer", "_on_answer_end", "_finish")
+    assert answer == b"" or step in ("_on_answer", "_on_answer_end", "complete")
     assert proxy.text().count("internal error, the connection is closed") == lines + 1
     assert " in step (breaker.py" in proxy.text()
     assert request(proxy.url, API).status == 200
@@ -66,7 +66,7 @@ def test_it_ends_its_connection(
     assert "\nmlflow_proxy_requests_in_flight 0" in page, page
 
     # The last step breaks after the answer is complete.
-    eventually(lambda: by_proxy(log) == ended + (step != "_finish"))
+    eventually(lambda: by_proxy(log) == ended + (step != "complete"))
 
 
 def ask(client: RawHttp2, stream: int, target: str, step: str = "") -> None:
@@ -126,7 +126,7 @@ def test_http2(
     page = request(metrics, "/metrics").body.decode()
     assert "\nmlflow_proxy_requests_in_flight 0" in page, page
     # The last step breaks after the answer; the slow request ends with the connection.
-    eventually(lambda: by_proxy(log) == ended + (step != "_finish"))
+    eventually(lambda: by_proxy(log) == ended + (step != "complete"))
 
 
 def test_a_websocket(scripted: Upstream, broken: tuple[lab.Server, Path, str]) -> None:

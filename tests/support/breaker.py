@@ -1,6 +1,6 @@
 """A mitmproxy script that breaks the engine: a header names the step that raises an exception.
 
-`X-Break: _on_head` makes that method of the exchange raise, and `X-Break: finish` that of the
+`X-Break: _on_head` makes that step of an exchange raise, and `X-Break: finish` that of the
 client's side with HTTP/2. `X-Break: websocket` raises when data arrives on a WebSocket.
 """
 
@@ -13,7 +13,15 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.proxy import events
 
-STEPS = ("_on_end", "_use", "_on_head", "_on_answer", "_on_answer_end", "_finish")
+STEPS = {
+    "_on_end": "asking",
+    "_use": "to_registry",
+    "_on_head": "answering",
+    "_on_answer": "answering",
+    "_on_answer_end": "answering",
+    "complete": "sending",
+}
+"""The steps, with their modules."""
 
 
 class Breaker:
@@ -26,9 +34,9 @@ class Breaker:
 
     def running(self) -> None:
         """Replace the methods once the engine is loaded."""
-        exchange: Any = sys.modules["addon.engine.exchange"].Exchange
-        for name in STEPS:
-            setattr(exchange, name, _breaking(name, getattr(exchange, name)))
+        for name, where in STEPS.items():
+            module = sys.modules[f"addon.engine.{where}"]
+            setattr(module, name, _breaking(name, getattr(module, name)))
         front: Any = sys.modules["addon.engine.front_http2"].Http2Front
         finish = front.finish
 
@@ -52,11 +60,11 @@ class Breaker:
         websocket._feed = breaking_feed
 
 
-def _breaking(name: str, method: Any) -> Any:
-    def step(self: Any, *values: Any) -> Any:
-        if self.flow.request.headers.get("X-Break") == name:
+def _breaking(name: str, function: Any) -> Any:
+    def step(exchange: Any, *values: Any) -> Any:
+        if exchange.flow.request.headers.get("X-Break") == name:
             raise RuntimeError("secret")
-        return method(self, *values)
+        return function(exchange, *values)
 
     return step
 

@@ -236,12 +236,12 @@ class Scene:
 
     def _check(self, exchange: Exchange) -> None:
         """Check that the bytes counted for a request are those that it holds."""
-        counted = exchange._counted
+        counted = exchange.counted
         # A client that has gone no longer counts, even during a call of the addon.
-        if exchange.is_open and exchange._gone is None and not self.engine._failed:
+        if exchange.is_open and exchange.gone is None and not self.engine._failed:
             assert self.addon.held._flows.get(exchange.flow.id, 0) == counted
         if exchange.answered in (Answered.NOT_YET, Answered.AWAITED, Answered.STREAMED):
-            assert counted <= exchange._held + len(exchange._answer)
+            assert counted <= exchange.held + len(exchange.answer)
 
     def _take(self, command: Any) -> None:
         if isinstance(command, commands.RequestWakeup):
