@@ -29,10 +29,12 @@ from ..protocol import framing
 from ..protocol.headers import read
 from ..routing import flow_state
 from . import heads
+from .downloads import Downloads
 from .exchange import Exchange
 from .front import GiveWay, SilentBodies, UntakenAnswers
 from .front_http1 import Http1Front
 from .front_http2 import Http2Front
+from .http2_connection import Http2Connection
 from .interface import Addon
 from .sizes import Sizes
 from .tap import Tap, Write
@@ -42,7 +44,10 @@ from .websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 
-_OF_CONNECTION = ("h2.", "hpack.", "hyperframe.", Http2Front.__module__, Uploads.__module__)
+_OF_CONNECTION = (
+    *("h2.", "hpack.", "hyperframe."),
+    *(each.__module__ for each in (Http2Front, Http2Connection, Downloads, Uploads)),
+)
 """Modules with code of the HTTP/2 connection: names, or their prefixes."""
 
 

@@ -103,7 +103,7 @@ ENGINE = (
         ),
         Part.SAFETY,
         "reads and writes authorities as mitmproxy does",
-        ("engine.front_http2", "engine.layer"),
+        ("engine.http2_fields", "engine.layer"),
     ),
     Place(
         "mitmproxy.net.http.http1",

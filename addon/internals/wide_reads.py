@@ -8,7 +8,7 @@ more memory per connection than asyncio's buffer does anyway.
 glibc returns buffers of that size to the kernel at once, and gets them back with all of their pages
 to be cleared: a quarter of the time went there. `keep_buffers` lets glibc keep some.
 
-mitmproxy does not stop reading while HTTP/2 holds back bytes (see `engine.front_http2`), so the
+mitmproxy does not stop reading while HTTP/2 holds back bytes (see `engine.downloads`), so the
 reader can be paused.
 
 There is no option for the size of reads, so a subclass takes the place of a connection's reader.

@@ -9,7 +9,7 @@ import pytest
 from mitmproxy.connection import ConnectionState
 from support.endings import Scene
 
-from addon.engine import exchange, front_http2
+from addon.engine import downloads, exchange
 
 KINDS = [
     *["client"] * 6,
@@ -33,7 +33,7 @@ def play(random: Random, *, http2: bool) -> None:
     late, stream = random.random() < 0.5, (random.random() < 0.5, random.random() < 0.5)
     with (
         mock.patch.object(exchange, "UNCOUNTED", 0),
-        mock.patch.object(front_http2, "BACKLOG", 2),
+        mock.patch.object(downloads, "BACKLOG", 2),
     ):
         scene = Scene(http2=http2, limit=random.choice([4, 1000]), stream=stream)
         scene.go_on()

@@ -31,8 +31,8 @@ from addon.engine.frames import (
     http2_length,
     websocket_length,
 )
-from addon.engine.front_http2 import RESETS
 from addon.engine.heads import Begun
+from addon.engine.http2_connection import RESETS
 from addon.engine.layer import Engine
 from addon.engine.readers import CHUNKS_AT_ONCE
 from addon.engine.turns import REST, Slots, Turns
