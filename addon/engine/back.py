@@ -29,6 +29,9 @@ class Back(Protocol):
     def send(self, data: bytes) -> None:
         """Send a part of a body."""
 
+    def write(self, data: bytes) -> None:
+        """Write bytes that are framed already."""
+
     def finish(self) -> None:
         """End the request's body."""
 

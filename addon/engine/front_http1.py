@@ -11,8 +11,8 @@ from mitmproxy.connection import ConnectionState
 from . import asking
 from .exchange import Exchange
 from .http1_connection import Http1Connection
-from .http1_framing import LAST_CHUNK, chunk
 from .http1_requests import check_end, next_request, read_on
+from .readers import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from .layer import Engine

@@ -9,13 +9,6 @@ from mitmproxy import http
 from ..protocol.headers import read
 from . import heads
 
-LAST_CHUNK = b"0\r\n\r\n"
-
-
-def chunk(data: bytes) -> bytes:
-    """Return a part of a body as a chunk, in one piece: each write is a system call."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
 
 class AnswerFraming:
     """The framing of one answer after the other (RFC 9112, sections 6 and 9).

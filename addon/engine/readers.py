@@ -18,6 +18,13 @@ CHUNKS_AT_ONCE = 256
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t -~\x80-\xff]*)?\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
 
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """Return a part of a body as a chunk, in one piece: each write is a system call."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
 
 class BrokenError(ValueError):
     """The bytes do not match the framing of the body."""

@@ -12,14 +12,9 @@ from ..protocol import framing
 from ..protocol.headers import read
 from . import answering, heads, messages, to_registry
 from .exchange import Exchange
-from .readers import (
-    BrokenError,
-    Chunked,
-    Length,
-    Reader,
-    UntilEnd,
-)
+from .readers import LAST_CHUNK, BrokenError, Reader, UntilEnd, chunk
 from .turns import Turns
+from .upstream_messages import pairs_of, reader_of, target
 
 if TYPE_CHECKING:
     from .layer import Engine
@@ -78,28 +73,22 @@ class Upstream:
         self._chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
         self._method = data.method
         version = b"HTTP/1.0" if data.http_version == b"HTTP/1.0" else b"HTTP/1.1"
-        line = b"%s %s %s" % (data.method, _target(request), version)
-        pairs = _pairs(request)
-        if added := exchange.state.authorization:
-            pairs = (*pairs, (b"Authorization", added))
-        head = heads.write(line, pairs)
+        line = b"%s %s %s" % (data.method, target(request), version)
+        head = heads.write(line, pairs_of(request, exchange.state.authorization))
         if self._chunked and whole:
-            content = (
-                (b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)) if content else b"0\r\n\r\n"
-            )
-        self._write(head + content)
+            content = chunk(content) + LAST_CHUNK if content else LAST_CHUNK
+        self.write(head + content)
 
     def send(self, data: bytes) -> None:
         """Send a part of a body."""
         if self._chunked:
-            # In one piece, as each write is a system call.
-            data = b"%x\r\n%s\r\n" % (len(data), data)
-        self._write(data)
+            data = chunk(data)
+        self.write(data)
 
     def finish(self) -> None:
         """End the request's body."""
         if self._chunked:
-            self._write(b"0\r\n\r\n")
+            self.write(LAST_CHUNK)
         self._asked = True
 
     def release(self, exchange: Exchange) -> None:
@@ -228,7 +217,7 @@ class Upstream:
             self._fail("protocol error: a malformed head")
             return False
         try:
-            self._reader = _reader(self._method, head)
+            self._reader = reader_of(self._method, head)
         except BrokenError as error:
             self._fail(f"protocol error: {error}")
             return False
@@ -255,46 +244,7 @@ class Upstream:
         if exchange is not None:
             to_registry.failed(exchange, message)
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Write bytes that are framed already."""
         if not self.closed:
             self._engine.write(self, data)
-
-
-def _target(request: http.Request) -> bytes:
-    data = request.data
-    if data.authority and not request.is_http2:
-        return b"%s://%s%s" % (data.scheme, data.authority, data.path)
-    return data.path
-
-
-def _pairs(request: http.Request) -> heads.Pairs:
-    """Return the header fields of a request in HTTP/1 form."""
-    pairs = request.data.headers.fields
-    if not request.is_http2:
-        return pairs
-    cookies = [value for name, value in pairs if name.lower() == b"cookie"]
-    if len(cookies) > 1:  # RFC 9113, section 8.2.3
-        joined = (b"cookie", b"; ".join(cookies))
-        pairs = (*(pair for pair in pairs if pair[0].lower() != b"cookie"), joined)
-    if request.data.authority and "host" not in request.headers:
-        pairs = ((b"Host", request.data.authority), *pairs)
-    return pairs
-
-
-def _reader(method: bytes, head: heads.ResponseHead) -> Reader:
-    """Return the reader for the body of an answer (RFC 9112, section 6.3).
-
-    Raises:
-        BrokenError: the framing is ambiguous.
-    """
-    try:
-        length = heads.framing(head.fields, head.version)
-    except ValueError as error:
-        raise BrokenError(str(error)) from None
-    if length is None and (head.status < 200 or head.status == 204):
-        raise BrokenError("a transfer coding where there is no body")
-    if method == b"HEAD" or head.status in (101, 204, 304):
-        return Length(0)
-    if length is None:
-        return Chunked()
-    return Length(length) if b"content-length" in head.fields else UntilEnd()
