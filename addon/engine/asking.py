@@ -9,10 +9,10 @@ from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook, HttpRequestHook
 
-from ..protocol import headers
+from ..protocol import framing, headers
 from ..routing import flow_state
 from ..routing.flow_state import FlowState
-from . import messages
+from . import heads, messages
 from .endings import break_off, is_killed, refuse
 from .exchange import Answered, Asked, Exchange
 from .sending import answer_before_body, answer_locally, complete
@@ -40,7 +40,7 @@ def begin(
     exchange.flow = flow = messages.flow(context.client, context.server, request)
     flow_state.put(flow, FlowState(host))
     exchange.expects = expects
-    if problem := engine.request_problem(request):
+    if problem := _problem(request, validate=engine.validate):
         flow.error = mitmproxy_flow.Error(problem)
         exchange.hook(HttpRequestHeadersHook, refuse, 400, problem)
         return
@@ -66,6 +66,33 @@ def begin(
             return
         request.stream = verdict is Verdict.STREAM
     exchange.hook(HttpRequestHeadersHook, _decided)
+
+
+def _problem(request: http.Request, *, validate: bool) -> str | None:
+    """Return why to refuse a request; None for a valid one.
+
+    Args:
+        request: the request as received.
+        validate: mitmproxy's option validate_inbound_headers.
+    """
+    data = request.data
+    if data.method == b"CONNECT":
+        return "CONNECT is for forward proxies"
+    if data.scheme not in (b"http", b"https", b""):
+        return "an unknown scheme"
+    if not validate:
+        return None
+    pairs = data.headers.fields
+    fields = headers.read(pairs)
+    version, method, path = data.http_version, data.method, data.path
+    if not request.is_http2:
+        # The front has checked the lines and the framing.
+        return framing.head_flaw(version, method, path, data.scheme, data.authority, fields)
+    try:
+        heads.framing(fields, version)  # Old hyper-h2 accepts any length.
+    except ValueError as error:
+        return str(error)
+    return framing.request_flaw(version, method, path, data.scheme, data.authority, pairs)
 
 
 def body(exchange: Exchange, data: bytes) -> None:

@@ -52,6 +52,9 @@ class Front(Protocol):
     def give_way(self) -> None:
         """Close the idle connection."""
 
+    def take_rest(self) -> bytes:
+        """Remove and return the bytes after the last request."""
+
     def behind_what_is_there(self, then: Callable[[], None]) -> None:
         """Call a function at once, or once it is clear that no received bytes end the exchange."""
 

@@ -9,9 +9,11 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHeadersHook,
     HttpResponseHook,
 )
+from mitmproxy.websocket import WebSocketData
 
 from .endings import is_killed
 from .exchange import Answered, Asked, Exchange
+from .websocket import begin, begins
 
 
 def send(exchange: Exchange, *, streamed: bool = False, abandon: bool = False) -> None:
@@ -24,8 +26,8 @@ def send(exchange: Exchange, *, streamed: bool = False, abandon: bool = False) -
     """
     response = exchange.response()
     response.timestamp_end = time.time()
-    if response.data.status_code == 101 and exchange.engine.is_websocket(exchange.flow):
-        exchange.engine.expect_websocket(exchange.flow)
+    if response.data.status_code == 101 and begins(exchange.flow, exchange.engine.context.options):
+        exchange.flow.websocket = WebSocketData()  # Addons see in the hook that one follows.
     exchange.hook(HttpResponseHook, _sent, streamed, abandon)
 
 
@@ -47,7 +49,7 @@ def complete(exchange: Exchange) -> None:
     flow = exchange.flow
     exchange.over = True
     if flow.websocket:
-        exchange.engine.begin_websocket(exchange)
+        begin(exchange.engine, flow, exchange.connected(), exchange.front.take_rest())
         return
     flow.live = False
     if exchange.upstream is not None:

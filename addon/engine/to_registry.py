@@ -24,10 +24,11 @@ def _connect_now(exchange: Exchange, then: Step) -> None:
     if exchange.gone is not None:
         exchange.go_on(on_gone, exchange.gone)
         return
-    if (upstream := exchange.engine.idle(exchange.flow)) is not None:
+    registries = exchange.engine.registries
+    if (upstream := registries.idle(exchange.flow)) is not None:
         exchange.go_on(_use, upstream, then)
     else:
-        exchange.engine.open(exchange.flow, partial(_made, exchange, then))
+        registries.open(exchange.flow, partial(_made, exchange, then))
 
 
 def _made(exchange: Exchange, then: Step, upstream: Back | None, error: str) -> None:

@@ -15,16 +15,53 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketLayer
 
+from .back import Back
 from .frames import Frames, websocket_length
 from .turns import Turns
 
 if TYPE_CHECKING:
     from .layer import Engine
-    from .upstream import Upstream
 
 
 ABNORMAL = 1006
 """The close code for an end without a close frame (RFC 6455, section 7.4.1)."""
+
+
+def begins(flow: http.HTTPFlow, options: Any) -> bool:
+    """Return whether an answer begins a WebSocket (RFC 6455).
+
+    Args:
+        flow: the flow, with the answer.
+        options: mitmproxy's options.
+    """
+    response = flow.response
+    return (
+        response is not None
+        and response.data.status_code == 101
+        and response.headers.get("upgrade", "").lower() == "websocket"
+        and flow.request.headers.get("sec-websocket-version", "") == "13"
+        and bool(options.websocket)
+    )
+
+
+def begin(engine: Engine, flow: http.HTTPFlow, upstream: Back, rest: bytes) -> None:
+    """Hand a client's connection and its registry's over to mitmproxy's own layer.
+
+    Args:
+        engine: passes all further events of both to the WebSocket.
+        flow: the flow, with the handshake.
+        upstream: the connection to the registry.
+        rest: the bytes that have come after the request.
+    """
+    engine.websocket = websocket = WebSocket(engine, flow, upstream)
+    client = engine.context.client
+    for conn, data in ((client, rest), (upstream.conn, upstream.take_rest())):
+        if data:
+            websocket.take(events.DataReceived(conn, data))
+    for conn in (client, upstream.conn):
+        if not conn.state & ConnectionState.CAN_READ:
+            # The event came before the handover, so the WebSocket has not seen it.
+            websocket.take(events.ConnectionClosed(conn))
 
 
 class WebSocket:
@@ -36,7 +73,7 @@ class WebSocket:
         upstream: the connection to the registry.
     """
 
-    def __init__(self, engine: Engine, flow: http.HTTPFlow, upstream: Upstream) -> None:
+    def __init__(self, engine: Engine, flow: http.HTTPFlow, upstream: Back) -> None:
         context = engine.context.fork()
         context.server = upstream.conn
         self.flow = flow
@@ -137,7 +174,7 @@ class WebSocket:
             self._hook = True
             self._engine.order(command, self._completed)
         elif isinstance(command, commands.SendData) and command.connection is self._upstream.conn:
-            self._engine.write(self._upstream, command.data)
+            self._upstream.write(command.data)
         else:
             self._engine.order(command)
 

@@ -80,7 +80,7 @@ def test_nothing_is_left(
     assert not engine.at_work
     assert not engine.flows()
     assert not engine._upstreams
-    assert not engine._opening
+    assert not engine.registries._opening
     connections = (world.client, *world.upstreams)
     assert all(conn.state is ConnectionState.CLOSED for conn in connections)
     assert all(answer.status for answer in world.answers())
