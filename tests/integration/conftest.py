@@ -26,7 +26,7 @@ from addon.routing import gate
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> None:
-    """Remove MLflow settings of the developer's environment, so that no server sees them."""
+    """Remove MLflow settings from the developer's environment, so that no server sees them."""
     for name in [*os.environ]:
         if name.startswith("MLFLOW_") or name == gate.ENVIRONMENT:
             del os.environ[name]

@@ -102,7 +102,7 @@ def test_the_answer_has_begun(limited_proxy: lab.Server) -> None:
 
 
 def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """A refused upload that stalls gets its refusal and no second answer; then a close."""
+    """A refused upload that stalls gets only the refusal; then the connection is closed."""
     proxy = start_proxy(scripted.url, limits=LIMITS, artifacts={"enabled": False})
     with connect(proxy.url) as client:
         client.sendall(head("PUT", FILE, "Content-Length: 9") + b"x")

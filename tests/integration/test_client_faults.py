@@ -74,7 +74,7 @@ def stands_still(sender: Sender) -> bool:
 
 
 def test_a_client_that_stops_reading(start_proxy: StartProxy) -> None:
-    """If the client stops reading, the proxy stops reading the registry until it reads on."""
+    """If the client stops reading, the proxy stops reading the registry until it resumes."""
     sender = Sender()
     with Upstream(sender) as upstream:
         proxy = start_proxy(upstream.url)
@@ -233,7 +233,7 @@ def test_an_http2_upload_that_is_cut(
 
 
 def test_a_real_registry_keeps_no_part(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
-    """MLflow keeps no artifact from a cut upload, and keeps it when it is sent again in full."""
+    """MLflow keeps no artifact from a cut upload, but keeps the complete one sent afterwards."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
     for name, (begin, body) in UPLOADS.items():
         target = f"/api/2.0/mlflow-artifacts/artifacts/cut/{name.replace(' ', '-')}"
@@ -289,7 +289,7 @@ def test_nothing_more_to_say_and_a_long_answer(
 
 
 def test_nothing_more_to_say_in_the_middle(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """A shutdown in a second request: the first is answered, the second is not sent."""
+    """If a client shuts down within its second request, only the first is sent and answered."""
     scripted.answer = OK
     scripted.requests.clear()
     for second in (head("GET", FILE)[:-2], head("PUT", API, "Content-Length: 9") + b"x"):

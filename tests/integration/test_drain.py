@@ -297,7 +297,7 @@ def test_ctrl_c(scripted: Upstream, start_proxy: StartProxy) -> None:
 
 
 def test_the_port_is_free_at_once(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """A new process can listen while the old one still completes its requests."""
+    """A new process can listen on the port while the old one still completes its requests."""
     scripted.answer = gate = Gate(bytes(MIB))
     scripted.requests.clear()
     old = start_proxy(scripted.url, drain={"grace": 0, "timeout": 3600})

@@ -172,7 +172,7 @@ def test_an_error_that_is_reset(scripted: Upstream, scripted_proxy: lab.Server) 
 def test_a_download_without_a_length(
     scripted: Upstream, scripted_proxy: lab.Server, version: bytes
 ) -> None:
-    """Without a length, downloads are sent in chunks: a break shows, and the connection stays."""
+    """A download without a length is sent in chunks, and the client's connection stays open."""
     body = b"x" * 1_000_000
     scripted.answer = close_after(version + response("200 OK", body, framing="close")[8:])
     client = http.client.HTTPConnection(scripted_proxy.url.removeprefix("http://"), timeout=20)

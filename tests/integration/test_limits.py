@@ -110,7 +110,7 @@ def test_a_body_in_the_same_packet_is_no_head(
 
 
 def test_a_head_that_is_cut_is_not_logged(limited_proxy: lab.Server) -> None:
-    """If a client disconnects within its head, its credentials do not reach the log."""
+    """If a client disconnects in the middle of a head, its credentials do not reach the log."""
     with connect(limited_proxy.url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n")
     time.sleep(0.3)
