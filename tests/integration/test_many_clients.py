@@ -1,4 +1,4 @@
-"""More clients than the first limit on open files allows, and more than the proxy may serve."""
+"""More clients than the soft limit on open files allows, and more than the proxy may serve."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def full(url: str, start_proxy: StartProxy, *options: str) -> Iterator[tuple[Any
 
 
 def test_idle_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """The client that is idle for longest is closed first; one with a begun request stays."""
+    """The client that is idle for longest is closed first; one in the middle of a request stays."""
     with full(scripted.url, start_proxy) as (proxy, (first, second)):
         third = connect(proxy.url)
         third.sendall(BEGIN)
@@ -171,7 +171,7 @@ def test_http2_gives_way(scripted: Upstream, start_proxy: StartProxy, tmp_path: 
 
 
 def first_events(client: RawHttp2) -> Iterator[h2.events.Event]:
-    """Events until the first stream has ended."""
+    """Yield events until the first stream has ended."""
     for event in client.events():
         yield event
         if isinstance(event, h2.events.StreamEnded):
@@ -181,7 +181,7 @@ def first_events(client: RawHttp2) -> Iterator[h2.events.Event]:
 def test_whoever_speaks_tls_is_told_nothing(
     scripted: Upstream, start_proxy: StartProxy, certificate: Path
 ) -> None:
-    """A TLS client over the limit gets no plain HTTP answer: it would be a broken handshake."""
+    """A TLS client over the limit gets no plain answer, which would break its handshake."""
     options = ("--set", f"certs={certificate}")
     proxy = start_proxy(scripted.url, limits={"connections": 1}, options=options)
     eventually(lambda: _is_alone(proxy))
@@ -226,7 +226,7 @@ def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
 
 
 def test_no_files_are_left(scripted: Upstream, tmp_path: Path) -> None:
-    """Without free files there is one log line, requests get JSON, and service resumes later."""
+    """Out of open files, the proxy logs one line and answers in JSON; later it serves again."""
     with limited("200:200", scripted.url, tmp_path) as proxy, contextlib.ExitStack() as opened:
 
         def allow(files: int) -> None:

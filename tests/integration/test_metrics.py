@@ -104,7 +104,7 @@ def everything(proxy: lab.Server, upstream: Upstream) -> None:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Run both proxies; the requests are done, and so is a failed reload of the rules."""
+    """Run both proxies, after all requests and a failed reload of the rules."""
     folder = tmp_path_factory.mktemp("metrics")
     port, lost_port, nobody = lab.free_port(), lab.free_port(), lab.free_port()
     with (
@@ -244,11 +244,11 @@ def test_series_are_bounded(scene: Scene) -> None:
 
 
 def test_draining(start_proxy: StartProxy, scene: Scene) -> None:
-    """A draining proxy reports draining = 1."""
+    """The metric `draining` is 1 while the proxy drains."""
     port = lab.free_port()
     proxy = start_proxy(scene.upstream.url, options=with_metrics(port), drain={"grace": 60})
     assert read(port)["draining"] == 0
-    request(proxy.url, "/readyz/local")  # A load balancer.
+    request(proxy.url, "/readyz/local")  # As a load balancer does.
     proxy.process.send_signal(signal.SIGTERM)
     eventually(lambda: read(port)["draining"] == 1)
 

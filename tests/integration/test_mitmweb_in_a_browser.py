@@ -64,7 +64,7 @@ def url_of(proxy: lab.Server) -> str:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    """A page of a browser."""
+    """A browser page."""
     with browser.opened() as page:
         yield page
 
@@ -160,7 +160,7 @@ def test_flows_from_a_file(page: Page, mitmweb: str, folder: Path, tmp_path: Pat
         found = 'tr:has-text("/runs/get/page"):has-text("🔧")'
 
         def is_read() -> bool:
-            # A page of mitmproxy 11 misses what is read while it opens.
+            # The page of mitmproxy 11 misses flows that are read while it opens.
             with browser.problems(page) as problems:
                 page.goto(url_of(proxy))
             # The page of 12.3.1 names a style sheet that is not shipped with it.

@@ -32,7 +32,7 @@ def pages(mlflow_server: lab.Server) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    """A page of a browser."""
+    """A browser page."""
     with browser.opened() as page:
         yield page
 
@@ -92,7 +92,7 @@ def test_without_the_final_slash(
 def test_under_a_name(
     page: Page, proxy: lab.Server, pages: dict[str, str], directly: set[str]
 ) -> None:
-    """The UI works under a name that MLflow does not know: its requests are not cross-site."""
+    """The UI works under a name that MLflow does not know, without cross-site refusals."""
     # Browsers resolve each name below localhost to this machine.
     url = proxy.url.replace("127.0.0.1", "mlflow.localhost")
     lists_and_a_run = dict([*pages.items()][:2])

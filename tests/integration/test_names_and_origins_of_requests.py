@@ -94,7 +94,7 @@ def test_forwarded(start_proxy: StartProxy, scripted: Upstream, tmp_path: Path) 
 
 
 def test_nothing_else_is_claimed(start_proxy: StartProxy, scripted: Upstream) -> None:
-    """A client's own claims reach the upstream in no spelling; some of a trusted balancer's do."""
+    """Of other forwarding fields, a few pass from a trusted balancer, and none from a client."""
     scripted.answer = OK
     claims = ["Forwarded", "X_Forwarded_For", "X-Forwarded_Proto", "X_Real_IP"]
     by_balancers = ["X-Real-IP", "X-Forwarded-User", "X-Forwarded-Ssl"]
@@ -108,7 +108,7 @@ def test_nothing_else_is_claimed(start_proxy: StartProxy, scripted: Upstream) ->
 
 
 def test_redirects_stay_here(shared_proxy: StartProxy, scripted: Upstream) -> None:
-    """A client's values that a balancer passes on make no redirect to another site."""
+    """Hostile X-Forwarded-* values, passed on by a balancer, make no redirect to another site."""
     scripted.answer = response("302 Found", b"", ("Location", "/x"))
     proxy = shared_proxy(scripted.url, forwarded={"trusted": ["127.0.0.1"]})
     for prefix in ("//evil.example", "/\\evil.example", "/%2fevil.example", "/..//evil.example"):

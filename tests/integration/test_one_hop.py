@@ -42,7 +42,7 @@ def test_requests(scripted: Upstream, scripted_proxy: lab.Server) -> None:
 def test_responses(
     scripted: Upstream, scripted_proxy: lab.Server, status: str, length: dict[str, str]
 ) -> None:
-    """Hop-by-hop fields do not reach the client; an upstream's close does not close the client."""
+    """Hop-by-hop fields do not reach the client, whose connection outlives the upstream's."""
     fields = [
         *(
             ("Connection", "close, X-Hop, Content-Type"),

@@ -106,7 +106,7 @@ def test_names_that_nobody_checks(strict_server: lab.Server, shared_proxy: Start
 
 
 def search(proxy: lab.Server, target: str, origin: str, host: str = PUBLIC) -> int:
-    """Return the status of a search that is sent as by a web page."""
+    """Return the status of a search, sent as a web page sends it."""
     headers = {"Host": host, "Origin": origin, "Content-Type": "application/json"}
     body = b'{"max_results": 1}'
     got = request(proxy.url, target, method="POST", headers=headers, body=body, skip_host=True)
@@ -114,7 +114,7 @@ def search(proxy: lab.Server, target: str, origin: str, host: str = PUBLIC) -> i
 
 
 def test_what_the_registry_sees(scripted: Upstream, start_proxy: StartProxy) -> None:
-    """The registry sees foreign origins unchanged, and with keep_host_header all origins."""
+    """Only the proxy's own Origin is removed for the registry; with keep_host_header, none is."""
     scripted.answer = OK
     seen = []
     for options in ((), ("--set", "keep_host_header=true")):

@@ -1,4 +1,4 @@
-"""The mission: a real, unmodified MLflow client uploads, registers and downloads."""
+"""The proxy's purpose: a real, unmodified MLflow client uploads, registers and downloads."""
 
 from __future__ import annotations
 

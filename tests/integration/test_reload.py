@@ -1,4 +1,4 @@
-"""The rules change under a running proxy."""
+"""Changes of the rules while the proxy runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(path: Path, enabled: bool) -> None:
 
 
 def in_place(path: Path, enabled: bool) -> None:
-    """Change the file as an editor does that truncates it."""
+    """Change the file as an editor that truncates it does."""
     write(path, enabled)
 
 

@@ -61,7 +61,7 @@ class Terminal:
 
 
 def processes(mark: str) -> list[str]:
-    """Command lines of running processes that contain a text."""
+    """Return command lines of running processes that contain a text."""
     lines = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -106,7 +106,7 @@ def test_embedded_registry(web: bool) -> None:
 
 
 def _children(pid: int) -> Iterator[bytes]:
-    """Command lines of all descendants of a process."""
+    """Yield command lines of all descendants of a process."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
             yield Path(f"/proc/{child}/cmdline").read_bytes()
@@ -155,7 +155,10 @@ def test_production(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_a_line_for_each_request_at_a_terminal(colour: bool) -> None:
-    """No query, and no colours with NO_COLOR; the path of the upstream is the base path."""
+    """A terminal shows a line per request, without query, in colour unless NO_COLOR is set.
+
+    A path in --upstream becomes the base path.
+    """
     port = lab.free_port()
     with Upstream() as upstream:
         to = ("--upstream", f"{upstream.url}/below/", "--listen", f"127.0.0.1:{port}")
@@ -174,7 +177,7 @@ def test_a_line_for_each_request_at_a_terminal(colour: bool) -> None:
 
 
 def test_json_where_there_is_no_terminal(tmp_path: Path) -> None:
-    """For programs that read it."""
+    """If stdout is no terminal, each request is one line of JSON, for programs that read it."""
     port, out = lab.free_port(), tmp_path / "out"
     with Upstream() as upstream, out.open("wb") as file:
         to = ("--upstream", upstream.url, "--listen", f"127.0.0.1:{port}")

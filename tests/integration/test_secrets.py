@@ -50,7 +50,7 @@ PUBLISHED: dict[str, Callable[[lab.Server], str]] = {
         for path in ("/livez", "/readyz", "/health/mlflow", "/health/mlflow/detailed")
     },
 }
-"""All that the proxy publishes to others than the client."""
+"""All that the proxy publishes apart from answers to clients."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def expecting(self, line: str) -> Iterator[None]:
-        """Wait for a log line about what happens meanwhile, and search the log for words.
+        """Wait for a log line about what happens meanwhile, and check that it has no words.
 
         Args:
             line: a part of the line; ignored if the log has no such lines.
@@ -162,7 +162,7 @@ HOST = "Host: 127.0.0.1\r\n"
 
 
 def sized(body: str, *, chunked: bool = False) -> str:
-    """Return a body, preceded by the end of its head."""
+    """Return a body with the header that describes its length."""
     length = len(Canaries().put(body))
     if chunked:
         return f"Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"

@@ -25,7 +25,7 @@ UPSTREAM = {"idle_timeout": 1, "response_timeout": 5}
 
 
 def slow(seconds: float, first: bytes, then: bytes) -> Answer:
-    """Send something, be silent for some seconds, send the rest."""
+    """Send something, stay silent for some seconds, then send the rest."""
 
     def answer(_: Received, connection: socket.socket) -> bool:
         connection.sendall(first)

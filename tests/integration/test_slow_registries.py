@@ -155,7 +155,7 @@ def test_http2_that_waits_for_a_connection(
 
 
 def test_http1_that_waits_for_a_connection(start_proxy: StartProxy) -> None:
-    """While the registry cannot be reached, a client sends only what buffers hold; then 504."""
+    """If the registry cannot be reached, a client sends only what buffers hold, then gets 504."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         with contextlib.ExitStack() as opened:

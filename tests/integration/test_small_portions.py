@@ -51,7 +51,7 @@ def chunked(body: bytes, *headers: tuple[str, str]) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
 def test_blanks(scripted: Upstream, scripted_proxy: lab.Server, encoding: str) -> None:
-    """White space, which leaves open whether an answer is a page, is read only once."""
+    """Leading white space, after which a page may follow, is not read again for each byte."""
     blanks = b" " * (60_000 if not encoding else 12_000_000)
     body = gzip.compress(blanks + b"{}") if encoding else blanks + b"{}"
     scripted.answer = chunked(body, HTML, *([GZIP] if encoding else []))

@@ -18,7 +18,7 @@ from support.identity_provider import IdentityProvider
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=10"
 NAME = "mlflow.example.org"
-"""The public name; no loopback name, as MLflow trusts those more than others."""
+"""The public name; not a loopback name, as MLflow trusts those more than others."""
 MODULES = [
     "mpm_event",
     "authn_core",

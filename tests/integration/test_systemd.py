@@ -1,4 +1,4 @@
-"""The unit: systemd's checks of it, and its command, run as systemd would run it."""
+"""The unit: systemd's checks of it, and its command as systemd would run it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def timed_out(got: Response, kind: str) -> None:
 
 
 def first(data: bytes, then: float) -> Answer:
-    """Send something, and be silent for some seconds before the end."""
+    """Send something, then stay silent for some seconds before the end."""
 
     def answer(_: Received, connection: socket.socket) -> None:
         connection.sendall(data)

@@ -1,4 +1,4 @@
-"""Connections that change their protocol: only WebSockets are allowed to."""
+"""Connections that change their protocol: only WebSockets are allowed."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_uploads_are_rewritten_before_they_stream(
 
 
 def test_events_are_not_held(scripted: Upstream, scripted_proxy: lab.Server) -> None:
-    """A server-sent event reaches the client while the stream goes on."""
+    """A server-sent event reaches the client before the stream ends."""
     received_by_client = threading.Event()
 
     def answer(_: Received, connection: socket.socket) -> None:
@@ -144,7 +144,7 @@ STORE = """
 def tls(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Path
 ) -> Iterator[tuple[lab.Server, Path]]:
-    """A proxy in front of nginx with TLS, with and without HTTP/2; and the folder of both."""
+    """A proxy in front of nginx with TLS, with or without HTTP/2, and their folder."""
     folder = tmp_path_factory.mktemp("tls")
     servers = STORE.replace("CERT", str(certificate)).replace("FOLDER", str(folder / "files"))
     with lab.nginx(folder / "nginx", servers.replace("LISTEN", request.param)) as upstream:

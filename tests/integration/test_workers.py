@@ -1,4 +1,4 @@
-"""Several workers behind HAProxy: one address, and clients notice no worker's restart."""
+"""Several workers behind HAProxy: one address, and clients do not notice restarts."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_one_that_is_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_asked_twice(tmp_path: Path) -> None:
-    """If a worker dies, HAProxy sends its request again if that is safe; otherwise 502."""
+    """HAProxy retries the request of a worker that dies if that is safe; otherwise it sends 502."""
 
     def hang_once(received: Received, connection: socket.socket) -> bool:
         if len(upstream.requests) > 1:
