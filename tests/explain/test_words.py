@@ -1,4 +1,4 @@
-"""Explanations, from the same decisions as those of the hooks."""
+"""Explanations, which use the same decisions as the hooks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ artifacts: {write: false, endpoints: [{path: "/(ajax-)?api/.*artifacts.*"}]}
 
 @pytest.fixture
 def read(tmp_path: Path) -> settings.Settings:
-    """Settings from the rules above."""
+    """Return settings from the rules above."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
     return settings.read(rules, None, "")
@@ -44,7 +44,7 @@ def lines(
 
 
 def test_all_steps(read: settings.Settings) -> None:
-    """The whole way of a request, with what each rule before the one that matches was missing."""
+    """All steps of a request are shown, and why each rule before the match does not apply."""
     found, said = lines(read, "GET", "http://proxy/mlflow/api/2.0/%61rtifacts/x?token=secret")
     assert said == [
         "upstream  registry.example.org:443: external, serves only /ajax-api/",
@@ -65,7 +65,7 @@ def test_all_steps(read: settings.Settings) -> None:
 
 
 def test_what_is_refused(read: settings.Settings) -> None:
-    """By which switch, and with which answer."""
+    """A refusal names the switch and the answer."""
     found, said = lines(read, "DELETE", "/mlflow/api/artifacts/x")
     assert "artifacts delete: switched off by artifacts.write" in said
     assert said[-1] == (
@@ -75,7 +75,7 @@ def test_what_is_refused(read: settings.Settings) -> None:
 
 
 def test_what_the_proxy_answers(read: settings.Settings) -> None:
-    """No rule and no switch concerns a health check, nor does the name that it asks for."""
+    """A health check skips rules, switches and the check of its host."""
     found, said = lines(read, "GET", "HTTP://elsewhere/mlflow/livez")
     assert said == [
         "upstream  registry.example.org:443: external, serves only /ajax-api/",
@@ -93,7 +93,7 @@ def test_what_the_proxy_answers(read: settings.Settings) -> None:
         ("GET", "/mlflow/a%00", (), 400, "path      ambiguous: it contains control characters"),
         ("GET", "http://evil/mlflow/x", (), 403, "path      /x (no API: answers pass as they are)"),
         ("GET", "/mlflow/x", (), None, "host      must be one of proxy"),
-        # Neither a query is shown, however it is spelled, nor what a terminal would obey.
+        # No query is shown, in any spelling, and nothing that a terminal would obey.
         (
             "GET",
             "/mlflow/x%3Ftoken=%00",
@@ -134,7 +134,7 @@ def test_other_reasons(
     status: int | None,
     step: str,
 ) -> None:
-    """Everything that the hooks refuse has its step and its status."""
+    """Each refusal of the hooks has its step and its status."""
     found, said = lines(read, method, url, *headers)
     assert (found.status, step in said) == (status, True), said
 
@@ -147,14 +147,14 @@ def test_other_reasons(
     ],
 )
 def test_the_switch_that_counts(environment: str | None, option: str, source: str) -> None:
-    """It is named."""
+    """The explanation names the switch that decides."""
     read = settings.read(DEFAULT_PATH, environment, option)
     _, said = lines(read, "PUT", ARTIFACT)
     assert f"artifacts write: switched off by {source}" in said
 
 
 def test_graphql_depends_on_the_body() -> None:
-    """A POST passes or does not; without a body there is nothing that could be read."""
+    """A POST depends on its body; a request without a body is refused."""
     read = settings.read(DEFAULT_PATH, "false", "")
     found, said = lines(read, "POST", "/graphql")
     assert "artifacts only if its body names mlflowListArtifacts, or cannot be read" in said
@@ -163,7 +163,7 @@ def test_graphql_depends_on_the_body() -> None:
 
 
 def test_filters_see_the_request_as_it_came(tmp_path: Path) -> None:
-    """Not as it goes upstream."""
+    """A filter sees the request as received, and not as sent upstream."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(
         "rewrites:\n"
@@ -178,7 +178,7 @@ def test_filters_see_the_request_as_it_came(tmp_path: Path) -> None:
 
 
 def test_a_forward_proxy(read: settings.Settings) -> None:
-    """Hosts that are not listed are not concerned, and health paths are the upstream's."""
+    """A forward proxy leaves unlisted hosts alone, and health paths belong to the upstream."""
     url = "http://registry.example.org/mlflow/livez"
     question = Question("GET", url, server(url), reverse=False)
     assert ask(read, question).sent == "/deep/livez"
@@ -193,7 +193,7 @@ def test_a_forward_proxy(read: settings.Settings) -> None:
 
 @pytest.mark.parametrize("url", ["mlflow", "ftp://x/", "http:///x"])
 def test_no_url(read: settings.Settings, url: str) -> None:
-    """What is neither a URL nor a path is refused."""
+    """An argument that is neither a URL nor a path is refused."""
     with pytest.raises(ValueError, match="expected a URL"):
         lines(read, "GET", url)
 
@@ -208,7 +208,7 @@ def test_no_url(read: settings.Settings, url: str) -> None:
     ],
 )
 def test_upstreams(read: settings.Settings, text: str, expected: Origin) -> None:
-    """As people write them."""
+    """An upstream is accepted in each common form."""
     assert server(text) == expected
     question = Question("GET", "/mlflow/x", expected)
     found = ask(read, question)
@@ -218,7 +218,7 @@ def test_upstreams(read: settings.Settings, text: str, expected: Origin) -> None
 
 
 def test_a_host_that_is_listed_with_its_port(tmp_path: Path) -> None:
-    """Another port of it is another upstream."""
+    """A host listed with its port is external only at that port."""
     (tmp_path / "rules.yaml").write_text('upstream: {external_hosts: ["r.example:5000"]}\n')
     read = settings.read(tmp_path / "rules.yaml", None, "")
     for port, serves in (
@@ -232,7 +232,7 @@ def test_a_host_that_is_listed_with_its_port(tmp_path: Path) -> None:
 
 
 def test_what_a_balancer_says(tmp_path: Path) -> None:
-    """It is believed as in the proxy, if this machine is one."""
+    """Headers of a balancer count as in the proxy, if this machine is trusted."""
     (tmp_path / "rules.yaml").write_text(
         "allowed_hosts: [public]\nforwarded: {trusted: [127.0.0.1/32]}\n"
     )
@@ -242,7 +242,7 @@ def test_what_a_balancer_says(tmp_path: Path) -> None:
 
 
 def test_summary(read: settings.Settings, tmp_path: Path) -> None:
-    """What was set, and what stands there without."""
+    """The summary lists the settings, and defaults for those that are not set."""
     assert summary(read, source="here") == [
         "rules     here",
         "mounts    /mlflow",

@@ -1,4 +1,4 @@
-"""Credentials that the proxy adds: to which requests, from which sources, never in messages."""
+"""Credentials that the proxy adds: for which requests, from which sources, never in messages."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ OTHER_SITE = {b"origin": b"https://evil.example"}
         (TOKEN | {"host": "registry.example:8443"}, {}, b""),
         (TOKEN | {"host": "registry.example:8443"}, {"port": 8443}, ADDED),
         (TOKEN | {"env": "LOGIN", "scheme": "basic"}, {}, b"Basic cm9ib3Q6YmFjazpkb29y"),
-        # A client's own, whatever it is.
+        # A client's own header wins, whatever its value.
         (TOKEN, {"fields": {b"authorization": b"Bearer mine"}}, b""),
         (TOKEN, {"fields": {b"authorization": b""}}, b""),
-        # A server would answer with the request, or do what nobody knows.
+        # A server might return the request, or do something unknown.
         (TOKEN, {"method": "TRACE"}, b""),
         (TOKEN, {"method": "TRACK"}, b""),
         (TOKEN, {"method": "get"}, b""),
         (TOKEN, {"method": "DELETE"}, ADDED),
-        # Pages of other sites change nothing.
+        # Pages of other sites cannot change anything with them.
         (TOKEN, {"method": "POST", "fields": OTHER_SITE}, b""),
         (TOKEN, {"method": "POST", "fields": OTHER_SITE, "origins": ["*"]}, ADDED),
         (TOKEN, {"method": "POST", "fields": {b"origin": b"http://proxy:8080"}}, ADDED),
     ],
 )
 def test_to_which_requests(entry: dict[str, str], request_: dict[str, Any], added: bytes) -> None:
-    """Those for the listed host without a header of their own."""
+    """Credentials are added to requests for the listed host without a header of their own."""
     assert to_add(credentials(entry), **request_) == added
 
 
 def test_the_first_entry_counts() -> None:
-    """A port before the whole host."""
+    """The first matching entry applies; an entry with a port applies only to that port."""
     found = credentials(
         TOKEN | {"host": "registry.example:8443"},
         {"host": "registry.example", "env": "LOGIN", "scheme": "basic"},
@@ -86,7 +86,7 @@ def test_the_first_entry_counts() -> None:
     ],
 )
 def test_secrets_of_no_use(tmp_path: Path, content: bytes, scheme: str, problem: str) -> None:
-    """The message says where, and nothing of what."""
+    """An unusable secret is reported with its place, but without its content."""
     file = tmp_path / "secret"
     file.write_bytes(content)
     with pytest.raises(ValueError, match="credentials") as raised:
@@ -106,19 +106,19 @@ def test_secrets_of_no_use(tmp_path: Path, content: bytes, scheme: str, problem:
     ],
 )
 def test_sources_of_no_use(entry: dict[str, str], message: str) -> None:
-    """The message names the key."""
+    """An unusable source is reported with its key."""
     with pytest.raises(ValueError, match="credentials") as raised:
         credentials({"host": "registry.example"} | entry)
     assert str(raised.value).startswith(f"upstream.credentials[0].{message}")
 
 
 def test_a_file_that_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is read again, also behind a link; while it is of no use, the old secret stays."""
+    """A changed file is read again, also behind a link; if it is unusable, the old secret stays."""
     caplog.set_level(logging.WARNING)
     now, link = [0.0], tmp_path / "link"
 
     def put(content: str) -> None:
-        """As Kubernetes does with a Secret."""
+        """Replace the file as Kubernetes does with a Secret."""
         folder = tmp_path / f"data{now[0]}"
         folder.mkdir()
         (folder / "token").write_text(content)

@@ -1,4 +1,4 @@
-"""What requests are for, by their paths."""
+"""The families of requests, by path."""
 
 import pytest
 
@@ -52,12 +52,12 @@ ROUTER = Router(rules_file.load(rules_file.DEFAULT_PATH), wary=False)
     ],
 )
 def test_families(path: str, family: str) -> None:
-    """Mounts do not matter, nor how a path is spelled."""
+    """The family does not depend on the mount or on the spelling of the path."""
     assert ROUTER.route(path, ()).family == family
 
 
 def test_of_what_a_rule_makes_of_it() -> None:
-    """An old path belongs to where it goes."""
+    """The family is that of the rewritten path."""
     rules = rules_file.parse(
         "rewrites: [{name: old, match: ^/files/, replace: /api/2.0/mlflow-artifacts/artifacts/}]\n"
         "artifacts: {endpoints: [{path: /api/2.0/mlflow-artifacts/artifacts/.+}]}",

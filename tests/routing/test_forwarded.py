@@ -1,4 +1,4 @@
-"""Whom a request came from: whose word counts."""
+"""Where a request came from, and whose statements about it are trusted."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 @pytest.mark.parametrize(
     ("peer", "headers", "expected"),
     [
-        # Nobody in front: what a client says of itself does not count.
+        # No trusted proxy in front: the client's own headers do not count.
         ("192.0.2.7", {}, Forwarded("192.0.2.7", "192.0.2.7", *HERE)),
         (
             "192.0.2.7",
             {"for": "1.1.1.1", "proto": "https", "host": "evil", "prefix": "/x"},
             Forwarded("192.0.2.7", "192.0.2.7", *HERE),
         ),
-        # A balancer that says nothing.
+        # A balancer without headers.
         ("10.0.0.1", {}, Forwarded("10.0.0.1", "10.0.0.1", *HERE)),
-        # One that tells all.
+        # A balancer with all headers.
         (
             "10.0.0.1",
             {"for": "192.0.2.7", "proto": "https", "host": "ml.example.org", "prefix": "/team/"},
             Forwarded("192.0.2.7", "192.0.2.7, 10.0.0.1", "https", "ml.example.org", "/team"),
         ),
-        # Two of them, and a client that has written something itself.
+        # Two balancers, and a client that has sent a header itself.
         (
             "10.0.0.1",
             {"for": "8.8.8.8, 192.0.2.7, 10.0.0.2"},
@@ -60,7 +60,7 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
             {"for": "[2001:db8::1, 10.0.0.2"},
             Forwarded("10.0.0.2", "[2001:db8::1, 10.0.0.2, 10.0.0.1", *HERE),
         ),
-        # What is no address ends what can be believed.
+        # A value that is not an address ends the trusted part.
         (
             "10.0.0.1",
             {"for": "192.0.2.7, unknown, 10.0.0.2"},
@@ -79,13 +79,13 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
     ],
 )  # fmt: skip
 def test_read(peer: str, headers: dict[str, str], expected: Forwarded) -> None:
-    """A trusted peer is believed, and as much of its chain as was written by trusted ones."""
+    """A trusted peer is believed, and so is the part of its chain that trusted proxies wrote."""
     found = read(peer, **{f"x-forwarded-{name}": value for name, value in headers.items()})
     assert found == replace(expected, trusted=peer != "192.0.2.7")
 
 
 def read(peer: str, host: str = "proxy:8080", **headers: str) -> Forwarded:
-    """What the headers of a request to this proxy say."""
+    """Read the headers of a request to this proxy."""
     fields = {name.encode(): value.encode() for name, value in headers.items()}
     return forwarded.read(fields, peer=peer, scheme="http", host=host, trusted=BALANCERS)
 
@@ -96,7 +96,7 @@ def read(peer: str, host: str = "proxy:8080", **headers: str) -> Forwarded:
         ("/team", "/team"),
         ("/team/a.b_c-d~e/", "/team/a.b_c-d~e"),
         ("/", ""),
-        # What leads elsewhere, or is read in more than one way.
+        # Prefixes that lead elsewhere or are ambiguous.
         ("//evil.example", ""),
         ("/team//evil.example", ""),
         ("/\\evil.example", ""),
@@ -116,7 +116,7 @@ def read(peer: str, host: str = "proxy:8080", **headers: str) -> Forwarded:
     ],
 )
 def test_prefix(prefix: str, believed: str) -> None:
-    """Only plain segments of a path count; a Location begins with them."""
+    """Only a prefix of plain path segments counts, as a Location begins with it."""
     assert read("10.0.0.1", **{"x-forwarded-prefix": prefix}).prefix == believed
 
 
@@ -129,14 +129,14 @@ def test_prefix(prefix: str, believed: str) -> None:
         ("ml.example.org", "https", "8443", "https", "ml.example.org:8443"),
         ("ml.example.org", "", "80", "http", "ml.example.org"),
         ("[2001:db8::1]", "", "8080", "http", "[2001:db8::1]:8080"),
-        # The port belongs to the host that the client has named, too.
+        # The port also applies to the host that the client has named.
         ("", "https", "8443", "https", "proxy:8443"),
         ("", "https", "0", "https", "proxy"),
         ("", "https", "99999", "https", "proxy"),
         ("", "https", "8443, 443", "https", "proxy"),
         ("", "https", "\xb2", "https", "proxy"),
         ("", "https", "9" * 5000, "https", "proxy"),
-        # Nothing but a host and a scheme is either.
+        # Invalid hosts and schemes.
         ("user@evil.example", "https", "", "https", "proxy"),
         ("evil.example/x", "https", "", "https", "proxy"),
         ("evil.example?x", "https", "", "https", "proxy"),
@@ -152,7 +152,7 @@ def test_prefix(prefix: str, believed: str) -> None:
     ],
 )
 def test_host_and_scheme(named: str, proto: str, port: str, scheme: str, host: str) -> None:
-    """The host is a host, the scheme http or https; a port fills in where the host has none."""
+    """Host and scheme must be valid; a port is added if the host has none."""
     said = {"x-forwarded-host": named, "x-forwarded-proto": proto, "x-forwarded-port": port}
     found = read("10.0.0.1", host="proxy", **{name: said[name] for name in said if said[name]})
     assert (found.scheme, found.host) == (scheme, host)
@@ -166,28 +166,28 @@ def test_host_and_scheme(named: str, proto: str, port: str, scheme: str, host: s
             'For="[2001:db8::1]:4711";Proto=HTTPS;Host="ml.example.org:8443";by=10.0.0.1',
             *("2001:db8::1", "2001:db8::1", "https", "ml.example.org:8443"),
         ),
-        # What the outermost trusted proxy has seen; what is left of it is the client's.
+        # The outermost trusted proxy's values count; those before it are the client's.
         (
             "for=8.8.8.8;host=evil.example, for=192.0.2.7;host=ml.example.org;proto=https, "
             "for=10.0.0.2;host=inner",
             *("192.0.2.7", "8.8.8.8, 192.0.2.7, 10.0.0.2", "https", "ml.example.org"),
         ),
         ("for=8.8.8.8, for=192.0.2.7", "192.0.2.7", "8.8.8.8, 192.0.2.7", "http", "proxy:8080"),
-        # A name that is no address is still written by the peer.
+        # A node that is not an address was still written by the peer.
         (
             "for=8.8.8.8;host=evil.example, for=_hidden;host=ml.example.org;proto=https",
             *("10.0.0.1", "8.8.8.8, unknown", "https", "ml.example.org"),
         ),
         ("proto=https", "10.0.0.1", "unknown", "https", "proxy:8080"),
         ('for=192.0.2.7;host="evil.example/x"', "192.0.2.7", "192.0.2.7", "http", "proxy:8080"),
-        # What is not valid says nothing.
+        # An invalid field counts as empty.
         ("for=192.0.2.7;for=8.8.8.8", "10.0.0.1", "", "http", "proxy:8080"),
         ("for=192.0.2.7:80", "10.0.0.1", "", "http", "proxy:8080"),
         ("", "10.0.0.1", "", "http", "proxy:8080"),
     ],
 )
 def test_forwarded(field: str, client: str, chain: str, scheme: str, host: str) -> None:
-    """RFC 7239 from a trusted peer; each hop has its own scheme and host."""
+    """RFC 7239 is read from a trusted peer; each hop has its own scheme and host."""
     found = read("10.0.0.1", forwarded=field)
     whole = f"{chain}, 10.0.0.1" if chain else "10.0.0.1"
     assert found == Forwarded(client, whole, scheme, host, "", trusted=True)
@@ -195,7 +195,7 @@ def test_forwarded(field: str, client: str, chain: str, scheme: str, host: str) 
 
 
 def test_which_counts() -> None:
-    """Beside X-Forwarded-* of a balancer, Forwarded is likely to be the client's."""
+    """A balancer's X-Forwarded-* headers win over Forwarded, which is probably the client's."""
     client = {"forwarded": "for=8.8.8.8;host=evil.example;proto=https"}
     for name, value in (("for", "192.0.2.7"), ("proto", "http"), ("host", "a"), ("port", "1")):
         found = read("10.0.0.1", **client, **{f"x-forwarded-{name}": value})
@@ -204,7 +204,7 @@ def test_which_counts() -> None:
 
 
 def test_long_chains() -> None:
-    """A client behind a balancer cannot make the proxy look at thousands of addresses."""
+    """A client behind a balancer cannot make the proxy parse thousands of addresses."""
     chain = ", ".join(f"10.0.{n >> 8}.{n & 255}" for n in range(5000))
     assert read("10.0.0.1", **{"x-forwarded-for": chain}).client == "10.0.19.104"
 
@@ -232,7 +232,7 @@ def test_long_chains() -> None:
     ],
 )
 def test_field(value: str, hops: list[dict[str, str]] | None) -> None:
-    """The grammar of RFC 7239, section 4, to the letter but for spaces."""
+    """The grammar is exactly that of RFC 7239, section 4, except for spaces."""
     assert forwarded_field.hops(value) == hops
 
 
@@ -264,12 +264,12 @@ def test_field(value: str, hops: list[dict[str, str]] | None) -> None:
     ],
 )
 def test_address(node: str, address: str | None) -> None:
-    """An address is found in each of its spellings, and in nothing else."""
+    """An address is found in all its spellings, and in nothing else."""
     assert forwarded_field.address(node) == address
 
 
 def test_for_upstream() -> None:
-    """What the upstream is told, in place of what was there; nothing of what there is not."""
+    """The upstream gets the proxy's headers in place of the received ones, and no empty ones."""
     found = Forwarded("192.0.2.7", "192.0.2.7, 10.0.0.1", "https", "ml.example.org", "/team")
     assert found.for_upstream(((b"Accept", b"*/*"), (b"X_Forwarded_For", b"x")), "/mlflow") == (
         (b"Accept", b"*/*"),
@@ -305,6 +305,6 @@ def test_for_upstream() -> None:
     ],
 )
 def test_is_claim(name: str, of_anybody: bool, of_trusted: bool) -> None:
-    """A client says nothing that a proxy would say, in no spelling that a server may fold."""
+    """Headers that only a proxy may set are recognized in any spelling that a server may fold."""
     assert forwarded.is_claim(name.encode(), trusted=False) is of_anybody
     assert forwarded.is_claim(name.encode(), trusted=True) is of_trusted

@@ -1,4 +1,4 @@
-"""The artifact switch: its position, and what it covers."""
+"""The artifact switch: its position, and which requests it covers."""
 
 import json
 
@@ -28,7 +28,7 @@ ARTIFACTS = rules_file.load(rules_file.DEFAULT_PATH).artifacts
     ],
 )
 def test_position(from_rules: bool, environment: str | None, option: str, expected: bool) -> None:
-    """The option is over the environment, the environment over the rules."""
+    """The option overrides the environment, and the environment overrides the rules."""
     assert gate.switch(from_rules, environment, option).on is expected
 
 
@@ -41,7 +41,7 @@ def test_position(from_rules: bool, environment: str | None, option: str, expect
     ],
 )
 def test_position_is_not_guessed(environment: str | None, option: str, message: str) -> None:
-    """Anything but yes and no is an error that names where it was said."""
+    """A value other than yes or no is an error that names its source."""
     with pytest.raises(rules_file.RulesError) as error:
         gate.switch(True, environment, option)
     assert str(error.value).startswith(message)
@@ -70,7 +70,7 @@ ARTIFACT_PATHS = [
     "/ajax-api/2.0/mlflow/artifacts/presigned-upload-url",
     "/api/2.0/mlflow/artifacts/presigned-download-url",
     "/graphql",
-    # MLflow takes repeated slashes for one.
+    # MLflow treats repeated slashes as one.
     "//api/2.0/mlflow-artifacts/artifacts/x",
     "/api//2.0/mlflow-artifacts/artifacts/x",
 ]
@@ -107,7 +107,7 @@ OTHER_PATHS = [
 
 @pytest.mark.parametrize("path", ARTIFACT_PATHS)
 def test_artifact_endpoint(path: str) -> None:
-    """All four groups of MLflow's artifact endpoints, however spelled, and whatever is in front."""
+    """MLflow's four groups of artifact endpoints are found, in any spelling and below any prefix."""
     for prefix in ("", "/team-a", "/a/b", "/api", "/api/mlflow", "/x/api/2.0/mlflow/y"):
         if not prefix.endswith("y") or "api/" in path:
             assert gate.artifact_endpoints([prefix + path], ARTIFACTS), prefix
@@ -115,14 +115,14 @@ def test_artifact_endpoint(path: str) -> None:
 
 @pytest.mark.parametrize("path", SUSPECTED_PATHS)
 def test_suspected_endpoint(path: str) -> None:
-    """What MLflow would not read as an artifact endpoint, but somebody before it might."""
+    """A path is suspected if not MLflow, but a server before it might read it as an artifact's."""
     assert not gate.artifact_endpoints([path], ARTIFACTS)
     assert gate.suspected_endpoints([fold(path).path], ARTIFACTS)
 
 
 @pytest.mark.parametrize("path", OTHER_PATHS)
 def test_other_endpoint(path: str) -> None:
-    """Everything else works on while artifacts are off."""
+    """All other endpoints work while artifacts are off."""
     for below in (path, f"/team-a{path}", f"/a/b{path}"):
         assert not gate.artifact_endpoints([below], ARTIFACTS)
         assert not gate.suspected_endpoints([fold(below).path], ARTIFACTS)
@@ -137,7 +137,7 @@ def test_other_endpoint(path: str) -> None:
     ],
 )
 def test_methods(overrides: list[str | None], expected: list[str]) -> None:
-    """A request may be taken for what an override header says."""
+    """An override header adds a method that the request may be taken for."""
     assert gate.methods("GET", overrides) == expected
 
 
@@ -150,7 +150,7 @@ def test_methods(overrides: list[str | None], expected: list[str]) -> None:
         (json.dumps({"query": "{ mlflowListArtifactsX }"}), False),
         (r'{"query": "{ mlflowList\u0041rtifacts }"}', True),
         (json.dumps({"query": "{ # a\r mlflowListArtifacts }"}), True),
-        # What cannot be read might be anything.
+        # An unreadable body might contain anything.
         ("", True),
         ("{", True),
         ("[]", True),
@@ -160,7 +160,7 @@ def test_methods(overrides: list[str | None], expected: list[str]) -> None:
     ],
 )
 def test_graphql(body: str, expected: bool) -> None:
-    """GraphQL is judged by the fields its document names."""
+    """GraphQL is judged by the field names in its document."""
     assert gate.names_field(body.encode(), "mlflowListArtifacts") is expected
     assert gate.names_field(body.encode("utf-16"), "mlflowListArtifacts") is expected or not body
 
@@ -181,7 +181,7 @@ ALL: frozenset[Operation] = frozenset({"read", "write", "delete"})
     ],
 )
 def test_allowed_operations(text: str, enabled: bool, expected: set[str]) -> None:
-    """Reads, writes and deletes are switched apart; without writes nothing is deleted."""
+    """Reads, writes and deletes have separate switches; without writes, deletes are off, too."""
     artifacts = rules_file.parse(f"artifacts: {{{text}}}", "test").artifacts
     assert gate.allowed_operations(artifacts, enabled) == expected
 
@@ -211,12 +211,12 @@ SERVICE = "/ajax-api/2.0/mlflow-artifacts"
         ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run", {"write"}),
         ("GET", "/api/2.0/mlflow/logged-models/m-1/artifacts/directories", {"read"}),
         ("POST", "/graphql", {"read"}),
-        # Two readings, two operations.
+        # Two readings with two operations.
         ("POST", "/api/2.0/mlflow/artifacts//presigned-download-url", {"read", "write"}),
     ],
 )  # fmt: skip
 def test_operation(method: str, path: str, expected: set[str]) -> None:
-    """What a request does to artifacts, by its method and route."""
+    """The operation on artifacts depends on method and route."""
     endpoints = gate.artifact_endpoints([path], ARTIFACTS)
     assert {gate.operation(method, endpoint) for endpoint in endpoints} == expected
 
@@ -237,13 +237,13 @@ def test_operation(method: str, path: str, expected: set[str]) -> None:
     ],
 )
 def test_files(path: str, files: bool) -> None:
-    """Where the bytes of files come back, HTML is no login page."""
+    """On routes that return files, HTML is not a login page."""
     assert any(endpoint.files for endpoint in gate.artifact_endpoints([path], ARTIFACTS)) is files
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(503, "1"), (501, None), (403, None)])
 def test_refusal(status: int, retry_after: str | None) -> None:
-    """The exact answer that clients and their users rely on; only a 503 asks to come back."""
+    """The refusal is exactly the answer that clients rely on; only a 503 has Retry-After."""
     reply = gate.refusal(status, "read", frozenset(), "id-1")
     assert reply.status == status
     headers = dict(reply.headers)
@@ -269,7 +269,7 @@ def test_refusal(status: int, retry_after: str | None) -> None:
 def test_refusal_of_one_operation(
     operation: Operation, allowed: set[Operation], words: str
 ) -> None:
-    """Where the rest works, the message says what does not."""
+    """If other operations work, the message names the one that does not."""
     content = json.loads(gate.refusal(403, operation, frozenset(allowed), "id-1").body)
     assert content["error_code"] == "ARTIFACTS_DISABLED"
     assert words in content["message"]

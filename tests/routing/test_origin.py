@@ -11,7 +11,7 @@ from addon.routing.origin import is_dropped, is_foreign
         ("POST", None, "proxy:8080", [], False),
         ("POST", "http://proxy:8080", "proxy:8080", [], False),
         ("POST", "http://PROXY:8080", "proxy:8080", [], False),
-        # TLS may end in front of the proxy.
+        # TLS may be terminated in front of the proxy.
         ("POST", "https://proxy", "proxy", [], False),
         ("POST", "https://proxy", "proxy:80", [], False),
         ("POST", "https://evil.example", "proxy:8080", [], True),
@@ -32,7 +32,7 @@ from addon.routing.origin import is_dropped, is_foreign
 def test_is_foreign(
     method: str, origin: str | None, authority: str, allowed: list[str], foreign: bool
 ) -> None:
-    """Only a request that changes something for another, not allowed site is foreign."""
+    """A request is foreign only if it changes something for a site that is not allowed."""
     assert is_foreign(method, origin, authority, allowed) is foreign
 
 
@@ -41,17 +41,17 @@ def test_is_foreign(
     [
         ("http://proxy.example", "proxy.example", True, True),
         ("http://proxy.example:8080", "proxy.example:8080", True, True),
-        # Whose name it is, nobody has checked.
+        # The name may be an attacker's: it was not checked.
         ("http://proxy.example", "proxy.example", False, False),
         ("http://localhost.evil.example", "localhost.evil.example", False, False),
         ("http://10.0.0.evil.example", "10.0.0.evil.example", False, False),
-        # TLS has, or there is no name.
+        # TLS has checked the name, or there is none.
         ("https://proxy.example", "proxy.example", False, True),
         ("http://10.0.0.7:8080", "10.0.0.7:8080", False, True),
         ("http://[::1]:8080", "[::1]:8080", False, True),
         ("http://localhost:8080", "localhost:8080", False, True),
         ("http://ml.localhost:8080", "ml.localhost:8080", False, True),
-        # Another site's.
+        # Another site's origin.
         ("http://evil.example", "proxy.example", True, False),
         ("https://evil.example", "proxy.example", True, False),
         ("http://localhost:3000", "localhost:8080", True, False),
@@ -61,5 +61,5 @@ def test_is_foreign(
     ],
 )
 def test_is_dropped(origin: str, authority: str, checked: bool, dropped: bool) -> None:
-    """A page of the proxy's own needs no further check, if its name cannot be an attacker's."""
+    """The origin of the proxy's own pages is dropped if its name cannot be an attacker's."""
     assert is_dropped(origin, authority, checked=checked) is dropped

@@ -1,4 +1,4 @@
-"""Places in the headers of answers."""
+"""Cookies, locations and other places in the headers of answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = replace(MOUNTED, mount="", base_path="")
 
 
 def sent(places: Places, name: str, value: str) -> str | None:
-    """A header as the client gets it; None if it does not."""
+    """Return a header's value as the client gets it; None if it is removed."""
     fields = places.headers(((name.encode(), value.encode()),))
     return fields[0][1].decode() if fields else None
 
@@ -23,37 +23,37 @@ def sent(places: Places, name: str, value: str) -> str | None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        # The path of all.
+        # The path of the whole upstream.
         ("a=b; Path=/", "a=b; Path=/mlflow"),
         ("a=b; Path=/base", "a=b; Path=/mlflow"),
         ("a=b; Path=/base/", "a=b; Path=/mlflow"),
-        # A part of it.
+        # A part of the upstream.
         ("a=b; path=/base/ajax-api", "a=b; path=/mlflow/ajax-api"),
         ("a=b;Path = /base/x/ ;Secure", "a=b;Path =/mlflow/x/;Secure"),
         ("a=b; Path=/basement", "a=b; Path=/mlflow/basement"),
-        # None, or none that counts: browsers take that of the request.
+        # No valid path: browsers use that of the request.
         ("a=b", "a=b"),
         ("a=b; Path=", "a=b; Path="),
         ("a=b; Path", "a=b; Path"),
         ("a=b; Path=x", "a=b; Path=x"),
         ('a=b; Path="/"', 'a=b; Path="/"'),
-        # The last counts.
+        # The last path counts.
         ("a=b; Path=/x; Path=/base/y", "a=b; Path=/mlflow/x; Path=/mlflow/y"),
-        # The upstream's host, or one above it.
+        # The upstream's host, or a domain above it.
         ("a=b; Domain=registry.example.org; Path=/", "a=b; Path=/mlflow"),
         ("a=b; domain = .Example.ORG ;HttpOnly", "a=b;HttpOnly"),
         ("a=b; Domain=x.example; Domain=example.org", "a=b"),
-        # Another's, which browsers refuse with or without a proxy.
+        # Another host's domain, which browsers refuse with or without a proxy.
         ("a=b; Domain=other.example", "a=b; Domain=other.example"),
         ("a=b; Domain=y.example.org", "a=b; Domain=y.example.org"),
         ("a=b; Domain=example.org; Domain=x.example", "a=b; Domain=example.org; Domain=x.example"),
         ("a=b; Domain=", "a=b; Domain="),
-        # Secure stays, and what has to be so.
+        # Secure stays, and so do prefixes that require it.
         ("a=b; Secure; SameSite=None; Path=/", "a=b; Secure; SameSite=None; Path=/mlflow"),
         ("__Secure-a=b; Secure; Path=/", "__Secure-a=b; Secure; Path=/mlflow"),
         ("__Host-a=b; Secure; Path=/", "__Host-a=b; Secure; Path=/"),
         ("__hOST-a=b; Secure; Path=/", "__hOST-a=b; Secure; Path=/"),
-        # No attributes, but what looks like them.
+        # Text that only looks like attributes.
         ("Path=/base; Max-Age=0", "Path=/base; Max-Age=0"),
         ('a="x, Path=/"; Expires=Thu, 01 Jan 1970 00:00:00 GMT', None),
         (";;= ; =", ";;= ; ="),
@@ -62,7 +62,7 @@ def sent(places: Places, name: str, value: str) -> str | None:
     ],
 )
 def test_cookie(value: str, expected: str | None) -> None:
-    """A cookie is for the mount and for the proxy's host; all else is left."""
+    """A cookie is moved to the mount and to the proxy's host; all else stays unchanged."""
     assert sent(MOUNTED, "Set-Cookie", value) == (value if expected is None else expected)
 
 
@@ -78,21 +78,21 @@ def test_cookie(value: str, expected: str | None) -> None:
     ],
 )
 def test_shared_domain(authority: str, domain: str, kept: bool) -> None:
-    """A domain above both names is for both."""
+    """A domain above both hosts is kept."""
     value = f"a=b; Domain={domain}"
     expected = value if kept else "a=b"
     assert sent(replace(ROOT, authority=authority), "Set-Cookie", value) == expected
 
 
 def test_cookie_of_an_address() -> None:
-    """An address has no domains above it."""
+    """An IP address has no domains above it."""
     places = replace(ROOT, upstream=Origin("http", "10.0.0.7", 5000))
     assert sent(places, "Set-Cookie", "a=b; Domain=10.0.0.7") == "a=b"
     assert sent(places, "Set-Cookie", "a=b; Domain=0.0.7") == "a=b; Domain=0.0.7"
 
 
 def test_nothing_in_between() -> None:
-    """Without a mount and a base path a cookie's path is what it was."""
+    """Without a mount and a base path, a cookie's path stays unchanged."""
     for path in ("/", "/x", "/x/"):
         assert sent(ROOT, "Set-Cookie", f"a=b; Path={path}") == f"a=b; Path={path}"
 
@@ -115,7 +115,7 @@ def test_nothing_in_between() -> None:
         ("Refresh", "5;" + " " * 60_000, "5;" + " " * 60_000),
         ("Link", "," * 60_000, "," * 60_000),
         ("Link", " " * 60_000, " " * 60_000),
-        # Not for clients of the proxy.
+        # Removed: not meant for clients of the proxy.
         ("Alt-Svc", 'h3=":443"; ma=86400', None),
         ("Public-Key-Pins", "max-age=1", None),
         # No places.
@@ -124,14 +124,14 @@ def test_nothing_in_between() -> None:
     ],
 )  # fmt: skip
 def test_headers(name: str, value: str, expected: str | None) -> None:
-    """A place of the upstream's becomes one of the proxy's, or is not told."""
+    """A place on the upstream becomes one on the proxy, or the header is removed."""
     assert sent(MOUNTED, name, value) == expected
     if value != expected:
         assert are_in({name.lower().encode(): value.encode()})
 
 
 def test_order() -> None:
-    """Several fields of a name, and all others, stay where they are."""
+    """Repeated fields and all others keep their order."""
     fields = ((b"Set-Cookie", b"a=1; Path=/"), (b"X", b"\xff"), (b"set-cookie", b"b=\xff;Path=/"))
     expected = (
         (b"Set-Cookie", b"a=1; Path=/mlflow"),

@@ -1,4 +1,4 @@
-"""Rewriting paths on their way out, and locations on their way back."""
+"""Rewrites paths to the upstream and locations from it."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def sent(
     ],
 )
 def test_moves_to_ajax_api(received: str, upstream: str) -> None:
-    """REST paths go to /ajax-api/; everything behind the prefix is kept byte for byte."""
+    """REST paths go to /ajax-api/; the rest of the path is kept byte for byte."""
     assert sent(received) == (upstream, "rest-to-ajax")
 
 
@@ -73,7 +73,7 @@ def test_moves_to_ajax_api(received: str, upstream: str) -> None:
     ],
 )
 def test_leaves_alone(received: str) -> None:
-    """Everything that is no REST path stays as it is."""
+    """A path outside the REST API stays unchanged."""
     assert sent(received) == (received, None)
 
 
@@ -86,7 +86,7 @@ def test_leaves_alone(received: str) -> None:
     ],
 )
 def test_base_path(received: str, upstream: str) -> None:
-    """The base path stands in front of everything, rewritten or not."""
+    """The base path comes before every path, rewritten or not."""
     assert sent(received, base_path="/base")[0] == upstream
 
 
@@ -105,12 +105,12 @@ def test_base_path(received: str, upstream: str) -> None:
     ],
 )
 def test_below_a_prefix(received: str, upstream: str) -> None:
-    """MLflow may be served below a prefix, which stays as the client spelled it."""
+    """A prefix in front of MLflow stays as the client spelled it."""
     assert sent(received)[0] == upstream
 
 
 def test_a_rule_for_the_whole_path_comes_first() -> None:
-    """A prefix may be what a rule is for."""
+    """A rule that matches the whole path wins over one that matches below a prefix."""
     some = rules_file.parse(
         "rewrites:\n"
         "  - {name: api, match: ^/api/, replace: /ajax-api/}\n"
@@ -122,7 +122,7 @@ def test_a_rule_for_the_whole_path_comes_first() -> None:
 
 
 def test_first_matching_rule_counts() -> None:
-    """Rules are tried in their order and only one applies."""
+    """Rules are tried in order, and only the first match applies."""
     both = rules_file.parse(
         "rewrites:\n"
         "  - {name: a, match: ^/x/(y|z), replace: '/one/\\1'}\n"
@@ -131,7 +131,7 @@ def test_first_matching_rule_counts() -> None:
     ).rewrites
     assert sent("/x/z/r", both) == ("/one/z/r", "a")
     assert sent("/other", both) == ("/two/other", "b")
-    # A group of an encoded path is encoded again.
+    # A group from an encoded path is encoded again.
     spaced = rules_file.parse(
         "rewrites: [{name: a, match: '^/x/([^/]*)', replace: '/one/\\1'}]", "test"
     ).rewrites
@@ -152,12 +152,12 @@ PROXY = Origin("http", "proxy", 8080)
         ("http://10.0.0.1:5000", "http://proxy:8080/mlflow/"),
         ("http://10.0.0.1:5000?q", "http://proxy:8080/mlflow/?q"),
         ("http://user@10.0.0.1:5000/x", "http://proxy:8080/mlflow/x"),
-        # Absolute, to the proxy: an upstream that was told the public host.
+        # Absolute, to the proxy, from an upstream that knows the public host.
         ("http://proxy:8080/x", "http://proxy:8080/mlflow/x"),
         # Path only.
         ("/x?next=/y", "/mlflow/x?next=/y"),
         ("/", "/mlflow/"),
-        # Relative to the request, which the client resolves under its mount by itself.
+        # Relative to the request: the client resolves it under its mount.
         ("x/y", "x/y"),
         ("../x", "../x"),
         ("?page=2", "?page=2"),
@@ -168,7 +168,7 @@ PROXY = Origin("http", "proxy", 8080)
         ("ftp://10.0.0.1:5000/x", "ftp://10.0.0.1:5000/x"),
         ("http://[::bad/x", "http://[::bad/x"),
         ("mailto:a@b", "mailto:a@b"),
-        # An address within the path or the query is no address.
+        # A URL within the path or the query is left alone.
         ("/x?u=http://10.0.0.1:5000/", "/mlflow/x?u=http://10.0.0.1:5000/"),
         ("/api/2.0/mlflow/artifacts/s3://b/x", "/mlflow/api/2.0/mlflow/artifacts/s3://b/x"),
         ("artifacts/s3://b/x", "artifacts/s3://b/x"),
@@ -176,7 +176,7 @@ PROXY = Origin("http", "proxy", 8080)
     ],
 )
 def test_map_location(value: str, expected: str) -> None:
-    """What names the upstream comes back under the proxy's scheme, host and mount."""
+    """A location on the upstream gets the proxy's scheme, host and mount."""
     mapped = map_location(
         value,
         base="http",
@@ -192,20 +192,20 @@ def test_map_location(value: str, expected: str) -> None:
     ("value", "expected"),
     [
         ("https://registry.example/base/x", "https://proxy/x"),
-        # Behind a TLS terminator a server takes itself for http.
+        # Behind a TLS terminator, a server may think that its scheme is http.
         ("http://registry.example/base/x", "https://proxy/x"),
         ("https://registry.example:8443/base/x", "https://registry.example:8443/base/x"),
         ("/base", "/"),
         ("/base?x", "/?x"),
         ("/basement", "/basement"),
         ("/base/x", "/x"),
-        # What was a path there must not become a host here.
+        # A path on the upstream must not become a host here.
         ("/base//evil.example/x", "/evil.example/x"),
         ("https://registry.example/base//x", "https://proxy//x"),
     ],
 )
 def test_map_location_takes_the_base_path_off(value: str, expected: str) -> None:
-    """The base path is the upstream's affair and does not reach the client."""
+    """The base path is internal to the upstream and does not reach the client."""
     mapped = map_location(
         value,
         base="https",

@@ -1,4 +1,4 @@
-"""What a path means, kept or not."""
+"""The meaning of a path, cached or not."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def external(router: Router) -> tuple[int, ...]:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("wary", [True, False])
 def test_kept_or_worked_out(path: str, wary: bool) -> None:
-    """The second answer is the first one, and a router that has kept nothing gives it, too."""
+    """A cached route equals a newly computed one."""
     router, fresh = Router(SHIPPED, wary=wary), Router(SHIPPED, wary=wary)
     for _ in range(2):
         assert router.route(path, external(router)) == fresh._work_out(path, external(fresh), False)
@@ -33,7 +33,7 @@ def test_kept_or_worked_out(path: str, wary: bool) -> None:
 
 
 def test_what_else_it_depends_on() -> None:
-    """The same path is another route for another upstream, and when it is sent again."""
+    """The route also depends on the upstream and on whether the request is sent again."""
     rules = rules_file.parse(
         "mounts: [/mlflow]\nupstream: {external_hosts: [registry.hokus.ai]}\n"
         "rewrites: [{name: r, match: ^/api/, replace: /ajax-api/, upstream: external}]",
@@ -50,7 +50,7 @@ def test_what_else_it_depends_on() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Long paths are not kept, and of short ones only so many."""
+    """Long paths are not cached, and the number of short ones is limited."""
     router = Router(SHIPPED, wary=True)
     router.route("/" + "x" * 1000, ())
     assert router._kept.cache_info().currsize == 0
@@ -60,7 +60,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_routes_cannot_change() -> None:
-    """Many flows share one."""
+    """Routes are immutable, as many flows share one."""
     router = Router(SHIPPED, wary=False)
     with pytest.raises(dataclasses.FrozenInstanceError):
         router.route("/x", ()).sent = "/y"  # type: ignore[misc]
@@ -77,7 +77,7 @@ ENDPOINTS = (
     [
         ("", "/get-artifact", "refused"),
         ("", "/mlflow/team-a/get-artifact", "refused"),
-        # Above the base path and back below it.
+        # A path that leaves the base path and enters it again.
         ("", "/../mlflow/get-artifact", "problem"),
         ("", "/%2e%2e/mlflow/get-artifact", "problem"),
         ("", "/..%2Fmlflow/get-artifact", "problem"),
@@ -87,7 +87,7 @@ ENDPOINTS = (
         ("", "/static-files/../get-artifact", "suspected"),
         ("", "/static-files/..%2Fget-artifact", "suspected"),
         ("", "/x/../y", ""),
-        # A rule may put something in front, or take it away.
+        # A rule may add or remove a prefix.
         (
             "rewrites: [{name: r, match: ^/f/, replace: /a/b/}]\n",
             "/f/../../get-artifact",
@@ -100,7 +100,7 @@ ENDPOINTS = (
     ],
 )
 def test_what_goes_upstream_is_judged(more: str, path: str, found: str) -> None:
-    """A base path, a mount and a rule move a path; it is judged where it arrives."""
+    """A base path, a mount and a rule move a path; it is judged as it goes upstream."""
     router = Router(rules_file.parse(BASE + ENDPOINTS + more, "rules.yaml"), wary=True)
     route = router.route(path, (0,) if more else ())
     assert bool(route.problem) is (found == "problem")
@@ -109,7 +109,7 @@ def test_what_goes_upstream_is_judged(more: str, path: str, found: str) -> None:
 
 
 def test_a_base_path_that_ends_within_the_api() -> None:
-    """Only both together make the path of an artifact."""
+    """Base path and path together make an artifact's path."""
     text = ENDPOINTS + "upstream: {base_path: /api/2}\n"
     router = Router(rules_file.parse(text, "rules.yaml"), wary=True)
     assert router.route("/x/y", ()).endpoints
@@ -127,7 +127,7 @@ def test_a_base_path_that_ends_within_the_api() -> None:
     ],
 )
 def test_below_a_prefix(path: str, below: str, family: str, api: bool) -> None:
-    """What a path is for does not depend on a prefix in front of the API."""
+    """The family of a path does not depend on a prefix in front of the API."""
     router = Router(SHIPPED, wary=False)
     decided = router.route(path, external(router))
     assert decided.paths[-1] == below

@@ -1,4 +1,4 @@
-"""What is in force: the rules, with the position of the artifact switch over them."""
+"""The settings in force: the rules, and the artifact switch over them."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ SOME = "artifacts: {endpoints: [{path: /x}]"
 def test_a_switch_without_endpoints(
     tmp_path: Path, text: str, environment: str | None, option: str, why: str
 ) -> None:
-    """A switch that would refuse nothing is an error: requests would pass in silence."""
+    """A switch without endpoints is an error: requests would pass silently."""
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     with pytest.raises(RulesError) as error:
@@ -43,7 +43,7 @@ def test_a_switch_without_endpoints(
     ],
 )
 def test_wary(tmp_path: Path, text: str, wary: bool) -> None:
-    """Whether some artifact requests are refused."""
+    """The settings are wary if some artifact requests are refused."""
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     assert settings.read(path, None, "").wary is wary

@@ -1,4 +1,4 @@
-"""Which bodies stream."""
+"""Which bodies are streamed."""
 
 import pytest
 
@@ -20,7 +20,7 @@ LIMIT = 1000
     ],
 )
 def test_request(length: int | None, artifact: bool, streams: bool) -> None:
-    """Artifacts, large bodies and those of unknown length stream; an empty body has nothing to."""
+    """Artifacts, large bodies and those of unknown length are streamed, except empty ones."""
     assert streaming.stream_request(length=length, artifact=artifact, threshold=LIMIT) is streams
 
 
@@ -34,13 +34,13 @@ def test_request(length: int | None, artifact: bool, streams: bool) -> None:
         (None, "text/event-stream", False, True),
         (1, "application/octet-stream", True, True),
         (1, "text/html", True, True),
-        # A listing of artifacts is an answer of the API.
+        # A list of artifacts is an answer of the API.
         (LIMIT, "application/json", True, False),
         (LIMIT + 1, "application/json", True, True),
     ],
 )
 def test_response(length: int | None, content_type: str, artifact: bool, streams: bool) -> None:
-    """Small answers of the API are held and can be inspected; everything else streams."""
+    """Small answers of the API are held and can be inspected; all others are streamed."""
     decided = streaming.stream_response(
         length=length, content_type=content_type, artifact=artifact, threshold=LIMIT
     )
