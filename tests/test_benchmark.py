@@ -1,4 +1,4 @@
-"""What the benchmark's figures depend on: targets, order, since when a request waits."""
+"""The basis of the benchmark's figures: percentiles, order, targets and start of waiting."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bench.session import alternate
     ("percent", "expected"), [(0, 1), (10, 1), (50, 5), (51, 6), (99, 10), (100, 10)]
 )
 def test_percentile(percent: float, expected: float) -> None:
-    """Nearest rank, of values in any order."""
+    """A percentile is the nearest rank of values in any order."""
     assert percentile([3, 1, 2, 10, 9, 8, 7, 6, 5, 4], percent) == expected
 
 
 def test_all_ways_are_gone_forth_and_back() -> None:
-    """No way is always the first, nor always the last."""
+    """The order alternates, so that no way is always first or always last."""
     gone: list[str] = []
     ways = {name: lambda name=name: gone.append(name) for name in "ab"}
     alternate(4, ways, quiet=True)
@@ -30,7 +30,7 @@ def test_all_ways_are_gone_forth_and_back() -> None:
 
 
 def test_targets() -> None:
-    """The median decides, or the largest value."""
+    """The median decides whether a target is met, or the largest value if `worst` is set."""
     assert Row("", "", "x", [1.2, 0.9, 1.1], ">=", 1).met is True
     assert Row("", "", "x", [1.2, 0.9, 1.1], "<=", 1).met is False
     assert Row("", "", "MiB", [90, 101, 91], "<", 100, worst=True).met is False
@@ -40,7 +40,7 @@ def test_targets() -> None:
 
 @pytest.fixture
 def stalling() -> Iterator[str]:
-    """A server that answers at once, but stands still for half a second at its 20th request."""
+    """A server that answers at once, but stalls for half a second at its 20th request."""
     gate, count = threading.Lock(), iter(range(10**6))
 
     def serve(connection: socket.socket) -> None:
@@ -56,7 +56,7 @@ def stalling() -> Iterator[str]:
             try:
                 connection, _ = listener.accept()
             except OSError:
-                return  # It was closed.
+                return  # The listener was closed.
             threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
@@ -66,10 +66,10 @@ def stalling() -> Iterator[str]:
 
 
 def test_who_is_due_while_the_server_stands_still_has_waited(stalling: str) -> None:
-    """Of 200 requests in a second, the hundred that were due meanwhile are late, not one.
+    """About half of 200 requests in a second are due during a stall and count as late, not one.
 
-    The 64 connections are all busy before the end, so some wait to be sent, and that counts. A slow
-    machine makes more of them late, never fewer.
+    All 64 connections are busy before the stall ends, so some requests wait to be sent, and that
+    time counts. A slow machine makes more of them late, never fewer.
     """
     got = latencies(stalling, "/", rate=200, seconds=1)
     assert len(got) == 200

@@ -1,7 +1,7 @@
-"""Work over what a peer has sent grows with its size, and nothing of it raises.
+"""Work on a peer's data grows linearly with its size, and never raises.
 
-Where it grew with the square, a client or a registry could stop the proxy for minutes with a few
-kilobytes: it has one thread for everybody.
+If it grew with the square, a client or a registry could block the proxy, which has only one
+thread, for minutes with a few kilobytes.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ HOSTS = [hosts.pattern("*.example.org"), hosts.pattern("10.0.0.0/8")]
 NETWORK = ipaddress.ip_network("10.0.0.0/8")
 ROUTER = routes.Router(RULES, wary=True)
 OURS = [rewrite.Origin("http", "registry.example", 80)]
-# Each is to be put in order (Unicode normalization form KC), which Python does in squared time.
+# Normalization (Unicode form KC) must reorder these; Python needs quadratic time for that.
 MARKS = "\u0315\u0300"
 
 Work = Callable[[int], Callable[[], object]]
-"""Makes for a size the work upon so many bytes."""
+"""Returns the work on data of a given size."""
 
 SIZE = 16_000
 
 
 def error(make: Callable[[int], bytes], kind: str = "text/html", coding: str = "") -> Work:
-    """An upstream's error with a body of some size."""
+    """Convert an upstream's error with a body of some size."""
 
     def work(size: int) -> Callable[[], object]:
         answer = errors.Answer(500, kind, coding, make(size), True)
@@ -69,12 +69,12 @@ def error(make: Callable[[int], bytes], kind: str = "text/html", coding: str = "
 
 
 def repeated(part: bytes, begin: bytes = b"", end: bytes = b"") -> Callable[[int], bytes]:
-    """Makes bytes of some size."""
+    """Make bytes of some size."""
     return lambda size: begin + part * (size // len(part)) + end
 
 
 def on_text(function: Callable[[str], object], part: str, begin: str = "", end: str = "") -> Work:
-    """A function upon a text of some size."""
+    """Call a function with a text of some size."""
 
     def work(size: int) -> Callable[[], object]:
         text = begin + part * (size // len(part)) + end
@@ -84,7 +84,7 @@ def on_text(function: Callable[[str], object], part: str, begin: str = "", end: 
 
 
 def on_bytes(function: Callable[[bytes], object], part: bytes, begin: bytes = b"") -> Work:
-    """A function upon bytes of some size."""
+    """Call a function with bytes of some size."""
 
     def work(size: int) -> Callable[[], object]:
         data = begin + part * (size // len(part))
@@ -94,7 +94,7 @@ def on_bytes(function: Callable[[bytes], object], part: bytes, begin: bytes = b"
 
 
 def beginning(part: bytes, begin: bytes) -> Work:
-    """The beginning of an error that is longer."""
+    """Convert the beginning of a longer error."""
 
     def work(size: int) -> Callable[[], object]:
         body = begin + part * (size // len(part))
@@ -105,7 +105,7 @@ def beginning(part: bytes, begin: bytes) -> Work:
 
 
 def redirect(location: str) -> object:
-    """Where an answer leads to, and what the client gets for it."""
+    """Map a redirect, and find out whether it leads to a login page."""
     return (
         login.redirect_place(
             location,
@@ -128,12 +128,12 @@ def forwarded_for(value: bytes, name: bytes = b"x-forwarded-for") -> object:
 
 
 def forwarded_standard(value: bytes) -> object:
-    """The same as RFC 7239 has it."""
+    """The same, with RFC 7239's field."""
     return forwarded_for(value, b"forwarded")
 
 
 def page(body: bytes) -> object:
-    """A success that may be a page."""
+    """Convert a success that may be a page."""
     answer = errors.Answer(200, "text/html", "", body, True)
     return login.convert_page(answer, "/x", RULES.errors.login)
 
@@ -151,13 +151,13 @@ def of_path(query: str) -> object:
 
 
 def on_header(name: bytes) -> Callable[[bytes], object]:
-    """What a client is told in an answer's header."""
+    """Map a header of an answer for the client."""
     known = places.Places(OURS[0], "http", "proxy.example", "/mlflow", "/base")
     return lambda value: known.headers(((name, value),))
 
 
 def target_of(path: str) -> object:
-    """All that is worked out for a path, and what is shown of it."""
+    """Compute a path's route and its text for display."""
     return ROUTER.route(path, (0,)), target.shown(path)
 
 
@@ -167,7 +167,7 @@ def same_header(size: int) -> Callable[[], object]:
 
 
 WORK: dict[str, Work] = {
-    # What an error says.
+    # Messages of errors.
     "text": error(repeated(b"word ")),
     "charset that takes squared time": error(
         lambda size: b"-" + b"a" * 4 * size, "text/html; charset=punycode"
@@ -215,7 +215,7 @@ WORK: dict[str, Work] = {
     "gzip": error(lambda size: gzip.compress(b"x" * size * 20), coding="gzip"),
     "gzip of what is not": error(repeated(b"\x1f\x8b"), coding="gzip"),
     "deflate": error(lambda size: zlib.compress(b"<a>" * size * 7), coding="deflate"),
-    # Labels and other headers of an upstream.
+    # Content types and other headers of an upstream.
     "label": on_text(bodies.is_json, "a+", "application/"),
     "blanks in a label": on_text(bodies.is_html, " ", "text/html", "x"),
     "charsets": on_text(lambda kind: page_words(b"x", kind), "charset" + " " * 9),
@@ -246,12 +246,12 @@ WORK: dict[str, Work] = {
         lambda data: framing.interim_end(data), b"HTTP/1.1 100 \r\n\r\n"
     ),
     "length": on_bytes(framing.content_length, b"1"),
-    # A login page, or what may be one.
+    # Login pages, and bodies that may be one.
     "page": on_bytes(page, b"<p>x</p>"),
     "blanks before a page": on_bytes(page, b" "),
     "queries": on_text(of_path, "a&"),
     "names in queries": on_text(of_path, "path=%41&"),
-    # Of a client.
+    # Data from clients.
     "target": on_text(target_of, "/a"),
     "target of escapes": on_text(target_of, "%25"),
     "target of one escape": on_text(target_of, "25", "/%"),
@@ -291,7 +291,7 @@ WORK: dict[str, Work] = {
     "GraphQL": on_bytes(lambda body: gate.names_field(body, "f"), b"f_", b'{"query":"'),
     "deep GraphQL": on_bytes(lambda body: gate.names_field(body, "f"), b'{"query":'),
     "digits in GraphQL": on_bytes(lambda body: gate.names_field(body, "f"), b"1", b'{"query":'),
-    # What is logged and shown.
+    # Text for logs and display.
     "log": on_text(log_guard.shown, ":"),
     "log of an address": on_text(log_guard.shown, "a", "server connection to "),
     "log of a word": on_text(log_guard.shown, "a: Bad "),
@@ -328,7 +328,7 @@ WORK |= {
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Time of the processor that work takes at best."""
+    """Return the least processor time that the work takes."""
     best = float("inf")
     for _ in range(4):
         urllib.parse.clear_cache()  # type: ignore[attr-defined]
@@ -342,9 +342,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("name", WORK)
 def test_four_times_the_size(name: str) -> None:
-    """It takes about four times as long; sixteen times would be squared."""
+    """Four times the size takes about four times as long; sixteen times would be quadratic."""
     small, large = WORK[name](SIZE), WORK[name](4 * SIZE)
-    # What takes no time at all has not grown, either.
+    # Work that takes no time has not grown.
     grown = 0.0
     for _ in range(3):  # A busy machine may slow one of the two down.
         grown = seconds(large) / (seconds(small) + 0.0005)

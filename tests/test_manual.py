@@ -1,4 +1,4 @@
-"""The pages of the manual: what they lead to is there, and what they show is valid."""
+"""The pages of the manual: links lead somewhere, and examples are valid."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPERATING = ROOT / "scripts" / "deploy" / "OPERATING.md"
 TROUBLESHOOTING = OPERATING.with_name("TROUBLESHOOTING.md")
 
 LONG = 120
-"""Lines, above which a page has a table of contents."""
+"""Number of lines above which a page needs a table of contents."""
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
@@ -44,7 +44,7 @@ _HEADING = re.compile(r"^#{1,6} +(.*?)[ #]*$", re.MULTILINE)
 _PATH = re.compile(r"(?:scripts|addon|tests)/[^\s`'\"()|,;]*")
 _PROGRAM = re.compile(r"(?<![\w/.~-])\w[\w.-]*(?:/[\w.-]+)+\.(?:py|sh)\b")
 _OTHER_YAML = ("configMapGenerator:", "services:")
-"""How an example begins that is no rules file, but one of kustomize or Compose."""
+"""Beginnings of YAML examples that are not rules files, but for kustomize or Compose."""
 
 
 def name(value: object) -> str:
@@ -55,25 +55,25 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
 
 def prose(page: Path) -> str:
-    """A page without its blocks of code."""
+    """Return a page without its code blocks."""
     return _FENCE.sub("", page.read_text())
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str]]:
-    """Language and text of each block of code."""
+    """Yield language and text of each code block."""
     for match in _FENCE.finditer(page.read_text()):
         yield match[2], textwrap.dedent(match[3])
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub makes of a heading."""
+    """Return GitHub's anchor for a heading."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
 
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """All anchors of a page; a heading that is there again gets a number."""
+    """Return all anchors of a page; a repeated heading gets a number."""
     seen: Counter[str] = Counter()
     found = set()
     for heading in _HEADING.findall(prose(page)):
@@ -84,14 +84,14 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 def links(page: Path, before: str = r"\Z") -> list[str]:
-    """The targets of links and pictures in this repository, up to a regular expression."""
+    """Return a page's link targets in this repository, up to a match of `before`."""
     text = re.split(before, prose(page), maxsplit=1, flags=re.MULTILINE)[0]
     found = _LINK.findall(_CODE.sub("", text))
     return [target for target in found if not re.match(r"[a-z]+:", target)]
 
 
 def rows(page: Path) -> list[str]:
-    """The rows of its tables."""
+    """Return the rows of a page's tables."""
     return [line for line in prose(page).splitlines() if line.startswith("| ")]
 
 
@@ -104,13 +104,13 @@ def rows(page: Path) -> list[str]:
     ],
 )
 def test_slug(heading: str, anchor: str) -> None:
-    """Anchors are GitHub's."""
+    """Anchors are computed as GitHub does."""
     assert slug(heading) == anchor
 
 
 @every_page
 def test_links(page: Path) -> None:
-    """Each link leads to a file, a folder or a heading that is there."""
+    """Each link leads to an existing file, folder or heading."""
     for target in links(page):
         path, _, anchor = target.partition("#")
         place = (page.parent / unquote(path)).resolve() if path else page
@@ -120,21 +120,21 @@ def test_links(page: Path) -> None:
 
 
 def test_each_page_is_found() -> None:
-    """The README leads to every page, and their examples are tried below."""
+    """The README links to every page, and examples are found for the tests below."""
     assert len(EXAMPLES) >= 15
     listed = {(ROOT / target.partition("#")[0]).resolve() for target in links(README)}
     assert {*PAGES} - listed == {README}
 
 
 def test_the_readme_is_short() -> None:
-    """It is the face of the product, and names the test command (see .ci/run)."""
+    """The README stays short, as a front page, and names the test command (see .ci/run)."""
     assert len(README.read_text().splitlines()) <= 200
     assert "`scripts/test.sh --all-pythons`" in README.read_text()
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p not in (README, CHANGELOG)], ids=name)
 def test_contents(page: Path) -> None:
-    """A long page begins with a table of contents that names all of its parts."""
+    """A long page begins with a table of contents that lists all its parts."""
     if len(page.read_text().splitlines()) > LONG:
         parts = {slug(heading) for heading in re.findall(r"^## +(.*)$", prose(page), re.MULTILINE)}
         assert parts <= {target.removeprefix("#") for target in links(page, before="^## ")}
@@ -142,7 +142,7 @@ def test_contents(page: Path) -> None:
 
 @every_page
 def test_paths(page: Path) -> None:
-    """What is named in backticks is there; the changelog may name what was there once."""
+    """Paths in backticks exist; the changelog may name old ones."""
     if page == CHANGELOG:
         return
     for code in _CODE.findall(prose(page)):
@@ -163,12 +163,12 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples(example: str) -> None:
-    """Rules that a reader copies are valid."""
+    """Rules that a reader may copy are valid."""
     assert rules_file.parse(example, "example") != Rules()
 
 
 def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """The keys of a section of the rules with all below them, as `errors.overrides[].path`."""
+    """Yield the keys of a section of the rules, nested ones as `errors.overrides[].path`."""
     for key, field in model.model_fields.items():
         inner: Any = field.annotation
         of_list = next(iter(get_args(inner)), None)
@@ -181,7 +181,7 @@ def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, FieldI
 
 
 def shown(value: object) -> set[str]:
-    """How a default may be written; nothing for one that is written in words."""
+    """Return how a default may be written; nothing if it is described in words."""
     if isinstance(value, bool):
         return {f"`{str(value).lower()}`"}
     if isinstance(value, str):
@@ -204,7 +204,7 @@ SIZES = {"T": 2**40, "M": 2**20, "K": 2**10}
 
 @pytest.mark.parametrize(("key", "field"), [pytest.param(k, f, id=k) for k, f in keys(Rules)])
 def test_keys(key: str, field: FieldInfo) -> None:
-    """Each key of the rules has its line, with its default."""
+    """Each key of the rules has a row with its default."""
     row = re.search(rf"^\| `{re.escape(key)}` \| (.*?) \| .+ \|$", RULES.read_text(), re.MULTILINE)
     assert row, key
     if field.is_required():
@@ -214,7 +214,7 @@ def test_keys(key: str, field: FieldInfo) -> None:
 
 
 def test_options() -> None:
-    """Each option of the addon has its line."""
+    """Each option of the addon has a row."""
     text = (ROOT / "addon" / "cli" / "README.md").read_text()
     with taddons.context() as context:
         assembled = Assembled(context)
@@ -226,7 +226,7 @@ def test_options() -> None:
 
 
 def test_metrics() -> None:
-    """Each metric and each reason of a refusal has its line."""
+    """Each metric and each reason for a refusal has a row."""
     state = State(0, 0, False, True, 0.0, {}, (0.0, True), 0, 0, 0, 0, 0)
     named = {code for row in rows(OPERATING) for code in _CODE.findall(row.split(" | ")[0])}
     for metric in Metrics(lambda: state).collect():
@@ -236,7 +236,7 @@ def test_metrics() -> None:
 
 
 def test_messages() -> None:
-    """The messages of the proxy that a person looks up are those of the code."""
+    """The proxy's messages in the troubleshooting page are those of the code."""
     files = [*(ROOT / "addon").rglob("*.py"), ROOT / "rules.yaml"]
     files.append(OPERATING.parent / "haproxy" / "haproxy.cfg")
     code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(file.read_text() for file in files))
@@ -248,7 +248,7 @@ def test_messages() -> None:
 
 
 def test_alerts() -> None:
-    """Each alert has its line."""
+    """Each alert has a row."""
     alerts = yaml.safe_load((OPERATING.parent / "prometheus" / "alerts.yml").read_text())
     rules = alerts["groups"][0]["rules"]
     assert [r["alert"] for r in rules if f"\n| `{r['alert']}` |" not in OPERATING.read_text()] == []

@@ -1,4 +1,4 @@
-"""A default run tries the same everywhere: what is rare turns up where it was caused, or never."""
+"""A default run tries the same examples everywhere, so that rare failures are not random."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import addon.protocol.hop_by_hop  # noqa: F401 (it has many words)
 
 
 def test_no_constants_of_ours() -> None:
-    """Examples do not depend on which of our modules are loaded, nor on what is written in them."""
+    """Hypothesis' examples depend neither on which modules are loaded nor on their contents."""
     drawn = []
 
     @settings(max_examples=1000, database=None)

@@ -1,4 +1,4 @@
-"""The contracts of imports in pyproject.toml hold, and would notice."""
+"""The import contracts in pyproject.toml hold, and a forbidden import breaks them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
     ],
 )
 def test_contracts(file: str, line: str, broken: str | None, tmp_path: Path) -> None:
-    """A forbidden import, and a module that no contract knows, break one of them."""
+    """A forbidden import, or a module outside of all contracts, breaks a contract."""
     for folder in ("addon", "scripts"):
         ignored = shutil.ignore_patterns("*.pyc", "*.png", "*.lock")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
@@ -56,7 +56,7 @@ PRODUCTION = [
 
 @pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: str(file.relative_to(ROOT)))
 def test_production_names_no_other_rooms(file: Path) -> None:
-    """The scripts, the image and the unit do without them; run.sh starts the first look."""
+    """Scripts, image and unit use only production folders; run.sh may start the demo."""
     lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
     named = re.findall(r"scripts/(?:lab|demo|bench|soak)\b[\w./]*", "\n".join(lines))
     assert named == (["scripts/demo/embedded.py"] if file.name == "run.sh" else [])

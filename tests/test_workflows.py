@@ -1,4 +1,4 @@
-"""The workflows call what there is, on each Python that the package names."""
+"""The workflows run existing scripts, on each Python of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JOBS = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
 
 
 def test_commands() -> None:
-    """Each is a script of the project's, or builds its image."""
+    """Each command is a script of the project or builds its image."""
     runs = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
     scripts = [run for run in runs if run.startswith("scripts/")]
     others = [run for run in runs if run not in scripts]
@@ -22,7 +22,7 @@ def test_commands() -> None:
 
 
 def test_pythons() -> None:
-    """Those of the classifiers; the first of them is the oldest that is supported."""
+    """The workflow runs the Pythons of the classifiers; the first is the oldest supported one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     version = "Programming Language :: Python :: 3."
     named = [c.rpartition(" ")[2] for c in project["classifiers"] if c.startswith(version)]

@@ -1,4 +1,4 @@
-"""What a body is and says."""
+"""Formats, encodings and messages of bodies."""
 
 import gzip
 import zlib
@@ -22,7 +22,7 @@ TITLE = b"<!doctype html><html><head><title>Bad   Gateway</title></head><body>x<
     ],
 )
 def test_is_json(content_type: str, expected: bool) -> None:
-    """JSON and the formats built on it."""
+    """JSON and formats based on it are recognized."""
     assert bodies.is_json(content_type) is expected
 
 
@@ -38,7 +38,7 @@ def test_is_json(content_type: str, expected: bool) -> None:
     ],
 )
 def test_is_html(content_type: str, expected: bool) -> None:
-    """The labels of web pages."""
+    """The content types of web pages are recognized."""
     assert bodies.is_html(content_type) is expected
 
 
@@ -54,7 +54,7 @@ def test_is_html(content_type: str, expected: bool) -> None:
     ],
 )
 def test_is_markup(body: bytes, expected: bool) -> None:
-    """A label of HTML does not make a page; a first angle bracket does."""
+    """A body counts as markup if it begins with an angle bracket, whatever its content type."""
     assert bodies.is_markup(body) is expected
 
 
@@ -72,14 +72,14 @@ def test_is_markup(body: bytes, expected: bool) -> None:
     ],
 )
 def test_decode(encoding: str, body: bytes) -> None:
-    """gzip and deflate in all their forms; lies and what we do not read give nothing."""
+    """gzip and deflate are decoded in all forms; wrong or unknown encodings give None."""
     expected = None if encoding == "br" or (encoding == "gzip" and body == TITLE) else TITLE
     assert bodies.decode(body, encoding) == (expected and bodies.Decoded(expected, True))
 
 
 @pytest.mark.parametrize(("cut", "whole"), [(0, True), (1, False), (20, False)])
 def test_decode_tells_what_is_cut(cut: int, whole: bool) -> None:
-    """What has no end is shown as far as it goes, and known for what it is."""
+    """A cut body is decoded as far as it goes and reported as incomplete."""
     body = gzip.compress(TITLE * 10)
     decoded = bodies.decode(body[: len(body) - cut], "gzip")
     assert decoded is not None
@@ -104,12 +104,12 @@ MEMBERS = gzip.compress(TITLE[:40]) + gzip.compress(b"") + gzip.compress(TITLE[4
     ],
 )
 def test_decode_members(body: bytes, expected: bodies.Decoded) -> None:
-    """A gzip file may have several members; what follows them is ignored, as clients do."""
+    """A gzip file may have several members; bytes after them are ignored, as clients do."""
     assert bodies.decode(body, "gzip") == expected
 
 
 def test_members_are_bounded_together() -> None:
-    """Many members cannot grow beyond all bounds, either."""
+    """The decoded size of many members together is limited."""
     bomb = gzip.compress(bytes(bodies.DECODED_LIMIT // 2 + 1)) * 50
     decoded = bodies.decode(bomb, "gzip")
     assert decoded is not None
@@ -118,7 +118,7 @@ def test_members_are_bounded_together() -> None:
 
 
 def test_decode_is_bounded() -> None:
-    """A small body cannot grow beyond all bounds."""
+    """The decoded size of a body is limited."""
     bomb = gzip.compress(bytes(50 * 2**20))
     decoded = bodies.decode(bomb, "gzip")
     assert decoded is not None
@@ -140,12 +140,12 @@ def test_decode_is_bounded() -> None:
         (b"{broken", "application/json", None),
         (b"<html>", "application/json", None),
         (b"[" * 100_000, "application/json", None),
-        # Python would read these and write what is no JSON.
+        # Python would read these and write invalid JSON.
         (b'{"a": NaN}', "application/json", None),
         (b'{"a": 1e999}', "application/json", None),
         (b'{"a": -Infinity}', "application/json", None),
     ],
 )  # fmt: skip
 def test_document(body: bytes, content_type: str, expected: bodies.Document | None) -> None:
-    """What is JSON, and whether a client can read it as it is labelled."""
+    """A document says whether a body is JSON, and whether clients can read it as labelled."""
     assert bodies.document(body, content_type) == expected

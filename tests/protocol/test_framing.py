@@ -1,4 +1,4 @@
-"""Interim answers and lengths, from bytes."""
+"""Interim answers and lengths, read from bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from addon.protocol import framing
     ],
 )
 def test_interim_answers(data: bytes, end: int | None) -> None:
-    """Complete ones are found; 101 is none, as another protocol follows."""
+    """Complete interim answers are found; 101 is not one, as another protocol follows."""
     assert framing.interim_end(data) == end
 
 
@@ -32,5 +32,5 @@ def test_interim_answers(data: bytes, end: int | None) -> None:
     ],
 )
 def test_lengths(value: str, length: int | None) -> None:
-    """What Python or a server would read in another way is none."""
+    """A length that Python or a server would read differently is refused."""
     assert framing.content_length(value.encode()) == length

@@ -1,4 +1,4 @@
-"""Headers read in one go."""
+"""Headers read at once."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=4)), max_size=6)
 
 @given(FIELDS)
 def test_the_same_as_mitmproxy(fields: list[tuple[bytes, bytes]]) -> None:
-    """Any case, repeated headers joined, bytes that are not UTF-8 kept."""
+    """Names in any case, repeated headers and bytes that are not UTF-8 are read as by mitmproxy."""
     read, theirs = headers.read(fields), http.Headers(fields)
     for name in ("host", "accept", "x-a", "absent"):
         assert headers.text(read, name.encode()) == theirs.get(name)

@@ -1,4 +1,4 @@
-"""Fields for one connection alone, and the opening handshake of a WebSocket."""
+"""Hop-by-hop fields, and the opening handshake of a WebSocket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Pairs = list[tuple[bytes, bytes]]
     ],
 )
 def test_what_is_for_the_server(name: bytes) -> None:
-    """What frames a message, and what says who asks for what, is never for one connection alone."""
+    """Fields for framing, identity and access are never hop-by-hop."""
     assert hop_by_hop.is_end_to_end(name)
 
 
@@ -40,7 +40,7 @@ def test_what_is_for_the_server(name: bytes) -> None:
     ],
 )
 def test_what_may_be_for_one_connection(name: bytes) -> None:
-    """Options, fields of old and of nobody's."""
+    """Connection options, obsolete fields and unknown ones may be hop-by-hop."""
     assert not hop_by_hop.is_end_to_end(name)
 
 
@@ -66,12 +66,12 @@ A, B = (b"A", b"1"), (b"b", b"2")
     ],
 )  # fmt: skip
 def test_what_is_passed_on(sent: Pairs, expected: Pairs) -> None:
-    """All but what is for this connection, in its order."""
+    """All fields but the hop-by-hop ones are passed on, in order."""
     assert hop_by_hop.pass_on(tuple(sent), headers.read(sent)) == tuple(expected)
 
 
 def test_what_is_passed_on_of_a_handshake() -> None:
-    """One protocol, whatever else Connection names."""
+    """Only the protocol is passed on, whatever else Connection names."""
     sent = ((b"Connection", b"keep-alive, Upgrade, b"), B, (b"Upgrade", b"WebSocket"), A)
     passed = hop_by_hop.pass_on(sent, headers.read(sent), switches=True)
     assert passed == (A, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
@@ -109,7 +109,7 @@ HANDSHAKE = {
     ],
 )
 def test_no_handshake(fields: dict[bytes, bytes], method: str, version: str, body: bool) -> None:
-    """A WebSocket is asked for in one way."""
+    """Only the exact handshake asks for a WebSocket."""
     assert hop_by_hop.websocket_key("GET", "HTTP/1.1", HANDSHAKE, body=False) == KEY
     key = hop_by_hop.websocket_key(method, version, HANDSHAKE | fields, body=body)
     assert key is None
@@ -128,7 +128,7 @@ def test_no_handshake(fields: dict[bytes, bytes], method: str, version: str, bod
     ],
 )
 def test_accepted(upgrade: bytes, accept: bytes, expected: bool) -> None:
-    """The server has read the key, and names no other protocol."""
+    """An answer is accepted if its server has read the key, and it names no other protocol."""
     fields = {b"upgrade": upgrade, b"sec-websocket-accept": accept}
     assert hop_by_hop.is_accepted(KEY, fields) is expected
 

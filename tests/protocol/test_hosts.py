@@ -21,7 +21,7 @@ ALLOWED = [
 
 
 def is_allowed(authority: str, *allowed: str) -> bool:
-    """What the guard says to a list as it stands in the rules."""
+    """Return the guard's decision for a list as in the rules."""
     return hosts.is_allowed(authority, [hosts.pattern(text) for text in allowed])
 
 
@@ -48,7 +48,7 @@ def is_allowed(authority: str, *allowed: str) -> bool:
         ("proxy:8081", False),
         ("proxy", False),
         ("any:1", True),
-        # Addresses are no text, and names are no addresses.
+        # Addresses are not compared as text, and names are not addresses.
         ("10.0.1.2:99", True),
         ("10.1.0.2", False),
         ("10.0.attacker.example", False),
@@ -80,12 +80,12 @@ def is_allowed(authority: str, *allowed: str) -> bool:
     ],
 )
 def test_is_allowed(authority: str, expected: bool) -> None:
-    """A name counts with any port unless the list says which."""
+    """A name matches with any port unless the list names a port."""
     assert is_allowed(authority, *ALLOWED) is expected
 
 
 def test_any_host() -> None:
-    """A star alone allows all that is a name or an address; a port may be asked for."""
+    """A single star allows every valid name or address, with a given port if it has one."""
     assert is_allowed("anything:1", "*")
     assert is_allowed("10.0.0.1", "*")
     assert not is_allowed("", "*")
@@ -123,7 +123,7 @@ def test_any_host() -> None:
     ],
 )
 def test_what_is_refused(text: str, instead: str) -> None:
-    """An entry that covers more than it seems to is refused, with what to write."""
+    """An entry that covers more than it seems to is refused with a suggestion."""
     with pytest.raises(ValueError, match=re.escape(instead)):
         hosts.pattern(text)
 
@@ -138,5 +138,5 @@ def test_what_is_refused(text: str, instead: str) -> None:
     ],
 )
 def test_in_brackets(authority: str, address: str, expected: str) -> None:
-    """An IPv6 address has them once, and no other host gets any."""
+    """An IPv6 address gets brackets once, and other hosts get none."""
     assert hosts.in_brackets(authority, address) == expected

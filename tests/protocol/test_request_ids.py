@@ -1,4 +1,4 @@
-"""Names of requests: kept or made, the same in both directions."""
+"""Request IDs: kept or made, the same in both directions."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def ours(shown: str = UUID, trace: str = MADE) -> list[Header]:
     ("received", "sent"),
     [
         ([HOST], [HOST, *ours()]),
-        # The client's own, and nothing moves.
+        # The client's own are kept in place.
         (
             [header("x-request-id", "mine"), HOST, header("Traceparent", TRACE), STATE],
             [header("x-request-id", "mine"), HOST, header("Traceparent", TRACE), STATE],
         ),
         ([header("x-request-id", "mine"), HOST], [HOST, *ours("mine")]),
         ([header("Traceparent", TRACE), STATE], [STATE, *ours(trace=TRACE)]),
-        # What is not fit to be repeated counts as none.
+        # Unusable IDs count as missing.
         ([header("x-request-id", "a b"), HOST], [HOST, *ours()]),
         ([header("x-request-id", "a"), header("X-Request-Id", "b")], ours()),
         ([header("traceparent", "00-1-2-3"), STATE, HOST], [HOST, *ours()]),
         ([header("traceparent", TRACE), header("traceparent", TRACE)], ours()),
-        # A trace state without a trace is nobody's.
+        # A trace state without a trace belongs to no trace of ours.
         ([STATE, HOST], [STATE, HOST, *ours()]),
     ],
 )
 def test_for_upstream(received: list[Header], sent: list[Header]) -> None:
-    """The upstream gets each name once."""
+    """The upstream gets each ID once."""
     fields = read(received)
     names = request_ids.of(fields, UUID)
     assert list(request_ids.for_upstream(tuple(received), fields, names)) == sent
@@ -65,7 +65,7 @@ def test_for_upstream(received: list[Header], sent: list[Header]) -> None:
     ],
 )
 def test_traceparent(value: str, valid: bool) -> None:
-    """Its form is that of the W3C recommendation."""
+    """A traceparent must have the form of the W3C recommendation."""
     assert request_ids.of({b"traceparent": value.encode()}, UUID)[1] == header(
         "traceparent", value if valid else MADE
     )
@@ -84,20 +84,20 @@ def test_traceparent(value: str, valid: bool) -> None:
     ],
 )
 def test_for_client(answered: list[Header], got: list[Header]) -> None:
-    """The client gets the names of its request; one of the upstream's own is not lost."""
+    """The client gets the IDs of its request; an ID of the upstream is kept under another name."""
     fields = read(answered)
     assert list(request_ids.for_client(tuple(answered), fields, (ours()[0], ours()[1]))) == got
 
 
 @pytest.mark.parametrize("received", ["4f2a", "1-67890-abc=@x/y:z", "x" * 128])
 def test_a_sane_request_id_is_kept(received: str) -> None:
-    """The client's own id lets it find its request in the log."""
+    """A valid ID of the client is kept, so that it can find its request in the log."""
     assert request_ids.request_id(received) == received
 
 
 @pytest.mark.parametrize("received", [None, "", "a b", "x" * 129, "a\x1b[0m", "a\nb", "é", '"'])
 def test_another_request_id_is_made(received: str | None) -> None:
-    """What could forge a line of the log or flood it is replaced."""
+    """An ID that could forge or flood log lines is replaced."""
     made = request_ids.request_id(received)
     assert re.fullmatch("[0-9a-f]{32}", made)
     assert request_ids.request_id(received) != made

@@ -1,4 +1,4 @@
-"""Request targets: what they mean, and where in the raw path each part of the meaning stands."""
+"""Request targets: their meaning, and the place of each part in the raw path."""
 
 import pytest
 
@@ -29,7 +29,7 @@ MOUNTS = ("/api/mlflow", "/mlflow", "")
         ("/ml%66low/api/x", "/mlflow", "/api/x", "/api/x"),
         ("/mlflow%2Fapi/x", "/mlflow", "/api/x", "/api/x"),
         ("/mlflow%2fapi/x", "/mlflow", "/api/x", "/api/x"),
-        # What looks like an escape and is none stays; decoding happens once.
+        # A false escape stays; decoding happens once.
         ("/a%zz%4", "", "/a%zz%4", "/a%zz%4"),
         ("/a%2541", "", "/a%2541", "/a%41"),
         ("/%C3%A4/%ff", "", "/%C3%A4/%ff", "/ä/\udcff"),
@@ -38,7 +38,7 @@ MOUNTS = ("/api/mlflow", "/mlflow", "")
     ],
 )
 def test_read(received: str, mount: str, raw: str, path: str) -> None:
-    """Mount, raw path and decoded path of a target."""
+    """A target is split into mount, raw path and decoded path."""
     read = target.read(received, MOUNTS)
     assert read is not None
     assert (read.received, read.mount, read.raw, read.path) == (received, mount, raw, path)
@@ -54,7 +54,7 @@ def test_read(received: str, mount: str, raw: str, path: str) -> None:
     ],
 )
 def test_query_is_kept(received: str, query: str) -> None:
-    """The query is everything from the first question mark on, untouched."""
+    """The query is everything from the first question mark on, unchanged."""
     read = target.read(received, MOUNTS)
     assert read is not None
     assert read.query == query
@@ -62,7 +62,7 @@ def test_query_is_kept(received: str, query: str) -> None:
 
 
 def test_outside_of_every_mount() -> None:
-    """Without the root among the mounts there are paths that nothing serves."""
+    """If the root is not a mount, a path outside of all mounts is not served."""
     assert target.read("/api/2.0/mlflow", ("/mlflow",)) is None
 
 
@@ -71,7 +71,7 @@ def test_outside_of_every_mount() -> None:
     ["/plain/path", "/%61pi/%C3%A4b/x%20y", "//a/b", "//%2Fa%2fb/%41", "/%F0%9F%98%80/z"],
 )
 def test_raw_index_connects_both_readings(received: str) -> None:
-    """Cutting the raw path where a character of the decoded one begins leaves the same rest."""
+    """Cutting the raw path at a decoded character's place leaves the same rest."""
     read = target.read(received, ("",))
     assert read is not None
     for index in range(1, len(read.path) + 1):
@@ -94,7 +94,7 @@ def test_raw_index_connects_both_readings(received: str) -> None:
     ],
 )
 def test_ambiguity(path_and_query: str, problem: str | None) -> None:
-    """What servers are known to read in different ways."""
+    """A target that servers read in different ways is ambiguous."""
     read = target.read(path_and_query, ("/mlflow", ""))
     assert read is not None
     assert target.ambiguity(read) == problem
@@ -118,12 +118,12 @@ def test_ambiguity(path_and_query: str, problem: str | None) -> None:
         ("/%252%3541", "/A"),
         ("/%" + "25" * 30_000 + "41%25", "/A%"),
         ("/a..b/..a/b../.../%", "/a..b/..a/b../.../%"),
-        # As many layers as are looked through.
+        # The largest number of layers that are decoded.
         ("/" + "%" * 8 + "3" * 7 + "41", "/A"),
     ],
 )
 def test_fold(path: str, folded: str) -> None:
-    """The suspicious reading resolves all that some server might resolve."""
+    """The suspicious reading resolves everything that some server might resolve."""
     assert target.fold(path) == target.Folded(folded)
 
 
@@ -149,7 +149,7 @@ ENCODED = "more than 8 layers of percent-encoding"
     ],
 )
 def test_what_cannot_be_folded(path: str, problem: str) -> None:
-    """Some paths have a problem in whichever way they are read."""
+    """A path that leads above its root or has too many layers of encoding is a problem."""
     assert target.fold(path).problem == problem
 
 
@@ -160,16 +160,16 @@ def test_what_cannot_be_folded(path: str, problem: str) -> None:
         ("/team-a/ajax-api/3.0/mlflow-artifacts/x", 7, 7),
         ("/a/b/api/2.0/preview/mlflow", 4, 4),
         ("/a/api/2.0/mlflow/x/api/2.0/mlflow/y", 2, 19),
-        # Versions are numbers; for a gate that is wary anything is one.
+        # Versions are numbers; for the strict gate, any segment may be one.
         ("/a/api/v1/mlflow/x", 0, 2),
         ("/static-files/get-artifact", 0, 0),
-        # Without a root a route may begin anywhere.
+        # Without an API root, a route may begin anywhere.
         ("/team-a/get-artifact", 0, 20),
         ("/api/2.0/mlflowx", 0, 16),
     ],
 )
 def test_where_the_api_begins(path: str, first: int, last: int) -> None:
-    """A prefix in front of the API, and where nothing but parameters follows."""
+    """The first and the last place where the API may begin in a path are found."""
     assert target.api_index(path) == first
     assert target.last_root(path) == last
 
@@ -184,7 +184,7 @@ def test_where_the_api_begins(path: str, first: int, last: int) -> None:
         ("/x%252523secret", "/x"),
         ("/x%3btoken=secret/y", "/x/y"),
         ("/a%20b/%C3%A4/c=d&e", "/a%20b/%C3%A4/c=d&e"),
-        # User and password, wherever a URL stands.
+        # User and password in any URL.
         ("http://user:secret@x/a@b", "http://x/a@b"),
         ("//user:secret@x/", "//x/"),
         ("///user:secret@x", "///x"),
@@ -200,5 +200,5 @@ def test_where_the_api_begins(path: str, first: int, last: int) -> None:
     ],
 )
 def test_shown(received: str, shown: str) -> None:
-    """What may hold a secret is left out, however its mark is spelled; the path stays as it is."""
+    """Possible secrets are left out, in any spelling; the rest of the path is unchanged."""
     assert target.shown(received) == shown

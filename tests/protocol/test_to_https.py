@@ -1,4 +1,4 @@
-"""Which redirects lead from http to the same place by https."""
+"""Redirects from http to the same place by https."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = "http://r.example:80/api/x?token=secret"
         (303, "HTTPS://R.Example:8443/api/x", HERE, "https://r.example:8443"),
         (307, "https://r.example", "http://r.example/", "https://r.example"),
         (308, "https://[::1]/a", "http://[::1]:80/a", "https://[::1]"),
-        # The name that the client knows: that of the proxy.
+        # The host as the client knows it: the proxy.
         (301, "https://proxy/api/x", HERE, "https://r.example"),
         (301, "https://proxy:8443/api/x", HERE, "https://r.example"),
         (301, "https://idp.example/api/x", HERE, None),
@@ -36,12 +36,12 @@ HERE = "http://r.example:80/api/x?token=secret"
     ],
 )
 def test_secure_url(status: int, location: str, url: str, secure: str | None) -> None:
-    """Only the same host and path; neither path nor query is repeated."""
+    """Only a redirect to the same host and path counts; path and query are not repeated."""
     assert secure_url(status, location, url=url, names=("proxy",)) == secure
 
 
 def test_error() -> None:
-    """An error of MLflow's form that says what to do."""
+    """The error has MLflow's form and says what to do."""
     document = json.loads(error("https://r.example"))
     assert document["error_code"] == CODE
     assert "started with https://r.example as its upstream" in document["message"]

@@ -107,7 +107,7 @@ OTHER_PATHS = [
 
 @pytest.mark.parametrize("path", ARTIFACT_PATHS)
 def test_artifact_endpoint(path: str) -> None:
-    """MLflow's four groups of artifact endpoints are found, in any spelling and below any prefix."""
+    """MLflow's four groups of artifact endpoints are found in any spelling and below any prefix."""
     for prefix in ("", "/team-a", "/a/b", "/api", "/api/mlflow", "/x/api/2.0/mlflow/y"):
         if not prefix.endswith("y") or "api/" in path:
             assert gate.artifact_endpoints([prefix + path], ARTIFACTS), prefix
