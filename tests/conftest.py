@@ -20,7 +20,7 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 if hasattr(providers, "_get_local_constants"):
     providers._get_local_constants = lambda: providers._local_constants
 
-# Quick and the same in every run; `--hypothesis-profile long` looks for something new.
+# Quick, and the same in every run; `--hypothesis-profile long` tries new examples.
 settings.register_profile(
     "quick",
     max_examples=300,

@@ -45,7 +45,7 @@ class Direct:
     """Hooks that run at once.
 
     Args:
-        answers: whether they answer all requests.
+        answers: whether the hooks answer all requests.
     """
 
     def __init__(self, *, answers: bool) -> None:

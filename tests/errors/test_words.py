@@ -1,4 +1,4 @@
-"""What an upstream's error says in words."""
+"""The messages of upstream errors, in plain words."""
 
 import pytest
 
@@ -14,7 +14,7 @@ TITLE = b"<!doctype html><html><head><title>Bad   Gateway</title></head><body>x<
         (TITLE, "text/html", "Bad Gateway"),
         (TITLE + b"<svg><title>logo</title></svg>", "text/html", "Bad Gateway"),
         (b"<title> </title><h1>Sorry</h1>", "text/html", "Sorry"),
-        # Without a title the first words count; markup, scripts and control characters do not.
+        # Without a title the first words count, without markup, scripts and control characters.
         (b"<h1>Sorry &amp; bye</h1><script>x()</script><p>soon\x00\x1b[31m</p>", "text/html",
          "Sorry & bye soon [31m"),
         (b"upstream connect error", "text/plain", "upstream connect error"),
@@ -26,7 +26,7 @@ TITLE = b"<!doctype html><html><head><title>Bad   Gateway</title></head><body>x<
         (b"<error>no fields</error>", "text/xml", "no fields"),
         (b"<p>Use <code>PUT</code></p>", "text/html", "Use PUT"),
         (b"", "text/html", ""),
-        # Odd and broken markup: what is there so far counts.
+        # Odd and broken markup: the text so far counts.
         (b"<title>Bad Gateway</title><![x[ y ]]>", "text/html", "Bad Gateway"),
         (b"<p>Bad Gateway</p><![ x", "text/html", "Bad Gateway"),
         (b"<p>Bad Gateway</p><!-- x", "text/html", "Bad Gateway"),
@@ -48,7 +48,7 @@ TITLE = b"<!doctype html><html><head><title>Bad   Gateway</title></head><body>x<
     ],
 )  # fmt: skip
 def test_words(body: bytes, content_type: str, expected: str) -> None:
-    """What the upstream wanted to say, whatever it is wrapped in."""
+    """The upstream's message is found in any kind of body."""
     assert page_words(body, content_type) == expected
 
 
@@ -82,7 +82,7 @@ def test_words(body: bytes, content_type: str, expected: str) -> None:
     ],
 )  # fmt: skip
 def test_json_words(content: object, expected: str) -> None:
-    """What JSON of all the shapes that gateways and frameworks use wants to say."""
+    """The message is found in JSON of all shapes that gateways and frameworks use."""
     assert json_words(content) == expected
 
 

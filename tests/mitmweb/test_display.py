@@ -1,4 +1,4 @@
-"""What the addon changes in mitmweb itself."""
+"""The addon's changes to mitmweb itself."""
 
 import pytest
 from mitmproxy.test import taddons
@@ -19,7 +19,7 @@ OWN = ["tls", "icon", "path", "method", "status", "size", "time"]
     ],
 )
 def test_columns_of_mitmweb(chosen: list[str] | None, shown: list[str]) -> None:
-    """Comments are among them, unless the user has chosen others, be it the default."""
+    """Comments get a column, unless the user has set the columns, even to the default."""
     with taddons.context(webaddons.WebAddon()) as context:
         if chosen is not None:
             context.options.web_columns = chosen

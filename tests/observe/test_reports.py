@@ -1,4 +1,4 @@
-"""The access log and the metrics, on and off."""
+"""The access log and the metrics, switched on and off."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VALUES: dict[str, Any] = {
 
 @pytest.fixture
 def told() -> Reports:
-    """Both off."""
+    """Return reports with both switched off."""
     return Reports(lambda: STATE)
 
 
@@ -53,7 +53,7 @@ def ended(request_id: str) -> Ended:
 
 
 def test_nothing_is_on(told: Reports) -> None:
-    """Then a request costs nothing, and reports go nowhere."""
+    """With both off, a request causes no work, and reports are dropped."""
     assert not told.wanted
     told.add(ended("a"))
     told.count_refused("too_many_connections")
@@ -61,7 +61,7 @@ def test_nothing_is_on(told: Reports) -> None:
 
 
 def test_another_file(told: Reports, tmp_path: Path) -> None:
-    """Each line is in the file that was set when its request ended."""
+    """A line goes to the file that was set when its request ended."""
     first, second = tmp_path / "first", tmp_path / "second"
 
     async def run() -> None:
@@ -80,12 +80,12 @@ def test_another_file(told: Reports, tmp_path: Path) -> None:
         told.close()
 
     asyncio.run(run())
-    # A thread writes the last lines of a file that is closed.
+    # A thread writes the last lines of a closed file.
     eventually(lambda: (ids(first), ids(second)) == (["a", "b"], ["c"]))
 
 
 def test_a_file_that_cannot_be_opened(told: Reports, tmp_path: Path) -> None:
-    """The old one stays, and the message says why."""
+    """If a file cannot be opened, the old one stays, and the message says why."""
     path = tmp_path / "log"
 
     async def run() -> None:
@@ -105,7 +105,7 @@ def page(told: Reports) -> str:
 
 
 def test_the_same_counters_at_another_address(told: Reports) -> None:
-    """A counter that falls back to 0 looks like a restart."""
+    """Counters keep their values at another address: a fall to 0 would look like a restart."""
 
     async def run() -> None:
         told.listen_on(str(lab.free_port()))
@@ -121,7 +121,7 @@ def test_the_same_counters_at_another_address(told: Reports) -> None:
 
 
 def test_an_address_that_is_taken(told: Reports) -> None:
-    """Nothing is on after that, and the message says why."""
+    """If the address is in use, the metrics stay off, and the message says why."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match="Address already in use"):

@@ -1,4 +1,4 @@
-"""The lines of a terminal: what they say, and that they stand in columns."""
+"""Lines for a terminal: their content and their columns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENDED = Ended(
 
 
 def of(**changes: Any) -> str:
-    """The line without its time, which depends on where one is."""
+    """Return the line without its time, which depends on the time zone."""
     text = request_lines.line(ENDED._replace(**changes), colour=False)
     assert re.match(r"\d\d:\d\d:\d\d  ", text)
     return text[10:]
@@ -48,17 +48,17 @@ def of(**changes: Any) -> str:
             {"status": 503, "why": "artifacts_disabled", "rule": None},
             "GET      503    12 ms   1.2 kB  /api/2.0/mlflow/runs/get  artifacts_disabled",
         ),
-        # Cut short, of which the client got no status.
+        # Cut before the client got a status.
         (
             {"status": None, "rule": None},
             "GET      cut    12 ms   1.2 kB  /api/2.0/mlflow/runs/get",
         ),
-        # Bytes that are no request.
+        # Bytes that are not a request.
         (
             {"method": None, "path": None, "status": 400, "why": "malformed", "bytes_out": 99},
             "-        400    12 ms     99 B  (malformed)  malformed",
         ),
-        # An upload, and its size.
+        # The size of an upload.
         (
             {"method": "OPTIONS", "bytes_in": 3_210_000_000, "end": ENDED.start + 61, "rule": None},
             "OPTIONS  200   61.0 s   3.2 GB  /api/2.0/mlflow/runs/get",
@@ -73,7 +73,7 @@ def of(**changes: Any) -> str:
     ],
 )
 def test_columns(changes: dict[str, Any], expected: str) -> None:
-    """Time, method, status, duration, size, path, and then the rule or the reason of an error."""
+    """The columns are time, method, status, duration, size, path, and rule or an error's reason."""
     assert of(**changes) == expected
 
 
@@ -91,7 +91,7 @@ def test_columns(changes: dict[str, Any], expected: str) -> None:
     ],
 )
 def test_sizes(size: int, shown: str) -> None:
-    """Never wider than the column, but for what nobody sends."""
+    """A size fits its column, except for unrealistic ones."""
     assert f"  {shown}  /" in of(bytes_out=size)
 
 
@@ -100,7 +100,7 @@ def test_sizes(size: int, shown: str) -> None:
     [(0.0004, "0 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (99.94, "99.9 s"), (3600, "3600 s")],
 )
 def test_durations(seconds: float, shown: str) -> None:
-    """Milliseconds, then seconds."""
+    """Durations are in milliseconds below a second, and in seconds above."""
     assert f" {shown}  " in of(end=ENDED.start + seconds)
 
 
@@ -108,7 +108,7 @@ def test_durations(seconds: float, shown: str) -> None:
     ("status", "code"), [(200, 32), (308, 36), (404, 33), (502, 31), (None, 31), (101, 31)]
 )
 def test_colours(status: int | None, code: int) -> None:
-    """The status by its class."""
+    """The colour of a status depends on its class."""
     text = request_lines.line(ENDED._replace(status=status), colour=True)
     assert f"\033[{code}m{status or 'cut'}\033[0m" in text
 
@@ -120,7 +120,7 @@ def test_colours(status: int | None, code: int) -> None:
 def test_who_wants_colours(
     variable: str, value: str, colours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the variables that other programs obey."""
+    """NO_COLOR and TERM control colours, as in other programs."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(variable, value)
@@ -136,5 +136,5 @@ def test_who_wants_colours(
     ],
 )
 def test_health(changes: dict[str, Any], shown: bool) -> None:
-    """Checks would stand between the lines of the requests that a person looks for."""
+    """Successful health checks get no line: they would hide other requests."""
     assert bool(request_lines.line(ENDED._replace(**changes), colour=False)) is shown

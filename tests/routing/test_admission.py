@@ -1,4 +1,4 @@
-"""Every refusal, in the order in which it counts, and the requests that are exempt from it."""
+"""Every refusal, in order of priority, and the requests that are exempt from it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ WORST: dict[str, Any] = {
     "accept": "text/html",
     "length": 10**6,
 }
-"""All that a request can have against it."""
+"""A request with every reason to be refused."""
 
 
 @pytest.fixture(scope="module")
 def in_force(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The settings for these rules."""
+    """Return the settings for these rules."""
     return read(tmp_path_factory.mktemp("rules"), RULES)
 
 
@@ -55,7 +55,7 @@ def read(folder: Path, text: str) -> Settings:
 
 
 def request(path: str, **values: Any) -> Request:
-    """A request without any fault, in reverse mode."""
+    """Return a request without any fault, in reverse mode."""
     fields = {
         name.encode(): str(values[name]).encode()
         for name in ("origin", "accept", "x-request-id", "x-http-method-override")
@@ -124,7 +124,7 @@ def said(refused: Refused | None) -> tuple[int, str] | None:
 def test_order(
     in_force: Settings, better: dict[str, Any], expected: tuple[int, str] | None
 ) -> None:
-    """The first reason counts: the client is told what it has to change first."""
+    """The reason with the highest priority is reported."""
     values = WORST | better
     asked = request(**{name: value for name, value in values.items() if name != "full"})
     assert said(admit(in_force, asked, full=values["full"])[1]) == expected
@@ -133,37 +133,37 @@ def test_order(
 @pytest.mark.parametrize(
     ("values", "named", "full", "expected"),
     [
-        # The proxy's own probes come from this machine, and have to be served when it is busy.
+        # The proxy's own probes come from this machine, and must be served when it is busy.
         ({"sender": "probe", "host": "elsewhere"}, True, True, None),
         ({"sender": "probe", "path": ARTIFACT, "method": "PUT"}, True, True, "artifacts_disabled"),
         ({"sender": "finder", "host": "elsewhere", "path": "/mlflow"}, True, True, None),
         ({"sender": "finder", "path": ARTIFACT, "method": "PUT"}, True, True, "artifacts_disabled"),
         ({"sender": "finder", "path": "/nowhere"}, True, False, "not_mounted"),
-        # `explain` is asked without a host.
+        # `explain` has no host.
         ({"host": "elsewhere"}, False, False, None),
         ({"host": "elsewhere"}, False, True, "too_many_requests"),
-        # A forward proxy is not addressed by a name of its own, and has no page of its own.
+        # A forward proxy has neither a name nor a page of its own.
         ({"host": "elsewhere", "reverse": False}, True, False, None),
         ({"path": "/mlflow/livez", "reverse": False}, True, True, "too_many_requests"),
         ({"path": "/mlflow", "accept": "text/html", "reverse": False}, True, False,
          "artifacts_disabled"),
-        # A program that asks for the mount is not redirected, nor is a form that is sent.
+        # Neither a program that asks for the mount nor a submitted form is redirected.
         ({"path": "/mlflow", "accept": "*/*"}, True, False, "artifacts_disabled"),
         ({"path": "/mlflow", "accept": "text/html", "method": "POST"}, True, False,
          "artifacts_disabled"),
-        # Pages of other sites may read, and the proxy's own page may do all.
+        # Pages of other sites may only read; the proxy's own page may do everything.
         ({"origin": "https://evil.example"}, True, False, None),
         ({"origin": "https://evil.example", "method": "POST"}, True, False, "foreign_origin"),
         ({"origin": "http://proxy", "method": "POST"}, True, False, None),
-        # Where no rule changes the path, the registry's own check holds.
+        # If no rule changes the path, the registry's own check applies.
         ({"path": "/mlflow/graphql", "origin": "https://evil.example", "method": "POST",
           "length": 5}, True, False, None),
-        # The switch counts every method that a framework might take the request's for.
+        # The switch considers every method that a framework might read from the request.
         ({"path": ARTIFACT}, True, False, None),
         ({"path": ARTIFACT, "x-http-method-override": "PUT"}, True, False, "artifacts_disabled"),
         ({"path": "/mlflow/api/change", "method": "POST"}, True, False, "artifacts_disabled"),
         ({"path": "/mlflow/api/change", "method": "GET"}, True, False, None),
-        # GraphQL is judged by its body: one that is too long to be read is refused.
+        # GraphQL is judged by its body: one that is too long to read is refused.
         ({"path": "/mlflow/graphql", "method": "POST", "length": 5}, True, False, None),
         ({"path": "/mlflow/graphql", "method": "POST", "length": None}, True, False,
          "artifacts_disabled"),
@@ -171,7 +171,7 @@ def test_order(
          "artifacts_disabled"),
         ({"path": "/mlflow/graphql", "method": "POST", "length": 2**20}, True, False,
          "body_too_large"),
-        # The limit for artifacts, for an endpoint also where only the method makes it one.
+        # The limit for artifacts also applies to an endpoint that only its method makes one.
         ({"path": ARTIFACT, "length": 20}, True, False, None),
         ({"path": ARTIFACT, "length": 21}, True, False, "body_too_large"),
         ({"path": "/mlflow/api/upload", "method": "POST", "length": 20}, True, False, None),
@@ -184,7 +184,7 @@ def test_order(
 def test_exemptions(
     in_force: Settings, values: dict[str, Any], named: bool, full: bool, expected: str | None
 ) -> None:
-    """Requests that pass although a reason is there, and the edge of each reason."""
+    """A request passes in spite of a reason if it is exempt; each reason has an exact limit."""
     asked = request(**{"path": "/mlflow/api/x"} | values)
     refused = admit(in_force, asked, named=named, full=full)[1]
     assert (refused and refused.reply.why) == expected
@@ -208,7 +208,7 @@ def test_what_the_method_decides(
     file: bool,
     fields: tuple[str, ...],
 ) -> None:
-    """The state gets what the path alone does not say."""
+    """The flow's state gets the values that depend on the method."""
     state, refused = admit(in_force, request(path, method=method))
     assert refused is None
     assert (state.artifact, state.file, state.graphql_fields) == (artifact, file, fields)
@@ -216,7 +216,7 @@ def test_what_the_method_decides(
 
 
 def test_an_upload_is_no_file(tmp_path: Path) -> None:
-    """Its answer is not the file, so a page in place of it is an error."""
+    """An upload's answer is not a file, so a web page in place of it is an error."""
     in_force = read(tmp_path, RULES.replace("write: false", "delete: false"))
     state, refused = admit(in_force, request(ARTIFACT, method="PUT"))
     assert refused is None
@@ -235,7 +235,7 @@ def test_the_page_of_a_mount(in_force: Settings) -> None:
     ("sent", "shown"), [("mine-1", "mine-1"), ("a b\x1b", "some-uuid"), ("", "some-uuid")]
 )
 def test_the_id_that_the_client_sees(in_force: Settings, sent: str, shown: str) -> None:
-    """Its own if that is safe to show, and the reason in the words of the rules."""
+    """A refusal shows the client's own ID if that is safe, and the reason."""
     asked = request("/nowhere", **{"x-request-id": sent})
     refused = admit(in_force, asked)[1]
     assert refused is not None
@@ -260,13 +260,13 @@ def test_the_id_that_the_client_sees(in_force: Settings, sent: str, shown: str) 
 def test_in_the_form_that_goes_upstream(
     in_force: Settings, path: str, method: str, body: bytes, refused: bool
 ) -> None:
-    """Another addon may have changed the path: the switch looks once more, at that alone."""
+    """The switch checks the final path again, as another addon may have changed it."""
     asked = request(path, method=method, length=len(body), host="elsewhere")
     assert (admission.admit_sent(in_force, asked, body) is not None) is refused
 
 
 def test_nothing_is_off(tmp_path: Path) -> None:
-    """Then nothing is looked at twice."""
+    """If no artifact operation is off, the final path is not checked."""
     in_force = read(tmp_path, RULES.replace("write: false", "write: true"))
     asked = request("/deep/api/artifacts/x", method="PUT")
     assert admission.admit_sent(in_force, asked, b"") is None
@@ -277,7 +277,7 @@ def test_nothing_is_off(tmp_path: Path) -> None:
     [(b'{"query": "{ listArtifacts }"}', True), (b'{"query": "{ other }"}', False)],
 )
 def test_bodies(in_force: Settings, body: bytes, refused: bool) -> None:
-    """A field of GraphQL that is switched off, once the body is there."""
+    """A GraphQL request for a field that is off is refused once its body is complete."""
     asked = request("/mlflow/graphql", method="POST", length=len(body))
     state, before = admit(in_force, request("/mlflow/graphql", method="POST", length=5))
     assert before is None
@@ -285,7 +285,7 @@ def test_bodies(in_force: Settings, body: bytes, refused: bool) -> None:
 
 
 def test_no_room(in_force: Settings) -> None:
-    """The same request may pass a little later."""
+    """Without room for its body, a request gets 503 with Retry-After."""
     refused = admission.too_much_held(request("/mlflow/x"), in_force.rules)
     assert said(refused) == (503, "too_much_held")
     assert "Retry-After" in dict(refused.reply.headers)
@@ -293,7 +293,7 @@ def test_no_room(in_force: Settings) -> None:
 
 
 def test_a_flow_without_a_route() -> None:
-    """If hooks run in another order, it raises, and so the request does not pass."""
+    """A flow without a route raises, so that a wrong order of hooks lets no request pass."""
     with pytest.raises(RuntimeError):
         admission.admit(FlowState(), request("/mlflow/x"))
     with pytest.raises(RuntimeError):

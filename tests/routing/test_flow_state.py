@@ -1,4 +1,4 @@
-"""The one object of a flow."""
+"""The state object of a flow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from addon.rules.rules_file import DEFAULT_PATH
 
 
 def test_one_for_each_flow() -> None:
-    """It is made at the first question, and stays until the flow is sent again."""
+    """A flow's state is created at first use and stays until the flow is sent again."""
     flow, other = tflow.tflow(), tflow.tflow()
     first = flow_state.of(flow)
     assert flow_state.of(flow) is first
@@ -21,14 +21,14 @@ def test_one_for_each_flow() -> None:
 
 
 def test_a_copy_begins_anew() -> None:
-    """A copy of a flow, which mitmproxy replays, knows nothing of the first time."""
+    """A copy of a flow, as mitmproxy replays it, gets a new state."""
     flow = tflow.tflow()
     flow_state.of(flow).converted = "html"
     assert flow_state.of(flow.copy()).converted == ""
 
 
 def test_begin() -> None:
-    """It takes over what the path alone decides."""
+    """A new state takes over the values that depend only on the path."""
     in_force = settings.read(DEFAULT_PATH, None, "")
     path = "/mlflow/api/2.0/mlflow-artifacts/artifacts/a%20b"
     state, route = FlowState(), in_force.router.route(path, ())

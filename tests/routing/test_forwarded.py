@@ -44,7 +44,7 @@ BALANCERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
             {"for": "2001:db8::1, fd00::2"},
             Forwarded("2001:db8::1", "2001:db8::1, fd00::2, ::ffff:10.0.0.1", *HERE),
         ),
-        # With ports and brackets, as some balancers write addresses; IPv6 mostly has none.
+        # Addresses with ports and brackets, as some balancers write them; IPv6 mostly has none.
         (
             "10.0.0.1",
             {"for": "203.0.113.9:51234, 10.0.0.2:80"},

@@ -98,7 +98,7 @@ def test_base_path(received: str, upstream: str) -> None:
         ("/mlflow/team-a/api/3.0/mlflow/x", "/team-a/ajax-api/3.0/mlflow/x"),
         ("/te%61m//%61pi/2.0/mlflow/%41", "/te%61m//ajax-api/2.0/mlflow/%41"),
         ("/ä%2Fapi/2.0/mlflow/x", "/ä/ajax-api/2.0/mlflow/x"),
-        # The first of two is the API; the second is a name.
+        # Of two API roots, the first is the API, and the second is a name.
         ("/x/api/2.0/mlflow/y/api/2.0/mlflow", "/x/ajax-api/2.0/mlflow/y/api/2.0/mlflow"),
         ("/ajax-api/2.0/mlflow/y/api/2.0/mlflow", "/ajax-api/2.0/mlflow/y/api/2.0/mlflow"),
         ("/x/api/v1/y/api/2.0/mlflow", "/x/api/v1/y/ajax-api/2.0/mlflow"),

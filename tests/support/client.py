@@ -86,7 +86,7 @@ def connect(url: str, *, timeout: float = 10) -> socket.socket:
 
 
 def head(method: str, target: str, *lines: str) -> bytes:
-    """The head of a request."""
+    """Return the head of a request."""
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
 
 

@@ -60,7 +60,7 @@ _CLIMBS = [
 
 
 def targets(seed: int, count: int, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Methods and request targets; the same for the same seed.
+    """Yield methods and request targets; the same for the same seed.
 
     Args:
         seed: seed of the random numbers.

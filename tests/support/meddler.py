@@ -1,4 +1,4 @@
-"""A mitmproxy script that changes requests and options, as a header of the request says.
+"""A mitmproxy script that changes requests and options as a header of the request says.
 
 `X-Meddle: requestheaders path /x` sets an attribute of the request in that hook; `header` sets
 X-HTTP-Method-Override; `option` sets an option, and the answer says whether that worked.

@@ -13,10 +13,10 @@ import lab
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of the client ended."""
+    """The result of a client's call."""
 
     result: Any
-    """What it returned, or the type of its exception."""
+    """The return value, or the type of the exception."""
     code: str
     message: str
     seconds: float

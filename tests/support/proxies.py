@@ -29,7 +29,7 @@ def running_proxy(
         folder: for its rules and its log.
         url: the upstream's URL.
         external: hosts that count as external.
-        before: options of mitmdump that stand before the addon, such as scripts.
+        before: options of mitmdump before the addon, such as scripts.
         options: further options.
         env: environment variables to set.
         port: 127.0.0.1 port; a free one by default.

@@ -1,4 +1,4 @@
-"""Turns of tests in several processes."""
+"""Turns for tests in several processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_shut(door: Path) -> bool:
 
 
 def test_turns(tmp_path: Path) -> None:
-    """Who wants to be alone waits for those who are there, and all others wait for him."""
+    """A turn alone waits for the current turns to end, and all later turns wait for it."""
     order: list[str] = []
 
     def take(name: str, alone: bool) -> None:

@@ -50,7 +50,7 @@ def read_answers(data: bytes, methods: Sequence[bytes], *, ended: bool) -> list[
     """Return answers, also interim ones; the last may be incomplete.
 
     Args:
-        data: all that was written.
+        data: all bytes that were written.
         methods: methods of the requests; any further answers have bodies.
         ended: whether the connection was closed in a way that ends a body.
     """

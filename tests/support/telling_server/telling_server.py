@@ -1,4 +1,4 @@
-"""MLflow's own server, which tells in a header which of its operations a request reached.
+"""MLflow's own server, with a header that names the operation that a request reached.
 
 App plugins of MLflow (https://mlflow.org/docs/latest/plugins.html): this folder on PYTHONPATH and
 `mlflow server --app-name telling` (uvicorn) or `telling-flask` (gunicorn).
