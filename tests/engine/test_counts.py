@@ -22,7 +22,7 @@ KINDS = [
 @pytest.mark.parametrize("seeds", [range(at, at + 250) for at in range(0, 1250, 250)], ids=str)
 @pytest.mark.parametrize("http2", [False, True])
 def test_nothing_is_left(http2: bool, seeds: range) -> None:
-    """No requests and bytes stay counted, and no open connection stays paused without a reason."""
+    """Neither requests nor bytes stay counted, and no open connection stays paused needlessly."""
     for seed in seeds:
         # Not with hypothesis: it likes repetitions, which a connection does not survive for long.
         play(Random(seed), http2=http2)

@@ -109,7 +109,7 @@ def test_many_small_chunks() -> None:
 
 @pytest.mark.parametrize("reader", [Length(3), Chunked()])
 def test_an_early_end(reader: Reader) -> None:
-    """A connection that ends within such a body is an error."""
+    """A connection that ends within a body with a length or chunks is an error."""
     reader.feed(b"1\r\n")[:1]
     if not reader.done:
         with pytest.raises(BrokenError):

@@ -178,7 +178,7 @@ def test_interim_answers(count: int) -> None:
     bench, server = registry_sends(b"")
     turns = bench.turns(server, b"HTTP/1.1 100 Continue\r\n\r\n" * count + ok)
     assert b"".join(turn.get(bench.client, b"") for turn in turns).endswith(b"ok")
-    # Turns for interim answers alone, and one for the answer with its body.
+    # Turns with only interim answers, and one with the final answer and its body.
     assert len(turns) == (count - 1) // 64 + 2
 
 

@@ -77,7 +77,7 @@ def record(trees: list[Any], run: Callable[[Any, HttpRequestHook], Any]) -> list
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # With `log_guard` installed, the message comes before what is left of a traceback.
+            # With `log_guard` installed, the message comes before the rest of a traceback.
             calls.append(record.getMessage().partition("\n")[0])
 
     async def main() -> None:

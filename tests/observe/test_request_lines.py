@@ -136,5 +136,5 @@ def test_who_wants_colours(
     ],
 )
 def test_health(changes: dict[str, Any], shown: bool) -> None:
-    """Successful health checks get no line: they would hide other requests."""
+    """Probes and successful health checks get no line: they would hide other requests."""
     assert bool(request_lines.line(ENDED._replace(**changes), colour=False)) is shown

@@ -113,7 +113,7 @@ def test_sources_of_no_use(entry: dict[str, str], message: str) -> None:
 
 
 def test_a_file_that_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A changed file is read again, also behind a link; if it is unusable, the old secret stays."""
+    """A changed file is read again, also through a link; if it is useless, the old secret stays."""
     caplog.set_level(logging.WARNING)
     now, link = [0.0], tmp_path / "link"
 

@@ -20,7 +20,7 @@ def is_shut(door: Path) -> bool:
 
 
 def test_turns(tmp_path: Path) -> None:
-    """A turn alone waits for the current turns to end, and all later turns wait for it."""
+    """An exclusive turn waits for the current turns to end, and all later turns wait for it."""
     order: list[str] = []
 
     def take(name: str, alone: bool) -> None:

@@ -1,4 +1,4 @@
-"""Turns for tests that run at the same time in several processes."""
+"""Turns, shared or exclusive, for tests that run in several processes."""
 
 from __future__ import annotations
 
