@@ -154,6 +154,7 @@ def test_the_switch_holds_for_it(addon: Assembled, use_rules: UseRules) -> None:
         (PATH, 200, b"{}", JSON, False, True, "ajax"),
         (PATH, 404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}', JSON, False, True, "ajax"),
         (PATH, 200, b"", JSON, True, True, "ajax"),
+        (PATH, 404, b"", PAGE, True, True, None),  # It is on its way already.
         (PATH, 404, b"<html>", PAGE, False, False, None),
         (PATH, 401, b"<html>", PAGE, False, False, None),
         (PATH, 502, b"", {}, False, True, None),

@@ -17,7 +17,7 @@ from addon.rules import reload
 def folder(tmp_path: Path) -> Path:
     """A folder with the files "a" and "b"."""
     (tmp_path / "a").write_text("one")
-    (tmp_path / "b").write_text("another")
+    (tmp_path / "b").write_text("fresh")
     return tmp_path
 
 
