@@ -5,7 +5,7 @@
 #   scripts/bench.sh                    everything (30 minutes for each line)
 #   scripts/bench.sh --line 11|12|all   11: Python 3.11 with mitmproxy 11; 12: that of .venv (default)
 #   scripts/bench.sh --quick            less of everything, to check that it works (3 minutes)
-#   scripts/bench.sh --only NAME...     some of: requests mlflow transfers first-byte memory own-share
+#   scripts/bench.sh --only NAME...     some of: requests job transfers first-byte memory own-share
 #                                       start rates growth clients fairness workers; other results
 #                                       stay
 #   --pairs N                           pairs of measurements for each ratio (default: 9)

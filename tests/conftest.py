@@ -47,9 +47,9 @@ LONG = [
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use two workers for the whole suite, and none if the command line names files."""
-    # More workers would use up the time that some tests allow the proxy.
-    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+    """Use three workers for the whole suite, and none if the command line names files."""
+    # On two cores: many tests wait. More workers would use up the time that some allow the proxy.
+    return 3 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -34,7 +34,7 @@ from mitmproxy import version
 
 MEASUREMENTS: dict[str, Callable[[Session], Iterator[Row] | Iterator[Table]]] = {
     "requests": small_requests.measure,
-    "mlflow": mlflow_job.measure,
+    "job": mlflow_job.measure,
     "transfers": transfers.measure,
     "first-byte": first_byte.measure,
     "memory": transfers.measure_memory,
@@ -46,7 +46,7 @@ MEASUREMENTS: dict[str, Callable[[Session], Iterator[Row] | Iterator[Table]]] = 
     "fairness": fairness.measure,
     "workers": several_workers.measure,
 }
-SLOW = ("mlflow", "clients", "workers")
+SLOW = ("job", "clients", "workers")
 """Left out of a quick run."""
 
 

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lab
+import pytest
 import yaml
 from support.certificates import Authority
 from support.client import http2, request
 from support.examples import Page
 from support.probe import probe
 from support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=10"
 

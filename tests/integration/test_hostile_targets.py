@@ -17,7 +17,7 @@ from support import hostile
 from support.fixtures import StartProxy
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-COUNT = int(os.environ.get("FUZZ_COUNT", "5000"))
+COUNT = int(os.environ.get("FUZZ_COUNT", "1000"))
 TELLING = Path(__file__).parent.parent / "support" / "telling_server"
 
 

@@ -216,8 +216,11 @@ def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
             for client in clients:
                 with contextlib.suppress(OSError):
                     client.sendall(b"Host: x\r\n\r\n")
+                # A client that gave way may have been closed before or after its first bytes were
+                # read: with a reset or without an answer.
                 with contextlib.suppress(OSError):
-                    served.append(read_until(client, b"\n")[9:12])
+                    if client.recv(1):
+                        served.append(read_until(client, b"\n")[8:11])
         # The connection that checked whether the proxy is up may still be open.
         assert served.count(b"200") in (49, 50)
         assert set(served) == {b"200", b"503"}

@@ -13,6 +13,8 @@ from lab import browser
 from playwright.sync_api import Page
 from support.proxies import running_proxy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pages(mlflow_server: lab.Server) -> dict[str, str]:

@@ -29,6 +29,8 @@ from support.waiting import eventually
 
 from addon.hooks.drain import QUIET
 
+pytestmark = pytest.mark.slow
+
 STORY = lab.ROOT / "scripts" / "demo" / "client.py"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/x"
 

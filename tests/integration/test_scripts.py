@@ -73,6 +73,7 @@ def processes(mark: str) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("web", [False, True])
 def test_embedded_registry(web: bool) -> None:
     """run.sh prints a working tracking URI and example; Ctrl-C ends all of its processes."""
@@ -113,6 +114,7 @@ def _children(pid: int) -> Iterator[bytes]:
             yield from _children(int(child))
 
 
+@pytest.mark.slow
 def test_demo() -> None:
     """The demo prints a table: each step fails directly and works through the proxy."""
     run = subprocess.run(

@@ -10,7 +10,7 @@ import lab
 import pytest
 
 # These tests need the whole machine: other load would change their results.
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 SOAK = lab.ROOT / "scripts" / "soak"
 

@@ -15,6 +15,8 @@ from support.client import request
 from support.machine import Machine
 from support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 # HAProxy notices a draining worker within this time.
 DRAIN = {"grace": 3}
 
