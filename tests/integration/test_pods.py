@@ -234,6 +234,7 @@ def test_a_roll(engine: Engine, external_registry: lab.Server, tmp_path: Path) -
         old = stop.enter_context(Pod(engine, upstream, rules=changed, port=ports[0]))
         balancer = stop.enter_context(lab.balancer(tmp_path, urls))
         old.wait("/readyz")
+        balancer.wait_for_port()
         eventually(lambda: request(balancer.url, "/readyz").status == 200)
         with Load(balancer.url, 3) as load:
             new = stop.enter_context(Pod(engine, upstream, rules=changed, port=ports[1]))
