@@ -4,7 +4,8 @@
 * `layer`: one engine per client; takes events, returns commands, does no I/O itself.
 * `front_http1`, `front_http2`: the client's side, for each version of HTTP. Beside each,
   `http1_requests` and `http2_requests` read, `http1_connection` and `http2_connection` keep what
-  reading and writing share. `http1_framing`, `http2_fields`, `uploads` and `downloads` are parts.
+  reading and writing share, and `client_connection` what the versions share. `http1_framing`,
+  `http2_fields`, `uploads` and `downloads` are parts.
 * `exchange`: one request with its answer, as functions over one object. `asking` and `answering`
   take the two halves and run mitmproxy's hooks in mitmproxy's order; `to_registry` connects and
   tries again, `sending` completes an answer, `endings` has all other ends.

@@ -8,6 +8,7 @@ from pathlib import Path
 from mitmproxy.flow import Error
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
+from .client_connection import ClientConnection
 from .downloads import Downloads
 from .exchange import Exchange
 from .front_http2 import Http2Front
@@ -16,7 +17,10 @@ from .uploads import Uploads
 
 _OF_CONNECTION = (
     *("h2.", "hpack.", "hyperframe."),
-    *(each.__module__ for each in (Http2Front, Http2Connection, Downloads, Uploads)),
+    *(
+        each.__module__
+        for each in (Http2Front, Http2Connection, ClientConnection, Downloads, Uploads)
+    ),
 )
 """Modules with code of the HTTP/2 connection: names, or their prefixes."""
 

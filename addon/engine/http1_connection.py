@@ -8,13 +8,13 @@ from mitmproxy.connection import ConnectionState
 
 from . import endings, heads
 from .backlog import Backlog
+from .client_connection import ClientConnection
 from .deadline import Deadline
 from .exchange import Exchange
 from .front import Front
 from .http1_framing import AnswerFraming
 from .readers import Reader
 from .responses import to_last_bytes
-from .turns import Turns
 
 if TYPE_CHECKING:
     from .layer import Engine
@@ -22,34 +22,22 @@ if TYPE_CHECKING:
 DISCONNECTED = "Client disconnected."
 
 
-class Http1Connection:
-    """The state of one connection.
-
-    Args:
-        engine: writes to the connection and closes it.
-        front: takes the answers of exchanges.
-    """
+class Http1Connection(ClientConnection):
+    """The state of one connection; see `ClientConnection`."""
 
     def __init__(self, engine: Engine, front: Front) -> None:
-        self.engine = engine
-        self.addon = engine.addon
-        self.front = front
-        self.conn = engine.context.client
+        super().__init__(engine, front)
         self.exchange: Exchange | None = None
         self.key = 1
         """The number of the exchange, for the front."""
-        self.buffer = b""
         self.begun = heads.Begun()
         self.reader: Reader | None = None
         """The reader of the request's body; None once the request is complete."""
         self.deadline = Deadline(engine.wake_up, self._late)
         """When a head that has begun must be complete."""
         self.backlog = Backlog(engine)
-        self.turns = Turns(engine.addon.slots, engine.wake_up)
         self.busy = False
         """Whether the loop of `http1_requests.read_on` runs further down the stack."""
-        self.paused = False
-        """Whether reading from the client is paused."""
         self.framing = AnswerFraming(engine.addon.is_draining)
         self.answered = False
         """Whether the answer is complete."""
@@ -57,7 +45,6 @@ class Http1Connection:
         """Whether the client has shut down its side."""
         self.waited_for = False
         """Whether the answer to a half-closed client has a time limit already."""
-        self.closed = False
 
     def write(self, data: bytes) -> None:
         """Write to the client, if it still reads."""
@@ -72,9 +59,7 @@ class Http1Connection:
         self.deadline.end()
         self.buffer = b""
         self.begun = heads.Begun()
-        if self.paused:
-            self.paused = False
-            self.addon.pace(self.conn, self.conn, True)
+        self.pace(False)
         self.engine.close(self.conn)
 
     def release(self) -> None:

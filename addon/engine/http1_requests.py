@@ -83,9 +83,7 @@ def _pace(client: Http1Connection) -> None:
     else:
         served = client.exchange is not None and client.reader is None
         full = served and len(client.buffer) > BACKLOG
-    if full != client.paused:
-        client.paused = full
-        client.addon.pace(client.conn, client.conn, not full)
+    client.pace(full)
 
 
 def _read_some(client: Http1Connection) -> bool:

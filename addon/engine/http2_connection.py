@@ -11,13 +11,13 @@ import h2.settings
 
 from . import endings
 from .allowance import Allowance
+from .client_connection import ClientConnection
 from .downloads import Downloads, Stream
 from .exchange import Exchange
 from .frames import HTTP2_PREFACE, Frames, http2_length
 from .front import Front
 from .head_times import HeadTimes
 from .next_bytes import NextBytes
-from .turns import Turns
 from .uploads import Uploads
 
 if TYPE_CHECKING:
@@ -29,31 +29,18 @@ limit of concurrent streams). A client that resets all requests causes much work
 answer (CVE-2023-44487)."""
 
 
-class Http2Connection:
-    """The state of one connection.
-
-    Args:
-        engine: writes to the connection and closes it.
-        front: takes the answers of exchanges.
-    """
+class Http2Connection(ClientConnection):
+    """The state of one connection; see `ClientConnection`."""
 
     def __init__(self, engine: Engine, front: Front) -> None:
-        self.engine = engine
-        self.addon = engine.addon
-        self.front = front
-        self.conn = engine.context.client
-        self.buffer = b""
+        super().__init__(engine, front)
         self.streams: dict[int, Stream] = {}
-        self.closed = False
         self.heads = HeadTimes(engine.wake_up, self._head_seconds, self._late)
         self.frames = Frames(http2_length, HTTP2_PREFACE)
-        self.turns = Turns(engine.addon.slots, engine.wake_up)
         self.next_bytes = NextBytes(self.turns, engine.wake_up)
         self.resets = Allowance(RESETS, RESETS_PER_SECOND)
         self.reading = False
         """Whether a portion is being read; its output is written at once afterwards."""
-        self.paused = False
-        """Whether reading from the client is paused."""
         self.h2 = _hyper_h2(
             validate=bool(engine.context.options.validate_inbound_headers),
             head_limit=self.addon.request_head_limit(),
@@ -86,12 +73,6 @@ class Http2Connection:
         if data := self.h2.data_to_send():
             self.engine.write_client(data)
         self.close()
-
-    def pace(self, full: bool) -> None:
-        """Pause reading from the client, or resume it."""
-        if full != self.paused:
-            self.paused = full
-            self.addon.pace(self.conn, self.conn, not full)
 
     # Ends of streams.
 
