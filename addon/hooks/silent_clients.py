@@ -85,14 +85,15 @@ class SilentClients:
         self.forget = self._timers.stop
         """Drop the timer of a client that has gone, by its id."""
 
-    def connected(self, client: Client, rules: Callable[[], Rules | None]) -> None:
+    def connected(self, client: Client, rules: Callable[[], Rules]) -> None:
         """Watch a client that has connected; `rules` returns the rules in force."""
         if set_by_user() is None and connections.put_watchdog_off(client):
             self._look(client, rules)
 
-    def _look(self, client: Client, rules: Callable[[], Rules | None]) -> None:
-        if (silent := connections.silence(client)) is None or (in_force := rules()) is None:
+    def _look(self, client: Client, rules: Callable[[], Rules]) -> None:
+        if (silent := connections.silence(client)) is None:
             return
+        in_force = rules()
         flows = connections.flows(client)
         limit = allowed(
             busy=connections.is_busy(client),
