@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 HEALTH = "health"
 """What is said of an answer to a health request, in place of a reason."""
 
-_METHODS = frozenset(HTTPMethod)
+_METHODS = {method.encode(): str(method) for method in HTTPMethod}
 
 
 def refuse(flow: http.HTTPFlow, refused: Refused, origins: Container[str]) -> None:
@@ -78,7 +78,7 @@ def shown_method(request: http.Request) -> str:
 
     If a body is longer than its declared length, the rest is read as a method.
     """
-    return request.method if request.method in _METHODS else "(other method)"
+    return _METHODS.get(request.data.method, "(other method)")
 
 
 def log(flow: http.HTTPFlow | None, reply: replies.Reply, why: str) -> None:

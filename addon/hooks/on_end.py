@@ -40,25 +40,26 @@ def ended(flow: http.HTTPFlow) -> Ended:
     # mitmproxy sets the flow's server connection once it is made.
     went_on = flow.server_conn.timestamp_tcp_setup is not None
     names = state.names
+    # By position: keywords would take a seventh of the time of a line in the access log.
     return Ended(
-        start=request.data.timestamp_start,
-        head=head,
-        end=time.time(),
-        request_id=names[0][1].decode("ascii") if names else answering.request_id(flow),
-        client=told.client if told else peer and peer[0],
-        method=answering.shown_method(request),
-        path=state.received or target.shown(request.path),
-        sent_path=target.shown(state.sent) if route and went_on else None,
-        rule=route.rule if route else None,
-        upstream_status=state.upstream_status,
-        status=status,
-        error_source=source,
-        converted=state.converted,
-        probe=state.probe,
-        bytes_in=state.bytes_in or len(request.data.content or b""),
-        bytes_out=bytes_out,
-        family=state.family,
-        why=state.why,
+        request.data.timestamp_start,
+        head,
+        time.time(),
+        names[0][1].decode("ascii") if names else answering.request_id(flow),
+        told.client if told else peer and peer[0],
+        answering.shown_method(request),
+        state.received or target.shown(request.path),
+        target.shown(state.sent) if route and went_on else None,
+        route.rule if route else None,
+        state.upstream_status,
+        status,
+        source,
+        state.converted,
+        state.probe,
+        state.bytes_in or len(request.data.content or b""),
+        bytes_out,
+        state.family,
+        state.why,
     )
 
 

@@ -23,12 +23,18 @@ _REQUEST = (
 ).encode()
 
 
-def of_request(folder: Path, upstream: str) -> float:
-    """Return the instructions of the whole process for a small request on a kept connection."""
+def of_request(folder: Path, upstream: str, *options: str) -> float:
+    """Return the instructions of the whole process for a small request on a kept connection.
+
+    Args:
+        folder: for its files.
+        upstream: URL of the registry.
+        options: more options of mitmdump.
+    """
     counted = _file(folder)
     port = lab.free_port()
     rules = servers.write_rules(folder / "rules.yaml")
-    mitmdump = lab.proxy_command(upstream, rules, port=port, options=("-q",))
+    mitmdump = lab.proxy_command(upstream, rules, port=port, options=("-q", *options))
     command = [*_callgrind(counted), *mitmdump]
     url = f"http://127.0.0.1:{port}"
     server = lab.Server(command, url=url, log=folder / "log", stop_signal=signal.SIGINT)
