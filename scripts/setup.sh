@@ -16,7 +16,7 @@ lock=$locks/${LOCK:-requirements}.lock
 if [[ -z ${LOCK:-} && (${1:-} == --dev || $(made_from "$venv") == *-dev.lock*) ]]; then
     lock=$locks/requirements-dev.lock
 fi
-stamp="$lock $(cat "$locks/build.lock" "$lock" | cksum) ${PYTHON:-}"
+stamp="${lock##*/} $(cat "$locks/build.lock" "$lock" | cksum) ${PYTHON:-}"
 if [[ $(made_from "$venv") == "$stamp" ]]; then exit 0; fi
 
 # Every package needs a hash. A package without a wheel is built with the packages of build.lock:
