@@ -1,4 +1,4 @@
-"""Completion for shells."""
+"""Shell completion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from addon.cli import main as cli
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_each_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A script that knows the commands, and nothing else on stdout."""
+    """Each shell gets a script that knows the commands, and nothing else on stdout."""
     assert cli.main(["completion", shell]) == 0
     script = capsys.readouterr().out
     for word in ("explain", "probe", "completion"):
@@ -20,7 +20,7 @@ def test_each_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_files_are_completed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where an option takes a file, the shell offers files."""
+    """The shell offers files for options that take one."""
     cli.main(["completion", "bash"])
     script = capsys.readouterr().out
     for place in ("probe___rules", "explain___rules", "run___rules", "check_pos_0"):
@@ -28,7 +28,7 @@ def test_files_are_completed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra: the message says how to get it."""
+    """The library is an extra; the message says how to install it."""
     monkeypatch.setitem(sys.modules, "shtab", None)
     with pytest.raises(SystemExit, match=r"shtab is missing; pip install .*\[completion\]"):
         cli.main(["completion", "bash"])

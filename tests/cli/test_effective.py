@@ -1,4 +1,4 @@
-"""The values in force, with their sources."""
+"""The values in force and their sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ limits:
 
 
 def rows(out: str) -> dict[str, tuple[str, str]]:
-    """Value and source of each key."""
+    """Return value and source of each key."""
     found = {}
     for line in out.splitlines():
         key, _, rest = line.partition(" ")
@@ -37,7 +37,7 @@ def test_sources(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A value comes from a line of the file, from the environment, or is a default."""
+    """A value comes from a line of the file, from the environment or from the defaults."""
     monkeypatch.delenv("MLFLOW_SERVE_ARTIFACTS", raising=False)
     if environment is not None:
         monkeypatch.setenv("MLFLOW_SERVE_ARTIFACTS", environment)
@@ -57,7 +57,7 @@ def test_sources(
 
 
 def test_the_shipped_rules(capsys: pytest.CaptureFixture[str]) -> None:
-    """They are the default."""
+    """Without a file the command reads the shipped rules."""
     assert main.main(["rules", "--effective"]) == 0
     assert rows(capsys.readouterr().out)["mounts"][1].startswith("rules.yaml:")
     assert main.main(["rules"]) == 0
@@ -65,7 +65,7 @@ def test_the_shipped_rules(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_rules_with_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same message as at start, and exit code 1; a file without `--effective` is code 2."""
+    """Mistakes are reported as at the start, exit code 1; a file without `--effective` gives 2."""
     path = tmp_path / "mine.yaml"
     path.write_text("limits: {flow: 1}")
     assert main.main(["rules", "--effective", str(path)]) == 1

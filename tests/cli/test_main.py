@@ -1,4 +1,4 @@
-"""The command line: help with examples that work, and exit codes for scripts and monitoring."""
+"""The command line: help with working examples, and exit codes for scripts and monitoring."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rules(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        # Monitoring reads 2 as critical.
+        # Monitoring systems read exit code 2 as critical.
         (["probe", "--nothing"], 3, "unrecognized arguments: --nothing"),
         (["probe", "--timeout", "x"], 3, "argument --timeout: invalid float value: 'x'"),
         (["check", "--nothing"], 2, "unrecognized arguments: --nothing"),
@@ -52,7 +52,7 @@ def rules(tmp_path: Path) -> str:
 def test_bad_arguments(
     words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The usage, one line that says what is wrong, and no success."""
+    """Bad arguments give the usage, one line with the problem and a failure."""
     with pytest.raises(SystemExit) as end:
         cli.main(words)
     assert end.value.code == code
@@ -60,7 +60,7 @@ def test_bad_arguments(
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """The proxy's own and mitmproxy's, which a report of a bug needs."""
+    """The output has the versions of the proxy and of mitmproxy, for bug reports."""
     with pytest.raises(SystemExit) as end:
         cli.main(["--version"])
     assert end.value.code == 0
@@ -68,7 +68,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing but the document, to be written to a file."""
+    """The output is the document alone, so that it can be redirected to a file."""
     assert cli.main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == rules_file.schema()
 
@@ -90,7 +90,7 @@ def test_probe(
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The exit code, the document and the table agree."""
+    """Exit code, JSON document and table agree."""
     with Upstream(answer) as upstream:
         assert cli.main(["probe", upstream.url, "--rules", rules, "--json"]) == code
         document = json.loads(capsys.readouterr().out)
@@ -114,7 +114,7 @@ def test_probe(
 def test_probe_cannot_begin(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """That says nothing about the registry: unknown, in one line."""
+    """A probe that cannot start says nothing about the registry: unknown, in one line."""
     assert cli.main(["probe", *words]) == 3
     captured = capsys.readouterr()
     assert captured.err.startswith(said)
@@ -129,17 +129,17 @@ def test_probe_cannot_begin(
     ],
 )
 def test_diagnose(answer: bytes, code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Which API a registry serves, and 3 if that is not clear."""
+    """It prints which API the registry serves; exit code 3 means unclear."""
     with Upstream(answer) as upstream:
         assert cli.main(["probe", upstream.url, "--diagnose"]) == code
     assert said in capsys.readouterr().out
 
 
 def test_a_reader_that_stops_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`| head` is no error of the command, and gets the exit code of a shell."""
+    """`| head` is not an error; the exit code is that of a shell."""
 
     class Closed:
-        """Standard output whose reader has gone."""
+        """Standard output whose reader has closed it."""
 
         def __init__(self, file: Any) -> None:
             self.fileno = file.fileno
@@ -156,14 +156,14 @@ def test_a_reader_that_stops_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 class _ParsedError(Exception):
-    """A command was understood, and is not run."""
+    """Raised in place of running a parsed command."""
 
 
 @pytest.mark.parametrize("command", ["run", "probe", "check", "explain", "rules"])
 def test_examples(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each is a command line that the parser takes."""
+    """The parser accepts each example."""
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
     examples = EXAMPLE.findall(capsys.readouterr().out.replace("\\\n", ""))

@@ -1,4 +1,4 @@
-"""`check` and `explain`: the exit codes, and what is said where."""
+"""`check` and `explain`: exit codes and output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ artifacts: {enabled: true, endpoints: [{path: /api/artifacts/.*}]}
 
 @pytest.fixture(autouse=True)
 def no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rules decide."""
+    """Unset the switch in the environment, so that the rules decide."""
     monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
 
 
@@ -30,7 +30,7 @@ def write(folder: Path, dialect: str = "auto") -> str:
 
 
 def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Counts for a file that is fine; all mistakes of one that is not."""
+    """A valid file gives counts; an invalid one gives all of its mistakes."""
     path = write(tmp_path)
     assert cli.main(["check", path]) == 0
     assert capsys.readouterr().out.startswith(f"{path}: ok (")
@@ -44,7 +44,7 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_with_the_switch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the environment says belongs to the start of the proxy."""
+    """The environment variable is checked as well, as at the proxy's start."""
     monkeypatch.setenv(gate.ENVIRONMENT, "perhaps")
     assert cli.main(["check", write(tmp_path)]) == 1
     assert gate.ENVIRONMENT in capsys.readouterr().err
@@ -53,14 +53,14 @@ def test_check_with_the_switch(
 @pytest.mark.parametrize(
     ("words", "dialect", "sent", "known"),
     [
-        # Without an upstream, the first of the list.
+        # Without --upstream, the first listed host counts.
         ([], "auto", "/ajax-api/x", ""),
         (["--upstream", "other.example"], "auto", "/api/x", "not listed: a running proxy asks it"),
         (["--upstream", "other.example", "--dialect", "ajax"], "auto", "/ajax-api/x",
          "--dialect says so"),
         (["--upstream", "other.example", "--dialect", "standard"], "auto", "/api/x",
          "--dialect says so"),
-        # The rules have decided.
+        # The rules set the dialect.
         (["--upstream", "other.example", "--dialect", "ajax"], "standard", "/api/x", ""),
         (["--dialect", "standard"], "auto", "/ajax-api/x", ""),
     ],
@@ -73,7 +73,7 @@ def test_explain(
     known: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The path that goes upstream, and how the proxy knows the dialect."""
+    """The output has the final path and the source of the dialect."""
     path = write(tmp_path, dialect)
     assert cli.main(["explain", "GET", "/api/x", "--rules", path, *words]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -85,7 +85,7 @@ def test_explain(
 
 
 def test_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """They decide on origins; several may be given."""
+    """Headers are taken into account, such as Origin; the option can be repeated."""
     words = ["-H", "Accept: */*", "-H", "Origin: https://evil.example"]
     assert cli.main(["explain", "POST", "/api/x", "--rules", write(tmp_path), *words]) == 0
     assert "answered 403" in capsys.readouterr().out
@@ -99,20 +99,18 @@ def test_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["/api/x", "--upstream", "h:port"], "explain: "),
     ],
 )
-def test_questions_that_make_no_sense(
+def test_invalid_arguments(
     tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line, and the code for bad arguments."""
+    """One line, and the exit code for bad arguments."""
     assert cli.main(["explain", "GET", *words, "--rules", write(tmp_path)]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(said)
     assert captured.out == ""
 
 
-def test_a_value_of_a_header_is_not_repeated(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It may be a credential."""
+def test_header_values_are_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A header's value may be a credential."""
     words = ["/x", "-H", "Authorization: secret", "-H", ": secret"]
     cli.main(["explain", "GET", *words, "--rules", write(tmp_path)])
     captured = capsys.readouterr()
@@ -120,14 +118,14 @@ def test_a_value_of_a_header_is_not_repeated(
 
 
 def test_no_upstream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a list the question needs one."""
+    """Without listed hosts, --upstream is required."""
     path = tmp_path / "rules.yaml"
     path.write_text("mounts: [/]")
     assert cli.main(["explain", "GET", "/x", "--rules", str(path)]) == 2
     assert "--upstream is needed" in capsys.readouterr().err
 
 
-def test_rules_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As with `check`."""
+def test_invalid_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Invalid rules give the same result as with `check`."""
     assert cli.main(["explain", "GET", "/x", "--rules", write(tmp_path, "none")]) == 1
     assert "upstream.dialect" in capsys.readouterr().err

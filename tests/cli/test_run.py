@@ -1,4 +1,4 @@
-"""From the words on the command line to the one of mitmproxy."""
+"""`run`: from its arguments to mitmproxy's command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from addon.observe import banner
     ("words", "started", "said"),
     [
         ([], ["--listen-host", "127.0.0.1", "--listen-port", "8080"], "http://127.0.0.1:8080 in"),
-        # On all addresses.
+        # All addresses.
         (["--listen", ":80"], ["--listen-host", "", "--listen-port", "80"], "http://:80 in"),
         (
             ["--listen", "0.0.0.0:80", "--rules", "r.yaml"],
@@ -41,12 +41,12 @@ def test_run(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """It becomes mitmdump or mitmweb, the one beside this Python, with all that was said."""
+    """The process becomes the mitmdump or mitmweb beside this Python, with all arguments."""
     commands: list[list[str]] = []
     monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
     monkeypatch.setattr(addresses, "problem", lambda *_, **__: None)
     monkeypatch.setenv("MLFLOW_PROXY_BANNER", "")
-    with pytest.raises(TypeError):  # There is no way back from `execv`.
+    with pytest.raises(TypeError):  # `execv` does not return.
         cli.main(["run", "--upstream", "https://r.example", *(["--web"] if web else []), *words])
     ((program, *arguments),) = commands
     assert program == str(Path(sys.executable).parent / ("mitmweb" if web else "mitmdump"))
@@ -55,7 +55,7 @@ def test_run(
     at = started.index("x=y") - 1 if "x=y" in started else len(started)
     lines = [] if web else ["--set", "mlflow_access_log=-"]
     assert arguments == [*shared, *quiet, *started[:at], *lines, *started[at:]]
-    # The proxy says that, when it serves.
+    # The proxy prints this once it serves.
     assert capfd.readouterr().err == ""
     banner.show()
     assert said in capfd.readouterr().err
@@ -64,8 +64,8 @@ def test_run(
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_an_address_that_is_taken(kind: socket.SocketKind) -> None:
-    """It is said by the name of our option; mitmproxy needs the port for HTTP/3, too."""
+def test_an_address_in_use(kind: socket.SocketKind) -> None:
+    """The message names our option; mitmproxy also needs the UDP port, for HTTP/3."""
     with socket.socket(type=kind) as taken:
         taken.bind(("127.0.0.1", 0))
         if kind == socket.SOCK_STREAM:
@@ -88,14 +88,14 @@ def test_an_address_that_is_taken(kind: socket.SocketKind) -> None:
     ],
 )
 def test_addresses(host: str, problem: str | None) -> None:
-    """Where nobody can listen, the reason is said."""
+    """The message has the reason why an address cannot be used."""
     assert (addresses.problem(host, 0, udp=True) or "").startswith(problem or "")
     assert (addresses.problem(host, 0) is None) == (problem is None)
 
 
 @pytest.mark.parametrize("upstream", ["https://user:secret@r.example", "user:secret@r.example"])
 def test_an_upstream_with_credentials(upstream: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is refused, and not shown."""
+    """It is refused without being printed."""
     with pytest.raises(SystemExit):
         cli.main(["run", "--upstream", upstream])
     said = capsys.readouterr().err
@@ -104,15 +104,15 @@ def test_an_upstream_with_credentials(upstream: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("listen", ["8080", "host", "host:", "host:http", "host:65536"])
-def test_no_address(listen: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is wrong with it is said."""
+def test_invalid_listen_address(listen: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message has the expected form."""
     with pytest.raises(SystemExit):
         cli.main(["run", "--upstream", "http://x", "--listen", listen])
     assert f"{listen!r}: expected HOST:PORT" in capsys.readouterr().err
 
 
 def test_no_mitmproxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither beside this Python nor on PATH."""
+    """mitmdump is neither beside this Python nor on PATH."""
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(SystemExit, match=r"mitmdump is neither beside .* nor on PATH"):
         cli_run.command(addresses.Upstream("http://x", ""))
@@ -128,7 +128,7 @@ def test_no_mitmproxy(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_path_of_the_upstream(text: str, url: str, base_path: str) -> None:
-    """It is the base path, for which mitmproxy has no place in a mode."""
+    """The path becomes the base path, as mitmproxy's mode cannot have one."""
     read = addresses.upstream(text)
     assert read == addresses.Upstream(url, base_path)
     command = cli_run.command(read)
@@ -144,8 +144,8 @@ def test_a_path_of_the_upstream(text: str, url: str, base_path: str) -> None:
         *("https://r.example?token=secret", "https://r.example#a", "https://[::1", ""),
     ],
 )
-def test_no_upstream(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The message has the name of our option, and no query."""
+def test_invalid_upstream(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names our option and omits the query."""
     with pytest.raises(SystemExit):
         cli.main(["run", "--upstream", text])
     said = capsys.readouterr().err
@@ -157,8 +157,8 @@ def test_no_upstream(text: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "option", ["mlflow_access_log=file", "mlflow_access_log="], ids=["a file", "none"]
 )
-def test_an_access_log_of_ones_own(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """mitmproxy takes each option once, so ours is left out."""
+def test_a_custom_access_log(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mitmproxy accepts each option only once, so ours is left out."""
     commands: list[list[str]] = []
     monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
     monkeypatch.setattr(addresses, "problem", lambda *_, **__: None)

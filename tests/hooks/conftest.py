@@ -1,4 +1,4 @@
-"""The addons in a mitmproxy of their own, without a network."""
+"""The addons in a mitmproxy without a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from addon.rules.rules_file import DEFAULT_PATH as RULES
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Assembled]:
-    """The addons in a mitmproxy, not configured yet."""
+    """The addons in a mitmproxy, not yet configured."""
     monkeypatch.delenv(gate.ENVIRONMENT, raising=False)
     with taddons.context() as context:
         context.options.update(mode=["reverse:http://upstream"])
@@ -34,7 +34,7 @@ def addon(bare: Assembled) -> Assembled:
 
 @pytest.fixture
 def use_rules(bare: Assembled, tmp_path: Path) -> UseRules:
-    """Configures the addon with the text of a rules file."""
+    """Return a function that configures the addon with the text of a rules file."""
 
     def use(text: str) -> None:
         rules = tmp_path / "rules.yaml"

@@ -1,4 +1,4 @@
-"""Options that lead around the artifact switch."""
+"""Options of mitmproxy that would bypass the artifact switch."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ DEFAULTS: dict[str, Any] = {
         {},
         {"mode": ["reverse:http://a", "reverse:https://b:8443/@9000", "reverse:http3://c@9001"]},
         {"mode": [*REVERSE, "dns", "reverse:dns://9.9.9.9@5353"]},
-        # UDP reaches no registry in these modes, and TCP is always read as HTTP.
+        # No registry is reached over UDP in these modes, and TCP is always read as HTTP.
         {"tcp_hosts": ["registry"], "rawtcp": True},
         {"mode": ["regular"], "rawtcp": False},
-        # In reverse mode requests are judged as they go upstream.
+        # In reverse mode requests are judged in their final form.
         {"map_remote": ["|a|b"], "stream_large_bodies": "1m", "modify_headers": ["/a/b"]},
         {"mode": ["upstream:http://proxy:3128", "socks5@1080"], "rawtcp": False},
         {"mode": ["transparent"], "rawtcp": False},
     ],
 )
-def test_harmless(options: dict[str, Any]) -> None:
-    """All that comes in is read as HTTP."""
+def test_harmless_options(options: dict[str, Any]) -> None:
+    """These options keep all traffic in the HTTP layer, where it is judged."""
     assert set(DEFAULTS) == bypasses.OPTIONS
     assert bypasses.find(DEFAULTS | options) is None
 
@@ -77,8 +77,8 @@ def test_harmless(options: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_bypasses(options: dict[str, Any], name: str, value: object) -> None:
-    """Something passes that nobody has judged."""
+def test_options_that_bypass_the_switch(options: dict[str, Any], name: str, value: object) -> None:
+    """Each of these options lets traffic pass that is never judged."""
     found = bypasses.find(DEFAULTS | options)
     assert found is not None
     assert found[:2] == (name, value)
@@ -96,10 +96,10 @@ def test_bypasses(options: dict[str, Any], name: str, value: object) -> None:
         ({"enabled": False}, "on", None),
     ],
 )
-def test_while_something_is_switched_off(
+def test_options_are_refused_while_something_is_off(
     tmp_path: Path, artifacts: dict[str, bool], option: str, said: str | None
 ) -> None:
-    """The message names what has switched it off; while all is on, everything goes."""
+    """The message names the switch. While everything is on, these options are allowed."""
     rules = yaml.safe_load(DEFAULT_PATH.read_text())
     rules["artifacts"].update(artifacts)
     file = tmp_path / "rules.yaml"

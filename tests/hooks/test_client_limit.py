@@ -1,4 +1,4 @@
-"""How many clients may be connected at once."""
+"""The limit for connected clients."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from addon.rules.model import Limits
         (10_000, 20_199, 9_999),
         (10_000, 1024, 412),
         (100, 1024, 100),
-        # Of few files half are for other things.
+        # With few open files, half of them are kept for other uses.
         (10_000, 64, 16),
         (10_000, 3, 1),
         (1, 1024, 1),
     ],
 )
-def test_in_force(wanted: int, files: int | None, expected: int) -> None:
-    """Each client may need two open files, and some are for other things."""
+def test_limit_in_force(wanted: int, files: int | None, expected: int) -> None:
+    """Each client may need two open files, and some files are kept for other uses."""
     assert open_files.clients(wanted, files) == expected
 
 
@@ -43,10 +43,10 @@ def test_in_force(wanted: int, files: int | None, expected: int) -> None:
         (Limits(connections=100, flows=1_000), 500, False),
     ],
 )
-def test_few_files(
+def test_warning_about_few_open_files(
     limits: Limits, files: int, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    """The log says so if that is less than was asked for, or than there may be requests."""
+    """A warning says if fewer clients fit than the rules ask for, or fewer than requests."""
     monkeypatch.setattr(open_files, "allowed", lambda: files)
     limit = ClientLimit(Connected())
     limit.use(limits)

@@ -1,4 +1,4 @@
-"""Which connections of clients count."""
+"""Which connections count as clients."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from addon.hooks.connected import Connected
 
 
 class Slow(asyncio.WriteTransport):
-    """Holds so many bytes back."""
+    """A transport with this number of bytes still to send."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def get_write_buffer_size(self) -> int:
-        """As asyncio's transports."""
+        """As in asyncio's transports."""
         return self.size
 
 
 A, B = tflow.tclient_conn(), tflow.tclient_conn()
 
 
-def test_those_that_are_there() -> None:
-    """A client that was never counted counts for nothing when it leaves."""
+def test_connected_clients_count() -> None:
+    """A client that was never counted changes nothing when it leaves."""
     connected = Connected()
     assert not connected.reaches(1)
     connected.begin(A, None)
@@ -37,7 +37,7 @@ def test_those_that_are_there() -> None:
 
 
 def test_until_the_last_byte_is_written() -> None:
-    """A connection that mitmproxy has forgotten counts until its client has taken everything."""
+    """A connection that mitmproxy has closed counts until the client has received everything."""
     connected, slow = Connected(), Slow(1)
     connected.begin(A, slow)
     assert connected.transport(A) is slow
@@ -52,7 +52,7 @@ def test_until_the_last_byte_is_written() -> None:
 
 @pytest.mark.parametrize(("size", "waits"), [(0, False), (1, True)])
 def test_waiting(size: int, waits: bool) -> None:
-    """Clients that are there wait as well; those without a transport never do."""
+    """Connected clients can have bytes to send, too. Clients without a transport never do."""
     connected = Connected()
     connected.begin(A, Slow(size))
     connected.begin(B, None)

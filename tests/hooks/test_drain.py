@@ -1,4 +1,4 @@
-"""The end after SIGTERM, without connections; tests/integration/test_drain.py has some."""
+"""The drain after SIGTERM without connections; tests/integration/test_drain.py covers the rest."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from addon.rules.model import Drain as Limits
 
 
 def drain_now(addon: Assembled, limits: Limits, *, watched: bool) -> None:
-    """Run it to the end, in mitmproxy's own loop."""
+    """Run the drain to its end in mitmproxy's own loop."""
     ctx.master.addons.add(Proxyserver())
     loop = ctx.master.event_loop
     loop.run_until_complete(addon.the(Drain)._run(limits, watched=watched))
-    loop.run_until_complete(asyncio.sleep(0))  # mitmproxy ends in its next round.
+    loop.run_until_complete(asyncio.sleep(0))  # mitmproxy ends in the loop's next iteration.
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -30,7 +30,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     ("grace", "watched", "said"),
     [
         (0, True, "draining: 0 seconds of grace, then up to 5 for what is in flight"),
-        # Nobody would notice that /readyz says 503.
+        # Nothing asks for /readyz, so its 503 would go unnoticed.
         (
             3600,
             False,
@@ -55,10 +55,10 @@ def test_nothing_in_flight(
     assert ctx.master.should_exit.is_set()
 
 
-def test_a_failure_ends_the_proxy_as_well(
+def test_a_failed_drain_ends_the_proxy(
     addon: Assembled, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that was told to end must not stay because of an exception of ours."""
+    """An exception in the drain must not keep a stopping process alive."""
     monkeypatch.setattr(drain, "INTERVAL", 0)
 
     def broken() -> bool:
@@ -71,10 +71,10 @@ def test_a_failure_ends_the_proxy_as_well(
     assert ctx.master.should_exit.is_set()
 
 
-def test_the_time_is_over(
+def test_requests_are_cut_at_the_end_of_the_time(
     addon: Assembled, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is in flight then is cut."""
+    """Requests in flight at that time are cut."""
     monkeypatch.setattr(drain, "INTERVAL", 0)
     monkeypatch.setattr(addon.the(Drain), "_in_flight", lambda: True)
     drain_now(addon, Limits(grace=0, timeout=0), watched=True)
@@ -82,8 +82,8 @@ def test_the_time_is_over(
     assert ctx.master.should_exit.is_set()
 
 
-def test_readiness(addon: Assembled) -> None:
-    """From the signal on, /readyz says so."""
+def test_readyz_fails_during_the_drain(addon: Assembled) -> None:
+    """/readyz says that the proxy drains as soon as the signal arrives."""
     addon.the(Drain).begun = True
     flow = make_flow("/readyz/local")
     answer = addon.run("requestheaders", flow)

@@ -1,4 +1,4 @@
-"""How much of bodies is held at once."""
+"""The limit for all bodies held in memory."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from addon.hooks.held import Held
 
 
 class Connection:
-    """Holds so many bytes back."""
+    """A transport with this number of bytes still to send."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def get_write_buffer_size(self) -> int:
-        """As asyncio's transports."""
+        """As in asyncio's transports."""
         return self.size
 
 
-def test_all_together() -> None:
-    """What does not fit is not counted; what is given back makes room."""
+def test_one_limit_for_all_bodies() -> None:
+    """Bytes over the limit are not counted. Returned bytes make room."""
     held = Held()
     assert held.take("a", 60, 100)
     assert not held.take("b", 41, 100)
@@ -32,8 +32,8 @@ def test_all_together() -> None:
     assert held.size() == 50
 
 
-def test_until_the_answer_is_taken() -> None:
-    """What waits for a client that does not read is held as well, as far as it waits."""
+def test_an_answer_counts_until_it_is_sent() -> None:
+    """Bytes that wait for a slow client count as held until the client takes them."""
     held, slow = Held(), Connection(70)
     held.take("a", 90, 100)
     held.leave("a", slow)
@@ -46,7 +46,7 @@ def test_until_the_answer_is_taken() -> None:
 
 
 def test_the_list_of_answers_does_not_grow() -> None:
-    """Those that were taken are forgotten, also while there is room."""
+    """Finished answers are forgotten, even while there is room."""
     held = Held()
     for number in range(1000):
         held.take(str(number), 1, 10_000)

@@ -1,4 +1,4 @@
-"""How many requests are served at once."""
+"""The limit for requests in flight."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from addon.hooks.in_flight import InFlight
 
 
 class Connection:
-    """Holds so many bytes back."""
+    """A transport with this number of bytes still to send."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def get_write_buffer_size(self) -> int:
-        """As asyncio's transports."""
+        """As in asyncio's transports."""
         return self.size
 
 
-def test_until_the_last_byte_is_written() -> None:
-    """A request that is over counts while its answer waits in memory."""
+def test_a_request_counts_until_its_answer_is_sent() -> None:
+    """A finished request counts while its answer waits in memory."""
     requests, slow = InFlight(), Connection(1)
     requests.begin("a")
     requests.begin("b")
@@ -35,7 +35,7 @@ def test_until_the_last_byte_is_written() -> None:
 
 
 def test_what_does_not_count() -> None:
-    """A client that has gone reads nothing, and what was refused was never served."""
+    """An answer without a client and a refused request do not count."""
     requests = InFlight()
     requests.begin("a")
     requests.end("a", None)

@@ -1,4 +1,4 @@
-"""Which of mitmproxy's addons are taken out of the chain, and when they come back."""
+"""Which of mitmproxy's addons leave the chain, and when they come back."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VALUES = {
 
 
 class Configured:
-    """An addon that passes changes of options on, as ours does."""
+    """An addon that forwards changes of options, as ours does."""
 
     def __init__(self, lean: Lean) -> None:
         self.configure = lean.configure
@@ -73,7 +73,7 @@ def names(master: Any) -> list[str]:
 
 
 def test_unused_addons_are_left_out() -> None:
-    """All that are listed, and no other; they can still be looked up."""
+    """Exactly the listed addons leave, and they can still be looked up."""
 
     def scenario(master: Any, lean: Lean) -> None:
         before = names(master)
@@ -87,7 +87,7 @@ def test_unused_addons_are_left_out() -> None:
 
 
 def test_every_option_has_a_case() -> None:
-    """And is one that the addon itself reads."""
+    """Each listed option is one that its addon reads."""
     assert {option for options in UNUSED.values() for option in options} == set(VALUES)
 
 
@@ -95,7 +95,7 @@ def test_every_option_has_a_case() -> None:
     ("name", "option"), [(name, option) for name, options in UNUSED.items() for option in options]
 )
 def test_a_set_option_keeps_its_addon(name: str, option: str) -> None:
-    """From the start, also if it is set to its default, and from the moment in which it is set."""
+    """It stays if the option is set at start, even to its default, or returns when it is set."""
 
     def before(master: Any, lean: Lean) -> None:
         master.options.update(**{option: VALUES[option]})
@@ -117,8 +117,8 @@ def test_a_set_option_keeps_its_addon(name: str, option: str) -> None:
         with_master(scenario)
 
 
-def test_a_quiet_mitmdump() -> None:
-    """With -q nothing is written for a request, until somebody asks for it."""
+def test_quiet_mitmdump() -> None:
+    """With -q no line is written per request until `flow_detail` is raised."""
 
     def scenario(master: Any, lean: Lean) -> None:
         order = names(master)
@@ -131,14 +131,14 @@ def test_a_quiet_mitmdump() -> None:
     with_master(scenario)
 
 
-def test_they_come_back_configured() -> None:
-    """An addon learns of the option that has brought it back, and does its work."""
+def test_addons_come_back_configured() -> None:
+    """The addon receives the option that has brought it back, and works."""
 
     def scenario(master: Any, lean: Lean) -> None:
         lean.switch(master, True)
         master.options.update(modify_headers=["/~q/X-A/1"])
         assert master.addons.get("modifyheaders").replacements
-        # In their old order, whatever the order in which they come.
+        # They return in their original order.
         master.options.update(anticache=True)
         chain = names(master)
         assert chain.index("anticache") < chain.index("modifyheaders") < chain.index("tlsconfig")
@@ -146,8 +146,8 @@ def test_they_come_back_configured() -> None:
     with_master(scenario)
 
 
-def test_a_value_that_cannot_be_used() -> None:
-    """It is refused as ever, and the old value stays."""
+def test_an_invalid_value_is_refused() -> None:
+    """The value is refused as usual, and the old value stays."""
 
     def scenario(master: Any, lean: Lean) -> None:
         lean.switch(master, True)
@@ -161,7 +161,7 @@ def test_a_value_that_cannot_be_used() -> None:
 
 
 class Listener:
-    """A script of the time before mitmproxy used Python's logging."""
+    """A script written before mitmproxy used Python's logging."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -170,8 +170,8 @@ class Listener:
         self.heard.append(entry.msg.split()[-1])
 
 
-def test_add_log_while_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines of the log are no hooks until a script wants them, wherever in the tree it is."""
+def test_add_log_runs_only_for_scripts_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log lines trigger hooks only if a script listens, wherever in the tree it is."""
     triggered: list[str] = []
     trigger = AddonManager.trigger
 
@@ -209,7 +209,7 @@ def test_add_log_while_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_only_in_mitmdump() -> None:
-    """Where people change options by hand everything stays."""
+    """mitmweb keeps all addons because people change its options by hand."""
 
     def scenario(master: Any, lean: Lean) -> None:
         before = names(master)
@@ -221,14 +221,14 @@ def test_only_in_mitmdump() -> None:
 
 @pytest.fixture
 def changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """For changes of mitmproxy; `lacks` looks again."""
+    """Change parts of mitmproxy; `lacks` looks again."""
     still_there.lacks.cache_clear()
     yield monkeypatch
     still_there.lacks.cache_clear()
 
 
-def test_another_mitmproxy(changed: pytest.MonkeyPatch) -> None:
-    """Where something is missing that it builds on, all stays as it is."""
+def test_a_mitmproxy_without_a_needed_part(changed: pytest.MonkeyPatch) -> None:
+    """Nothing changes if a part that this relies on is missing."""
     changed.delattr(server.TimeoutWatchdog, "disarm")
 
     def scenario(master: Any, lean: Lean) -> None:
@@ -239,8 +239,8 @@ def test_another_mitmproxy(changed: pytest.MonkeyPatch) -> None:
     with_master(scenario)
 
 
-class Hears(logging.Handler):
-    """Keeps what it hears."""
+class Recorder(logging.Handler):
+    """Keeps the messages that it receives."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -251,16 +251,16 @@ class Hears(logging.Handler):
         self.heard.append(record.getMessage())
 
 
-def test_lines_that_nobody_hears() -> None:
-    """No record is made of them; whoever comes to hear them does, from the next client on."""
+def test_log_lines_without_a_handler() -> None:
+    """They produce no record. A new handler gets them from the next client on."""
     source = logging.getLogger(CONNECTIONS)
 
     def scenario(master: Any, lean: Lean) -> None:
-        # Those of pytest hear everything.
+        # pytest's handlers receive everything.
         others = [h for h in root.handlers if h is not master._legacy_log_events]
         for handler in others:
             root.removeHandler(handler)
-        warnings, all_of_it = Hears(logging.WARNING), Hears(logging.INFO)
+        warnings, all_of_it = Recorder(logging.WARNING), Recorder(logging.INFO)
         root.addHandler(warnings)
         try:
             lean.switch(master, True)
@@ -286,11 +286,11 @@ def test_lines_that_nobody_hears() -> None:
 
 
 def test_a_script_hears_all_lines() -> None:
-    """As soon as one has the deprecated hook for them."""
+    """The deprecated hook `add_log` is enough."""
 
     class Script:
         def add_log(self, entry: Any) -> None:
-            """Only that it is there counts."""
+            """The method only has to exist."""
 
     def scenario(master: Any, lean: Lean) -> None:
         lean.switch(master, True)
@@ -302,7 +302,7 @@ def test_a_script_hears_all_lines() -> None:
 
 
 def test_options_without_their_marks(changed: pytest.MonkeyPatch) -> None:
-    """Where nobody knows who has set an option, its value tells."""
+    """Without marks for options that were set, the value is compared with the default."""
     options, others = Options(), Options()
     options.update(rawtcp=not options.rawtcp)
     others.update(rawtcp=others.rawtcp)

@@ -1,4 +1,4 @@
-"""What is reported of the event loop's own work."""
+"""Errors of the event loop itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from addon.hooks import loop_errors
 
 
-def test_all_else_is_reported_as_before(caplog: pytest.LogCaptureFixture) -> None:
-    """Of one report there is one line, others go to whoever has had them; so do all at the end."""
+def test_only_failed_accepts_are_held_back(caplog: pytest.LogCaptureFixture) -> None:
+    """Accepts that fail repeatedly give one line. Other errors, and all after the end, pass on."""
     others: list[Any] = []
     no_file = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     full = {"message": loop_errors.NO_RESOURCE, "exception": no_file}

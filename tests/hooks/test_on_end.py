@@ -1,4 +1,4 @@
-"""What is told of a flow that has ended, where no decision was made or somebody cut it short."""
+"""The report about an ended flow if it had no decision or was cut short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from addon.routing import flow_state
     ("message", "source"), [(Error.KILLED_MESSAGE, "proxy"), ("client disconnected", "client")]
 )
 def test_who_ended_it(message: str, source: str) -> None:
-    """A person at mitmweb, or a script, is the proxy; whoever goes away is the client."""
+    """A flow killed in mitmweb or by a script is the proxy's; a disconnect is the client's."""
     flow = tflow.tflow()
     flow.error = Error(message)
     assert ended(flow).error_source == source
@@ -22,7 +22,7 @@ def test_who_ended_it(message: str, source: str) -> None:
 
 @pytest.mark.parametrize(("status", "source"), [(200, None), (500, "upstream")])
 def test_without_a_decision(status: int, source: str | None) -> None:
-    """A flow that is none of ours; its query is nobody's business."""
+    """A flow outside the rules: its query is not reported."""
     flow = tflow.tflow(resp=True)
     flow.request.path = "/page;token=hidden?token=hidden"
     assert flow.response is not None
@@ -32,8 +32,8 @@ def test_without_a_decision(status: int, source: str | None) -> None:
     assert told.family == "other"
 
 
-def test_an_exception_of_ours_before_the_decision() -> None:
-    """The error is the proxy's."""
+def test_an_exception_before_the_decision() -> None:
+    """The error is attributed to the proxy."""
     flow = tflow.tflow(resp=True)
     flow_state.of(flow).failed = "an id"
     assert flow.response is not None

@@ -1,4 +1,4 @@
-"""A request on its way in: rewritten, or refused in its place."""
+"""Incoming requests are rewritten or refused."""
 
 import asyncio
 import json
@@ -19,14 +19,14 @@ from addon.rules.rules_file import DEFAULT_PATH as RULES
     ],
 )
 def test_only_external_upstreams_are_rewritten(addon: Assembled, host: str, sent: str) -> None:
-    """A listed host gets /ajax-api/, any other the path as it is below the mount."""
+    """A listed host gets /ajax-api/. Any other host gets the path below the mount."""
     flow = make_flow("/mlflow/api/2.0/mlflow/runs/get?run_id=1", host=host)
     addon.run("requestheaders", flow)
     assert flow.request.path == sent
 
 
-def test_bytes_that_are_no_utf8_survive(addon: Assembled) -> None:
-    """The rewrite works on what came over the wire."""
+def test_bytes_that_are_not_utf8_survive(addon: Assembled) -> None:
+    """The rewrite works on the raw bytes."""
     flow = make_flow("/api/2.0/mlflow/\udcff%ff?\udcfe")
     addon.run("requestheaders", flow)
     assert flow.request.data.path == b"/ajax-api/2.0/mlflow/\xff%ff?\xfe"
@@ -35,10 +35,10 @@ def test_bytes_that_are_no_utf8_survive(addon: Assembled) -> None:
 @pytest.mark.parametrize(
     ("host", "touched"), [("registry.hokus.ai", True), ("elsewhere.example", False)]
 )
-def test_forward_proxy_touches_listed_hosts_alone(
+def test_forward_proxy_changes_only_listed_hosts(
     addon: Assembled, host: str, touched: bool
 ) -> None:
-    """A developer's forward proxy sees the whole web, of which only the registry is ours."""
+    """A developer's forward proxy sees all web traffic. Only the registry's is changed."""
     flow = make_flow("/api/2.0/mlflow/x", host=host, mode="regular")
     addon.run("requestheaders", flow)
     assert flow.request.path.startswith("/ajax-api") is touched
@@ -52,7 +52,7 @@ def test_forward_proxy_touches_listed_hosts_alone(
 
 
 def test_rules_with_filters(addon: Assembled, use_rules: UseRules) -> None:
-    """A rule's filter expression decides with the request at hand."""
+    """A rule's filter expression is matched against the request."""
     use_rules('rewrites: [{name: a, match: ^/a, replace: /b, filter: "~m PUT"}]')
     for method, path in (("PUT", "/b"), ("GET", "/a")):
         flow = make_flow("/a", method=method)
@@ -70,7 +70,7 @@ def test_disabled_artifacts(
     host: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Off means off: under every mount and prefix, for every upstream; the rest works on."""
+    """Artifacts are refused under every mount and prefix, for every upstream; the rest works."""
     monkeypatch.setenv(gate.ENVIRONMENT, "false")
     addon.options(mlflow_rules=str(RULES))
     flow = make_flow(f"{mount}{prefix}/2.0/mlflow-artifacts/artifacts/x", method="PUT", host=host)
@@ -96,7 +96,7 @@ def test_disabled_artifacts(
     ],
 )
 def test_ambiguous_targets(addon: Assembled, path: str, enabled: str, status: int | None) -> None:
-    """What might be read as something refused is a bad request; what never is clear, too."""
+    """A path that could mean a refused operation is a bad request; so is one that stays unclear."""
     addon.options(mlflow_serve_artifacts=enabled)
     flow = make_flow(path)
     assert addon.run("requestheaders", flow) is None
@@ -107,7 +107,7 @@ def test_ambiguous_targets(addon: Assembled, path: str, enabled: str, status: in
 
 
 def test_method_override(addon: Assembled, use_rules: UseRules) -> None:
-    """A header that some frameworks take for the method does not lead around the switch."""
+    """A header that some frameworks read as the method does not bypass the switch."""
     use_rules(RULES.read_text().replace("\n  write: true", "\n  write: false"))
     for method, header, refused in (
         ("GET", "X-HTTP-Method-Override", True),
@@ -121,8 +121,8 @@ def test_method_override(addon: Assembled, use_rules: UseRules) -> None:
         assert (flow.response is not None) is refused
 
 
-def test_a_rewrite_does_not_lead_around_the_switch(addon: Assembled, use_rules: UseRules) -> None:
-    """Where a rule leads to artifacts, the path that goes upstream counts."""
+def test_a_rewrite_does_not_bypass_the_switch(addon: Assembled, use_rules: UseRules) -> None:
+    """If a rule leads to artifacts, the final path is judged."""
     use_rules(
         "rewrites: [{name: files, match: ^/files/, replace: /api/2.0/mlflow-artifacts/a/}]\n"
         "artifacts: {enabled: false, endpoints: [{path: /api/2.0/mlflow-artifacts/.*}]}"
@@ -138,7 +138,7 @@ def test_a_rewrite_does_not_lead_around_the_switch(addon: Assembled, use_rules: 
     [
         ({"content-length": "30"}, {"query": "{ mlflowListArtifacts }"}, True),
         ({"content-length": "30"}, {"query": "{ mlflowGetRun }"}, False),
-        # A body that is too long to be read, or of unknown length, is refused unseen.
+        # A body that is too long to read, or of unknown length, is refused unread.
         ({"content-length": str(2**21)}, {"query": "{ mlflowGetRun }"}, True),
         ({"transfer-encoding": "chunked"}, {"query": "{ mlflowGetRun }"}, True),
     ],
@@ -149,7 +149,7 @@ def test_disabled_artifacts_in_graphql(
     content: dict[str, str],
     refused: bool,
 ) -> None:
-    """GraphQL works on while artifacts are off, but for the field that lists artifacts."""
+    """GraphQL keeps working while artifacts are off, except for the field that lists artifacts."""
     addon.options(mlflow_serve_artifacts="no")
     flow = make_flow(
         "/graphql", method="POST", headers=headers, content=json.dumps(content).encode()
@@ -164,8 +164,8 @@ def test_disabled_artifacts_in_graphql(
     assert (flow.response is not None) is refused
 
 
-def test_expect_is_not_continued_for_a_refusal(addon: Assembled) -> None:
-    """A client that asks before it sends gets the refusal in place of '100 Continue'."""
+def test_a_refusal_replaces_100_continue(addon: Assembled) -> None:
+    """A client that waits for '100 Continue' gets the refusal instead."""
     addon.options(mlflow_serve_artifacts="false")
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", headers={"expect": "100-continue"})
     addon.run("requestheaders", flow)
@@ -187,7 +187,7 @@ def test_expect_is_not_continued_for_a_refusal(addon: Assembled) -> None:
 def test_reads_writes_and_deletes(
     addon: Assembled, use_rules: UseRules, off: str, method: str, refused: bool
 ) -> None:
-    """One of them is switched off, the others work on."""
+    """Each can be switched off while the others keep working."""
     use_rules(RULES.read_text().replace(f"\n  {off}: true", f"\n  {off}: false"))
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method=method)
     addon.run("requestheaders", flow)
@@ -197,7 +197,7 @@ def test_reads_writes_and_deletes(
 
 
 def test_outside_of_every_mount(addon: Assembled, use_rules: UseRules) -> None:
-    """Without a root mount, other paths are answered here and go nowhere."""
+    """Without a root mount, the proxy answers other paths itself and forwards nothing."""
     use_rules("mounts: [/mlflow]")
     flow = make_flow("/secret")
     addon.run("requestheaders", flow)
@@ -213,7 +213,7 @@ def test_outside_of_every_mount(addon: Assembled, use_rules: UseRules) -> None:
 def test_skills(
     use_rules: UseRules, addon: Assembled, skill: str, path: str, method: str, wary: bool
 ) -> None:
-    """An archive streams as an artifact does, and with a skill its files are deleted."""
+    """An archive streams as an artifact does. Deleting a skill also deletes its files."""
     if wary:
         use_rules(RULES.read_text().replace("\n  write: true", "\n  write: false"))
     flow = make_flow(

@@ -1,4 +1,4 @@
-"""An answer on its way out: what is held, converted and mapped back."""
+"""Responses on their way to the client: held, converted and mapped back."""
 
 import pytest
 from mitmproxy import http
@@ -8,8 +8,8 @@ from support.fixtures import UseRules
 from addon.routing import flow_state
 
 
-def test_a_rewrite_to_the_api_is_the_api(addon: Assembled, use_rules: UseRules) -> None:
-    """Where a rule leads to the API, its errors become JSON."""
+def test_a_rewrite_to_the_api_counts_as_the_api(addon: Assembled, use_rules: UseRules) -> None:
+    """If a rule leads to the API, its errors become JSON."""
     use_rules(
         "rewrites: [{name: old, match: ^/old/, replace: /api/}]\nerrors: {api_paths: [/api/.*]}"
     )
@@ -20,7 +20,7 @@ def test_a_rewrite_to_the_api_is_the_api(addon: Assembled, use_rules: UseRules) 
 
 
 def test_html_error_becomes_json(addon: Assembled) -> None:
-    """Same status, MLflow's JSON, the path as the client sent it; other headers stay."""
+    """The status stays; the body becomes MLflow's JSON, naming the path that the client sent."""
     flow = make_flow("/mlflow/api/2.0/mlflow/nope?token=secret")
     addon.run("requestheaders", flow)
     response = respond(
@@ -71,7 +71,7 @@ def test_html_error_becomes_json(addon: Assembled) -> None:
 def test_passes_unchanged(
     addon: Assembled, path: str, status: int, content_type: str, content: bytes
 ) -> None:
-    """JSON errors, the UI's pages, HTML artifacts and protobuf are not ours to change."""
+    """JSON errors, the UI's pages, HTML artifacts and protobuf are left alone."""
     flow = make_flow(path)
     addon.run("requestheaders", flow)
     headers = {"content-type": content_type, "etag": "x"}
@@ -93,15 +93,15 @@ def test_head(addon: Assembled) -> None:
 
 
 def test_head_of_json(addon: Assembled) -> None:
-    """What a JSON label describes may be MLflow's own, so it stays."""
+    """An error labelled as JSON may be MLflow's own, so it stays."""
     flow = make_flow("/api/2.0/mlflow/x", method="HEAD")
     addon.run("requestheaders", flow)
     headers = {"content-type": "application/json", "etag": "x"}
     assert respond(addon, flow, status=400, headers=headers).headers["etag"] == "x"
 
 
-def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: Assembled) -> None:
-    """Its option stream_large_bodies streams before anybody is asked."""
+def test_errors_are_held_despite_stream_large_bodies(addon: Assembled) -> None:
+    """mitmproxy's option stream_large_bodies would stream before any hook runs."""
     flow = make_flow("/api/2.0/mlflow/x")
     addon.run("requestheaders", flow)
     flow.response = http.Response.make(404, b"", {"content-type": "text/html"})
@@ -122,7 +122,7 @@ def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: Assembled) -> None:
         ("/api/2.0/mlflow/x", 200, {"content-type": "application/json"}, True),
         ("/v1/traces", 200, {"content-type": "text/event-stream"}, True),
         ("/api/2.0/mlflow-artifacts/artifacts/x", 200, {"content-length": "9"}, True),
-        # Errors that may have to be converted are held, whatever they claim.
+        # Errors that may need conversion are held, whatever length they claim.
         ("/api/2.0/mlflow-artifacts/artifacts/x", 404, {"content-type": "text/html"}, False),
         ("/api/2.0/mlflow/x", 500, {"content-length": str(2**40)}, False),
         (
@@ -132,7 +132,7 @@ def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: Assembled) -> None:
             False,
         ),
         ("/api/2.0/mlflow/x", 400, {"content-type": "application/json"}, False),
-        # So are pages where nobody asked for one.
+        # So are HTML pages that the client has not asked for.
         ("/api/2.0/mlflow/x", 200, {"content-type": "text/html"}, False),
         ("/api/2.0/mlflow-artifacts/artifacts/x.html", 200, {"content-type": "text/html"}, True),
         ("/", 200, {"content-type": "text/html"}, True),
@@ -141,7 +141,7 @@ def test_errors_are_held_whatever_mitmproxy_is_set_to(addon: Assembled) -> None:
 def test_streaming(
     addon: Assembled, path: str, status: int, headers: dict[str, str], streams: bool
 ) -> None:
-    """What is held and what passes through."""
+    """Which responses are held and which are streamed."""
     flow = make_flow(path)
     addon.run("requestheaders", flow)
     flow.response = http.Response.make(status, b"", headers)
@@ -152,7 +152,7 @@ def test_streaming(
 
 
 def test_location(addon: Assembled) -> None:
-    """A redirect to the upstream comes back under the client's host and the mount."""
+    """A redirect to the upstream is mapped to the client's host and the mount."""
     flow = make_flow("/mlflow/x")
     flow_state.of(flow).authority = "proxy.example:8080"
     flow.client_conn.tls = False
@@ -184,7 +184,7 @@ LOGIN = b"<!doctype html><title>Sign in</title>"
 def test_login_pages(
     addon: Assembled, path: str, accept: str, status: int, headers: dict[str, str], becomes: int
 ) -> None:
-    """A login page in place of an API's answer is an error; for a browser it is none."""
+    """A login page in place of an API response is an error, but not for a browser."""
     flow = make_flow(path, headers={"accept": accept})
     addon.run("requestheaders", flow)
     response = respond(addon, flow, status=status, content=LOGIN, headers=headers)
@@ -200,7 +200,7 @@ def test_login_pages(
 
 
 def test_login_pages_as_the_rules_say(addon: Assembled, use_rules: UseRules) -> None:
-    """Another status and code, or no conversion at all."""
+    """The rules can set another status and code, or switch the conversion off."""
     for changes, becomes in (
         ("status: 403, error_code: PERMISSION_DENIED", 403),
         ("enabled: false", None),
@@ -216,8 +216,8 @@ def test_login_pages_as_the_rules_say(addon: Assembled, use_rules: UseRules) -> 
             assert response.status_code == (becomes or status)
 
 
-def test_a_place_is_named_as_the_client_knows_it(addon: Assembled) -> None:
-    """A login page of the upstream itself is reached through the proxy."""
+def test_a_login_page_behind_the_proxy_gets_its_url(addon: Assembled) -> None:
+    """The message names the proxy's URL for a login page of the upstream itself."""
     flow = make_flow("/mlflow/api/2.0/mlflow/x")
     flow_state.of(flow).authority = "proxy.example:8080"
     flow.client_conn.tls = False
@@ -227,7 +227,7 @@ def test_a_place_is_named_as_the_client_knows_it(addon: Assembled) -> None:
 
 
 def test_overridden_status(addon: Assembled, use_rules: UseRules) -> None:
-    """A status that the rules map goes out with its own reason and an unchanged body."""
+    """A status overridden by the rules gets its own reason phrase and keeps the body."""
     use_rules("errors: {api_paths: [/api/.*], overrides: [{statuses: [500], status: 404}]}")
     flow = make_flow("/api/x")
     addon.run("requestheaders", flow)
@@ -237,7 +237,7 @@ def test_overridden_status(addon: Assembled, use_rules: UseRules) -> None:
     assert (response.status_code, response.reason) == (404, "Not Found")
     assert response.raw_content == content
     assert response.headers["content-language"] == "en"
-    assert "etag" not in response.headers  # By which a cache would ask for it again.
+    assert "etag" not in response.headers  # A cache would use it to ask again.
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_overridden_status(addon: Assembled, use_rules: UseRules) -> None:
 def test_held_bodies_that_grow(
     addon: Assembled, path: str, status: int, begin: bytes, passes: bool | None
 ) -> None:
-    """What is held passes as soon as it is clear that it has not to be changed."""
+    """A held body is released as soon as it clearly needs no change."""
     flow = make_flow(path)
     addon.run("requestheaders", flow)
     flow.response = http.Response.make(status, b"", {"content-type": "text/html"})

@@ -1,4 +1,4 @@
-"""Names of options that look like ours."""
+"""Option names that look like ours."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ KNOWN = ["mode", "mlflow_rules", "mlflow_access_log", "mlflow_metrics"]
             "expected one of mlflow_rules, mlflow_access_log, mlflow_metrics",
         ),
         ("mlflow_rules", None),
-        # It may belong to a script of the user's.
+        # It may be an option of the user's own script.
         ("my_rules", None),
     ],
 )
 def test_misspelled(name: str, problem: str | None) -> None:
-    """What was probably meant is said."""
+    """The message suggests the option that was probably meant."""
     found = misspelled([name], KNOWN)
     assert found == ([f"{name}: no such option; {problem}"] if problem else [])

@@ -1,4 +1,4 @@
-"""The words and the log lines of the proxy's own answers."""
+"""The wording and the log lines of the proxy's own answers."""
 
 import json
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from addon.routing import flow_state
         ("/api/2.0/mlflow/x", {"origin": "https://evil.example", "x-request-id": "a b\x1b"}),
     ],
 )
-def test_own_errors_stand_in_the_log(
+def test_own_errors_are_logged(
     addon: Assembled,
     path: str,
     headers: dict[str, str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The id that the client sees, its own if it is fit to be shown, leads to a line of the log."""
+    """The request id in the answer is also in the log: the client's own if it is safe to show."""
     addon.options(mlflow_serve_artifacts="false")
     flow = make_flow(f"{path}?token=secret", method="POST", headers=headers)
     addon.run("requestheaders", flow)
@@ -42,7 +42,7 @@ def test_own_errors_stand_in_the_log(
 
 
 def expired(problem: replies.Problem) -> Callable[[Assembled, http.HTTPFlow], None]:
-    """A time limit has ended the flow."""
+    """A time limit has ended this flow."""
 
     def end(addon: Assembled, flow: http.HTTPFlow) -> None:
         addon.traffic.time_limits._expired[flow.id] = problem
@@ -77,7 +77,7 @@ def test_errors_without_an_answer(
     code: str,
     why: str,
 ) -> None:
-    """The status, the code and the reason for an error of mitmproxy, whose words stay here."""
+    """mitmproxy's errors get a status, code and reason; its own words do not reach the client."""
     flow = make_flow("/api/2.0/mlflow/x?token=secret")
     addon.run("requestheaders", flow)
     if before is not None:
@@ -92,22 +92,22 @@ def test_errors_without_an_answer(
     assert state.said in content["message"]
 
 
-def test_a_head_that_is_late(addon: Assembled) -> None:
-    """It has no flow, unlike a late body."""
+def test_a_late_head(addon: Assembled) -> None:
+    """A late head has no flow, unlike a late body."""
     reply = addon.traffic.answers.to_error(None, 408, "")
     assert (reply.status, reply.why) == (408, "head_timeout")
 
 
-def test_an_error_before_there_are_rules(bare: Assembled) -> None:
-    """The answer has our form also then."""
+def test_an_error_before_rules_are_loaded(bare: Assembled) -> None:
+    """Even this answer has MLflow's format."""
     reply = bare.traffic.answers.to_error(None, 400, "")
     assert json.loads(reply.body)["error_code"] == "INTERNAL_ERROR"
 
 
-def test_an_exception_while_an_error_is_worded(
+def test_an_exception_while_an_error_is_written(
     addon: Assembled, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It becomes an error as well, with a line in the log."""
+    """The second failure becomes an error too, with a line in the log."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("cause")
@@ -122,10 +122,10 @@ def test_an_exception_while_an_error_is_worded(
     ("origin", "readable"),
     [("https://lab.example", True), ("https://evil.example", False)],
 )
-def test_pages_that_may_read_it(
+def test_cors_headers_of_own_errors(
     addon: Assembled, use_rules: UseRules, origin: str, readable: bool
 ) -> None:
-    """A page of an allowed origin reads the proxy's own errors, also those of a failure."""
+    """Pages of an allowed origin can read the proxy's own errors, also after a failure."""
     use_rules("origins: {allowed: ['https://lab.example']}")
     flow = make_flow("/x", headers={"origin": origin})
     addon.run("requestheaders", flow)
@@ -137,8 +137,8 @@ def test_pages_that_may_read_it(
         assert allowed == (origin if readable else None)
 
 
-def test_probes_say_only_what_is_new(addon: Assembled, caplog: pytest.LogCaptureFixture) -> None:
-    """While an upstream is down, each probe fails: one line is enough until something changes."""
+def test_probes_log_only_changes(addon: Assembled, caplog: pytest.LogCaptureFixture) -> None:
+    """While an upstream is down, repeated probe failures give one line until something changes."""
     answers = addon.traffic.answers
 
     def fails(message: str, *, probe: bool = True, host: str = "registry.example") -> int:
@@ -152,7 +152,7 @@ def test_probes_say_only_what_is_new(addon: Assembled, caplog: pytest.LogCapture
     assert [fails("reset", host="other.example"), fails("reset", probe=False)] == [1, 1]
     flow = make_flow("/x", host="registry.example")
     state = flow_state.of(flow)
-    answers.has_answered(flow, state)  # A client's request, or an answer of the proxy's own.
+    answers.has_answered(flow, state)  # A client's request, or the proxy's own answer.
     state.probe = state.answered = True
     answers.has_answered(flow, state)
     assert fails("reset") == 0
@@ -162,7 +162,7 @@ def test_probes_say_only_what_is_new(addon: Assembled, caplog: pytest.LogCapture
 
 
 def test_fail_closed(addon: Assembled, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing of the request goes on, and nothing of the upstream's answer comes back."""
+    """Nothing of the request is forwarded, and nothing of the upstream's answer is returned."""
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method="PUT")
     flow.request.stream = True
     try:

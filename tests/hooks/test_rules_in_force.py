@@ -1,4 +1,4 @@
-"""The rules in force: at start, and after a change."""
+"""The rules in force at start and after a change."""
 
 import asyncio
 from pathlib import Path
@@ -12,10 +12,10 @@ from addon.hooks.rules_in_force import CURRENT, STALE, RulesInForce
 from addon.rules.rules_file import RulesError
 
 
-def test_bad_rules_at_start_are_logged_and_nothing_is_served(
+def test_bad_rules_end_the_start(
     bare: Assembled, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """mitmproxy ends for a logged error; should it live on, every request is refused."""
+    """mitmproxy exits after a logged error. If it stayed alive, it would refuse every request."""
     rules = tmp_path / "rules.yaml"
     rules.write_text("x: 1")
     bare.options(mlflow_rules=str(rules))
@@ -29,8 +29,8 @@ def test_bad_rules_at_start_are_logged_and_nothing_is_served(
     assert flow.response.status_code == 500
 
 
-def test_bad_rules_later_keep_the_old_ones(addon: Assembled, tmp_path: Path) -> None:
-    """An option that cannot be used is refused and changes nothing."""
+def test_a_bad_change_keeps_the_old_rules(addon: Assembled, tmp_path: Path) -> None:
+    """An invalid option is refused and changes nothing."""
     rules = tmp_path / "rules.yaml"
     rules.write_text("x: 1")
     before = addon.the(RulesInForce).settings
@@ -44,13 +44,13 @@ def test_bad_rules_later_keep_the_old_ones(addon: Assembled, tmp_path: Path) -> 
 
 
 def test_without_rules(bare: Assembled) -> None:
-    """Nobody gets settings before there are any."""
+    """Reading the settings fails before any are loaded."""
     with pytest.raises(RuntimeError, match="no rules are loaded"):
         bare.the(RulesInForce).get()
 
 
 def test_reload_now(addon: Assembled, tmp_path: Path) -> None:
-    """New rules reach all followers; a mistake changes nothing, and is told until it is fixed."""
+    """New rules reach all followers. A mistake changes nothing and is logged until it is fixed."""
     path = tmp_path / "rules.yaml"
     path.write_text("mounts: [/a]")
     addon.options(mlflow_rules=str(path))
@@ -76,10 +76,10 @@ def test_reload_now(addon: Assembled, tmp_path: Path) -> None:
         ({"mode": ["reverse:http://other"]}, False),
     ],
 )
-def test_options_that_read_the_rules(
+def test_options_that_reload_the_rules(
     addon: Assembled, options: dict[str, Any], reads: bool
 ) -> None:
-    """Only an option on which the settings depend makes new ones."""
+    """Only options that affect the settings trigger a new read."""
     before = addon.the(RulesInForce).get()
     addon.options(**options)
     assert (addon.the(RulesInForce).get() is not before) is reads
@@ -101,7 +101,7 @@ def test_sighup(
     state: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A reload in the background says in the log what became of it."""
+    """A background reload logs its result."""
     path = tmp_path / "rules.yaml"
     path.write_text("mounts: [/a]")
     addon.options(mlflow_rules=str(path))
@@ -121,7 +121,7 @@ def test_sighup(
 
 
 def test_a_broken_follower(addon: Assembled, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception of ours during a reload is told, and the watch goes on."""
+    """An exception during a reload is logged, and the watch continues."""
     rules = addon.the(RulesInForce)
 
     def broken(_: object) -> None:

@@ -1,4 +1,4 @@
-"""What systemd is told, over sockets like its own."""
+"""Notifications to systemd, over sockets like its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from addon.hooks import sd_notify
 
 
-def test_nobody_has_asked(
+def test_without_notify_socket(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is said, in the log neither."""
+    """Without NOTIFY_SOCKET nothing is sent or logged."""
     monkeypatch.delenv(sd_notify.VARIABLE, raising=False)
     sd_notify.send("READY=1")
     assert caplog.records == []
@@ -22,7 +22,7 @@ def test_nobody_has_asked(
 
 @pytest.mark.parametrize("abstract", [False, True])
 def test_one_message(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through a socket in a folder, or one in Linux's namespace without folders."""
+    """It goes through a socket in a folder or one in Linux's abstract namespace."""
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind("\0" + path if abstract else path)
@@ -32,10 +32,10 @@ def test_one_message(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert systemd.recv(100) == b"READY=1"
 
 
-def test_nobody_listens(
+def test_socket_without_a_listener(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That is a warning, and the proxy goes on."""
+    """A missing listener gives a warning, and the proxy continues."""
     monkeypatch.setenv(sd_notify.VARIABLE, str(tmp_path / "nowhere"))
     sd_notify.send("READY=1")
     (record,) = caplog.records

@@ -1,4 +1,4 @@
-"""The second try of a request under the other prefix."""
+"""The retry of a request under the other API prefix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def second(addon: Assembled) -> SecondTry:
 
 
 def begin(tries: SecondTry, flow: http.HTTPFlow) -> bool:
-    """Begin a second try in an event loop, for its time limit."""
+    """Start a retry in an event loop, which its time limit needs."""
 
     async def run() -> bool:
         return tries.begin(flow)
@@ -35,15 +35,15 @@ def begin(tries: SecondTry, flow: http.HTTPFlow) -> bool:
 
 
 def asked(addon: Assembled, path: str = PATH, method: str = "GET") -> http.HTTPFlow:
-    """A flow that is decided and has the first answer: a page that says 404."""
+    """A flow after its decision and its first answer: an HTML 404."""
     flow = make_flow(path, method=method, host=UNCLEAR[0])
     addon.run("requestheaders", flow)
     flow.response = http.Response.make(404, b"<html>", PAGE)
     return flow
 
 
-def test_under_the_other_prefix(addon: Assembled) -> None:
-    """The request is the same but for its path, and its state is a new one."""
+def test_retry_under_the_other_prefix(addon: Assembled) -> None:
+    """The retry differs in its path only, and its state is new."""
     tries = second(addon)
     flow = asked(addon, f"{PATH}?run_id=1")
     first = flow_state.of(flow)
@@ -102,8 +102,8 @@ def without_an_answer(_: Assembled, flow: http.HTTPFlow) -> None:
         without_an_answer,
     ],
 )
-def test_no_second_try(addon: Assembled, change: Callable[..., None]) -> None:
-    """If it cannot help, or cannot be sent again, nothing is changed."""
+def test_requests_without_a_retry(addon: Assembled, change: Callable[..., None]) -> None:
+    """Nothing changes if a retry cannot help or the request cannot be sent again."""
     tries = second(addon)
     flow = asked(addon)
     change(addon, flow)
@@ -125,13 +125,13 @@ def test_no_second_try(addon: Assembled, change: Callable[..., None]) -> None:
 def test_requests_that_change_something(
     addon: Assembled, method: str, path: str, again: bool
 ) -> None:
-    """They are sent once."""
+    """They are sent only once."""
     tries = second(addon)
     assert begin(tries, asked(addon, path, method)) is again
 
 
-def test_the_switch_holds_for_it(addon: Assembled, use_rules: UseRules) -> None:
-    """A request that would be refused under the other prefix stays as it was."""
+def test_the_switch_applies_to_the_retry(addon: Assembled, use_rules: UseRules) -> None:
+    """There is no retry if the switch would refuse it."""
     use_rules(
         "rewrites: [{name: r, match: ^/api/, replace: /ajax-api/, upstream: external}]\n"
         "artifacts: {enabled: false, endpoints: [{path: /ajax-api/files}]}"
@@ -154,15 +154,15 @@ def test_the_switch_holds_for_it(addon: Assembled, use_rules: UseRules) -> None:
         (PATH, 200, b"{}", JSON, False, True, "ajax"),
         (PATH, 404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}', JSON, False, True, "ajax"),
         (PATH, 200, b"", JSON, True, True, "ajax"),
-        (PATH, 404, b"", PAGE, True, True, None),  # It is on its way already.
+        (PATH, 404, b"", PAGE, True, True, None),  # It is already being sent.
         (PATH, 404, b"<html>", PAGE, False, False, None),
         (PATH, 401, b"<html>", PAGE, False, False, None),
         (PATH, 502, b"", {}, False, True, None),
-        # The content of an artifact may be anything, also what looks like the API.
+        # An artifact's content may be anything, even something that looks like the API.
         ("/mlflow/api/2.0/mlflow-artifacts/artifacts/x", 200, b"{}", JSON, False, True, None),
     ],
 )
-def test_the_answer_that_counts(
+def test_which_of_two_answers_the_client_gets(
     addon: Assembled,
     path: str,
     status: int,
@@ -172,7 +172,7 @@ def test_the_answer_that_counts(
     counts: bool,
     learned: str | None,
 ) -> None:
-    """The second one if it says more, and then the proxy knows the dialect."""
+    """The retry's answer counts if it says more. The proxy then knows the dialect."""
     tries = second(addon)
     flow = asked(addon, path)
     first, before = flow_state.of(flow), flow.response
@@ -190,8 +190,8 @@ def test_the_answer_that_counts(
     assert (found and found.dialect) == learned
 
 
-def test_an_answer_of_the_proxy_itself(addon: Assembled) -> None:
-    """It says nothing of the upstream, and is what the client gets."""
+def test_an_answer_from_the_proxy_itself(addon: Assembled) -> None:
+    """It says nothing about the upstream, and the client gets it."""
     tries = second(addon)
     flow = asked(addon)
     assert begin(tries, flow)
@@ -208,7 +208,7 @@ def test_an_answer_of_the_proxy_itself(addon: Assembled) -> None:
     (None, UNCLEAR[0], "/a?b"), ("request", UNCLEAR[0], ""), (None, "clear.example", ""),
 ])  # fmt: skip
 def test_what_is_remembered(addon: Assembled, replay: str | None, host: str, kept: str) -> None:
-    """The path as it came, only where a second try may need it."""
+    """The raw path is remembered only if a retry may need it."""
     flow, state = make_flow("/a?b", host=host), FlowState()
     flow.is_replay = replay
     second(addon).remember(flow, state)

@@ -1,4 +1,4 @@
-"""How long a connection may be silent, and which limits the option of mitmproxy makes void."""
+"""How long a client may stay silent, and which limits mitmproxy's tcp_timeout overrides."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LIMITS = Limits(client_idle_timeout=700)
     [
         (False, False, {}, 700),
         (False, False, {"response_timeout": 3600}, 700),
-        # A client that stalls.
+        # A client that does not read.
         (True, False, {}, 600),
-        # The limit for the upstream comes first.
+        # The upstream's limit comes first.
         (True, False, {"response_timeout": 900}, 910),
         (True, False, {"idle_timeout": 900}, 910),
         (True, False, {"response_timeout": 900, "event_idle_timeout": 5000}, 910),
@@ -29,7 +29,7 @@ LIMITS = Limits(client_idle_timeout=700)
 def test_allowed(
     busy: bool, events: bool, upstream: dict[str, float], expected: float | None
 ) -> None:
-    """It depends on what is waited for."""
+    """The limit depends on which side the proxy waits for."""
     allowed = silent_clients.allowed(
         busy=busy,
         events=events,
@@ -41,7 +41,7 @@ def test_allowed(
 
 
 def test_limits_without_effect() -> None:
-    """Somebody who sets the option is told; who sets it high is not."""
+    """A low tcp_timeout gives a warning, a high one does not."""
     assert silent_clients.warning(4000, LIMITS, Upstream()) is None
     assert silent_clients.warning(300, LIMITS, Upstream()) == (
         "tcp_timeout=300 closes silent connections before upstream.response_timeout (300), "

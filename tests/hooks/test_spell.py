@@ -1,4 +1,4 @@
-"""Something that happens again and again."""
+"""A spell: one event that happens again and again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 from addon.hooks.spell import Spell
 
 
-def test_the_log_hears_twice() -> None:
-    """Of the first time, and of how many there were when it has stopped; then it may come again."""
+def test_two_log_lines_per_spell() -> None:
+    """The first event is logged, and the count once they have stopped. Then it starts over."""
     over: list[int] = []
 
     async def main() -> list[bool]:

@@ -1,4 +1,4 @@
-"""The time limits of upstreams: which counts when, and what it ends.
+"""The upstream's time limits: when each applies, and what it ends.
 
 tests/integration/test_time_limits.py has the limits of requests and answers, with sockets.
 """
@@ -29,13 +29,13 @@ LIMITS = Upstream(connect_timeout=0.01, response_timeout=0.01, idle_timeout=0.01
     ],
 )
 def test_idle_limit(content_type: str, events: float, expected: float | None) -> None:
-    """Events have a limit of their own, or none."""
+    """Event streams have a limit of their own, or none."""
     assert time_limits.idle_limit(Upstream(event_idle_timeout=events), content_type) == expected
 
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_connection_that_is_not_made(begun: bool) -> None:
-    """The attempt ends, from when it began: mitmproxy makes some of them wait for their turn."""
+    """The limit counts from the start of the attempt, because mitmproxy lets some attempts wait."""
     flow, limits = tflow.tflow(), TimeLimits()
     client, connection = flow.client_conn, tflow.tserver_conn()
     connection.timestamp_start = time.time() if begun else None
@@ -74,8 +74,8 @@ def test_a_connection_that_is_made() -> None:
     assert limits.problem(flow) is None
 
 
-def test_the_problem_of_a_flow_counts_more() -> None:
-    """It is forgotten at the end of its flow, and that of the client at the client's."""
+def test_problems_of_flows_take_precedence() -> None:
+    """A flow's problem is forgotten when the flow ends, a client's when the client leaves."""
     flow, limits = tflow.tflow(), TimeLimits()
     limits._expired |= {flow.id: NO_RESPONSE, flow.client_conn.id: NO_CONNECTION}
     assert limits.problem(flow) == NO_RESPONSE
@@ -87,7 +87,7 @@ def test_the_problem_of_a_flow_counts_more() -> None:
 
 
 def test_without_a_client() -> None:
-    """A replayed flow has no connection to cut, and no timer that would start again for ever."""
+    """A replayed flow has no connection to cut and must not restart its timer for ever."""
     flow, limits = tflow.tflow(), TimeLimits()
 
     async def run() -> None:

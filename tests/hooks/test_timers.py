@@ -1,4 +1,4 @@
-"""Many deadlines, one timer."""
+"""Many deadlines on one timer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from addon.hooks.timers import Timers
 
 
 def run(scenario: Callable[[Timers, list[str]], Awaitable[None]], calls: int) -> list[str]:
-    """Run a scenario; returns what was called, when so many calls have been made."""
+    """Run a scenario; return the calls once there were this many."""
 
     async def main() -> list[str]:
         called: list[str] = []
@@ -23,8 +23,8 @@ def run(scenario: Callable[[Timers, list[str]], Awaitable[None]], calls: int) ->
     return asyncio.run(asyncio.wait_for(main(), 10))
 
 
-def test_in_the_order_of_their_time() -> None:
-    """Whatever the order in which they were started."""
+def test_deadlines_fire_in_order_of_time() -> None:
+    """The order in which they were started does not matter."""
 
     async def scenario(timers: Timers, called: list[str]) -> None:
         for seconds, name in ((0.03, "third"), (0.01, "first"), (0.02, "second")):
@@ -34,7 +34,7 @@ def test_in_the_order_of_their_time() -> None:
 
 
 def test_stopped_and_moved() -> None:
-    """A key stands for one deadline, the last."""
+    """Each key has one deadline, the last one set."""
 
     async def scenario(timers: Timers, called: list[str]) -> None:
         timers.start("stopped", 0.001, lambda: called.append("stopped"))
@@ -46,8 +46,8 @@ def test_stopped_and_moved() -> None:
     assert run(scenario, 1) == ["moved"]
 
 
-def test_calls_that_touch_others() -> None:
-    """What is due at once may stop another, or start itself again."""
+def test_callbacks_that_change_deadlines() -> None:
+    """A deadline's callback may stop another one or restart its own."""
 
     async def scenario(timers: Timers, called: list[str]) -> None:
         def first() -> None:
@@ -62,8 +62,8 @@ def test_calls_that_touch_others() -> None:
     assert run(scenario, 3) == ["first"] * 3
 
 
-def test_a_call_that_fails() -> None:
-    """The others are made nevertheless."""
+def test_a_callback_that_fails() -> None:
+    """The other callbacks still run."""
 
     async def scenario(timers: Timers, called: list[str]) -> None:
         def fail() -> None:
@@ -78,7 +78,7 @@ def test_a_call_that_fails() -> None:
 
 
 def test_one_timer_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deadlines behind the next one ask the event loop for nothing."""
+    """Deadlines after the next one schedule nothing in the event loop."""
     asked: list[float] = []
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""The way of a flow through the hooks: decided once, again for a replay, closed on failure."""
+"""A flow's way through the hooks: decided once, again for a replay, refused after a failure."""
 
 import asyncio
 import io
@@ -16,14 +16,14 @@ from addon.rules.rules_file import DEFAULT_PATH as RULES
 
 
 def test_request_decides_what_requestheaders_did_not(addon: Assembled) -> None:
-    """A flow that never passed requestheaders is rewritten in request."""
+    """A flow that has skipped requestheaders is rewritten in request."""
     flow = make_flow("/api/2.0/mlflow/runs/get")
     addon.run("request", flow)
     assert flow.request.path == "/ajax-api/2.0/mlflow/runs/get"
 
 
 def test_hooks_decide_once(addon: Assembled, use_rules: UseRules) -> None:
-    """The second hook changes nothing, also where a rule would match its own result."""
+    """The second hook changes nothing, even if a rule would match its own result."""
     use_rules("rewrites: [{name: grow, match: ^/a, replace: /a/a}]\nupstream: {base_path: /b}")
     flow = make_flow("/a")
     addon.run("requestheaders", flow)
@@ -45,7 +45,7 @@ def test_replay_keeps_mount_and_base_path(addon: Assembled, use_rules: UseRules)
 
 
 def test_replay_does_not_pass_the_switch(addon: Assembled) -> None:
-    """Artifacts that were switched off meanwhile are refused for a replayed flow, too."""
+    """A replayed flow is refused if artifacts were switched off in the meantime."""
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x")
     addon.run("requestheaders", flow)
     assert flow.response is None
@@ -57,7 +57,7 @@ def test_replay_does_not_pass_the_switch(addon: Assembled) -> None:
 
 
 def test_flows_can_be_saved(addon: Assembled) -> None:
-    """What we keep in a flow's metadata fits into a flow file (mitmdump -w)."""
+    """The metadata of our flows can be stored in a flow file (mitmdump -w)."""
     flow = make_flow("/api/2.0/mlflow/x")
     addon.run("requestheaders", flow)
     file = io.BytesIO()
@@ -69,7 +69,7 @@ def test_flows_can_be_saved(addon: Assembled) -> None:
 
 
 def test_a_replayed_flow_forgets_the_first_time(addon: Assembled) -> None:
-    """The marks of an error do not cut the answer that comes at the second try."""
+    """An error of the first attempt does not cut the replay's answer."""
     flow = make_flow("/api/2.0/mlflow/x")
     addon.run("requestheaders", flow)
     respond(addon, flow, status=404, headers={"content-type": "text/html"})
@@ -84,7 +84,7 @@ def test_a_replayed_flow_forgets_the_first_time(addon: Assembled) -> None:
 
 @pytest.mark.parametrize("path", ["/livez", "/mlflow/livez", "/api/mlflow/livez"])
 def test_livez(addon: Assembled, path: str) -> None:
-    """The proxy says by itself that it runs, under every mount."""
+    """The proxy answers /livez itself, under every mount."""
     flow = make_flow(path)
     answer = addon.run("requestheaders", flow)
     assert answer is not None
@@ -98,7 +98,7 @@ async def _await(answer: Any) -> None:
 
 
 def test_health_goes_upstream(addon: Assembled) -> None:
-    """/health is MLflow's own."""
+    """/health belongs to MLflow."""
     flow = make_flow("/mlflow/health")
     assert addon.run("requestheaders", flow) is None
     assert flow.response is None
@@ -112,7 +112,7 @@ def test_our_own_exceptions_do_not_let_requests_through(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A bug in a decision is a 500 and one line in the log, not a forwarded request."""
+    """A bug in a decision gives a 500 and one log line; the request is not forwarded."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("cause")
@@ -133,10 +133,10 @@ def test_our_own_exceptions_do_not_let_requests_through(
 
 @pytest.mark.parametrize("suffix", ["", health_service.AS_IT_IS])
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_the_switch_holds_for_our_own_requests(
+def test_the_switch_applies_to_our_own_requests(
     use_rules: UseRules, addon: Assembled, suffix: str, method: str
 ) -> None:
-    """What opens everything else of the proxy does not open that."""
+    """The proxy's own requests skip the other checks, but not the switch."""
     use_rules(RULES.read_text().replace("\n  enabled: true", "\n  enabled: false", 1))
     headers = {health_service.PROBE_HEADER: addon.traffic.health.token + suffix}
     flow = make_flow("/api/2.0/mlflow-artifacts/artifacts/x", method=method, headers=headers)
@@ -151,7 +151,7 @@ def test_the_switch_holds_for_our_own_requests(
 
 
 def test_a_request_without_rules_goes_nowhere(bare: Assembled) -> None:
-    """Nor does a connection, be it for the moment until the proxy ends."""
+    """No connection is opened either, even in the moment before the proxy ends."""
     flow = make_flow("/api/2.0/mlflow/x")
     assert not bare.traffic.may_go(flow)
     assert flow.response is not None

@@ -1,4 +1,4 @@
-"""What a person is told to do about each finding."""
+"""What to do about each finding of the diagnosis."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ RULE = "upstream:\n  external_hosts: [r.example:8443]"
     ],
 )
 def test_report(found: Finding, authenticated: bool, words: list[str]) -> None:
-    """It ends with something to do, and never with a question."""
+    """The report ends with an instruction, never with a question."""
     text = "\n".join(report(found, URL, authenticated=authenticated))
     assert text.startswith(f"{URL}\nfinding: {found.reason}\n")
     assert "?" not in text
     for word in words:
         assert word in text
-    # A rule that can be pasted.
+    # The suggested rule can be pasted.
     if (begin := text.find("\nupstream:")) >= 0:
         upstream = rules_file.parse(text[begin:], "pasted").upstream
         assert upstream.is_listed("r.example", 8443)
 
 
 def test_report_below_a_path() -> None:
-    """Where nothing is below it, another path is worth a try."""
+    """If nothing is served below a path, the report suggests another one."""
     text = "\n".join(report(Finding(None, "/a", ABSENT), f"{URL}/a", authenticated=False))
     assert f"{AGAIN}/PATH" in text
 
 
 def test_advice_about_prefixes() -> None:
-    """The log says which base path may be missing."""
+    """The log line names the base path that may be missing."""
     said = advice(Finding(None, "", GUARDED, prefixes=("/team-a",)))
     assert said.endswith(
         "clients ask below /team-a: where MLflow is there, set upstream.base_path to it"
@@ -79,7 +79,7 @@ def test_advice_about_prefixes() -> None:
     ],
 )
 def test_advice(reason: str, words: str) -> None:
-    """For the log; nothing where time will tell."""
+    """The advice in the log is empty if waiting is enough."""
     said = advice(Finding(None, "", reason))
     assert words in said
     assert bool(said) is bool(words)

@@ -1,4 +1,4 @@
-"""What an upstream's answers say about its dialect."""
+"""Detecting an upstream's dialect from its answers."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ NONE = Answer(None, error="no connection: Connection refused")
         (PICKY, LIST, "standard", "/api is served"),
         (PAGE, LIST, "ajax", "/ajax-api is served"),
         (DETAIL, LIST, "ajax", "/ajax-api is served"),
-        # MLflow with artifacts alone.
+        # MLflow that serves only artifacts.
         (OFF, OFF, "standard", "/api is served"),
         (PAGE, OFF, "ajax", "/ajax-api is served"),
         (Answer(405, "text/html", b"<h1>"), LIST, "ajax", "/ajax-api is served"),
-        # A web application that answers any path with its page.
+        # A web application that answers every path with its page.
         (APP, LIST, "ajax", "/ajax-api is served"),
         (LOGIN, LIST, "ajax", "/ajax-api is served"),
-        # What is not there is not worth a password.
+        # An endpoint that is missing needs no credentials.
         (DENIED, PAGE, "standard", "/api is served to those with credentials"),
         (PAGE, ASKS, "ajax", "/ajax-api is served to those with credentials"),
         (PAGE, DENIED, "ajax", "/ajax-api is served to those with credentials"),
@@ -70,17 +70,17 @@ NONE = Answer(None, error="no connection: Connection refused")
         (Answer(500, JSON, b'{"error_code": "INTERNAL_ERROR"}'), PAGE, None, "it does not answer"),
         (DENIED, DOWN, None, "it asks for credentials"),
         (SECURE, SECURE, None, "it sends everything to https"),
-        # One says enough, whatever is the matter with the other.
+        # One clear answer is enough, whatever the other one is.
         (DOWN, LIST, "ajax", "/ajax-api is served"),
     ],
 )
 def test_judge(api: Answer, ajax: Answer, dialect: Dialect | None, reason: str) -> None:
-    """The two answers side by side."""
+    """Two answers, one per prefix, give one verdict."""
     assert judge({"standard": api, "ajax": ajax}) == (dialect, reason)
 
 
 class Upstream:
-    """Answers by the beginning of a path."""
+    """Answers by the first matching beginning of a path."""
 
     def __init__(self, answers: dict[str, Answer], otherwise: Answer = PAGE) -> None:
         self.answers, self.otherwise = answers, otherwise
@@ -114,15 +114,15 @@ MLFLOW = ["/mlflow/api", "/mlflow/ajax-api"]
             ),
             "", "ajax", "/ml/ops", [*ROOT, "/", "/ml/ops/api", "/ml/ops/ajax-api"],
         ),
-        # What the rules say is not doubted.
+        # A base path from the rules is taken as given.
         (Upstream({"/api/": LIST}), "/x", None, "/x", ["/x/api", "/x/ajax-api"]),
         (Upstream({"/x/ajax-api/": LIST}), "/x", "ajax", "/x", ["/x/api", "/x/ajax-api"]),
-        # The usual place is tried once, also where the root names it.
+        # The usual base path is tried once, even if the root redirects to it.
         (
             Upstream({"/a": PAGE, "/mlflow": PAGE}, Answer(302, location="/mlflow")),
             "", None, "", [*ROOT, "/", *MLFLOW],
         ),
-        # A place that fits no rule.
+        # The redirect's target is not a valid base path.
         (
             Upstream({"/a": PAGE, "/mlflow": PAGE}, Answer(302, location="/b;c/%2e")),
             "", None, "", [*ROOT, "/", *MLFLOW],
@@ -132,7 +132,7 @@ MLFLOW = ["/mlflow/api", "/mlflow/ajax-api"]
 def test_find(
     upstream: Upstream, base_path: str, dialect: Dialect | None, place: str, asked: list[str]
 ) -> None:
-    """Where it is looked for, and no longer than needed."""
+    """The search finds the base path and stops as soon as it is clear."""
     upstream.asked.clear()
     found = find(upstream, base_path)
     assert (found.dialect, found.base_path, upstream.asked) == (dialect, place, asked)
@@ -149,13 +149,13 @@ def place(prefix: str, dialect: str, answer: Answer = LIST) -> dict[str, Answer]
         (place("/a", "ajax-api"), ["/a"], "ajax", "/a", ("/a",)),
         (place("/a", "api"), ["/x", "/a"], "standard", "/a", ("/a",)),
         (place("/a", "api"), ["/x"], None, "", ()),
-        # Of several each client has to name its own.
+        # If several prefixes serve, each client has to use its own.
         (place("/a", "api") | place("/b/c", "api"), ["/a", "/b/c"], "standard", "", ("/a", "/b/c")),
         (place("/a", "api") | place("/b", "ajax-api"), ["/a", "/b"], "ajax", "", ("/a", "/b")),
-        # What is found without them counts more.
+        # A dialect found without them takes precedence.
         (place("", "api") | place("/a", "api"), ["/a"], "standard", "", ()),
         (place("/mlflow", "api") | place("/a", "api"), ["/a"], "standard", "/mlflow", ()),
-        # One that may serve.
+        # A prefix that asks for credentials may serve.
         (
             place("/a", "api", DENIED) | place("/a", "ajax-api", DENIED),
             ["/a", "/b"],
@@ -172,7 +172,7 @@ def test_prefixes_of_clients(
     base_path: str,
     serving: tuple[str, ...],
 ) -> None:
-    """They are tried where nothing else is found."""
+    """Clients' prefixes are tried if nothing else is found."""
     found = find(Upstream(answers), prefixes=prefixes)
     assert (found.dialect, found.base_path, found.prefixes) == (dialect, base_path, serving)
 
@@ -194,12 +194,12 @@ def test_prefixes_of_clients(
     ],
 )
 def test_is_place(path: str, fit: bool) -> None:
-    """Only a short and plain path is asked for."""
+    """Only short, plain paths are tried."""
     assert is_place(path) is fit
 
 
 def test_thorough() -> None:
-    """For people all answers are of interest."""
+    """A thorough search, for people, reports all answers."""
     upstream = Upstream({"/api/": LIST, "/ajax-api/": DETAIL})
     found = find(upstream, thorough=True)
     assert found.why == "/api: 200 JSON; /ajax-api: 404 JSON; /api is served"
@@ -220,7 +220,7 @@ def test_thorough() -> None:
     ],
 )
 def test_suggestion(found: Finding, lines: str) -> None:
-    """Rules that can be pasted, and that mean what was found."""
+    """The suggested rules can be pasted, and mean the same as the finding."""
     assert suggestion(found, "r.example:8443") == lines
     rules = rules_file.parse(lines, "pasted").upstream
     assert rules.is_external("r.example", 8443) is (found.dialect == "ajax")

@@ -1,4 +1,4 @@
-"""When upstreams are asked for their dialects, and what becomes of the answers."""
+"""When upstreams are asked for their dialects, and how the answers are used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HERE, THERE = ("here", 80), ("there", 80)
 
 
 class Upstream:
-    """Answers as long as it is not held up; serves one prefix."""
+    """Answers unless it is held up; serves one prefix."""
 
     def __init__(self, prefix: str | None = "/api") -> None:
         self.prefix = prefix
@@ -40,7 +40,7 @@ class Upstream:
 
 
 async def until(check: Callable[[], bool]) -> None:
-    """Wait as long as it takes."""
+    """Wait until the check passes."""
     async with asyncio.timeout(30):
         while not check():
             await asyncio.sleep(0.005)
@@ -48,7 +48,7 @@ async def until(check: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> DialectWatch:
-    """One that loses no time."""
+    """A watch that does not wait between questions."""
     for name, seconds in (("AT_ONCE", 3600), ("AGAIN", 0), ("SOON", 0.001), ("LONGEST", 0.01)):
         monkeypatch.setattr(dialect_watch, name, seconds)
     return DialectWatch(lambda: None)
@@ -59,13 +59,13 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    """Levels and first lines of its own; mitmproxy adds tracebacks to messages."""
+    """Levels and first lines of its log records; mitmproxy appends tracebacks to messages."""
     records = (record for record in caplog.records if record.name == dialect_watch.__name__)
     return [(each.levelname, each.getMessage().partition("\n")[0]) for each in records]
 
 
-def test_one_that_answers(watch: DialectWatch) -> None:
-    """It is asked once, and once more for each doubt."""
+def test_an_upstream_that_answers(watch: DialectWatch) -> None:
+    """It is asked once, and again for each doubt."""
     upstream = Upstream()
 
     async def test() -> None:
@@ -75,14 +75,14 @@ def test_one_that_answers(watch: DialectWatch) -> None:
             await asyncio.sleep(0.1)
             assert upstream.asked == times
             watch.doubt(*HERE)
-            watch.doubt(*THERE)  # Nobody's.
+            watch.doubt(*THERE)  # An unknown upstream.
         watch.stop()
 
     run(test)
 
 
-def test_doubts_without_end(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their number is no reason to ask without end."""
+def test_many_doubts(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many doubts in a short time cause no more questions."""
     monkeypatch.setattr(dialect_watch, "AGAIN", 3600)
     upstream = Upstream()
 
@@ -98,8 +98,8 @@ def test_doubts_without_end(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch
     run(test)
 
 
-def test_one_that_is_down(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
-    """It is asked until it is up, and that is said once."""
+def test_an_upstream_that_is_down(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked until it answers; each of the two states is logged once."""
     upstream = Upstream(None)
 
     async def test() -> None:
@@ -117,8 +117,8 @@ def test_one_that_is_down(watch: DialectWatch, caplog: pytest.LogCaptureFixture)
     assert up.startswith("upstream here:80: it is used through /ajax-api (")
 
 
-def test_one_that_is_down_for_long(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each time it is given twice as long."""
+def test_an_upstream_that_stays_down(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause doubles with each failure."""
     monkeypatch.setattr(dialect_watch, "LONGEST", 3600)
     monkeypatch.setattr(dialect_watch, "SOON", 0.01)
     upstream = Upstream(None)
@@ -127,15 +127,17 @@ def test_one_that_is_down_for_long(watch: DialectWatch, monkeypatch: pytest.Monk
         watch.start({HERE: upstream}, "")
         begin = asyncio.get_running_loop().time()
         await until(lambda: upstream.asked == 5)
-        # 1 + 2 + 4 + 8 hundredths.
+        # 1 + 2 + 4 + 8 hundredths of a second.
         assert asyncio.get_running_loop().time() - begin >= 0.15
         watch.stop()
 
     run(test)
 
 
-def test_news(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What changes is told, as loud as it matters."""
+def test_changes_are_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes are logged, with a level that fits their effect."""
     monkeypatch.setattr(dialect_watch, "AGAIN", 0)
     caplog.set_level(logging.INFO)
     upstream = Upstream()
@@ -157,8 +159,8 @@ def test_news(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch)
     assert [level for level, _ in said(caplog)] == ["INFO", "WARNING", "WARNING"]
 
 
-def test_requests_wait_for_all(watch: DialectWatch) -> None:
-    """Until the last upstream has answered."""
+def test_requests_wait_for_all_upstreams(watch: DialectWatch) -> None:
+    """Requests wait until the last upstream has answered."""
     quick, slow = Upstream(), Upstream()
     slow.may_answer.clear()
 
@@ -178,10 +180,10 @@ def test_requests_wait_for_all(watch: DialectWatch) -> None:
 
 
 @pytest.mark.parametrize("ends", ["time", "stop"])
-def test_they_do_not_wait_for_ever(
+def test_requests_do_not_wait_for_ever(
     watch: DialectWatch, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
-    """Not for one that does not answer, nor when nobody asks any more."""
+    """The wait ends after a time limit, and when the watch stops."""
     slow = Upstream()
     slow.may_answer.clear()
     if ends == "time":
@@ -201,8 +203,8 @@ def test_they_do_not_wait_for_ever(
     run(test)
 
 
-def test_other_upstreams(watch: DialectWatch) -> None:
-    """What the ones before say comes too late."""
+def test_upstreams_are_replaced(watch: DialectWatch) -> None:
+    """Late answers of the previous upstreams are ignored."""
     before, after = Upstream(), Upstream()
     before.may_answer.clear()
 
@@ -220,8 +222,8 @@ def test_other_upstreams(watch: DialectWatch) -> None:
     run(test)
 
 
-def test_a_mistake_of_ours(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and the rules decide."""
+def test_an_exception(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception is logged, and the rules decide."""
 
     def broken(path: str) -> Answer:
         raise RuntimeError(path)
@@ -241,8 +243,8 @@ GUARDED = Answer(401)
 FOUND = Finding("ajax", "", "a client's own request was answered there")
 
 
-def test_what_clients_tell(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
-    """It counts where the upstream does not answer us; and no longer than that."""
+def test_findings_from_clients(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A client's request counts only until the upstream answers the proxy itself."""
     answers = {HERE: GUARDED, THERE: SERVED}
 
     async def test() -> None:
@@ -253,7 +255,7 @@ def test_what_clients_tell(watch: DialectWatch, caplog: pytest.LogCaptureFixture
         for address in answers:
             watch.learn(address, FOUND)
         assert (watch.findings[HERE], watch.findings[THERE].dialect) == (FOUND, "standard")
-        # Still nothing is known for certain, so that another client may tell otherwise.
+        # This is not certain, so another client's request may still change it.
         assert (watch.is_unknown(HERE), watch.unclear) == (False, {HERE})
         watch.doubt(*HERE)
         await asyncio.sleep(0.1)
@@ -274,8 +276,8 @@ def test_what_clients_tell(watch: DialectWatch, caplog: pytest.LogCaptureFixture
     assert told[1].endswith("/ajax-api (a client's own request was answered there)")
 
 
-def test_another_reason(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
-    """It is said once, until it is another one."""
+def test_reasons_are_logged_once(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A reason is logged once, until it changes."""
     answers = [DOWN]
 
     async def test() -> None:
@@ -297,8 +299,10 @@ def test_another_reason(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -
     ]
 
 
-def test_hints(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A few prefixes are tried at once, and what serves nothing makes room for others."""
+def test_prefixes_of_clients_are_tried(
+    watch: DialectWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A few prefixes are tried at once; those that serve nothing are dropped for others."""
     asked: list[str] = []
     may_answer = threading.Event()
 
@@ -323,7 +327,7 @@ def test_hints(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
         watch.hint(HERE, "/team-b")
         await until(lambda: watch.findings[HERE].base_path == "")
         assert watch.findings[HERE].prefixes == ("/team-a", "/team-b")
-        # What the rules say is not doubted.
+        # A base path from the rules is taken as given.
         watch.start({HERE: ask}, "/x")
         await watch.first_answers()
         asked.clear()
@@ -337,8 +341,8 @@ def test_hints(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
     assert any("it is served below /team-a and /team-b" in text for _, text in said(caplog))
 
 
-def test_the_root_needs_no_hints(watch: DialectWatch) -> None:
-    """Where it serves, nobody is asked below prefixes."""
+def test_no_prefix_is_tried_if_the_root_serves(watch: DialectWatch) -> None:
+    """If the root serves MLflow, no prefix is tried."""
     upstream = Upstream()
 
     async def test() -> None:

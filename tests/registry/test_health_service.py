@@ -1,4 +1,4 @@
-"""The endpoints for health, and the sender of a request."""
+"""The health endpoints: who has sent a request."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from addon.registry.health_service import HealthService
 
 @pytest.mark.parametrize("difference", ["", "x", " as it is?", "\udcff"])
 def test_senders(difference: str) -> None:
-    """Only the whole token makes a request one of ours."""
+    """Only the exact token marks a request as the proxy's own."""
     health = HealthService()
     assert health.sender(None) == "client"
     assert health.sender(health.token + difference) == ("client" if difference else "probe")

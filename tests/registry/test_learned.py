@@ -1,4 +1,4 @@
-"""What clients' own requests say about an upstream's dialect."""
+"""Learning an upstream's dialect from clients' own requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NONE = Answer(None, error="no connection: Connection refused")
     ],
 )
 def test_may_ask_twice(method: str, path: str, may: bool) -> None:
-    """Only what changes nothing."""
+    """Only requests that change nothing may be sent twice."""
     assert may_ask_twice(method, path) is may
 
 
@@ -70,8 +70,8 @@ FORBIDDEN = Answer(403, JSON, b'{"error_code": "PERMISSION_DENIED"}')
         (NONE, False, False, False),
     ],
 )
-def test_what_an_answer_tells(answer: Answer, missing: bool, no_better: bool, tells: bool) -> None:
-    """As the first one, as the second one beside a page, and as what the API has to be found by."""
+def test_answers(answer: Answer, missing: bool, no_better: bool, tells: bool) -> None:
+    """An answer is judged as the first one, as the second one after a page, and as a finding."""
     assert (is_missing(answer), is_no_better(answer)) == (missing, no_better)
     found = finding("ajax", "/x", PAGE, answer)
     assert (found is not None) is tells
@@ -80,8 +80,8 @@ def test_what_an_answer_tells(answer: Answer, missing: bool, no_better: bool, te
         assert found.why.startswith("/x/api: 404 HTML; /x/ajax-api: ")
 
 
-def test_what_a_streamed_answer_tells() -> None:
-    """Its label has to do."""
+def test_streamed_answers() -> None:
+    """A streamed answer is judged by its content type."""
     for answer, tells in ((Answer(200, JSON), True), (Answer(200, "text/html"), False)):
         found = finding("standard", "", PAGE, answer, streamed=True)
         assert (found is not None) is tells

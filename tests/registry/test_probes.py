@@ -1,4 +1,4 @@
-"""Verdicts on answers, and the requests that lead to them."""
+"""Verdicts on answers, and the requests behind them."""
 
 import json
 
@@ -40,7 +40,7 @@ API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max
         ({}, Answer(500, JSON, b"{}"), "critical", "500"),
         ({}, Answer(None, error="no answer within 5 s"), "critical", "no answer within 5 s"),
         ({}, Answer(503, JSON, b'{"error_code": "ARTIFACTS_DISABLED"}'), "disabled", "disabled"),
-        # Of MLflow itself, and of a proxy that has put it in other words.
+        # From MLflow itself, and from a proxy that has reworded it.
         ({}, Answer(503, "text/html", NO_ARTIFACTS), "disabled", NO_ARTIFACTS_SAID),
         ({}, Answer(503, JSON, b'{"detail":"Artifact serving is disabled. Run `mlflow server` with '
                                b'`--serve-artifacts` to enable."}'), "disabled", NO_ARTIFACTS_SAID),
@@ -69,7 +69,7 @@ API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max
     ],
 )  # fmt: skip
 def test_verdict(changes: dict[str, object], answer: Answer, state: str, message: str) -> None:
-    """What an answer means for a client."""
+    """Each answer gives a verdict and a message."""
     probe = Probe.model_validate(API.model_dump() | changes)
     result = probing.verdict(probe, "http://proxy/", answer, 0.25)
     assert (result.state, result.message) == (state, message)
@@ -80,14 +80,14 @@ def test_verdict(changes: dict[str, object], answer: Answer, state: str, message
 
 
 def test_refused_credentials_are_critical() -> None:
-    """Who sent credentials and gets a 401 has the wrong ones."""
+    """A 401 to a request with credentials means that they are wrong."""
     answer = Answer(401, JSON, b'{"error_code": "UNAUTHENTICATED"}')
     result = probing.verdict(API, "http://proxy", answer, 0, authorization="Bearer x")
     assert (result.state, result.message) == ("critical", "401: the credentials were refused")
 
 
-def test_a_refusal_that_is_expected() -> None:
-    """A 403 with a code of the probe's own is no refusal of those who sent credentials."""
+def test_an_expected_refusal() -> None:
+    """A 403 with an expected code is not counted as refused credentials."""
     probe = Probe(name="x", path="/x", error_codes=["PERMISSION_DENIED"])
     answer = Answer(403, JSON, b'{"error_code": "PERMISSION_DENIED"}')
     known = probing.verdict(probe, "http://proxy", answer, 0, authorization="Bearer x")
@@ -105,13 +105,13 @@ def test_a_refusal_that_is_expected() -> None:
     ],
 )
 def test_overall(states: list[probing.State], expected: str) -> None:
-    """The worst verdict counts."""
+    """The worst verdict wins."""
     results = [probing.Result("n", "u", 200, True, 0, "m", state) for state in states]
     assert probing.overall(results) == expected
 
 
-def test_run_keeps_the_order_and_sends_what_the_probe_says() -> None:
-    """Probes run side by side; results come in their order, with body and credentials sent."""
+def test_run_keeps_the_order_and_sends_bodies() -> None:
+    """Probes run in parallel. Results keep the order; bodies and credentials are sent."""
     probes = [
         API,
         Probe(name="runs_api", method="POST", path="/api/runs", body={"max_results": 1}),
@@ -129,7 +129,7 @@ def test_run_keeps_the_order_and_sends_what_the_probe_says() -> None:
 
 
 def test_silence_ends_with_the_timeout() -> None:
-    """An upstream that never answers costs the timeout and no more."""
+    """An upstream that never answers takes the timeout and no longer."""
     with Upstream(silent) as upstream:
         client = client_from_environment(upstream.url, 0.2, {})
         result = probing.run(client, [API])[0]
@@ -137,7 +137,7 @@ def test_silence_ends_with_the_timeout() -> None:
 
 
 def test_garbage_is_an_answer_too() -> None:
-    """What is not HTTP is reported, not raised, and not repeated."""
+    """An answer that is not HTTP is reported, neither raised nor retried."""
     with Upstream(b"garbage\r\n\r\n") as upstream:
         client = client_from_environment(upstream.url, 5, {})
         result = probing.run(client, [API])[0]
@@ -145,7 +145,7 @@ def test_garbage_is_an_answer_too() -> None:
 
 
 def test_write_probe_cleans_up_after_a_wrong_reading() -> None:
-    """The artifact is deleted also when it does not come back as it went."""
+    """The artifact is deleted even if it was read back with other content."""
     with Upstream() as upstream:
         client = client_from_environment(upstream.url, 5, {})
         result = probing.write_probe(client)

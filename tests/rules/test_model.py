@@ -1,4 +1,4 @@
-"""The model: defaults, the shipped file, and the schema for editors."""
+"""The model: defaults, the shipped file and the schema for editors."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SCHEMA = json.loads((ROOT / "addon" / "rules.schema.json").read_text())
 
 
 def test_shipped_file() -> None:
-    """The shipped file is valid, and every key it could have is in it or has a default."""
+    """The shipped file is valid. Each key of the model is in it or has a default."""
     shipped = rules_file.load(ROOT / "rules.yaml")
     assert shipped.upstream.external_hosts == ["registry.hokus.ai"]
     assert shipped.mounts_longest_first == ("/api/mlflow", "/mlflow", "")
@@ -25,7 +25,7 @@ def test_shipped_file() -> None:
 
 
 def test_empty_file_has_defaults() -> None:
-    """Nothing in the file means a proxy that changes nothing."""
+    """With an empty file the proxy changes nothing."""
     parsed = rules_file.parse("", "test")
     assert parsed.mounts_longest_first == ("",)
     assert not parsed.rewrites
@@ -42,14 +42,14 @@ def test_empty_file_has_defaults() -> None:
     ],
 )
 def test_codes(status: int, code: str) -> None:
-    """A status has its own code or that of its class."""
+    """A status has its own error code or that of its class."""
     assert rules_file.load(ROOT / "rules.yaml").errors.code(status) == code
     assert rules_file.parse("", "test").errors.code(500) == "INTERNAL_ERROR"
     assert rules_file.parse("", "test").errors.code(404) == "BAD_REQUEST"
 
 
-def test_api_paths_are_expressions_of_their_own() -> None:
-    """Flags and groups of one path mean nothing to the others."""
+def test_api_paths_are_independent_expressions() -> None:
+    """Flags and groups of one path do not affect the others."""
     paths = [r"(?i)/a", r"/(?P<x>b)(?P=x)", r"/(?P<x>c)"]
     parsed = rules_file.parse(f"errors: {{api_paths: {json.dumps(paths)}}}", "f")
     assert [parsed.is_api_path(path) for path in ("/A", "/bb", "/c", "/C")] == [
@@ -65,20 +65,20 @@ def test_api_paths_are_expressions_of_their_own() -> None:
     [("0", 0), ("512", 512), ("512B", 512), ("1KiB", 1024), ("2 MiB", 2**21), ("1GiB", 2**30)],
 )
 def test_sizes(size: str, expected: int) -> None:
-    """Sizes are bytes or have a binary unit."""
+    """Sizes are bytes, or numbers with a binary unit."""
     assert (
         rules_file.parse(f"streaming: {{threshold: {size}}}", "f").streaming.threshold == expected
     )
 
 
-def test_schema_is_in_step_with_the_model() -> None:
-    """The schema for editors is what the model generates: `python -m addon.cli schema`."""
+def test_schema_matches_the_model() -> None:
+    """The schema file equals the model's output: `python -m addon.cli schema`."""
     assert rules_file.schema() == SCHEMA
 
 
 def test_schema_accepts_the_shipped_file_and_refuses_mistakes() -> None:
-    """Editors see what the proxy sees."""
-    # JSON has no keys but strings; an editor's YAML mode makes them so.
+    """Editors accept and refuse the same as the proxy."""
+    # JSON keys are always strings; an editor's YAML mode converts them.
     shipped = json.loads(json.dumps(yaml.safe_load((ROOT / "rules.yaml").read_text())))
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(shipped, SCHEMA)

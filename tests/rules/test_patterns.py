@@ -1,4 +1,4 @@
-"""Regular expressions that are read from any slash of a path on."""
+"""Regular expressions that match from any slash of a path."""
 
 import re
 
@@ -13,17 +13,17 @@ from addon.rules.patterns import below_any_prefix
         ("/get-artifact", "/get-artifact", 0),
         ("/get-artifact", "/team-a/get-artifact", 7),
         ("/get-artifact", "/a/b/c/get-artifact", 6),
-        # From a slash to the end, and nothing less.
+        # The match begins at a slash and must reach the end.
         ("/get-artifact", "/get-artifact/x", None),
         ("/get-artifact", "/team-a/get-artifacts", None),
         ("get-artifact", "/team-a/get-artifact", None),
         ("/a|/b", "/x/a/b", 4),
         ("/a|/b", "/x/a/c", None),
         ("/api(/.*)?", "/x/api/y\nz", 2),
-        # What stands for the beginning does so still.
+        # An anchor for the beginning keeps its meaning.
         ("^/api", "/api", 0),
         ("^/api", "/x/api", None),
-        # Groups keep their numbers, and flags their meaning.
+        # Groups keep their numbers, and flags keep their meaning.
         (r"/(a)\1", "/x/aa", 2),
         ("(?i)/API", "/x/api", 2),
         ("(?x) / a", "/x/a", 2),
@@ -31,6 +31,6 @@ from addon.rules.patterns import below_any_prefix
     ],
 )
 def test_below_any_prefix(pattern: str, path: str, start: int | None) -> None:
-    """A whole match from some slash on, and where it begins."""
+    """The rest of the path from some slash must match in full; the match has that position."""
     found = below_any_prefix(re.compile(pattern)).search(path)
     assert (found and found.start()) == start

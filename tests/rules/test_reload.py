@@ -1,4 +1,4 @@
-"""When the rules are read again."""
+"""When the rules are reloaded."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def folder(tmp_path: Path) -> Path:
     ("seen_at_each_check", "reads"),
     [
         ("aaa", 0),
-        # A change counts once it has stayed for one interval: it may be half written.
+        # A change counts after it has lasted for one interval; until then it may be half written.
         ("b", 0),
         ("bb", 1),
         ("bbbb", 1),
         ("baa", 0),
         ("bbaa", 2),
-        # "-" is a file that is not there: a mistake, and the log has to say so.
+        # "-" is a missing file: an error that must be logged.
         ("-bb", 1),
         ("--", 1),
         ("--aa", 2),
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 def test_watch(
     folder: Path, seen_at_each_check: str, reads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that has changed, and then stayed the same, is read once."""
+    """A changed file is read once, after it has stayed the same for a while."""
     monkeypatch.setattr(reload, "INTERVAL", 0)
     paths = iter([folder / name for name in seen_at_each_check])
     calls = []
@@ -51,7 +51,7 @@ def test_watch(
     async def watch() -> None:
         try:
             await reload.watch(lambda: next(paths), reload.signature(folder / "a"), changed)
-        except RuntimeError:  # There are no more paths.
+        except RuntimeError:  # The paths are used up.
             return
 
     asyncio.run(watch())
@@ -59,7 +59,7 @@ def test_watch(
 
 
 def test_signature(folder: Path) -> None:
-    """It tells apart a change in place, a file renamed over it, and another target of a link."""
+    """A change in place, a file renamed over it and a new target of a link all change it."""
     link = folder / "link"
     link.symlink_to("a")
     found = {reload.signature(link)}
@@ -78,13 +78,13 @@ def test_signature(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["none", "a/below a file", "zero\0byte"])
 def test_no_file(folder: Path, name: str) -> None:
-    """A name that leads to nothing is no error: the file may come."""
+    """A missing file is not an error; it may appear later."""
     assert reload.signature(folder / name) is None
 
 
 @pytest.fixture
 def hangup() -> Iterator[None]:
-    """The handler of SIGHUP as before."""
+    """Restore the handler of SIGHUP."""
     before = signal.getsignal(signal.SIGHUP)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -93,7 +93,7 @@ def hangup() -> Iterator[None]:
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.usefixtures("hangup")
 def test_sighup(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads the rules again; in a terminal it ends the process, as everywhere."""
+    """SIGHUP reloads the rules; in a terminal it ends the process, as usual."""
     monkeypatch.setattr(os, "isatty", lambda _: terminal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

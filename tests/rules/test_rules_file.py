@@ -1,4 +1,4 @@
-"""The rules file: what is refused, in which words."""
+"""The rules file: which mistakes are refused, with which messages."""
 
 import os
 import re
@@ -166,7 +166,7 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
     ],
 )  # fmt: skip
 def test_refused(text: str, message: str) -> None:
-    """Each mistake is named with file, line, key path, value and what was expected."""
+    """Each mistake is reported with file, line, key path, value and expectation."""
     with pytest.raises(rules_file.RulesError) as error:
         rules_file.parse(text, "f")
     assert str(error.value).startswith(message), str(error.value)
@@ -174,14 +174,14 @@ def test_refused(text: str, message: str) -> None:
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    """A person fixes a file in one go, in the order of its lines."""
+    """All mistakes are reported at once, in the order of their lines."""
     with pytest.raises(rules_file.RulesError) as error:
         rules_file.parse("artifacts: {enabled: 1}\nmounts: 5\nupstream: {x: 1}", "f")
     assert [line.split(":")[1] for line in str(error.value).splitlines()] == ["1", "2", "3"]
 
 
 def test_unreadable_file(tmp_path: Path) -> None:
-    """A file that is not there, or not text, is named."""
+    """The message names a file that is missing or not text."""
     with pytest.raises(rules_file.RulesError, match=r"cannot read the rules: .*No such file"):
         rules_file.load(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
@@ -248,8 +248,8 @@ MANY = "too many values; expected 100000 at most, aliases included"
         ),
     ],
 )  # fmt: skip
-def test_poison(text: str, message: str) -> None:
-    """What would end the process, fill its memory or fail in a library has one short message."""
+def test_harmful_input(text: str, message: str) -> None:
+    """Input that would crash the process, fill its memory or break a library: a short message."""
     with pytest.raises(rules_file.RulesError) as error:
         rules_file.parse(text, "f")
     said = str(error.value)
@@ -259,7 +259,7 @@ def test_poison(text: str, message: str) -> None:
 
 
 def test_many_mistakes() -> None:
-    """Some are named, and the others counted."""
+    """The first mistakes are listed, and the others are counted."""
     with pytest.raises(rules_file.RulesError) as error:
         rules_file.parse("\n".join(f"a{i}: 1" for i in range(1000)), "f")
     lines = str(error.value).splitlines()
@@ -267,8 +267,8 @@ def test_many_mistakes() -> None:
     assert lines[-1] == "f: 950 more problem(s)"
 
 
-def test_a_text_in_another_encoding(tmp_path: Path) -> None:
-    """Its line is named."""
+def test_another_encoding(tmp_path: Path) -> None:
+    """The message has the line of the first byte that is not UTF-8."""
     path = tmp_path / "rules.yaml"
     for data, message in (
         ("mounts: []".encode("utf-16"), f"{path}:1: cannot read 0xff: expected text in UTF-8"),
@@ -297,8 +297,8 @@ def test_a_text_in_another_encoding(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"#" * 2**21), "expected 1024 KiB at most"),
     ],
 )  # fmt: skip
-def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
-    """Nothing is waited for, and nothing large is read."""
+def test_not_a_regular_file(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    """Reading neither blocks nor loads a large file."""
     path = tmp_path / "rules.yaml"
     make(path)
     with pytest.raises(rules_file.RulesError) as error:
@@ -308,14 +308,14 @@ def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], object], message
     )
 
 
-def test_a_name_that_no_file_has() -> None:
-    """It is refused as well."""
+def test_an_impossible_file_name() -> None:
+    """A name that no file can have is refused as well."""
     with pytest.raises(rules_file.RulesError, match="embedded null"):
         rules_file.load(Path("a\0b"))
 
 
 def test_links_and_aliases(tmp_path: Path) -> None:
-    """A link to a file is read, as are aliases and merges in measure."""
+    """A link to a file is followed. Aliases and merges work up to a limit."""
     (tmp_path / "data").write_text(
         "upstream: {external_hosts: &names [a.example]}\nallowed_hosts: *names\n"
         "artifacts: {<<: {read: false}, write: false}\n"

@@ -1,4 +1,4 @@
-"""The registry: which hosts are external, and to which a rule applies."""
+"""The registry: which hosts are external, and which rules apply to them."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from addon.rules import rules_file
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_another_host_is_all_it_takes() -> None:
-    """Putting one's own host in place of the shipped one makes it external."""
+def test_changing_the_shipped_host_is_enough() -> None:
+    """Replacing the host in the shipped rules makes the new one external."""
     text = (ROOT / "rules.yaml").read_text().replace("registry.hokus.ai", "Models.Example.org")
     upstream = rules_file.parse(text, "rules.yaml").upstream
     assert upstream.is_external("models.example.org", 443)
@@ -32,7 +32,7 @@ def test_another_host_is_all_it_takes() -> None:
     ],
 )
 def test_external_hosts(listed: str, host: str, port: int, external: bool) -> None:
-    """A host is listed as a whole, for all of its ports or for one."""
+    """An entry matches a whole host name, with all of its ports or one."""
     parsed = rules_file.parse(f"upstream: {{external_hosts: [{listed}]}}", "test")
     assert parsed.upstream.is_external(host, port) is external
 
@@ -53,7 +53,7 @@ def test_external_hosts(listed: str, host: str, port: int, external: bool) -> No
 def test_condition_on_the_upstream(
     condition: str, host: str, external: bool, applies: bool
 ) -> None:
-    """A rule holds for the kind of upstream it names."""
+    """A rule applies to the kind of upstream, or the hosts, that it names."""
     text = f"rewrites: [{{name: a, match: ^/, replace: /, upstream: {condition}}}]"
     rule = rules_file.parse(text, "test").rewrites[0]
     assert rule.applies_to(host, 80, external) is applies

@@ -1,4 +1,4 @@
-"""The line of each key and item of a YAML document."""
+"""The line of each key and item in a YAML document."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from addon.rules.yaml_lines import KeyPath
             {("a", 0): 2, ("a", 1): 3, ("a", 1, "b"): 3},
         ),
         ("{a: {b: [1,\n 2]}}", {"a": {"b": [1, 2]}}, {("a", "b", 0): 1, ("a", "b", 1): 2}),
-        # A key is named as it is written.
+        # A key is reported as it is written.
         ("404: x", {404: "x"}, {("404",): 1}),
         ("a: |\n  x\n  y\nb: 1", {"a": "x\ny\n", "b": 1}, {("b",): 4}),
-        # The values of an alias are where the anchor is, and count for both.
+        # An alias's values have the lines of the anchor, for both keys.
         ("a: &a\n  x: 1\nb: *a", {"a": {"x": 1}, "b": {"x": 1}}, {("a", "x"): 2, ("b", "x"): 2}),
     ],
 )
 def test_lines(text: str, value: Any, lines: dict[KeyPath, int]) -> None:
-    """Counted from 1, in both styles of YAML."""
+    """Lines count from 1, in block style and flow style."""
     found, places = yaml_lines.load(text)
     assert found == value
     assert places[()] == 1
@@ -49,7 +49,7 @@ def test_lines(text: str, value: Any, lines: dict[KeyPath, int]) -> None:
     ],
 )
 def test_the_line_of_a_mistake(text: str, line: int) -> None:
-    """Where a person has to look."""
+    """The error has the line of the mistake."""
     with pytest.raises(yaml_lines.YamlError) as error:
         yaml_lines.load(text)
     assert error.value.line == line
