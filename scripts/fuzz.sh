@@ -12,5 +12,5 @@ scripts/setup.sh --dev
 scripts/install/mlflow.sh 3 >/dev/null
 say "Seed $seed"
 FUZZ_SEED=$seed FUZZ_COUNT=${2:-100000} exec .venv/bin/python -m pytest \
-    tests/integration/test_hostile_targets.py tests/integration/test_any_answer.py \
+    tests/integration/test_{hostile_targets,refused_operations,any_answer}.py \
     --hypothesis-profile long --hypothesis-seed "$seed"

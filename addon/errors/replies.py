@@ -41,6 +41,7 @@ Refusal = Literal[
     "internal_error",
     "malformed",
     "not_mounted",
+    "operation_refused",
     "too_many_connections",
     "too_many_requests",
     "too_much_held",
@@ -108,6 +109,8 @@ def own_error(
     headers = own_headers(kind, request_id)
     if why in _BUSY:
         headers["Retry-After"] = RETRY_AFTER
+    elif why == "operation_refused" and status == 503:
+        headers["Retry-After"] = "1"
     return json_reply(status, content, headers, why=why)
 
 

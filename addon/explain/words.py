@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from ..errors.replies import Reply
 from ..protocol import bodies
 from ..protocol.target import shown
-from ..routing import gate
+from ..routing import gate, operations
 from ..routing.admission import Refused
+from ..routing.operations import Concerned
 from ..routing.routes import Route
 from ..routing.settings import Settings
 from ..rules.model import (
@@ -117,6 +118,8 @@ def _steps(case: Case) -> Iterator[tuple[str, str]]:
                 yield "rule", text
             for text in _gate(case):
                 yield "artifacts", text
+            for text in dict.fromkeys(_operation(case, entry) for entry in route.refused):
+                yield "refused", text
             for text in _login(case):
                 yield "login", text
     yield "result", _result(case)
@@ -168,6 +171,13 @@ def _gate(case: Case) -> Iterator[str]:
         yield f"{operation}: {position(case.settings, operation)}"
     if case.graphql_fields:
         yield f"only if its body names {' or '.join(case.graphql_fields)}, or cannot be read"
+
+
+def _operation(case: Case, concerned: Concerned) -> str:
+    entry = concerned.entry
+    concerns = ", ".join((*entry.operations, *entry.methods)) or "every request"
+    refuses = operations.refusing([concerned], case.methods) is not None
+    return f"{entry.name}: {'yes' if refuses else 'no'}, it refuses {concerns}"
 
 
 def _login(case: Case) -> Iterator[str]:
@@ -229,6 +239,7 @@ def summary(settings: Settings, *, source: str, found: Sequence[str] = ()) -> li
         *(("found", line) for line in found),
         *(("rewrite", _in_short(rule)) for rule in rules.rewrites),
         *(("artifacts", f"{name}: {position(settings, name)}") for name in OPERATIONS),
+        *(("refused", entry.name) for entry in rules.refused),
     ]
     return [f"{subject:10}{says}" for subject, says in lines]
 
@@ -243,6 +254,7 @@ def counts(rules: Rules) -> str:
     numbers = {
         "rewrite": len(rules.rewrites),
         "artifact endpoint": len(rules.artifacts.endpoints),
+        "refused operation": len(rules.refused),
         "error override": len(rules.errors.overrides),
         "probe": len(rules.health.probes),
     }

@@ -1,7 +1,7 @@
-"""mitmproxy options under which requests would get past the artifact switch.
+"""mitmproxy options under which requests would get past the artifact switch and `refused`.
 
-The switch judges requests, also after other addons have changed them. It cannot judge bytes that
-mitmproxy forwards unread, so such an option and the switch exclude each other. mitmproxy decides
+Both judge requests, also after other addons have changed them. They cannot judge bytes that
+mitmproxy forwards unread, so such an option excludes both. mitmproxy decides
 in mitmproxy/addons/next_layer.py which connections it reads.
 """
 
@@ -47,13 +47,12 @@ def check(settings: Settings, options: Mapping[str, Any]) -> None:
         options: the values of those `OPTIONS` that this mitmproxy has.
 
     Raises:
-        RulesError: an artifact operation is switched off, and an option bypasses that.
+        RulesError: an operation is switched off or refused, and an option bypasses that.
     """
     if settings.wary and (found := find(options)) is not None:
         name, value, why = found
         raise RulesError(
-            f"{name}: {value}: {why}, and artifacts are switched off ({_switched_off(settings)}): "
-            "requests for them would get through"
+            f"{name}: {value}: {why}{_refused(settings)}: requests for them would get through"
         )
 
 
@@ -93,10 +92,13 @@ def _is_dns(mode: ProxyMode) -> bool:
     return isinstance(mode, DnsMode) or (isinstance(mode, ReverseMode) and mode.scheme == "dns")
 
 
-def _switched_off(settings: Settings) -> str:
-    """Return the name of the setting that switches artifacts off."""
+def _refused(settings: Settings) -> str:
+    """Return what is switched off, and the setting that does it."""
     if not settings.switch.on:
-        return settings.switch.source
+        return f", and artifacts are switched off ({settings.switch.source})"
     artifacts = settings.rules.artifacts
     positions = {"read": artifacts.read, "write": artifacts.write, "delete": artifacts.delete}
-    return next(f"artifacts.{name}" for name, on in positions.items() if not on)
+    for name, on in positions.items():
+        if not on:
+            return f", and artifacts are switched off (artifacts.{name})"
+    return f", and operations are refused (refused: {settings.rules.refused[0].name})"

@@ -12,7 +12,7 @@ from ..protocol import target as targets
 from ..protocol.headers import Fields, text
 from ..protocol.request_ids import REQUEST_ID, request_id
 from ..rules.model import Endpoint, Operation, Rules
-from . import gate, origin
+from . import gate, operations, origin
 from .flow_state import FlowState
 from .routes import Route
 from .settings import Settings
@@ -123,7 +123,7 @@ def admit(
         return _denied(request, rules, 403, message, "foreign_origin")
     if settings.wary:
         refused, state.graphql_fields = _switch(settings, route, request)
-        if refused is not None:
+        if refused := refused or _operation(settings, route, request):
             return refused
     if route.endpoints:
         _classify(state, route, request.method)
@@ -153,9 +153,10 @@ def admit_sent(settings: Settings, request: Request, body: bytes) -> Refused | N
     if not settings.wary:
         return None
     route = settings.router.route(request.path.partition("?")[0], (), again=True)
-    if not route.endpoints and not route.suspected:
+    if not (route.endpoints or route.suspected or route.refused):
         return None
     refused, fields = _switch(settings, route, request)
+    refused = refused or _operation(settings, route, request)
     return refused or _body(settings, request, fields, body)
 
 
@@ -199,8 +200,7 @@ def _switch(
     settings: Settings, route: Route, request: Request
 ) -> tuple[Refused | None, tuple[str, ...]]:
     """Apply the artifact switch; return a refusal, and the GraphQL fields to look for otherwise."""
-    overrides = (text(request.fields, name) for name in gate.METHOD_OVERRIDES)
-    methods = gate.methods(request.method, overrides)
+    methods = _methods(request)
 
     def refused(endpoint: Endpoint) -> Operation | None:
         operations = (
@@ -221,6 +221,22 @@ def _switch(
         message = "The path can be read as one of artifacts, which are switched off here."
         return _denied(request, settings.rules, 400, message, "ambiguous_target"), ()
     return None, tuple(fields)
+
+
+def _operation(settings: Settings, route: Route, request: Request) -> Refused | None:
+    """Return why to refuse an operation beyond artifacts."""
+    if not route.refused:
+        return None
+    entry = operations.refusing(route.refused, _methods(request))
+    if entry is None:
+        return None
+    denied = _denied(request, settings.rules, entry.status, entry.message, "operation_refused")
+    return Refused(denied.reply, f"operation refused: {entry.name}")
+
+
+def _methods(request: Request) -> list[str]:
+    overrides = (text(request.fields, name) for name in gate.METHOD_OVERRIDES)
+    return gate.methods(request.method, overrides)
 
 
 def _body(

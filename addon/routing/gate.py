@@ -83,10 +83,7 @@ def artifact_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpo
         paths: the paths (decoded) under which the request may arrive.
         artifacts: the section of the rules.
     """
-    return _matching(
-        (form for path in paths for form in (path, path.rstrip("/"), _SLASHES.sub("/", path))),
-        artifacts,
-    )
+    return _matching(strict_forms(paths), artifacts)
 
 
 def suspected_endpoints(folded: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
@@ -99,11 +96,22 @@ def suspected_endpoints(folded: Iterable[str], artifacts: Artifacts) -> list[End
         folded: the paths under which the request may arrive, read by `target.fold`.
         artifacts: the section of the rules.
     """
-    return _matching((form for path in folded for form in (path, path.lower())), artifacts)
+    return _matching(lenient_forms(folded), artifacts)
+
+
+def strict_forms(paths: Iterable[str]) -> dict[str, None]:
+    """Return the forms in which MLflow itself may read paths (decoded)."""
+    forms = (form for path in paths for form in (path, path.rstrip("/"), _SLASHES.sub("/", path)))
+    return dict.fromkeys(forms)
+
+
+def lenient_forms(folded: Iterable[str]) -> dict[str, None]:
+    """Return the forms in which others may read paths, from those read by `target.fold`."""
+    return dict.fromkeys(form for path in folded for form in (path, path.lower()))
 
 
 def _matching(forms: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:
-    found = (artifacts.matching(form, last_root(form)) for form in dict.fromkeys(forms))
+    found = (artifacts.matching(form, last_root(form)) for form in forms)
     return [*dict.fromkeys(chain.from_iterable(found))]
 
 
@@ -118,9 +126,12 @@ def counts(method: str, endpoint: Endpoint) -> bool:
 
 
 def operation(method: str, endpoint: Endpoint) -> Operation:
-    """Return the operation of a request. Methods may be in any case; unknown ones are writes."""
-    if endpoint.operation is not None:
-        return endpoint.operation
+    """Return the operation of a request."""
+    return endpoint.operation or by_method(method)
+
+
+def by_method(method: str) -> Operation:
+    """Return the operation of a method in any case; unknown methods write."""
     match method.upper():
         case "GET" | "HEAD" | "OPTIONS":
             return "read"

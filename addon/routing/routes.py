@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from ..protocol import target as targets
 from ..rules.model import HEALTH_PATHS, Endpoint, Rules
-from . import families, gate, rewrite
+from . import families, gate, operations, rewrite
 from .families import Family
+from .operations import Concerned
 
 _KEPT = 1024
 """Paths in the cache, at most."""
@@ -55,6 +56,8 @@ class Route:
     """The endpoints that make it an artifact request (see `gate.artifact_endpoints`)."""
     suspected: tuple[Endpoint, ...] = ()
     """If wary, the endpoints that others might see in it (see `gate.suspected_endpoints`)."""
+    refused: tuple[Concerned, ...] = ()
+    """The entries of `refused` that concern it."""
 
 
 class Router:
@@ -62,7 +65,7 @@ class Router:
 
     Args:
         rules: the rules.
-        wary: whether some operations on artifacts are refused.
+        wary: whether some operations are refused.
     """
 
     def __init__(self, rules: Rules, *, wary: bool) -> None:
@@ -125,6 +128,7 @@ class Router:
             prefix=here[: target.api],
             endpoints=tuple(endpoints),
             suspected=tuple(e for e in suspected if e not in endpoints),
+            refused=tuple(operations.concerned(readings, [f.path for f in folded], rules.refused)),
         )
 
     def _is_api(self, path: str) -> bool:

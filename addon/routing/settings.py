@@ -29,7 +29,7 @@ class Settings:
     allowed: frozenset[Operation]
     """The operations on artifacts that are allowed."""
     wary: bool
-    """Whether some operations are not allowed."""
+    """Whether some operations, on artifacts or others, are not allowed."""
     filters: dict[int, Filter]
     """Compiled filter expressions by the index of their rule."""
     router: Router = field(compare=False)
@@ -66,12 +66,13 @@ def read(path: Path, environment: str | None, option: str, base_path: str = "") 
         for index, rule in enumerate(rules.rewrites)
         if rule.filter
     }
-    wary = len(allowed) < len(OPERATIONS)
-    if wary and not rules.artifacts.endpoints:
+    partly = len(allowed) < len(OPERATIONS)
+    if partly and not rules.artifacts.endpoints:
         raise RulesError(
             f"{path}: artifacts.endpoints: []: expected the requests to refuse, because "
             f"{_what_is_off(switch, allowed)}; the shipped rules.yaml lists those of MLflow"
         )
+    wary = partly or bool(rules.refused)
     try:
         credentials = Credentials(rules.upstream)
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from ..protocol.target import api_index
-from .patterns import below_any_prefix
+from .patterns import below_any_prefix, found
 from .section import Section
 from .values import Method, Name, Regex
 
@@ -74,13 +74,11 @@ class Artifacts(Section):
             path: the path.
             last: the last index at which a route can begin (see `target.last_root`).
         """
-        found: dict[int, Endpoint] = {}
+        by_start: dict[int, Endpoint] = {}
         for endpoint, anywhere in self._paths:
-            # In most paths a route can begin at the first slash alone: no search through the rest.
-            found_at = anywhere.search if last else anywhere.match
-            if (match := found_at(path)) and match.start() <= last:
-                found.setdefault(match.start(), endpoint)
-        return [*found.values()]
+            if (start := found(anywhere, path, last)) is not None:
+                by_start.setdefault(start, endpoint)
+        return [*by_start.values()]
 
     def has_files(self, path: str) -> bool:
         """Return whether files are served at a path (decoded, below the mount)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -20,7 +20,8 @@ from .artifacts import OPERATIONS, Artifacts, Endpoint, Operation
 from .errors import ErrorOverride, Errors, Login
 from .health import HEALTH_PATHS, Health, Probe
 from .limits import Drain, Limits, Streaming
-from .patterns import below_any_prefix
+from .patterns import below_any_prefix, found
+from .refused import RefusedOperation
 from .section import Section, host_listed, refuse_duplicates
 from .upstream import Credential, RewriteRule, Upstream
 from .values import HostPattern, Network, OriginName, PathPrefix
@@ -41,6 +42,7 @@ __all__ = [
     "Operation",
     "Origins",
     "Probe",
+    "RefusedOperation",
     "RewriteRule",
     "Rules",
     "Streaming",
@@ -90,15 +92,18 @@ class Rules(Section):
     origins: Origins = Origins()
     forwarded: Forwarded = Forwarded()
     artifacts: Artifacts = Artifacts()
+    refused: list[RefusedOperation] = Field(
+        default=[], description="Operations beyond artifacts that are refused; first match counts."
+    )
     errors: Errors = Errors()
     streaming: Streaming = Streaming()
     limits: Limits = Limits()
     drain: Drain = Drain()
     health: Health = Health()
 
-    @field_validator("rewrites")
+    @field_validator("rewrites", "refused")
     @classmethod
-    def _unique_rewrites(cls, value: list[RewriteRule]) -> list[RewriteRule]:
+    def _unique_names(cls, value: list[Any]) -> list[Any]:
         refuse_duplicates(rule.name for rule in value)
         return value
 
@@ -130,5 +135,4 @@ class Rules(Section):
 
     def is_api_below_a_prefix(self, path: str, last: int) -> bool:
         """The same with any prefix in front (see `Artifacts.matching`)."""
-        found = (pattern.search(path) for pattern in self._api_paths)
-        return any(match is not None and match.start() <= last for match in found)
+        return any(found(pattern, path, last) is not None for pattern in self._api_paths)

@@ -20,3 +20,16 @@ def below_any_prefix(pattern: re.Pattern[str]) -> re.Pattern[str]:
     # Ends a comment at the end of a verbose expression.
     end = "\n" if pattern.flags & re.VERBOSE else ""
     return re.compile(rf"(?=/)(?:{source}{end})\Z", pattern.flags | re.DOTALL)
+
+
+def found(anywhere: re.Pattern[str], path: str, last: int) -> int | None:
+    """Return the index of the slash from which a path matches; None if it does not.
+
+    Args:
+        anywhere: from `below_any_prefix`.
+        path: decoded, below the mount.
+        last: the last index at which a route can begin (see `target.last_root`).
+    """
+    # In most paths a route can begin at the first slash alone: no search through the rest.
+    match = anywhere.search(path) if last else anywhere.match(path)
+    return match.start() if match and match.start() <= last else None

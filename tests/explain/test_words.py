@@ -153,6 +153,30 @@ def test_the_switch_that_counts(environment: str | None, option: str, source: st
     assert f"artifacts write: switched off by {source}" in said
 
 
+@pytest.mark.parametrize(
+    ("method", "says", "result"),
+    [
+        (
+            "DELETE",
+            "refused   no-deletions: yes, it refuses delete",
+            "result    answered 403 BAD_REQUEST: operation refused: no-deletions",
+        ),
+        (
+            "GET",
+            "refused   no-deletions: no, it refuses delete",
+            "result    sent upstream: GET /api/2.0/mlflow/runs",
+        ),
+    ],
+)
+def test_refused_operations(tmp_path: Path, method: str, says: str, result: str) -> None:
+    """The explanation names each entry of `refused` that concerns the path."""
+    file = tmp_path / "rules.yaml"
+    file.write_text("refused: [{name: no-deletions, family: tracking, operations: [delete]}]")
+    _, said = lines(settings.read(file, None, ""), method, "/api/2.0/mlflow/runs")
+    assert says in said
+    assert said[-1] == result
+
+
 def test_graphql_depends_on_the_body() -> None:
     """A POST depends on its body; a request without a body is refused."""
     read = settings.read(DEFAULT_PATH, "false", "")
@@ -278,4 +302,6 @@ def test_summary(read: settings.Settings, tmp_path: Path) -> None:
         "artifacts write: switched off by artifacts.write",
         "artifacts delete: switched off by artifacts.write",
     ]
-    assert counts(bare.rules) == ("1 rewrite, 1 artifact endpoint, 0 error overrides, 0 probes")
+    assert counts(bare.rules) == (
+        "1 rewrite, 1 artifact endpoint, 0 refused operations, 0 error overrides, 0 probes"
+    )

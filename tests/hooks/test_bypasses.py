@@ -115,3 +115,15 @@ def test_options_are_refused_while_something_is_off(
         "ignore_hosts: ['a']: connections to these hosts pass unread, and artifacts are "
         f"switched off ({said}): requests for them would get through"
     )
+
+
+def test_while_operations_are_refused(tmp_path: Path) -> None:
+    """The message names an entry of `refused`."""
+    file = tmp_path / "rules.yaml"
+    file.write_text("refused: [{name: no-deletions, family: tracking}]")
+    with pytest.raises(RulesError) as refused:
+        bypasses.check(settings.read(file, None, ""), {"ignore_hosts": ["a"]})
+    assert str(refused.value) == (
+        "ignore_hosts: ['a']: connections to these hosts pass unread, and operations are refused "
+        "(refused: no-deletions): requests for them would get through"
+    )

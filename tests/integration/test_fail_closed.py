@@ -26,6 +26,8 @@ CASES: dict[str, tuple[str, bytes, int]] = {
     "routing.gate.artifact_endpoints": (API, OK, 0),
     "routing.gate.suspected_endpoints": (API, OK, 0),
     "routing.gate.refusal": (FILE, OK, 0),
+    "routing.operations.concerned": (API, OK, 0),
+    "routing.operations.refusing": ("/refused", OK, 0),
     "routing.rewrite.rewrite": (API, OK, 0),
     "routing.origin.is_foreign": (API, OK, 0),
     "routing.streaming.stream_request": (API, OK, 0),
@@ -49,7 +51,10 @@ def faulty_proxy(
     """A read-only proxy whose functions fail when a request asks for it."""
     folder = tmp_path_factory.mktemp("faulty")
     rules = lab.write_rules(
-        folder / "rules.model.yaml", external=["127.0.0.1"], artifacts={"write": False}
+        folder / "rules.model.yaml",
+        external=["127.0.0.1"],
+        artifacts={"write": False},
+        refused=[{"name": "a", "path": "/refused", "methods": ["GET"]}],
     )
     script = Path(faults.__file__)
     with lab.proxy(

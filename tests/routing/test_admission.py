@@ -215,6 +215,43 @@ def test_what_the_method_decides(
     assert (state.family == "artifacts") is artifact
 
 
+REFUSED = """
+mounts: [/mlflow]
+upstream: {base_path: /deep}
+rewrites: [{name: api, match: ^/api/, replace: /api/}]
+refused:
+  - {name: no-deletions, family: tracking, operations: [delete]}
+  - {name: frozen, path: /api/.+/frozen, status: 503, message: Frozen until Monday.}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "expected"),
+    [
+        ("/mlflow/api/2.0/mlflow/runs/delete", "POST", (403, "operation_refused")),
+        ("/mlflow/api/2.0/mlflow/runs/create", "POST", None),
+        ("/mlflow/api/2.0/frozen", "GET", (503, "operation_refused")),
+    ],
+)
+def test_refused_operations(
+    tmp_path: Path, path: str, method: str, expected: tuple[int, str] | None
+) -> None:
+    """An operation that the rules list is refused as it comes, and as it goes upstream."""
+    in_force = read(tmp_path, REFUSED)
+    assert in_force.wary
+    refused = admit(in_force, request(path, method=method))[1]
+    assert said(refused) == expected
+    sent = request(path.replace("/mlflow", "/deep", 1), method=method)
+    assert said(admission.admit_sent(in_force, sent, b"")) == expected
+    if refused is None:
+        return
+    message = json.loads(refused.reply.body)["message"]
+    words = "Frozen until Monday." if "frozen" in path else "This operation is switched off here."
+    assert message.startswith(words)
+    pause = "1" if refused.reply.status == 503 else None
+    assert dict(refused.reply.headers).get("Retry-After") == pause
+
+
 def test_an_upload_is_no_file(tmp_path: Path) -> None:
     """An upload's answer is not a file, so a web page in place of it is an error."""
     in_force = read(tmp_path, RULES.replace("write: false", "delete: false"))

@@ -20,8 +20,8 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
         (
             "x: 1",
             "f:1: x: unknown key; expected one of "
-            "upstream, mounts, allowed_hosts, rewrites, origins, forwarded, artifacts, errors, "
-            "streaming, limits, drain, health",
+            "upstream, mounts, allowed_hosts, rewrites, origins, forwarded, artifacts, "
+            "refused, errors, streaming, limits, drain, health",
         ),
         (
             "upstream: {credentials: [{host: a, token: a-secret}]}",
@@ -42,6 +42,27 @@ REWRITE = "rewrites:\n  - name: a\n    match: ^/a\n    replace: /b\n"
             "expected a host name or host:port, without scheme and path",
         ),
         ("upstream: 5", "f:1: upstream: 5: expected a mapping"),
+        ("refused: [{name: a}]", "f:1: refused[0]: expected either family or path"),
+        (
+            "refused: [{name: a, family: tracking, path: /x}]",
+            "f:1: refused[0]: expected either family or path",
+        ),
+        (
+            "refused: [{name: a, family: models}]",
+            "f:1: refused[0].family: 'models': expected 'tracking' or 'registry'",
+        ),
+        (
+            "refused:\n- name: a\n  path: /x\n  operations: [update]",
+            "f:4: refused[0].operations[0]: 'update': expected 'read', 'write' or 'delete'",
+        ),
+        (
+            "refused: [{name: a, path: /x, status: 404}]",
+            "f:1: refused[0].status: 404: expected 403, 501 or 503",
+        ),
+        (
+            "refused: [{name: a, path: /x}, {name: a, path: /y}]",
+            "f:1: refused: duplicate name 'a'; expected each name once",
+        ),
         (
             "upstream: {base_path: mlops}",
             "f:1: upstream.base_path: 'mlops': "

@@ -18,6 +18,8 @@ FUNCTIONS = [
     "routing.gate.artifact_endpoints",
     "routing.gate.suspected_endpoints",
     "routing.gate.refusal",
+    "routing.operations.concerned",
+    "routing.operations.refusing",
     "routing.rewrite.rewrite",
     "routing.origin.is_foreign",
     "routing.streaming.stream_request",

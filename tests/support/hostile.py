@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,17 +59,23 @@ _CLIMBS = [
 ]
 
 
-def targets(seed: int, count: int, prefix: str = "") -> Iterator[tuple[str, str]]:
+Endpoints = Sequence[tuple[str, str]]
+
+
+def targets(
+    seed: int, count: int, prefix: str = "", endpoints: Endpoints = ENDPOINTS
+) -> Iterator[tuple[str, str]]:
     """Yield methods and request targets; the same for the same seed.
 
     Args:
         seed: seed of the random numbers.
         count: how many targets.
         prefix: path in front of the endpoints.
+        endpoints: methods and paths of the operations.
     """
     dice = random.Random(seed)
     for _ in range(count):
-        method, path = dice.choice(ENDPOINTS)
+        method, path = dice.choice(endpoints)
         path = prefix + path
         for _ in range(dice.choice([1, 1, 2, 2, 3, 4])):
             path = dice.choice(_MUTATIONS)(path, dice)

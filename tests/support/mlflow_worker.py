@@ -77,6 +77,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     ),
     "log_span": log_span,
     "delete": lambda: artifacts().delete_artifacts("model.pkl"),
+    "delete_experiment": lambda: MlflowClient().delete_experiment("1"),
+    "search_experiments": lambda: [e.name for e in MlflowClient().search_experiments()],
 }
 
 for line in sys.stdin:
