@@ -29,18 +29,18 @@ class Place:
         names: attributes of it, or of its instances. `name` is anything, `name(one, two)` takes
             these arguments in this order and needs no others, `async name()` is also a coroutine
             function, and `name=text` is a text. A dataclass has only the fields of `__init__`.
-        part: what is lost otherwise.
         purpose: what it is used for.
         used_in: modules of the addon.
+        part: what is lost otherwise.
         upstream: an issue or pull request that would make it unnecessary, or explains it.
         says: a text in the code of a function.
     """
 
     owner: str
     names: tuple[str, ...]
-    part: Part
     purpose: str
     used_in: tuple[str, ...]
+    part: Part = Part.SAFETY
     upstream: str = ""
     says: str = ""
 

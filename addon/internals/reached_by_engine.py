@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .place import PULLS, Part, Place
+from .place import PULLS, Place
 
 _NO_OWN_ERRORS = f"{PULLS}/7999"
 _MESSAGE = "http_version, headers, content, trailers, timestamp_start, timestamp_end"
@@ -12,7 +12,6 @@ ENGINE = (
     Place(
         "mitmproxy.addons.next_layer:NextLayer",
         ("next_layer(nextlayer)",),
-        Part.SAFETY,
         "says where mitmproxy would serve HTTP, so that the engine does",
         ("engine.plug",),
         upstream=_NO_OWN_ERRORS,
@@ -20,7 +19,6 @@ ENGINE = (
     Place(
         "mitmproxy.proxy.layer:Layer",
         ("context", "handle_event(event)"),
-        Part.SAFETY,
         "the engine is one",
         ("engine.layer", "engine.plug", "engine.tap", "engine.top_layer"),
         upstream=_NO_OWN_ERRORS,
@@ -28,7 +26,6 @@ ENGINE = (
     Place(
         "mitmproxy.proxy.context:Context",
         ("client", "server", "layers", "options", "fork()"),
-        Part.SAFETY,
         "the engine takes the place of another layer",
         (
             "engine.connections",
@@ -41,35 +38,30 @@ ENGINE = (
     Place(
         "mitmproxy.proxy.tunnel:TunnelLayer",
         ("child_layer",),
-        Part.SAFETY,
         "the engine stands below TLS, to clients and to registries",
         ("engine.layer", "engine.plug", "engine.registries"),
     ),
     Place(
         "mitmproxy.proxy.layers.tls:ServerTLSLayer",
         ("__init__(context)",),
-        Part.SAFETY,
         "TLS to registries",
         ("engine.registries",),
     ),
     Place(
         "mitmproxy.proxy.layers.websocket:WebsocketLayer",
         ("__init__(context, flow)", "flow"),
-        Part.SAFETY,
         "serves WebSockets",
         ("engine.websocket",),
     ),
     Place(
         "mitmproxy.proxy.layers.websocket",
         ("WebsocketEndHook",),
-        Part.SAFETY,
         "the hook of a WebSocket that the engine ends itself",
         ("engine.websocket",),
     ),
     Place(
         "mitmproxy.proxy.commands",
         ("CloseConnection", "OpenConnection", "RequestWakeup", "SendData", "StartHook"),
-        Part.SAFETY,
         "what the engine asks of mitmproxy",
         ("engine.layer", "engine.registries", "engine.tap", "engine.top_layer", "engine.websocket"),
     ),
@@ -79,7 +71,6 @@ ENGINE = (
             *("CommandCompleted", "ConnectionClosed", "ConnectionEvent", "DataReceived"),
             *("HookCompleted", "MessageInjected", "OpenConnectionCompleted", "Start"),
         ),
-        Part.SAFETY,
         "what mitmproxy tells the engine",
         (
             "engine.front",
@@ -96,7 +87,6 @@ ENGINE = (
             *("HttpRequestHeadersHook", "HttpRequestHook", "HttpErrorHook"),
             *("HttpResponseHeadersHook", "HttpResponseHook"),
         ),
-        Part.SAFETY,
         "the hooks of a request",
         (
             "engine.answering",
@@ -109,7 +99,6 @@ ENGINE = (
     Place(
         "mitmproxy.net.http.http1.read",
         ("_read_request_line(line)",),
-        Part.SAFETY,
         "reads targets in absolute form as mitmproxy does",
         ("engine.http1_requests",),
     ),
@@ -120,14 +109,12 @@ ENGINE = (
             "default_port(scheme)",
             "hostport(scheme, host, port)",
         ),
-        Part.SAFETY,
         "reads and writes authorities as mitmproxy does",
         ("engine.http2_fields", "engine.layer"),
     ),
     Place(
         "mitmproxy.net.http.http1",
         ("assemble_response(response)",),
-        Part.SAFETY,
         "own answers to what is no request",
         ("engine.responses",),
         upstream=_NO_OWN_ERRORS,
@@ -135,27 +122,24 @@ ENGINE = (
     Place(
         "mitmproxy.http:RequestData",
         (f"__init__({_MESSAGE}, host, port, method, scheme, authority, path)",),
-        Part.SAFETY,
         "requests are built around their fields, without a constructor",
         ("engine.messages",),
     ),
     Place(
         "mitmproxy.http:ResponseData",
         (f"__init__({_MESSAGE}, status_code, reason)",),
-        Part.SAFETY,
         "responses are, too",
         ("engine.messages",),
     ),
-    Place("mitmproxy.http:Request", ("data",), Part.SAFETY, "the same", ("engine.messages",)),
-    Place("mitmproxy.http:Response", ("data",), Part.SAFETY, "the same", ("engine.messages",)),
-    Place("mitmproxy.http:Headers", ("fields",), Part.SAFETY, "the same", ("engine.messages",)),
+    Place("mitmproxy.http:Request", ("data",), "the same", ("engine.messages",)),
+    Place("mitmproxy.http:Response", ("data",), "the same", ("engine.messages",)),
+    Place("mitmproxy.http:Headers", ("fields",), "the same", ("engine.messages",)),
     Place(
         "mitmproxy.flow:Flow",
         (
             *("id", "client_conn", "server_conn", "live", "timestamp_created", "intercepted"),
             *("_resume_event", "_backup", "marked", "is_replay", "metadata", "comment"),
         ),
-        Part.SAFETY,
         "flows are, too",
         ("engine.messages",),
     ),

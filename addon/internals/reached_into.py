@@ -10,7 +10,7 @@ Here are the places that the limits and the refusals of all rooms but the engine
 
 from __future__ import annotations
 
-from .place import ISSUES, PULLS, Part, Place
+from .place import ISSUES, PULLS, Place
 from .reached_by_engine import ENGINE
 from .reached_for_speed import SPEED
 
@@ -21,7 +21,6 @@ _LIMITS = (
     Place(
         "mitmproxy.addons.proxyserver:Proxyserver",
         ("connections", "servers", "listen_addrs()"),
-        Part.SAFETY,
         "who is connected, and where clients are served",
         ("engine.connections", "hooks.listeners"),
         upstream=_CUTS,
@@ -33,7 +32,6 @@ _LIMITS = (
             "async server_event(event)",
             *("async open_connection(command)", "async handle_connection(connection)"),
         ),
-        Part.SAFETY,
         "time limits, silent clients, stalled bodies and the drain look at a client's connections",
         (
             "hooks.body_times",
@@ -47,7 +45,6 @@ _LIMITS = (
     Place(
         f"{_SERVER}:ConnectionIO",
         ("handler", "reader", "writer"),
-        Part.SAFETY,
         "closes connections, and tells how long nothing was read or written",
         (
             *(
@@ -65,44 +62,38 @@ _LIMITS = (
     Place(
         f"{_SERVER}:TimeoutWatchdog",
         ("timeout", "last_activity", "blocker"),
-        Part.SAFETY,
         "the limit for silent clients takes the place of mitmproxy's own",
         ("engine.connections", "hooks.drain"),
     ),
     Place(
         f"{_SERVER}:logger",
         (f"name={_SERVER}",),
-        Part.SAFETY,
         "what mitmproxy repeats of its peers is kept out of the log",
         ("hooks.lean", "observe.log_guard"),
     ),
     Place(
         "mitmproxy.addons.proxyauth",
         ("REALM",),
-        Part.SAFETY,
         "a refusal for want of credentials is told from others",
         ("hooks.on_request",),
     ),
     Place(
         "mitmproxy.flowfilter:FAnd",
         ("lst",),
-        Part.SAFETY,
         "filters in rules that can never match are refused",
         ("rules.filters",),
     ),
-    Place("mitmproxy.flowfilter:FOr", ("lst",), Part.SAFETY, "the same", ("rules.filters",)),
-    Place("mitmproxy.flowfilter:FNot", ("itm",), Part.SAFETY, "the same", ("rules.filters",)),
+    Place("mitmproxy.flowfilter:FOr", ("lst",), "the same", ("rules.filters",)),
+    Place("mitmproxy.flowfilter:FNot", ("itm",), "the same", ("rules.filters",)),
     Place(
         "mitmproxy.optmanager:OptManager",
         ("deferred",),
-        Part.SAFETY,
         "misspelled options are refused",
         ("hooks.process",),
     ),
     Place(
         "asyncio:StreamReader",
         ("__dict__", "async read(n)"),
-        Part.SAFETY,
         "a subclass takes the place of a reader's class, and tells what time limits ask for",
         ("internals.wide_reads",),
     ),

@@ -131,7 +131,7 @@ def test_a_missing_owner(owner: str) -> None:
 def test_another_text() -> None:
     """A changed text in a function's code is reported."""
     owner = "asyncio.selector_events:BaseSelectorEventLoop"
-    place = Place(owner, ("_accept_connection",), Part.LOOP, "x", ("x",), says="no such text")
+    place = Place(owner, ("_accept_connection",), "x", ("x",), Part.LOOP, says="no such text")
     (problem,) = problems(place)
     assert problem.endswith("another text in _accept_connection, expected no such text")
 
@@ -185,7 +185,7 @@ def test_private_modules_are_in_the_table() -> None:
 
 
 def _place(owner: str, name: str) -> Place:
-    return Place(owner, (name,), Part.SAFETY, "a test", ("proxy",))
+    return Place(owner, (name,), "a test", ("proxy",))
 
 
 @cache
