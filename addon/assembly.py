@@ -15,7 +15,6 @@ from .hooks.connected import Connected
 from .hooks.dialects import Dialects
 from .hooks.drain import Drain
 from .hooks.for_engine import ForEngine
-from .hooks.held import Held
 from .hooks.in_flight import InFlight
 from .hooks.lean import Lean
 from .hooks.loop_errors import LoopErrors
@@ -35,8 +34,8 @@ from .registry.health_service import HealthService
 def addons() -> list[Any]:
     """Return the addons for mitmproxy."""
     rules, health = RulesInForce(), HealthService()
-    connected, held = Connected(), Held()
-    dialects, drain = Dialects(rules, health), Drain(rules, health, connected)
+    connected, dialects = Connected(), Dialects(rules, health)
+    drain = Drain(rules, health, connected)
     time_limits, body_times, in_flight = TimeLimits(), BodyTimes(), InFlight()
     answers = OwnAnswers(rules, time_limits)
     observers, display = Observers(), Display()
@@ -58,7 +57,6 @@ def addons() -> list[Any]:
         clients=clients,
         drain=drain,
         in_flight=in_flight,
-        held=held,
         may_go=traffic.may_go,
         let_go=traffic.may_pass,
         goes_again=traffic.goes_again,
@@ -80,7 +78,7 @@ def addons() -> list[Any]:
             readiness=health.readiness,
             client_connections=len(connections.handlers()),
             clients_limit=clients.limit.in_force,
-            held=held.size(),
+            held=in_flight.held(),
             held_limit=limits.held if limits else 0,
             upstream_connections=connections.count_upstream(),
         )

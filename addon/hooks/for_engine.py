@@ -19,7 +19,6 @@ from ..internals import wide_reads
 from . import answering, body_times, room
 from .clients import Clients
 from .drain import Drain
-from .held import Held
 from .in_flight import InFlight
 from .rules_in_force import RulesInForce
 
@@ -32,9 +31,7 @@ class ForEngine:
     clients: Clients
     drain: Drain
     in_flight: InFlight
-    """Requests that are being served."""
-    held: Held
-    """Bytes of bodies in memory."""
+    """Requests that are being served, with their bytes in memory."""
     may_go: Callable[[http.HTTPFlow], bool]
     let_go: Callable[[http.HTTPFlow, bytes], bool | None]
     goes_again: Callable[[http.HTTPFlow], bool]
@@ -55,9 +52,7 @@ class ForEngine:
 
     def over(self, flow: http.HTTPFlow) -> None:
         """Release a request's resources."""
-        transport = self.clients.connected.transport(flow.client_conn)
-        self.in_flight.end(flow.id, transport)
-        self.held.leave(flow.id, transport)
+        self.in_flight.end(flow.id, self.clients.connected.transport(flow.client_conn))
 
     # Limits.
 
@@ -76,7 +71,7 @@ class ForEngine:
 
     def hold(self, flow: http.HTTPFlow, more: int) -> bool:
         """Count bytes of a flow's bodies if there is room."""
-        return self.held.take(flow.id, more, self.rules.get().rules.limits.held)
+        return self.in_flight.hold(flow.id, more, self.rules.get().rules.limits.held)
 
     def await_body(self, client: Client, front: Front) -> None:
         """Watch the body of a request."""

@@ -53,6 +53,5 @@ def play(random: Random, *, http2: bool) -> None:
         scene.leave()
         scene.go_on()
     assert addon.in_flight.count() == 0
-    assert addon.held.size() == 0
-    assert not addon.held._flows
+    assert addon.in_flight.held() == 0
     assert not addon.late

@@ -1,14 +1,17 @@
-"""The limit for requests in flight."""
+"""The limits for requests in flight, and for their bodies held in memory."""
 
 from __future__ import annotations
+
+from asyncio import WriteTransport
 
 from addon.hooks.in_flight import InFlight
 
 
-class Connection:
+class Connection(WriteTransport):
     """A transport with this number of bytes still to send."""
 
     def __init__(self, size: int) -> None:
+        super().__init__()
         self.size = size
 
     def get_write_buffer_size(self) -> int:
@@ -16,11 +19,16 @@ class Connection:
         return self.size
 
 
+def _begun(*keys: str) -> InFlight:
+    requests = InFlight()
+    for key in keys:
+        requests.begin(key)
+    return requests
+
+
 def test_a_request_counts_until_its_answer_is_sent() -> None:
     """A finished request counts while its answer waits in memory."""
-    requests, slow = InFlight(), Connection(1)
-    requests.begin("a")
-    requests.begin("b")
+    requests, slow = _begun("a", "b"), Connection(1)
     assert "a" in requests
     assert requests.reaches(2)
     assert not requests.reaches(3)
@@ -36,8 +44,47 @@ def test_a_request_counts_until_its_answer_is_sent() -> None:
 
 def test_what_does_not_count() -> None:
     """An answer without a client and a refused request do not count."""
-    requests = InFlight()
-    requests.begin("a")
+    requests = _begun("a")
     requests.end("a", None)
     requests.end("b", Connection(1))
-    assert requests.count() == 0
+    assert requests.hold("b", 1000, 100)
+    assert (requests.count(), requests.held()) == (0, 0)
+
+
+def test_one_limit_for_all_bodies() -> None:
+    """Bytes over the limit are not counted. Returned bytes make room."""
+    requests = _begun("a", "b")
+    assert requests.hold("a", 60, 100)
+    assert not requests.hold("b", 41, 100)
+    assert requests.hold("b", 40, 100)
+    assert not requests.hold("a", 1, 100)
+    requests.begin("a")
+    assert requests.hold("a", -10, 100)
+    assert requests.hold("b", 10, 100)
+    assert requests.held() == 100
+    requests.end("a", None)
+    requests.end("a", None)
+    assert requests.held() == 50
+
+
+def test_held_bytes_count_until_they_are_sent() -> None:
+    """Bytes that wait for a slow client count as held until the client takes them."""
+    requests, slow = _begun("a", "b"), Connection(70)
+    requests.hold("a", 90, 100)
+    requests.end("a", slow)
+    assert not requests.hold("b", 40, 100)
+    assert requests.hold("b", 30, 100)
+    slow.size = 0
+    assert requests.hold("b", 70, 100)
+    requests.end("b", Connection(0))
+    assert requests.held() == 0
+
+
+def test_the_list_of_answers_does_not_grow() -> None:
+    """Finished answers are forgotten at the limit."""
+    requests = InFlight()
+    for number in range(1000):
+        assert not requests.reaches(100)
+        requests.begin(str(number))
+        requests.end(str(number), Connection(0))
+    assert len(requests._unsent) <= 100

@@ -21,7 +21,6 @@ from addon.engine.exchange import Answered, Exchange
 from addon.engine.front import SilentBodies
 from addon.engine.layer import Engine
 from addon.engine.turns import Slots
-from addon.hooks.held import Held
 from addon.hooks.in_flight import InFlight
 from addon.routing import flow_state
 
@@ -65,7 +64,6 @@ class Counting(Permissive):
         super().__init__()
         self.slots = Slots(0)
         self.in_flight = InFlight()
-        self.held = Held()
         self.limit = limit
         self.late: list[Any] = []
         self.paused: Counter[Any] = Counter()
@@ -78,13 +76,12 @@ class Counting(Permissive):
     def over(self, flow: Any) -> None:
         """See `Addon`."""
         self.in_flight.end(flow.id, None)
-        self.held.leave(flow.id, None)
 
     def hold(self, flow: Any, more: int) -> bool:
         """See `Addon`."""
         if flow.id not in self.in_flight:
             self.late.append(flow)
-        return self.held.take(flow.id, more, self.limit)
+        return self.in_flight.hold(flow.id, more, self.limit)
 
     def refuse_to_hold(self, flow: Any) -> None:
         """See `Addon`."""
@@ -239,7 +236,7 @@ class Scene:
         counted = exchange.counted
         # A client that has gone no longer counts, even during a call of the addon.
         if exchange.is_open and exchange.gone is None and not self.engine._failed:
-            assert self.addon.held._flows.get(exchange.flow.id, 0) == counted
+            assert self.addon.in_flight._served.get(exchange.flow.id, 0) == counted
         if exchange.answered in (Answered.NOT_YET, Answered.AWAITED, Answered.STREAMED):
             assert counted <= exchange.held + len(exchange.answer)
 
