@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 
@@ -123,7 +122,6 @@ def _is_passed_on(exchange: Exchange) -> bool:
 
 
 def _refuse_answer(exchange: Exchange) -> None:
-    exchange.flow.error = mitmproxy_flow.Error(RESPONSE_TOO_LARGE)
     exchange.close_upstream()
     refuse(exchange, 502, RESPONSE_TOO_LARGE)
 

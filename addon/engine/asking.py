@@ -151,7 +151,6 @@ def _check_held(exchange: Exchange) -> None:
     """Apply mitmproxy's body_size_limit and stream_large_bodies to a body held so far."""
     verdict = exchange.engine.sizes.judge(exchange.held)
     if verdict is Verdict.REFUSE:
-        exchange.flow.error = mitmproxy_flow.Error(REQUEST_TOO_LARGE)
         refuse(exchange, 413, REQUEST_TOO_LARGE)
     elif verdict is Verdict.STREAM and not exchange.state.whole:
         exchange.flow.request.stream = True
@@ -213,5 +212,4 @@ def _on_stalled(exchange: Exchange) -> None:
         return
     exchange.note_body()
     exchange.close_upstream()
-    exchange.flow.error = mitmproxy_flow.Error(BODY_STALLED)
     refuse(exchange, 408, BODY_STALLED)

@@ -21,6 +21,7 @@ from ..internals.place import Part
 from ..internals.still_there import lacks
 from . import plug
 from .layer import Engine
+from .top_layer import TopLayer
 
 _NEVER = 100 * 365 * 86400
 """Seconds."""
@@ -42,9 +43,11 @@ def io(client: Client, connection: Connection) -> Any | None:
     return record.transports.get(connection) if record else None
 
 
-def transport(client: Client) -> asyncio.WriteTransport | None:
-    """Return the transport of a client, if it is connected."""
-    writer = getattr(io(client, client), "writer", None)
+def transport(
+    client: Client, connection: Connection | None = None
+) -> asyncio.WriteTransport | None:
+    """Return the transport of a client, or of its upstream connection, if it is connected."""
+    writer = getattr(io(client, connection or client), "writer", None)
     return writer.transport if isinstance(writer, asyncio.StreamWriter) else None
 
 
@@ -59,11 +62,9 @@ def put_watchdog_off(client: Client) -> bool:
 
     `silence` describes what the watchdog counts.
     """
-    watchdog = _watchdog(client)
-    if watchdog is None:
-        return False
-    watchdog.timeout = _NEVER
-    return True
+    if (watchdog := _watchdog(client)) is not None:
+        watchdog.timeout = _NEVER
+    return watchdog is not None
 
 
 def silence(client: Client) -> float | None:
@@ -122,15 +123,22 @@ def flows(client: Client) -> list[HTTPFlow]:
 
 def engine_of(client: Client) -> Engine | None:
     """Return the engine that serves a client; None if mitmproxy has not yet chosen its layer."""
-    record = handler(client)
-    layers = record.layer.context.layers if record else []
-    return next((layer for layer in layers if isinstance(layer, Engine)), None)
+    return next((layer for layer in _layers(client) if isinstance(layer, Engine)), None)
+
+
+def top_layer(client: Client) -> TopLayer | None:
+    """Return a client's topmost layer; None if it is mitmproxy's own."""
+    top = getattr(handler(client), "layer", None)
+    return top if isinstance(top, TopLayer) else None
 
 
 def _http_layers(client: Client) -> list[HttpLayer]:
+    return [layer for layer in _layers(client) if isinstance(layer, HttpLayer)]
+
+
+def _layers(client: Client) -> list[Any]:
     record = handler(client)
-    layers = record.layer.context.layers if record else []
-    return [layer for layer in layers if isinstance(layer, HttpLayer)]
+    return record.layer.context.layers if record else []
 
 
 def _watchdog(client: Client) -> Any | None:

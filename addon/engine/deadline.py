@@ -1,4 +1,4 @@
-"""The time by which the head of an HTTP/1 request must be complete, once it has begun."""
+"""The time by which the head of a request must be complete, once it has begun."""
 
 from __future__ import annotations
 
@@ -18,15 +18,11 @@ class Deadline:
 
     def __init__(self, wake_up: WakeUp, late: Callable[[], None]) -> None:
         self.ends: float | None = None
-        """The time, by the monotonic clock; None if no head has begun."""
+        """The time, by the monotonic clock; None if no head is awaited."""
         self._wake_up = wake_up
         self._late = late
         self._alarm = False
         """Whether a call of `_look_again` is on its way. It outlives the head that it is for."""
-
-    def end(self) -> None:
-        """The head is complete, or nobody waits for it any more."""
-        self.ends = None
 
     def check(self) -> None:
         """Tell if the time is over; until then set an alarm."""
@@ -34,6 +30,7 @@ class Deadline:
             return
         left = self.ends - time.monotonic()
         if left <= 0:
+            self.ends = None
             self._late()
         else:
             self._alarm = True

@@ -13,6 +13,7 @@ from .responses import to_response
 
 def refuse(exchange: Exchange, status: int, message: str) -> None:
     """Answer with one of the proxy's own errors; an HTTP/1 connection is then closed."""
+    exchange.flow.error = exchange.flow.error or mitmproxy_flow.Error(message)
     exchange.flow.response = worded(exchange, status, message)
     exchange.state.ended_by = "proxy"
     exchange.hook(HttpErrorHook, _refused)
@@ -74,8 +75,6 @@ def is_killed(exchange: Exchange, *, report: bool = True) -> bool:
     """End a flow that an addon has killed or whose client has gone; return whether it did."""
     error = exchange.flow.error
     why = exchange.gone
-    if error is None and why is None:
-        return False
     killed = error is not None and error.msg == mitmproxy_flow.Error.KILLED_MESSAGE
     if not killed and why is None:
         return False

@@ -35,7 +35,7 @@ class Http1Front:
         if client.closed:
             return
         if (begun := client.begun).data:
-            if (whole := begun.more(data, client.addon.request_head_limit())) is None:
+            if (whole := begun.more(data, client.addon.limits().request_head)) is None:
                 return
             data = whole
         client.buffer = client.buffer + data if client.buffer else data
@@ -44,7 +44,7 @@ class Http1Front:
     def ended(self) -> None:
         """The client has closed its side, or all of the connection."""
         client = self._client
-        client.deadline.end()
+        client.deadline.ends = None
         client.ended = True
         if not (client.turns.resting and client.conn.state is ConnectionState.CAN_WRITE):
             check_end(client)  # Otherwise the bytes sent before are read first.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from .deadline import Deadline
 from .head_blocks import HeadBlocks
 from .turns import WakeUp
 
@@ -30,18 +31,15 @@ class HeadTimes:
     ) -> None:
         self.watching = False
         """Whether there has been a request."""
-        self._wake_up = wake_up
         self._seconds = seconds
-        self._late = late
         self._blocks = HeadBlocks()
         self._number: int | None = None
-        self._ends: float | None = None
-        self._alarm = False
+        self._deadline = Deadline(wake_up, late)
 
     @property
     def begun(self) -> bool:
         """Whether a head has begun and is not complete."""
-        return self._ends is not None
+        return self._deadline.ends is not None
 
     def received(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -49,20 +47,5 @@ class HeadTimes:
         number = self._blocks.unfinished() if self.watching else None
         if number != self._number:
             self._number = number
-            self._ends = None if number is None else time.monotonic() + self._seconds()
-        self._look()
-
-    def _look(self) -> None:
-        if self._ends is None or self._alarm:
-            return
-        left = self._ends - time.monotonic()
-        if left <= 0:
-            self._ends = None
-            self._late()
-        else:
-            self._alarm = True
-            self._wake_up(left, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = False
-        self._look()
+            self._deadline.ends = None if number is None else time.monotonic() + self._seconds()
+        self._deadline.check()

@@ -56,7 +56,7 @@ class Http1Connection(ClientConnection):
     def close(self) -> None:
         """Close the connection."""
         self.closed = True
-        self.deadline.end()
+        self.deadline.ends = None
         self.buffer = b""
         self.begun = heads.Begun()
         self.pace(False)

@@ -105,7 +105,7 @@ def _read_head(client: Http1Connection) -> bool:
         return False
     addon, deadline = client.addon, client.deadline
     end = heads.end(buffer)
-    if (end or len(buffer)) > addon.request_head_limit():
+    if (end or len(buffer)) > addon.limits().request_head:
         client.refuse_bytes(431)
         return False
     if end is None:

@@ -43,7 +43,7 @@ class Http2Connection(ClientConnection):
         """Whether a portion is being read; its output is written at once afterwards."""
         self.h2 = _hyper_h2(
             validate=bool(engine.context.options.validate_inbound_headers),
-            head_limit=self.addon.request_head_limit(),
+            head_limit=self.addon.limits().request_head,
         )
         self.downloads = Downloads(self.h2, self.streams, self.conn, self.addon, self._over)
         self.uploads = Uploads(self.h2, self._has_room, engine.wake_up, self.flush)

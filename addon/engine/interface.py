@@ -9,6 +9,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 
 from ..errors.replies import Reply
+from ..rules.model import Limits
 from .front import Front
 from .top_layer import TopLayer
 from .turns import Slots
@@ -70,11 +71,8 @@ class Addon(Protocol):
     def is_draining(self) -> bool:
         """Return whether answers ask clients to close their connections."""
 
-    def request_head_limit(self) -> int:
-        """Return the limit for request line and headers, in bytes."""
-
-    def response_head_limit(self) -> int:
-        """Return the limit for status line and headers, in bytes."""
+    def limits(self) -> Limits:
+        """Return the limits in force."""
 
     def head_time(self, client: Client, /) -> float:
         """Return how many seconds a client that has begun a head has for the rest."""

@@ -165,12 +165,6 @@ class TopLayer:
             await self._handler.server_event(HookCompleted(hook))
 
 
-def of(handler: Any) -> TopLayer | None:
-    """Return a client's topmost layer; None if it is mitmproxy's own."""
-    top = getattr(handler, "layer", None)
-    return top if isinstance(top, TopLayer) else None
-
-
 def _again(first: Command, rest: Iterator[Command]) -> Iterator[Command]:
     yield first
     yield from rest

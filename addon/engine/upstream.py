@@ -115,7 +115,7 @@ class Upstream:
             return
         self.heard = True
         if self._begun.data:
-            if (whole := self._begun.more(data, self._engine.addon.response_head_limit())) is None:
+            if (whole := self._begun.more(data, self._engine.addon.limits().response_head)) is None:
                 return
             data = whole
         self._buffer = self._buffer + data if self._buffer else data
@@ -203,7 +203,7 @@ class Upstream:
             self._buffer = self._buffer[end:]
             return True
         end = heads.end(self._buffer)
-        limit = self._engine.addon.response_head_limit()
+        limit = self._engine.addon.limits().response_head
         if (end or len(self._buffer)) > limit:
             self._fail("the head of the response is too large")
             return False

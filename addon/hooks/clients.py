@@ -12,7 +12,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
-from ..engine import connections, top_layer
+from ..engine import connections
 from ..engine.front import Front
 from ..errors import replies
 from ..internals import wide_reads
@@ -92,7 +92,7 @@ class Clients:
         """Read from the upstream in large portions."""
         _widen(data.client, data.server)
         if data.client.alpn == b"h2":
-            room.widen(connections.io(data.client, data.server))
+            room.widen(connections.transport(data.client, data.server))
         if not data.server.tls:
             self.time_limits.stop(data.server.id)
 
@@ -140,6 +140,6 @@ class WideReads:
 
 
 def _widen(client: Client, connection: Connection) -> None:
-    top = top_layer.of(connections.handler(client))
+    top = connections.top_layer(client)
     take = top.received if top is not None else None
     wide_reads.widen(connections.io(client, connection), connection, take)

@@ -10,12 +10,12 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Connection
 from mitmproxy.proxy.layer import NextLayer
 
-from ..engine import connections, plug, top_layer
+from ..engine import connections, plug
 from ..engine.front import Front
-from ..engine.top_layer import TopLayer
 from ..engine.turns import Slots
 from ..errors.replies import Reply
 from ..internals import wide_reads
+from ..rules.model import Limits
 from . import answering, body_times, room
 from .clients import Clients
 from .drain import Drain
@@ -56,22 +56,18 @@ class ForEngine:
 
     # Limits.
 
-    def request_head_limit(self) -> int:
-        """Return the limit for request line and headers, in bytes."""
-        return self.rules.get().rules.limits.request_head
-
-    def response_head_limit(self) -> int:
-        """Return the limit for status line and headers, in bytes."""
-        return self.rules.get().rules.limits.response_head
+    def limits(self) -> Limits:
+        """Return the limits in force."""
+        return self.rules.get().rules.limits
 
     def head_time(self, client: Client) -> float:
         """Return how many seconds a client that has begun a head has for the rest."""
         self.clients.time_limits.stop(client.id)
-        return self.rules.get().rules.limits.head_timeout
+        return self.limits().head_timeout
 
     def hold(self, flow: http.HTTPFlow, more: int) -> bool:
         """Count bytes of a flow's bodies if there is room."""
-        return self.in_flight.hold(flow.id, more, self.rules.get().rules.limits.held)
+        return self.in_flight.hold(flow.id, more, self.limits().held)
 
     def await_body(self, client: Client, front: Front) -> None:
         """Watch the body of a request."""
@@ -85,23 +81,13 @@ class ForEngine:
         """Return whether the upstream's connection was cut, by a time limit or a reset."""
         return self.clients.time_limits.is_cut(flow)
 
-    def was_cut(self, flow: http.HTTPFlow, why: str) -> None:
-        """Log that a transfer was cut midway."""
-        answering.log_cut(flow, why)
+    was_cut = staticmethod(answering.log_cut)
 
     # Connections.
 
-    def top_layer(self, client: Client) -> TopLayer | None:
-        """Return a client's topmost layer."""
-        return top_layer.of(connections.handler(client))
-
-    def reset(self, client: Client) -> None:
-        """Let a client see that its answer is incomplete."""
-        connections.reset_at_end(client)
-
-    def waited(self, client: Client) -> float:
-        """Return for how many seconds the proxy has waited for bytes of a client."""
-        return body_times.waited(client)
+    top_layer = staticmethod(connections.top_layer)
+    reset = staticmethod(connections.reset_at_end)
+    waited = staticmethod(body_times.waited)
 
     def pace(self, client: Client, connection: Connection, wanted: bool) -> None:
         """Resume reading from a connection, or pause it."""
@@ -109,4 +95,4 @@ class ForEngine:
 
     def has_room(self, client: Client, connection: Connection) -> bool:
         """Return whether a registry can take more of a body."""
-        return room.is_there(connections.io(client, connection))
+        return room.is_there(connections.transport(client, connection))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from asyncio import WriteTransport
 
 LITTLE = 16 * 1024
 """At most so many bytes wait when the client is asked for more."""
@@ -12,22 +11,12 @@ MUCH = 256 * 1024
 one window of 64 KiB per request before it is asked for more, so its connection never stops."""
 
 
-def is_there(io: Any | None) -> bool:
-    """Return whether a connection can take more bytes; True without a connection.
-
-    Args:
-        io: mitmproxy's record of it (see `connections.io`).
-    """
-    transport = _transport(io)
+def is_there(transport: WriteTransport | None) -> bool:
+    """Return whether a connection can take more bytes; True without a connection."""
     return transport is None or transport.get_write_buffer_size() <= LITTLE
 
 
-def widen(io: Any | None) -> None:
+def widen(transport: WriteTransport | None) -> None:
     """Let more bytes wait for a registry before the proxy stops reading from the client."""
-    if (transport := _transport(io)) is not None:
+    if transport is not None:
         transport.set_write_buffer_limits(high=MUCH, low=LITTLE)
-
-
-def _transport(io: Any | None) -> asyncio.WriteTransport | None:
-    writer = getattr(io, "writer", None)
-    return writer.transport if isinstance(writer, asyncio.StreamWriter) else None

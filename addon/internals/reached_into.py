@@ -52,7 +52,6 @@ _LIMITS = (
                 "engine.connections",
                 "hooks.drain",
                 "engine.top_layer",
-                "hooks.room",
                 "hooks.time_limits",
             ),
             "internals.wide_reads",

@@ -6,6 +6,9 @@ from typing import Any
 
 from addon.engine.turns import Slots
 from addon.errors.replies import Reply, json_reply
+from addon.rules.model import Limits
+
+_LIMITS = Limits(request_head=1 << 20, response_head=1 << 20)
 
 
 class Permissive:
@@ -60,13 +63,9 @@ class Permissive:
         """See `Addon`."""
         return False
 
-    def request_head_limit(self) -> int:
+    def limits(self) -> Limits:
         """See `Addon`."""
-        return 1 << 20
-
-    def response_head_limit(self) -> int:
-        """See `Addon`."""
-        return 1 << 20
+        return _LIMITS
 
     def head_time(self, _client: Any) -> float:
         """See `Addon`."""
