@@ -52,7 +52,7 @@ def _on_head(exchange: Exchange, response: http.Response, ended: bool) -> None:
     exchange.answer_ended_with_head = ended
     sizes = exchange.engine.sizes
     if not ended and sizes.are_limited:
-        verdict = sizes.judge(sizes.announced(response))
+        verdict = sizes.judge_head(response)
         if verdict is Verdict.REFUSE:
             _refuse_answer(exchange)
             return

@@ -59,7 +59,7 @@ def begin(
         request.host_header = engine.host_header.decode()
     exchange.ended_with_head = ended
     if not ended and engine.sizes.are_limited:
-        verdict = engine.sizes.judge(engine.sizes.announced(request))
+        verdict = engine.sizes.judge_head(request)
         if verdict is Verdict.REFUSE:
             flow.error = mitmproxy_flow.Error(REQUEST_TOO_LARGE)
             exchange.hook(HttpRequestHeadersHook, refuse, 413, REQUEST_TOO_LARGE)

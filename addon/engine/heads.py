@@ -11,10 +11,7 @@ from dataclasses import dataclass
 
 from ..protocol import hop_by_hop
 from ..protocol.framing import content_length
-from ..protocol.headers import Fields, read
-
-Pairs = tuple[tuple[bytes, bytes], ...]
-"""Header fields in order, with names as received and values without surrounding white space."""
+from ..protocol.headers import Fields, Pairs, read
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VISIBLE = rb"[!-~\x80-\xff]"

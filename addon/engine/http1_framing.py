@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
-from ..protocol.headers import read
+from ..protocol.headers import read, without
 from . import heads
 
 
@@ -50,13 +50,13 @@ class AnswerFraming:
         pairs, status, version = data.headers.fields, data.status_code, data.http_version
         fields = read(pairs)
         if (self.close_after or self._is_draining()) and status != 101:
-            pairs = (*_without(pairs, b"connection"), (b"Connection", b"close"))
+            pairs = (*without(pairs, (b"connection",)), (b"Connection", b"close"))
             self.close_after = True
         self.bodiless = bodiless = self.bodiless or status in (101, 204, 304)
         chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
         framed = chunked or b"content-length" in fields or bodiless
         if chunked and not self.modern:
-            pairs = _without(pairs, b"transfer-encoding")
+            pairs = without(pairs, (b"transfer-encoding",))
             chunked, framed = False, bodiless
             self.close_after = self.close_after or not bodiless
         elif not framed and self.modern and streamed:
@@ -72,7 +72,3 @@ class AnswerFraming:
         if heads.closes(version, fields):
             self.close_after = True
         return heads.write(b"%s %d %s" % (version, status, data.reason), pairs)
-
-
-def _without(pairs: heads.Pairs, name: bytes) -> heads.Pairs:
-    return tuple(pair for pair in pairs if pair[0].lower() != name)

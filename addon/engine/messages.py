@@ -13,7 +13,7 @@ from typing import Any
 
 from mitmproxy import connection, http
 
-from .heads import Pairs
+from ..protocol.headers import Pairs
 
 
 def _random_ids() -> Iterator[str]:

@@ -8,6 +8,7 @@ from mitmproxy import http
 from mitmproxy.utils import human
 
 from ..protocol import framing
+from ..protocol.headers import read
 
 
 class Verdict(Enum):
@@ -41,10 +42,6 @@ class Sizes:
             return Verdict.STREAM
         return Verdict.HOLD
 
-    @staticmethod
-    def announced(message: http.Message) -> int | None:
-        """Return the length in bytes that a message declares, if any."""
-        if "transfer-encoding" in message.headers:
-            return None
-        length = message.headers.get("content-length")
-        return None if length is None else framing.content_length(length.encode())
+    def judge_head(self, message: http.Message) -> Verdict:
+        """Return how to treat the body of a message, given the length that it announces."""
+        return self.judge(framing.announced(read(message.headers.fields)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mitmproxy import http
 
+from ..protocol.headers import Pairs, without
 from . import heads
 from .readers import BrokenError, Chunked, Length, Reader, UntilEnd
 
@@ -16,7 +17,7 @@ def target(request: http.Request) -> bytes:
     return data.path
 
 
-def pairs_of(request: http.Request, authorization: bytes) -> heads.Pairs:
+def pairs_of(request: http.Request, authorization: bytes) -> Pairs:
     """Return the header fields of a request in HTTP/1 form.
 
     Args:
@@ -28,7 +29,7 @@ def pairs_of(request: http.Request, authorization: bytes) -> heads.Pairs:
         cookies = [value for name, value in pairs if name.lower() == b"cookie"]
         if len(cookies) > 1:  # RFC 9113, section 8.2.3
             joined = (b"cookie", b"; ".join(cookies))
-            pairs = (*(pair for pair in pairs if pair[0].lower() != b"cookie"), joined)
+            pairs = (*without(pairs, (b"cookie",)), joined)
         if request.data.authority and "host" not in request.headers:
             pairs = ((b"Host", request.data.authority), *pairs)
     return (*pairs, (b"Authorization", authorization)) if authorization else pairs

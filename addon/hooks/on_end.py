@@ -72,18 +72,9 @@ def ended_without_flow(client: Client, reply: Reply) -> Ended:
         end=now,
         request_id=dict(reply.headers)[REQUEST_ID],
         client=client.peername[0],
-        method=None,
-        path=None,
-        sent_path=None,
-        rule=None,
-        upstream_status=None,
         status=reply.status,
         error_source="proxy",
-        converted="",
-        probe=False,
-        bytes_in=0,
         bytes_out=len(reply.body),
-        family="other",
         why=reply.why,
     )
 

@@ -30,7 +30,7 @@ def judge_head(flow: http.HTTPFlow, state: FlowState, settings: Settings) -> Non
     headers = response.headers
     fields = read(headers.fields)
     content_type = text(fields, b"content-type") or ""
-    length = _length(fields)
+    length = framing.announced(fields)
     error = status >= 400 and errors.may_need_conversion(status, content_type)
     labelled_page = login.is_html_or_unknown(content_type)
     if (labelled_page or b"location" in fields) and state.api and rules.errors.login.enabled:
@@ -207,14 +207,6 @@ def _login_place(
         rules=rules.errors.login,
     )
     return place and _places(flow, state, rules).url(place)
-
-
-def _length(fields: Fields) -> int | None:
-    if b"transfer-encoding" in fields:
-        return None
-    if (length := fields.get(b"content-length")) is None:
-        return None
-    return framing.content_length(length)
 
 
 def _convert(response: http.Response, converted: errors.Converted, *, head: bool) -> None:

@@ -7,7 +7,7 @@ limit is for programs that use select() (https://0pointer.net/blog/file-descript
 from __future__ import annotations
 
 import logging
-import sys
+import resource
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +18,6 @@ be closed (asyncio accepts up to a hundred at once)."""
 
 def allow_many() -> None:
     """Raise the soft limit to the hard one."""
-    if sys.platform == "win32":
-        return
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -31,10 +27,6 @@ def allow_many() -> None:
 
 def allowed() -> int | None:
     """Return how many files may be open; None for no limit."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
 

@@ -16,7 +16,7 @@ from mitmproxy.addonmanager import Loader
 
 from ..routing import gate, settings
 from ..routing.settings import Settings
-from ..rules import reload
+from ..rules import files, reload
 from ..rules.rules_file import DEFAULT_PATH, RulesError
 from . import bypasses
 
@@ -46,7 +46,7 @@ class RulesInForce:
         self.reloads = {"success": 0, "failure": 0}
         self.followers: list[Callable[[Settings], None]] = []
         """Called with each new settings that come into force."""
-        self._signature: reload.Signature = None
+        self._signature: files.Signature = None
         self._watch: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
 
@@ -86,7 +86,7 @@ class RulesInForce:
             if updated & bypasses.OPTIONS and self.settings is not None:
                 self._check_options(self.settings)
             return
-        self._signature = reload.signature(_path())
+        self._signature = files.signature(_path())
         try:
             self._put_in_force(settings.read(*_sources()))
         except RulesError as error:

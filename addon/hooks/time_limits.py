@@ -129,15 +129,13 @@ class TimeLimits:
             self._arm(flow, limits.idle_timeout, check)
 
     def _check_answer(self, flow: http.HTTPFlow, limits: Upstream, deadline: float) -> None:
-        left = deadline - time.monotonic()
         if flow.response is not None:
             self._check_body(flow, limits)
-        elif connections.io(flow.client_conn, flow.server_conn) is None:
+            return
+        if connections.io(flow.client_conn, flow.server_conn) is None:
             # Not even connected: that has its own limit.
             deadline = time.monotonic() + limits.response_timeout
-            check = partial(self._check_answer, flow, limits, deadline)
-            self._arm(flow, min(limits.response_timeout, limits.idle_timeout), check)
-        elif left <= 0:
+        if (left := deadline - time.monotonic()) <= 0:
             self.end(flow, NO_RESPONSE)
         else:
             check = partial(self._check_answer, flow, limits, deadline)

@@ -21,31 +21,31 @@ class Ended(NamedTuple):
     """The client's, or a new one."""
     client: str | None
     """IP address."""
-    method: str | None
+    method: str | None = None
     """HTTP method, safe to show."""
-    path: str | None
+    path: str | None = None
     """As received, safe to show."""
-    sent_path: str | None
+    sent_path: str | None = None
     """As it went upstream, safe to show; None if the request did not."""
-    rule: str | None
+    rule: str | None = None
     """Name of the rewrite rule."""
-    upstream_status: int | None
+    upstream_status: int | None = None
     """The upstream's status."""
-    status: int | None
+    status: int | None = None
     """The status for the client."""
-    error_source: str | None
+    error_source: str | None = None
     """The source of the error or abort: "proxy", "upstream" or "client"."""
-    converted: str
+    converted: str = ""
     """The kind of answer that was converted (see `Decision`); "" if none was."""
-    probe: bool
+    probe: bool = False
     """Whether the proxy itself sent the request."""
-    bytes_in: int
+    bytes_in: int = 0
     """Bytes of the request's body."""
-    bytes_out: int
+    bytes_out: int = 0
     """Bytes of the response's body, as it was sent."""
-    family: Family
+    family: Family = "other"
     """The family of the request."""
-    why: str
+    why: str = ""
     """Why the proxy answered with its own error (see `Reply`); "" if it did not."""
 
 

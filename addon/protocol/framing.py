@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from . import hop_by_hop
-from .headers import Fields, read
+from .headers import Fields, Pairs, read
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE = rb"[\t -~\x80-\xff]*"
@@ -32,6 +32,13 @@ _PORTS = {b"http": b"80", b"https": b"443"}
 def content_length(value: bytes) -> int | None:
     """Return the number in a Content-Length; None if it is malformed."""
     return int(value) if _LENGTH.fullmatch(value) else None
+
+
+def announced(fields: Fields) -> int | None:
+    """Return the length of a body in bytes, if the headers announce it."""
+    if b"transfer-encoding" in fields or b"content-length" not in fields:
+        return None
+    return content_length(fields[b"content-length"])
 
 
 def interim_end(data: bytes) -> int | None:
@@ -61,7 +68,7 @@ def request_flaw(
     path: bytes,
     scheme: bytes,
     authority: bytes,
-    fields: tuple[tuple[bytes, bytes], ...],
+    fields: Pairs,
 ) -> str | None:
     """Return why a request of any HTTP version can be read in more than one way; None if it cannot.
 

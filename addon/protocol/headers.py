@@ -5,7 +5,10 @@ Each step of a request reads the same headers again, so the last result is kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+
+Pairs = tuple[tuple[bytes, bytes], ...]
+"""Header fields in order, with names as received and values without surrounding white space."""
 
 Fields = Mapping[bytes, bytes]
 """Values by lower-case names; the values of repeated headers are joined (RFC 9110, section 5.3)."""
@@ -25,7 +28,7 @@ def read(headers: Sequence[tuple[bytes, bytes]]) -> Fields:
     return fields
 
 
-def remember(headers: tuple[tuple[bytes, bytes], ...], fields: Fields) -> None:
+def remember(headers: Pairs, fields: Fields) -> None:
     """Keep the result for some headers, so that the next `read` need not build it."""
     global _last
     _last = (headers, fields)
@@ -39,6 +42,11 @@ def _read(headers: Sequence[tuple[bytes, bytes]]) -> Fields:
     for name, value in headers:
         repeated.setdefault(name.lower(), []).append(value)
     return {name: b", ".join(values) for name, values in repeated.items()}
+
+
+def without(pairs: Pairs, names: Container[bytes]) -> Pairs:
+    """Return headers without those of some names, in lower case."""
+    return tuple(pair for pair in pairs if pair[0].lower() not in names)
 
 
 def text(fields: Fields, name: bytes) -> str | None:

@@ -12,9 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from .headers import Fields
-
-Headers = tuple[tuple[bytes, bytes], ...]
+from .headers import Fields, Pairs
 
 _OPTIONS = frozenset({b"", b"close", b"keep-alive", b"te", b"upgrade"})
 _ONE_HOP = frozenset(
@@ -54,7 +52,7 @@ def is_end_to_end(name: bytes) -> bool:
     return name not in _OPTIONS and _END_TO_END.fullmatch(name) is not None
 
 
-def pass_on(headers: Headers, fields: Fields, *, switches: bool = False) -> Headers:
+def pass_on(headers: Pairs, fields: Fields, *, switches: bool = False) -> Pairs:
     """Return the headers of a request or response without those for one connection only.
 
     Transfer-Encoding stays, because it frames the body; so do fields that are `is_end_to_end`.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 
-Header = tuple[bytes, bytes]
-Names = tuple[Header, Header]
+from .headers import Fields, Pairs, without
+
+Names = tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
 
 REQUEST_ID = "X-Request-Id"
 
@@ -42,7 +42,7 @@ def request_id(received: str | None, ours: str | None = None) -> str:
     return ours or secrets.token_hex(16)
 
 
-def of(fields: Mapping[bytes, bytes], ours: str) -> Names:
+def of(fields: Fields, ours: str) -> Names:
     """Return the request id and the traceparent of a request, as headers.
 
     Args:
@@ -61,9 +61,7 @@ def of(fields: Mapping[bytes, bytes], ours: str) -> Names:
     return (_NAME, shown.encode()), (_TRACE, trace)
 
 
-def for_upstream(
-    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], names: Names
-) -> tuple[Header, ...]:
+def for_upstream(headers: Pairs, fields: Fields, names: Names) -> Pairs:
     """Return the headers of a request with its ids.
 
     Args:
@@ -79,19 +77,13 @@ def for_upstream(
     drop = {_ID, _TRACE}
     if before[1] != after[1]:
         drop.add(_TRACE_STATE)  # It belongs to the old trace, which ends here.
-    return _without(headers, drop) + names
+    return without(headers, drop) + names
 
 
-def for_client(
-    headers: tuple[Header, ...], fields: Mapping[bytes, bytes], names: Names
-) -> tuple[Header, ...]:
+def for_client(headers: Pairs, fields: Fields, names: Names) -> Pairs:
     """Return the headers of an answer with the ids of its request; see `for_upstream`."""
     if _ID not in fields and _TRACE not in fields:
         return headers + names
     theirs = fields.get(_ID)
-    headers = _without(headers, {_ID, _TRACE}) + names
+    headers = without(headers, {_ID, _TRACE}) + names
     return headers if theirs in (None, names[0][1]) else (*headers, (UPSTREAM_ID, theirs))
-
-
-def _without(headers: tuple[Header, ...], names: set[bytes]) -> tuple[Header, ...]:
-    return tuple(header for header in headers if header[0].lower() not in names)

@@ -7,8 +7,9 @@ import http.client
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from .answers import Answer
@@ -44,15 +45,10 @@ class Client:
             headers["Authorization"] = self.authorization
         if content_type:
             headers["Content-Type"] = content_type
-        connection: http.client.HTTPConnection
+        kind: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
         if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                parts.hostname or "", parts.port, timeout=self.timeout, context=self.tls
-            )
-        else:
-            connection = http.client.HTTPConnection(
-                parts.hostname or "", parts.port, timeout=self.timeout
-            )
+            kind = partial(http.client.HTTPSConnection, context=self.tls)
+        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout)
         try:
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()

@@ -81,44 +81,42 @@ def _next(reason: str, url: str, host: str, authenticated: bool) -> list[str]:
         "",
         f"upstream:\n  external_hosts: [{host}]",
     ]
-    match reason:
-        case _ if reason == GUARDED and authenticated:
-            return [
-                "next: the credentials were refused. Check them in the environment "
-                f"({CREDENTIALS}), and ask again:",
-                again,
-                *by_hand,
-            ]
-        case _ if reason == GUARDED:
-            return [
-                f"next: ask again with credentials of a client in the environment ({CREDENTIALS}):",
-                f"  MLFLOW_TRACKING_TOKEN=... {again.strip()}",
-                "The proxy needs none: the first client with credentials tells it what it has to "
-                "know.",
-                *by_hand,
-            ]
-        case _ if reason == PAGES:
-            what = "other credentials" if authenticated else "credentials"
-            return [
-                f"next: if the page asks for a login, ask again with {what} in the environment "
-                f"({CREDENTIALS}); if it is that of another application, with the path below which "
-                "MLflow is:",
-                f"{again}/PATH",
-                *by_hand,
-            ]
-        case _ if reason == HTTPS:
-            secure = url.replace("http:", "https:", 1)
-            return [
-                f"next: use it by https, as the upstream of the proxy ({secure}), and ask again:",
-                again.replace(url, secure),
-            ]
-        case _ if reason == ABSENT:
-            return [
-                "next: find the path below which MLflow is, such as that of its pages in a "
-                "browser, and ask again:",
-                f"{again.removesuffix(urlsplit(url).path)}/PATH",
-                "The answer has the upstream.base_path to write into rules.yaml.",
-            ]
+    if reason == GUARDED and authenticated:
+        return [
+            "next: the credentials were refused. Check them in the environment "
+            f"({CREDENTIALS}), and ask again:",
+            again,
+            *by_hand,
+        ]
+    if reason == GUARDED:
+        return [
+            f"next: ask again with credentials of a client in the environment ({CREDENTIALS}):",
+            f"  MLFLOW_TRACKING_TOKEN=... {again.strip()}",
+            "The proxy needs none: the first client with credentials tells it what it has to know.",
+            *by_hand,
+        ]
+    if reason == PAGES:
+        what = "other credentials" if authenticated else "credentials"
+        return [
+            f"next: if the page asks for a login, ask again with {what} in the environment "
+            f"({CREDENTIALS}); if it is that of another application, with the path below which "
+            "MLflow is:",
+            f"{again}/PATH",
+            *by_hand,
+        ]
+    if reason == HTTPS:
+        secure = url.replace("http:", "https:", 1)
+        return [
+            f"next: use it by https, as the upstream of the proxy ({secure}), and ask again:",
+            again.replace(url, secure),
+        ]
+    if reason == ABSENT:
+        return [
+            "next: find the path below which MLflow is, such as that of its pages in a browser, "
+            "and ask again:",
+            f"{again.removesuffix(urlsplit(url).path)}/PATH",
+            "The answer has the upstream.base_path to write into rules.yaml.",
+        ]
     return [
         "next: the registry has to answer first. Check its name and port, http or https, and "
         "whether it is up; a certificate of your own authority goes into "

@@ -78,15 +78,14 @@ def verdict(
     state, message = _judge(probe, answer, authorization is not None)
     if state == "critical" and probe.optional:
         state = "warning"
-    return Result(
-        name=probe.name,
-        url=base.rstrip("/") + probe.path,
-        status_code=answer.status,
-        success=state in ("ok", "disabled"),
-        response_time=round(seconds, 4),
-        message=message,
-        state=state,
-    )
+    return _result(probe.name, base.rstrip("/") + probe.path, answer, seconds, message, state)
+
+
+def _result(
+    name: str, url: str, answer: Answer, seconds: float, message: str, state: State
+) -> Result:
+    success = state in ("ok", "disabled")
+    return Result(name, url, answer.status, success, round(seconds, 4), message, state)
 
 
 def overall(results: Sequence[Result]) -> State:
@@ -117,16 +116,9 @@ def write_probe(client: Client) -> Result:
     else:
         problem = f"put: {_what(answer)}"
     if not problem:
-        state = "ok"
-    return Result(
-        name="artifacts_write",
-        url=client.url.rstrip("/") + path,
-        status_code=answer.status,
-        success=state in ("ok", "disabled"),
-        response_time=round(time.monotonic() - start, 4),
-        message=problem or "put, read back and deleted",
-        state=state,
-    )
+        state, problem = "ok", "put, read back and deleted"
+    url, seconds = client.url.rstrip("/") + path, time.monotonic() - start
+    return _result("artifacts_write", url, answer, seconds, problem, state)
 
 
 def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, str]:

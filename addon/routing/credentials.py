@@ -10,12 +10,12 @@ import base64
 import logging
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..protocol.headers import Fields, text
+from ..rules import files
 from ..rules.model import Credential, Upstream
 from .origin import is_foreign
 
@@ -101,10 +101,10 @@ class _Secret:
         self._entry = entry
         self._clock = clock
         self._looked = clock()
-        self._signature: object = None
+        self._signature: files.Signature = None
         self._problem = ""
         if entry.file is not None:
-            self._signature = _signature(Path(entry.file))
+            self._signature = files.signature(Path(entry.file))
             self._header = self._from_file(Path(entry.file))
         elif (value := environment.get(entry.env or "")) is None:
             raise ValueError("this environment variable is not set")
@@ -121,7 +121,7 @@ class _Secret:
     def _look(self, file: Path) -> None:
         """Take up a changed file; the last secret stays in force while the file is of no use."""
         try:
-            if (signature := _signature(file)) != self._signature:
+            if (signature := files.signature(file)) != self._signature:
                 self._header, self._signature = self._from_file(file), signature
                 logger.warning("credentials for %s were read again: %s", self._entry.host, file)
             self._problem = ""
@@ -133,24 +133,10 @@ class _Secret:
 
     def _from_file(self, path: Path) -> bytes:
         try:
-            # Opening a pipe may block for ever.
-            file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            with os.fdopen(file, "rb") as opened:
-                if not stat.S_ISREG(os.fstat(file).st_mode):
-                    raise ValueError("expected a regular file")
-                data = opened.read(LARGEST + 1)
+            data = files.read(path, LARGEST + len(b"\r\n"))
         except OSError as error:
             raise ValueError(f"cannot be read: {error.strerror}") from None
         return _header(data, self._entry)
-
-
-def _signature(file: Path) -> object:
-    """Return values that change with a file, also if a link to it changes (as of Kubernetes)."""
-    try:
-        found = file.stat()
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 def _header(secret: bytes, entry: Credential) -> bytes:

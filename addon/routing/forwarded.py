@@ -6,16 +6,15 @@ its address in the logs of the registry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 
 from ..protocol import forwarded_field, hosts
+from ..protocol.headers import Fields, Pairs
+from ..protocol.hosts import Network
 from ..rules.values import is_plain_path
-
-Network = IPv4Network | IPv6Network
-Header = tuple[bytes, bytes]
 
 FOR, PROTO, HOST, PORT, PREFIX, FIELD, REAL_IP = (
     b"x-forwarded-for",
@@ -52,7 +51,7 @@ class Forwarded:
     trusted: bool = False
     """Whether the peer is trusted."""
 
-    def for_upstream(self, headers: tuple[Header, ...], mount: str) -> tuple[Header, ...]:
+    def for_upstream(self, headers: Pairs, mount: str) -> Pairs:
         """Return the headers of a request with our values in place of the client's.
 
         Args:
@@ -83,7 +82,7 @@ def is_claim(name: bytes, *, trusted: bool) -> bool:
 
 
 def read(
-    fields: Mapping[bytes, bytes],
+    fields: Fields,
     *,
     peer: str,
     scheme: str,
@@ -167,5 +166,5 @@ def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
     return any((mapped or found) in network for network in trusted)
 
 
-def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
+def _text(fields: Fields, name: bytes) -> str:
     return fields.get(name, b"").decode("utf-8", "surrogateescape")

@@ -9,13 +9,11 @@ Content-Security-Policy passes as well: only the registry knows what it has to a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..protocol import hosts
+from ..protocol.headers import Fields, Pairs
 from .rewrite import Origin, map_location
-
-Header = tuple[bytes, bytes]
 
 _COOKIE = b"set-cookie"
 _LINK = re.compile(r"(?<![^,])(\s*<)([^<>]*)(?=>)")
@@ -37,7 +35,7 @@ _URLS = frozenset({b"location", b"content-location"})
 _CONCERNED = _DROPPED | _URLS | {_COOKIE, b"link", b"refresh"}
 
 
-def are_in(fields: Mapping[bytes, bytes]) -> bool:
+def are_in(fields: Fields) -> bool:
     """Return whether any header of an answer (by lower-case names) has to be mapped."""
     return not _CONCERNED.isdisjoint(fields)
 
@@ -56,7 +54,7 @@ class Places:
     base_path: str
     """The prefix of the upstream's paths."""
 
-    def headers(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    def headers(self, headers: Pairs) -> Pairs:
         """Return the headers of an answer for the client."""
         return tuple(
             (name, self._value(name.lower(), value))

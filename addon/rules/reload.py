@@ -14,22 +14,12 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from .files import Signature, signature
+
 logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two checks."""
-
-Signature = tuple[str, int, int, int] | None
-"""Differs between two states of a file; None if there is no file."""
-
-
-def signature(path: Path) -> Signature:
-    """Return the state of a file."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):  # ValueError: a name with a zero byte.
-        return None
-    return str(path), status.st_ino, status.st_size, status.st_mtime_ns
 
 
 async def watch(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
-import stat
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from . import yaml_lines
+from . import files, yaml_lines
 from .model import Rules
 
 DEFAULT_PATH = Path(__file__).parent.with_name("rules.yaml").resolve()
@@ -48,7 +46,7 @@ def lines(path: Path) -> dict[yaml_lines.KeyPath, int]:
 
 def _text(path: Path) -> str:
     try:
-        data = _read(path)
+        data = files.read(path, LARGEST)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise RulesError(f"{path}: cannot read the rules: {why}") from error
@@ -58,21 +56,6 @@ def _text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         byte = f"0x{data[error.start]:02x}"
         raise RulesError(f"{path}:{line}: cannot read {byte}: expected text in UTF-8") from error
-
-
-def _read(path: Path) -> bytes:
-    # Opening or reading a pipe or a device may block for ever.
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise ValueError("expected a regular file")
-        with open(file, "rb", closefd=False) as opened:
-            data = opened.read(LARGEST + 1)
-    finally:
-        os.close(file)
-    if len(data) > LARGEST:
-        raise ValueError(f"expected {LARGEST // 1024} KiB at most")
-    return data
 
 
 def parse(text: str, source: str) -> Rules:

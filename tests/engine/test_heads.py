@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from addon.engine import heads
+from addon.protocol.headers import Pairs
 
 GET = b"GET / HTTP/1.1\r\n"
 
@@ -21,7 +22,7 @@ GET = b"GET / HTTP/1.1\r\n"
         (b"X:   \r\n", ((b"X", b""),)),
     ],
 )
-def test_fields(lines: bytes, pairs: heads.Pairs) -> None:
+def test_fields(lines: bytes, pairs: Pairs) -> None:
     """Names stay as they came; values lose the white space around them."""
     head = heads.read_request(GET + lines + b"\r\n")
     assert head is not None

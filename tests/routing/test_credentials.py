@@ -101,7 +101,7 @@ def test_secrets_of_no_use(tmp_path: Path, content: bytes, scheme: str, problem:
         ({"env": "NOT_SET"}, "env: 'NOT_SET': this environment variable is not set"),
         ({"env": "EMPTY"}, "env: 'EMPTY': it is empty"),
         ({"file": "/no/such/file"}, "file: '/no/such/file': cannot be read: No such file"),
-        ({"file": "/dev"}, "file: '/dev': cannot be read: Is a directory"),
+        ({"file": "/dev"}, "file: '/dev': expected a regular file"),
         ({"file": "/dev/null"}, "file: '/dev/null': expected a regular file"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from addon.rules import reload
+from addon.rules import files, reload
 
 
 @pytest.fixture
@@ -50,36 +50,12 @@ def test_watch(
 
     async def watch() -> None:
         try:
-            await reload.watch(lambda: next(paths), reload.signature(folder / "a"), changed)
+            await reload.watch(lambda: next(paths), files.signature(folder / "a"), changed)
         except RuntimeError:  # The paths are used up.
             return
 
     asyncio.run(watch())
     assert len(calls) == reads
-
-
-def test_signature(folder: Path) -> None:
-    """A change in place, a file renamed over it and a new target of a link all change it."""
-    link = folder / "link"
-    link.symlink_to("a")
-    found = {reload.signature(link)}
-    (folder / "a").write_text("other")
-    os.utime(folder / "a", ns=(1, 2))
-    found.add(reload.signature(link))
-    os.utime(folder / "a", ns=(1, 3))
-    found.add(reload.signature(link))
-    link.unlink()
-    link.symlink_to("b")
-    os.utime(folder / "b", ns=(1, 3))
-    found.add(reload.signature(link))
-    assert len(found) == 4
-    assert reload.signature(link) == reload.signature(link) != reload.signature(folder / "b")
-
-
-@pytest.mark.parametrize("name", ["none", "a/below a file", "zero\0byte"])
-def test_no_file(folder: Path, name: str) -> None:
-    """A missing file is not an error; it may appear later."""
-    assert reload.signature(folder / name) is None
 
 
 @pytest.fixture
