@@ -6,6 +6,7 @@ thread, for minutes with a few kilobytes.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import ipaddress
 import json
@@ -17,6 +18,7 @@ from collections.abc import Callable
 import pytest
 
 from addon.engine import heads
+from addon.engine.readers import BrokenError
 from addon.errors import login, replies
 from addon.errors import upstream as errors
 from addon.errors.words import page_words
@@ -91,6 +93,12 @@ def on_bytes(function: Callable[[bytes], object], part: bytes, begin: bytes = b"
         return lambda: function(data)
 
     return work
+
+
+def head_of(data: bytes) -> None:
+    """Read a head, which may be malformed."""
+    with contextlib.suppress(BrokenError):
+        heads.read_request(data)
 
 
 def beginning(part: bytes, begin: bytes) -> Work:
@@ -264,8 +272,8 @@ WORK: dict[str, Work] = {
     "target of roots": on_text(target_of, "/api/2.0/mlflow"),
     "target of versions": on_text(target_of, ".1", "/api/2"),
     "target of artifacts": on_text(target_of, "/api/2.0/mlflow-artifacts/artifacts/a"),
-    "head": on_bytes(heads.read_request, b"A: b\r\n", b"GET / HTTP/1.1\r\n"),
-    "long line of a head": on_bytes(heads.read_request, b" ", b"GET / HTTP/1.1\r\nA:"),
+    "head": on_bytes(head_of, b"A: b\r\n", b"GET / HTTP/1.1\r\n"),
+    "long line of a head": on_bytes(head_of, b" ", b"GET / HTTP/1.1\r\nA:"),
     "line feeds in a head": on_bytes(heads.end, b"\n\r"),
     "empty lines": on_bytes(heads.empty_lines, b"\r\n"),
     "forwarded": on_bytes(forwarded_for, b"10.1.1.1,"),

@@ -15,6 +15,7 @@ from ..routing.flow_state import FlowState
 from . import heads, messages
 from .endings import break_off, is_killed, refuse
 from .exchange import Answered, Asked, Exchange
+from .readers import BrokenError
 from .sending import answer_before_body, answer_locally, complete
 from .sizes import Verdict
 from .to_registry import begin_stream, begin_stream_with, connect, send_whole, stream_up
@@ -90,7 +91,7 @@ def _problem(request: http.Request, *, validate: bool) -> str | None:
         return framing.head_flaw(version, method, path, data.scheme, data.authority, fields)
     try:
         heads.framing(fields, version)  # Old hyper-h2 accepts any length.
-    except ValueError as error:
+    except BrokenError as error:
         return str(error)
     return framing.request_flaw(version, method, path, data.scheme, data.authority, pairs)
 

@@ -49,10 +49,6 @@ class Http1Front:
         if not (client.turns.resting and client.conn.state is ConnectionState.CAN_WRITE):
             check_end(client)  # Otherwise the bytes sent before are read first.
 
-    def read_on(self) -> None:
-        """Read the buffered bytes for one turn."""
-        read_on(self._client)
-
     def take_rest(self) -> bytes:
         """Remove and return the bytes after the last request."""
         client = self._client

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..protocol import hop_by_hop
 from ..protocol.framing import content_length
 from ..protocol.headers import Fields, Pairs, read
+from .readers import BrokenError
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VISIBLE = rb"[!-~\x80-\xff]"
@@ -99,22 +100,26 @@ def end(data: bytes | bytearray, searched: int = 0) -> int | None:
     return found.end() if found else None
 
 
-def read_request(head: bytes) -> RequestHead | None:
-    """Read the head of a request; None if it is malformed."""
+def read_request(head: bytes) -> RequestHead:
+    """Read the head of a request.
+
+    Raises:
+        BrokenError: it is malformed.
+    """
     found = _REQUEST.fullmatch(head)
     if found is None:
-        return None
+        raise BrokenError("a malformed head")
     method, target, minor, lines = found.groups()
     pairs = tuple(_FIELD.findall(lines))
     version = b"HTTP/1.1" if minor == b"1" else b"HTTP/1.0"
     return RequestHead(method, target, version, pairs, read(pairs))
 
 
-def read_response(head: bytes) -> ResponseHead | None:
-    """Read the head of a response; None if it is malformed."""
+def read_response(head: bytes) -> ResponseHead:
+    """Read the head of a response; see `read_request`."""
     found = _RESPONSE.fullmatch(head)
     if found is None:
-        return None
+        raise BrokenError("a malformed head")
     minor, status, reason, lines = found.groups()
     pairs = tuple((name, value.strip()) for name, value in _ANY_FIELD.findall(lines))
     version = b"HTTP/1.1" if minor == b"1" else b"HTTP/1.0"
@@ -154,17 +159,17 @@ def framing(fields: Fields, version: bytes) -> int | None:
         The length; 0 without a Content-Length, and None for chunks.
 
     Raises:
-        ValueError: recipients could disagree about the framing.
+        BrokenError: recipients could disagree about the framing.
     """
     coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
     if coding is not None:
         if coding.lower() != b"chunked":
-            raise ValueError("an unknown transfer coding")
+            raise BrokenError("an unknown transfer coding")
         if length is not None or version == b"HTTP/1.0":
-            raise ValueError("an ambiguous transfer coding")
+            raise BrokenError("an ambiguous transfer coding")
         return None
     if length is None:
         return 0
     if (size := content_length(length)) is None:
-        raise ValueError("a malformed length")
+        raise BrokenError("a malformed length")
     return size

@@ -117,12 +117,9 @@ def _read_head(client: Http1Connection) -> bool:
         return False
     deadline.ends = None
     raw, client.buffer = buffer[:end], buffer[end:]
-    head = heads.read_request(raw)
-    request = _request(head) if head is not None else None
-    if head is None or request is None:
-        client.refuse_bytes(400)
-        return False
     try:
+        head = heads.read_request(raw)
+        request = _request(head)
         length = heads.framing(head.fields, head.version)
     except ValueError:
         client.refuse_bytes(400)
@@ -152,18 +149,19 @@ def _begin(
         asking.end(exchange)
 
 
-def _request(head: heads.RequestHead) -> http.Request | None:
-    """Return mitmproxy's object for a request; None for a malformed target."""
+def _request(head: heads.RequestHead) -> http.Request:
+    """Return mitmproxy's object for a request.
+
+    Raises:
+        ValueError: the target is malformed.
+    """
     host, port, scheme, authority, path = "", 0, b"", b"", head.target
     if not path.startswith(b"/") and path != b"*":
         # mitmproxy 11 does not know a scheme in capitals (RFC 3986, section 3.1).
         name, mark, rest = path.partition(b"://")
         target = name.lower() + mark + rest if mark else path
-        try:
-            line = b"%s %s %s" % (head.method, target, head.version)
-            parsed = http1.read._read_request_line(line)
-        except ValueError:
-            return None
+        line = b"%s %s %s" % (head.method, target, head.version)
+        parsed = http1.read._read_request_line(line)
         host, port, _, scheme, authority, path, _ = parsed
     return messages.request(
         head.pairs,

@@ -35,7 +35,7 @@ class Http2Connection(ClientConnection):
     def __init__(self, engine: Engine, front: Front) -> None:
         super().__init__(engine, front)
         self.streams: dict[int, Stream] = {}
-        self.heads = HeadTimes(engine.wake_up, self._head_seconds, self._late)
+        self.heads = HeadTimes(engine.wake_up, lambda: self.addon.head_time(self.conn), self._late)
         self.frames = Frames(http2_length, HTTP2_PREFACE)
         self.next_bytes = NextBytes(self.turns, engine.wake_up)
         self.resets = Allowance(RESETS, RESETS_PER_SECOND)
@@ -104,9 +104,6 @@ class Http2Connection(ClientConnection):
     def _has_room(self, exchange: Exchange) -> bool:
         upstream = exchange.upstream
         return upstream is None or self.addon.has_room(self.conn, upstream.conn)
-
-    def _head_seconds(self) -> float:
-        return self.addon.head_time(self.conn)
 
     def _late(self) -> None:
         if not self.closed:

@@ -229,7 +229,7 @@ class Engine(layer.Layer):
             self._out.append(commands.CloseConnection(connection))
 
     def order(self, command: Any, then: Callable[[Any], None] | None = None) -> None:
-        """Give a command to mitmproxy.
+        """Give a command to mitmproxy, perhaps one of another layer.
 
         Args:
             command: the command.
@@ -239,7 +239,3 @@ class Engine(layer.Layer):
             command.blocking = self
             self._replies[command] = then
         self._out.append(command)
-
-    def await_reply(self, command: Any, then: Callable[[Any], None]) -> None:
-        """Call a function with the reply to a command of another layer."""
-        self._replies[command] = then

@@ -27,7 +27,7 @@ def chunk(data: bytes) -> bytes:
 
 
 class BrokenError(ValueError):
-    """The bytes do not match the framing of the body."""
+    """A message is malformed, or its framing is ambiguous."""
 
 
 class Reader(Protocol):

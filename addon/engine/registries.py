@@ -68,11 +68,9 @@ class Registries:
         conn.sni = sni
         conn.alpn_offers = (b"http/1.1",)
         stack: Any = ServerTLSLayer(context)
-        stack.child_layer = tap = Tap(context)
+        stack.child_layer = Tap(context)
         self.open_ones[conn] = upstream = Upstream(engine, conn, stack)
         self._opening[conn] = made
-        tap.conn = conn
-        upstream.tap = tap
         self.feed(upstream, events.Start())
 
     def feed(self, upstream: Upstream, event: events.Event) -> None:
@@ -93,8 +91,7 @@ class Registries:
             upstream.ended()
 
     def _take_from(self, upstream: Upstream) -> None:
-        tap: Tap = upstream.tap
-        for passed in tap.taken():
+        for passed in upstream.stack.child_layer.taken():
             if isinstance(passed, events.OpenConnectionCompleted):
                 self._made(upstream, passed, self._opening.pop(upstream.conn))
             elif self._engine.websocket is not None:
@@ -113,9 +110,8 @@ class Registries:
 
     def _feed(self, upstream: Upstream, event: events.Event) -> None:
         for command in upstream.stack.handle_event(event):
-            if command.blocking or isinstance(command, commands.RequestWakeup):
-                self._engine.await_reply(command, partial(self._reply, upstream))
-            self._engine.order(command)
+            waits = command.blocking or isinstance(command, commands.RequestWakeup)
+            self._engine.order(command, partial(self._reply, upstream) if waits else None)
 
     def _reply(self, upstream: Upstream, reply: Any) -> None:
         self._feed(upstream, reply)

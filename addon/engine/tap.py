@@ -19,8 +19,6 @@ class Write(events.Event):
 class Tap(layer.Layer):
     """A child layer that only collects events."""
 
-    conn: Any
-
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._taken: list[events.Event] = []
@@ -36,9 +34,9 @@ class Tap(layer.Layer):
     def handle_event(self, event: events.Event) -> Any:
         """Take an event, and return commands."""
         if isinstance(event, Write):
-            return [commands.SendData(self.conn, event.data)]
+            return [commands.SendData(self.context.server, event.data)]
         if isinstance(event, events.Start):
-            command: Any = commands.OpenConnection(self.conn)
+            command: Any = commands.OpenConnection(self.context.server)
             command.blocking = self
             return [command]
         self._taken.append(event)

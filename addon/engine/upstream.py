@@ -34,7 +34,6 @@ class Upstream:
     def __init__(self, engine: Engine, conn: Server, stack: Any = None) -> None:
         self.conn = conn
         self.stack = stack
-        self.tap: Any = None
         self.exchange: Exchange | None = None
         self.closed = False
         self.made = False
@@ -172,7 +171,11 @@ class Upstream:
         return rest
 
     def _step(self, exchange: Exchange) -> bool:
-        """Read a head or a part of a body; return whether there may be more to read."""
+        """Read a head or a part of a body; return whether there may be more to read.
+
+        Raises:
+            BrokenError: they are malformed.
+        """
         if self._reader is None:
             return self._read_head(exchange)
         if self._reader.done:
@@ -213,14 +216,7 @@ class Upstream:
             return False
         head = heads.read_response(self._buffer[:end])
         self._buffer = self._buffer[end:]
-        if head is None:
-            self._fail("protocol error: a malformed head")
-            return False
-        try:
-            self._reader = reader_of(self._method, head)
-        except BrokenError as error:
-            self._fail(f"protocol error: {error}")
-            return False
+        self._reader = reader_of(self._method, head)
         self._keep = not (
             heads.closes(head.version, head.fields) or isinstance(self._reader, UntilEnd)
         )

@@ -41,10 +41,7 @@ def reader_of(method: bytes, head: heads.ResponseHead) -> Reader:
     Raises:
         BrokenError: the framing is ambiguous.
     """
-    try:
-        length = heads.framing(head.fields, head.version)
-    except ValueError as error:
-        raise BrokenError(str(error)) from None
+    length = heads.framing(head.fields, head.version)
     if length is None and (head.status < 200 or head.status == 204):
         raise BrokenError("a transfer coding where there is no body")
     if method == b"HEAD" or head.status in (101, 204, 304):
