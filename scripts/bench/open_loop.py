@@ -17,6 +17,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from bench.transfers import connect
+
 CONNECTIONS = 64
 PATIENCE = 10
 """Seconds after the last request was due until all answers must have arrived."""
@@ -57,8 +59,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 class _Loop:
     def __init__(self, url: str, target: str) -> None:
-        host, _, port = url.removeprefix("http://").partition(":")
-        self.request = f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+        self.request = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         # `select` has finer time limits than epoll.
         self.selector = selectors.SelectSelector()
         self.idle: list[socket.socket] = []
@@ -67,8 +68,7 @@ class _Loop:
         self.waiting: deque[float] = deque()
         self.done: list[tuple[float, float]] = []
         for _ in range(CONNECTIONS):
-            connection = socket.create_connection((host, int(port)))
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = connect(url)
             self.selector.register(connection, selectors.EVENT_READ)
             self.idle.append(connection)
 

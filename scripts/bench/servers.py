@@ -68,19 +68,17 @@ def nginx(folder: Path, upstream: str) -> lab.Server:
 
 
 def proxy(
-    folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
+    folder: Path,
+    upstream: str,
+    *,
+    more_rules: int = 0,
+    options: Sequence[str | Path] = (),
+    wait: bool = True,
 ) -> lab.Server:
     """Start the proxy with the shipped rules, and with some more that match nothing."""
-    server = start_proxy(folder, upstream, more_rules=more_rules, options=options)
-    return server.wait("/livez")
-
-
-def start_proxy(
-    folder: Path, upstream: str, *, more_rules: int = 0, options: Sequence[str | Path] = ()
-) -> lab.Server:
-    """Do the same, but do not wait until it serves."""
     rules = write_rules(folder / "rules.yaml", more_rules)
-    return lab.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
+    server = lab.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
+    return server.wait("/livez") if wait else server
 
 
 def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
@@ -96,18 +94,16 @@ def write_rules(path: Path, more: int = 0, **changes: object) -> Path:
     return lab.write_rules(path, external=["127.0.0.1"], rewrites=rewrites, **changes)
 
 
-def start_bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> lab.Server:
-    """Start mitmdump without the addon; do not wait until it serves."""
+def bare(
+    folder: Path, upstream: str, *, options: Sequence[str | Path] = (), wait: bool = True
+) -> lab.Server:
+    """Start mitmdump without the addon."""
     port = lab.free_port()
     command: list[str | Path] = [Path(sys.executable).parent / "mitmdump", "-q"]
     command += ["--mode", f"reverse:{upstream}"]
     command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), *options]
-    return lab.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log")
-
-
-def bare(folder: Path, upstream: str, *, options: Sequence[str | Path] = ()) -> lab.Server:
-    """Start mitmdump without the addon."""
-    return start_bare(folder, upstream, options=options).wait()
+    server = lab.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log")
+    return server.wait() if wait else server
 
 
 def httpx_proxy(folder: Path, upstream: str) -> lab.Server:

@@ -22,8 +22,8 @@ def measure(session: Session) -> Iterator[Row]:
     folder = session.folder / "start"
     with servers.small_registry(folder / "registry") as registry:
         ways = {
-            "proxy": partial(seconds, partial(servers.start_proxy, folder / "p", registry.url)),
-            "bare": partial(seconds, partial(servers.start_bare, folder / "b", registry.url)),
+            name: partial(seconds, partial(start, folder / name, registry.url, wait=False))
+            for name, start in (("proxy", servers.proxy), ("bare", servers.bare))
         }
         # The first start ever makes certificates.
         for warm_up in ways.values():

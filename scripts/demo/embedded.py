@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import lab
+from lab import markdown
 
 DATA = lab.DATA / "registry"
 """Experiments and models of the embedded registry; they are kept for the next start."""
@@ -35,7 +37,7 @@ def main() -> int:
     for number in _SIGNALS:
         signal.signal(number, _stop)
     # The demo starts with an empty registry and leaves nothing behind.
-    with tempfile.TemporaryDirectory() as scratch, _Servers() as servers:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as servers:
         try:
             return _run(arguments, Path(scratch) if arguments.demo else DATA, servers)
         except _StoppedError:
@@ -46,15 +48,15 @@ def main() -> int:
             return 1
 
 
-def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
+def _run(arguments: argparse.Namespace, data: Path, servers: ExitStack) -> int:
     python = lab.mlflow(3)
     say("Starting the registry (MLflow on SQLite) ...")
-    registry = servers.add(lab.registry(data, ajax_only=True))
+    registry = servers.enter_context(lab.registry(data, ajax_only=True))
     registry.wait("/health", progress=True)
     rules = lab.write_rules(data / "rules.yaml", external=["127.0.0.1"])
     say("Starting the proxy ...")
     host, _, port = arguments.listen.rpartition(":")
-    proxy = servers.add(
+    proxy = servers.enter_context(
         lab.proxy(
             registry.url,
             rules,
@@ -71,7 +73,7 @@ def _run(arguments: argparse.Namespace, data: Path, servers: _Servers) -> int:
     explain(python, registry.url, proxy)
     while True:
         time.sleep(0.5)
-        for server in servers:
+        for server in (registry, proxy):
             if server.process.poll() is not None:
                 raise lab.StartError(f"{server.command[0]} ended by itself:\n{server.tail()}")
 
@@ -96,21 +98,6 @@ def _stop(*_: object) -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise _StoppedError
-
-
-class _Servers(list[lab.Server]):
-    """Servers that are always stopped at the end, in the reverse order of their start."""
-
-    def add(self, server: lab.Server) -> lab.Server:
-        self.append(server)
-        return server
-
-    def __enter__(self) -> _Servers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for server in reversed(self):
-            server.stop()
 
 
 def explain(python: Path, registry: str, server: lab.Server) -> None:
@@ -142,17 +129,9 @@ def demo(python: Path, registry: str, proxy: str) -> int:
     """Run the demo twice and print a table; return 0 if all steps worked through the proxy."""
     say("Running a real MLflow client, directly and through the proxy ...")
     direct, proxied = (_story(python, url) for url in (registry, proxy))
-    rows = [("step", "direct", "through the proxy")]
-    for name in proxied | direct:
-        rows.append((name, _cell(direct.get(name)), _cell(proxied.get(name))))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    rows.insert(1, tuple("-" * width for width in widths))  # type: ignore[arg-type]
-    for row in rows:
-        print(
-            "| "
-            + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            + " |"
-        )
+    names = proxied | direct
+    rows = [(name, _cell(direct.get(name)), _cell(proxied.get(name))) for name in names]
+    print(markdown.table(("step", "direct", "through the proxy"), rows))
     good = bool(proxied) and all(step["ok"] for step in proxied.values())
     say("Everything works through the proxy." if good else "Something failed through the proxy.")
     return 0 if good else 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lab import markdown
 from soak.faults import Fault, faults
 from soak.load import SEARCH, Client, Load, WrongError
 from soak.servers import Site, site
@@ -60,16 +61,11 @@ def problems(fault: Fault) -> list[str]:
 def table(rows: list[Fault]) -> str:
     """Return a Markdown table, with the times of recovery in seconds."""
     columns = ("requests", "errors", "lost", "wrong")
-    lines = [["fault", "times", *columns, "recovered after"]]
+    lines = []
     for row in rows:
         counts = [str(row.counts[name]) for name in columns]
         lines.append([row.name, str(row.injected), *counts, f"{row.recovered:.1f} s"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
+    return markdown.table(["fault", "times", *columns, "recovered after"], lines)
 
 
 def repeat(there: Site, rows: list[Fault], minutes: float) -> None:
