@@ -19,6 +19,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..observe import request_lines
 from ..protocol import to_https
 from ..registry import diagnosis, dialect, probes
 from ..registry.answers import Answer, https_required
@@ -158,7 +159,7 @@ def _diagnose(client: Client) -> int:
 
 
 def _print_table(url: str, state: probes.State, results: Sequence[probes.Result]) -> None:
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = sys.stdout.isatty() and request_lines.has_colours()
     width = max((len(result.name) for result in results), default=0)
 
     def painted(text: probes.State) -> str:

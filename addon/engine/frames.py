@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 FRAMES_AT_ONCE = 4
 """Frames in one portion."""
 
 
-class Length(Protocol):
-    """Reads the head of a frame."""
-
-    def __call__(self, data: bytes, at: int) -> int | None:
-        """Return a frame's length with its head, in bytes; None while its head is incomplete."""
+Length = Callable[[bytes, int], int | None]
+"""Returns the length of the frame at an index in bytes; None while its head is incomplete."""
 
 
 class Frames:

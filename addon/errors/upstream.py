@@ -193,9 +193,7 @@ def _begins_native(plain: bytes) -> bool:
 
 def _is_native(content: Any) -> bool:
     """Return whether a JSON document is an MLflow error (`RestException` in its client)."""
-    if not isinstance(content, dict):
-        return False
-    code = content.get("error_code")
+    code = content.get("error_code") if isinstance(content, dict) else None
     return isinstance(code, str) and code != ""
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from mitmproxy import connection, http
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from ..errors.replies import Problem
 from ..hooks import answering, on_request
 from ..protocol import bodies, headers
 from ..routing import admission, flow_state, gate, origin
@@ -86,7 +85,7 @@ def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> Refused
     asked = on_request.begin(flow, state, settings)
     refused = admission.admit(state, asked, named=named)
     if refused is None and not (asked.reverse and state.route and state.route.health):
-        on_request.send_on(flow, state, asked, _cut_nothing)
+        on_request.send_on(flow, state, asked, lambda *_: None)
         if asked.method in origin.SAFE_METHODS:
             refused = on_request.refusal_of_body(flow, state)
     if refused is None:
@@ -94,10 +93,6 @@ def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> Refused
         return None
     reply = answering.for_page(flow, refused.reply, settings.rules.origins.allowed)
     return replace(refused, reply=reply)
-
-
-def _cut_nothing(_: http.HTTPFlow, problem: Problem) -> None:
-    """Do nothing: there is no connection to cut."""
 
 
 def _flow(question: Question, authority: str, target: str) -> http.HTTPFlow:

@@ -81,17 +81,16 @@ class RulesInForce:
         )
 
     def configure(self, updated: set[str]) -> None:
-        """Read the rules if an option for them has changed."""
-        if not updated & _OPTIONS:
-            if updated & bypasses.OPTIONS and self.settings is not None:
-                self._check_options(self.settings)
-            return
-        self._signature = files.signature(_path())
+        """Read the rules if an option for them has changed; check the others."""
         try:
-            self._put_in_force(settings.read(*_sources()))
+            if updated & _OPTIONS:
+                self._signature = files.signature(_path())
+                self._put_in_force(settings.read(*_sources()))
+            elif updated & bypasses.OPTIONS and self.settings is not None:
+                bypasses.check(self.settings, _options())
         except RulesError as error:
             if self.settings is not None:
-                raise exceptions.OptionsError(str(error)) from None  # The old rules stay.
+                raise exceptions.OptionsError(str(error)) from None  # The old values stay.
             # At start a logged error ends mitmproxy with exit code 1, without a traceback.
             # Until then no client is served, see `Clients`.
             logger.error("%s", error)
@@ -147,12 +146,6 @@ class RulesInForce:
         self.settings, self.read_at = read, time.time()
         for follow in self.followers:
             follow(read)
-
-    def _check_options(self, in_force: Settings) -> None:
-        try:
-            bypasses.check(in_force, _options())
-        except RulesError as error:
-            raise exceptions.OptionsError(str(error)) from None  # The old values stay.
 
 
 def _options() -> dict[str, Any]:

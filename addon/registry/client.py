@@ -101,7 +101,9 @@ def client_from_environment(
         if environment.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
             tls.check_hostname = False
             tls.verify_mode = ssl.CERT_NONE
-    return Client(_without_credentials(parts), timeout, authorization, tls)
+    host = parts.netloc.rpartition("@")[2]
+    base = urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return Client(base, timeout, authorization, tls)
 
 
 def _reason(error: Exception) -> str:
@@ -121,8 +123,3 @@ def _split(url: str) -> SplitResult:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected a URL that starts with http:// or https://")
     return parts
-
-
-def _without_credentials(parts: SplitResult) -> str:
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
