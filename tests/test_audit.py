@@ -1,4 +1,4 @@
-"""What is made of the reports of pip-audit."""
+"""Reading pip-audit's reports."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ KNOWN = {"id": "PYSEC-1", "aliases": ["GHSA-3", "CVE-2"], "fix_versions": ["4.3.
 
 
 def test_findings() -> None:
-    """One line each, with all its names."""
+    """Each finding is one line with all of its names."""
     unfixed = {"id": "PYSEC-4", "aliases": [], "fix_versions": []}
     found = {"name": "h2", "version": "4.1.0", "vulns": [KNOWN, unfixed]}
     assert audit.findings({"dependencies": [CLEAN, found]}, INSTALLED) == [
@@ -29,7 +29,7 @@ def test_findings() -> None:
         ([CLEAN, CLEAN | {"name": "h2"}], "1 of 2 packages: no answer about h2"),
     ],
 )
-def test_silence_is_no_good_news(answers: list[dict[str, Any]], message: str) -> None:
-    """pip-audit says of such a report that no known vulnerabilities were found."""
+def test_missing_answers_are_errors(answers: list[dict[str, Any]], message: str) -> None:
+    """pip-audit itself reports no known vulnerabilities in these cases."""
     with pytest.raises(audit.AuditError, match=message):
         audit.findings({"dependencies": answers}, INSTALLED)

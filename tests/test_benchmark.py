@@ -21,7 +21,7 @@ def test_percentile(percent: float, expected: float) -> None:
     assert percentile([3, 1, 2, 10, 9, 8, 7, 6, 5, 4], percent) == expected
 
 
-def test_all_ways_are_gone_forth_and_back() -> None:
+def test_the_order_alternates() -> None:
     """The order alternates, so that no way is always first or always last."""
     gone: list[str] = []
     ways = {name: lambda name=name: gone.append(name) for name in "ab"}
@@ -65,7 +65,7 @@ def stalling() -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_who_is_due_while_the_server_stands_still_has_waited(stalling: str) -> None:
+def test_requests_due_during_a_stall_are_late(stalling: str) -> None:
     """About half of 200 requests in a second are due during a stall and count as late, not one.
 
     All 64 connections are busy before the stall ends, so some requests wait to be sent, and that

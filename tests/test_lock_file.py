@@ -1,4 +1,4 @@
-"""The lock files belong to pyproject.toml, and to what these tests run with."""
+"""The lock files match pyproject.toml and the installed packages."""
 
 import importlib.metadata
 import re
@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 LOCKS = lab.ROOT / "scripts" / "install" / "locks"
 PROJECT = tomllib.loads((lab.ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = PROJECT["dependencies"]
-ASKED = {
+DECLARED = {
     "requirements.lock": RUNTIME,
     "requirements-dev.lock": RUNTIME + PROJECT["optional-dependencies"]["dev"],
     "mitmproxy-12.2-dev.lock": RUNTIME + PROJECT["optional-dependencies"]["dev"],
@@ -22,9 +22,9 @@ ASKED = {
 }
 
 
-@pytest.fixture(params=ASKED)
+@pytest.fixture(params=DECLARED)
 def lock(request: pytest.FixtureRequest) -> Path:
-    """Each of the files."""
+    """Each lock file."""
     return LOCKS / str(request.param)
 
 
@@ -32,14 +32,14 @@ def lock(request: pytest.FixtureRequest) -> Path:
 def test_every_requirement_has_a_version_in_its_range(lock: Path, python: str) -> None:
     """If this fails, pyproject.toml has changed: run scripts/install/lock.sh."""
     installed = lock_file.installed_by(python, lock_file.read(lock))
-    for line in ASKED[lock.name]:
+    for line in DECLARED[lock.name]:
         wanted = Requirement(line)
         assert wanted.name in installed, line
         assert wanted.specifier.contains(installed[wanted.name]), line
 
 
 def test_every_pin_is_one_version_with_hashes(lock: Path) -> None:
-    """No Python gets two versions of a package, and none comes without a hash."""
+    """Each Python gets one version of a package, and each version has hashes."""
     pins = lock_file.read(lock)
     assert pins
     for pin in pins:
@@ -51,16 +51,16 @@ def test_every_pin_is_one_version_with_hashes(lock: Path) -> None:
         assert len(names) == len(set(names))
 
 
-def test_no_word_of_where_packages_come_from(lock: Path) -> None:
-    """That is the business of the machine that installs them."""
+def test_no_package_index_is_named(lock: Path) -> None:
+    """The installing machine decides where packages come from."""
     text = lock.read_text()
     assert "://" not in text
     assert not re.search(r"^\s*-(?!-hash=)", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("python", lock_file.PYTHONS)
-def test_tests_and_production_install_the_same(python: str) -> None:
-    """The developer's file only adds to the other."""
+def test_tests_and_production_install_the_same_versions(python: str) -> None:
+    """The developers' lock file only adds packages to the other one."""
     production, development = (
         lock_file.installed_by(python, lock_file.read(LOCKS / name))
         for name in ("requirements.lock", "requirements-dev.lock")
@@ -68,7 +68,7 @@ def test_tests_and_production_install_the_same(python: str) -> None:
     assert production.items() <= development.items()
 
 
-def test_this_environment_is_the_locked_one() -> None:
+def test_this_environment_matches_the_lock() -> None:
     """If this fails, the environment is older than the lock: run scripts/setup.sh --dev."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     older = importlib.metadata.version("mitmproxy").startswith("12.2.")
@@ -78,7 +78,7 @@ def test_this_environment_is_the_locked_one() -> None:
 
 
 def test_read(tmp_path: Path) -> None:
-    """Comments, markers, and several hashes."""
+    """Comments, markers and several hashes are read."""
     file = tmp_path / "x.lock"
     file.write_text(
         "# made by hand\n"
@@ -99,7 +99,7 @@ def test_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["--index-url x", "-r other.lock", "./folder"])
 def test_read_takes_requirements_only(tmp_path: Path, line: str) -> None:
-    """An option or a path is not passed over."""
+    """Options and paths are refused, not skipped."""
     file = tmp_path / "x.lock"
     file.write_text(f"a==1 --hash=sha256:0\n{line}\n")
     with pytest.raises(InvalidRequirement):

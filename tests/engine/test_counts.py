@@ -21,7 +21,7 @@ KINDS = [
 
 @pytest.mark.parametrize("seeds", [range(at, at + 250) for at in range(0, 1250, 250)], ids=str)
 @pytest.mark.parametrize("http2", [False, True])
-def test_nothing_is_left(http2: bool, seeds: range) -> None:
+def test_nothing_stays_counted(http2: bool, seeds: range) -> None:
     """Neither requests nor bytes stay counted, and no open connection stays paused needlessly."""
     for seed in seeds:
         # Not with hypothesis: it likes repetitions, which a connection does not survive for long.

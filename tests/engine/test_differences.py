@@ -58,27 +58,27 @@ def before(case: Case) -> tuple[bytes, bytes]:
 TABLE = [
     *COMMON,
     Difference(
-        "A connection of HTTP/1.0 serves one request.",
+        "An HTTP/1.0 connection serves only one request.",
         lambda case: case.number and case.scene.requests[case.number - 1].version == b"HTTP/1.0",
         is_closed,
     ),
     Difference(
-        "Close is the same as close.",
+        "Connection options are case-insensitive: Close means close.",
         lambda case: any(b": Close" in message for message in before(case)),
         is_closed,
     ),
     Difference(
-        "An answer without a length goes to clients of HTTP/1.1 in chunks.",
+        "An answer without a length is sent in chunks to HTTP/1.1 clients.",
         lambda case: case.number and case.scene.answers[case.number - 1].framing == "end",
         is_kept,
     ),
     Difference(
-        "A head that is not what the grammar has, or of two meanings, is refused.",
+        "A head that is malformed or ambiguous is refused.",
         lambda case: case.request.odd,
         is_refused,
     ),
     Difference(
-        "A client that has shut down its side gets the answer to what it has sent.",
+        "A client that has shut down its side still gets its answer.",
         lambda case: case.scene.play.client_end == "close",
         lambda case: (
             "error" in names(case.theirs)
@@ -87,7 +87,7 @@ TABLE = [
         ),
     ),
     Difference(
-        "The body of an addon's answer to HEAD does not go out, as part of the next answer.",
+        "An addon's answer to HEAD is sent without a body, which would belong to the next one.",
         lambda case: (
             case.number
             and case.scene.requests[case.number - 1].method == b"HEAD"
@@ -96,12 +96,12 @@ TABLE = [
         lambda case: is_tea(case) or is_closed(case),
     ),
     Difference(
-        "A 304 that names a transfer coding has no last chunk behind it.",
+        "A 304 that names a transfer coding is not followed by a last chunk.",
         lambda case: b" 304" in before(case)[1] and b"chunked" in before(case)[1],
         lambda case: is_last_chunk(case.theirs) and not is_last_chunk(case.ours),
     ),
     Difference(
-        "A request that met a connection about to be closed is sent again.",
+        "A request sent on a connection that was just closing is sent again.",
         lambda case: case.number and (last(case.theirs) == "error" or case.answer.odd),
         is_sent_again,
     ),

@@ -31,42 +31,42 @@ def is_given_up(case: Case) -> Any:
 TABLE = [
     *COMMON,
     Difference(
-        "A head that is not what the grammar has, or of two meanings, is refused, and no other.",
+        "A head that is malformed or ambiguous is refused, and no other.",
         lambda case: case.request.odd,
         is_refused,
     ),
     Difference(
-        "The connection goes on behind a malformed head.",
+        "The connection stays open after a malformed head.",
         lambda case: case.them.client_closed and any(each.odd for each in case.scene.requests),
         lambda case: not case.us.client_closed,
     ),
     Difference(
-        "What has come with a malformed frame, but before it, is seen.",
+        "Frames received together with a malformed frame, but before it, are processed.",
         lambda case: case.them.client_closed,
         lambda case: progress(case.ours) > progress(case.theirs),
     ),
     Difference(
-        "mitmproxy's layer fails at an answer of 101, with all requests of the connection.",
+        "On a 101 answer mitmproxy's layer fails, with all requests of the connection.",
         lambda case: "informational" in case.them.crash,
         lambda case: progress(case.ours) >= progress(case.theirs),
     ),
     Difference(
-        "The body of an addon's answer to HEAD does not go out.",
+        "An addon's answer to HEAD is sent without a body.",
         lambda case: case.request.method == b"HEAD" and case.scene.play.act,
         lambda case: is_tea(case) and case.ours.answer and not case.ours.answer.body,
     ),
     Difference(
-        "A request that is given up with the bytes that bring it is not sent on.",
+        "A request that is cancelled in the same bytes that contain it is not forwarded.",
         is_given_up,
         lambda case: last(case.ours) == "error" and len(case.ours.asked) <= len(case.theirs.asked),
     ),
     Difference(
-        "An answer ends when its request has ended, also one without a body.",
+        "An answer ends after its request has ended, even if it has no body.",
         lambda case: case.scene.is_cut or not getattr(case.request, "is_ended", True),
         lambda case: last(case.ours) == "response" and not is_complete(case),
     ),
     Difference(
-        "The connection to the upstream ends with a request that an addon has killed.",
+        "If an addon kills a request, its upstream connection is closed.",
         lambda case: case.at_end and case.us.client_closed == case.them.client_closed,
         lambda case: sum(case.us.connections) < sum(case.them.connections),
     ),

@@ -125,7 +125,7 @@ def test_requests() -> None:
 @pytest.mark.parametrize(
     ("state", "answers"), [(ConnectionState.CAN_WRITE, 8), (ConnectionState.CLOSED, 0)]
 )
-def test_a_client_that_ends_meanwhile(state: ConnectionState, answers: int) -> None:
+def test_a_client_that_closes_meanwhile(state: ConnectionState, answers: int) -> None:
     """Requests sent before a half-close are answered; a closed connection gets nothing."""
     bench = Bench(hooks=Direct(answers=True))
     bench.give(events.DataReceived(bench.client, HEAD * 9))
@@ -216,7 +216,7 @@ def test_resets() -> None:
     assert not bench.engine.at_work
 
 
-def test_a_request_that_is_given_up_opens_no_connection() -> None:
+def test_a_cancelled_request_opens_no_connection() -> None:
     """A reset that comes with its request stops it; a request without one goes upstream."""
     for gives_up in (True, False):
         bench = Bench(http2=True, hooks=Direct(answers=False))
@@ -231,7 +231,7 @@ def test_a_request_that_is_given_up_opens_no_connection() -> None:
 
 
 @given(scenes(odd=False), st.lists(st.integers(0, 2999)))
-def test_the_length_of_turns_changes_nothing(scene: Scene, ours: list[int]) -> None:
+def test_the_length_of_turns_does_not_matter(scene: Scene, ours: list[int]) -> None:
     """The outcome does not depend on how much one turn reads."""
     client = tuple(cut(b"".join(scene.play.client), ours))
     assert outcome(replace(scene.play, client=client), 0) == outcome(scene.play, 1e9)
@@ -261,7 +261,7 @@ def test_slots() -> None:
     assert slots.wait(100) == REST
 
 
-def test_a_rest() -> None:
+def test_a_pause() -> None:
     """Nothing continues before the event loop has run other callbacks."""
     woken: list[Callable[[], None]] = []
     gone_on: list[bool] = []

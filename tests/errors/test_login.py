@@ -211,7 +211,7 @@ def test_exceptions_for_redirects(location: str, file: bool, passes: bool) -> No
     assert (redirect(location, FILE, file=file, rules=rules) is None) is passes
 
 
-def test_what_the_client_gets() -> None:
+def test_message_for_the_client() -> None:
     """One sentence says what happened, where, and what to do."""
     rules = Login(status=403, error_code="CODE")
     redirected = login.convert_redirect(302, "https://idp.example/x", rules, file=False)

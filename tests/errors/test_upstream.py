@@ -100,7 +100,7 @@ def test_not_found_with_a_reason() -> None:
          "The server answered 502 (Bad Gateway) without a message."),
     ],
 )  # fmt: skip
-def test_what_survives(body: bytes, changes: dict[str, Any], expected: str) -> None:
+def test_message_of_an_error(body: bytes, changes: dict[str, Any], expected: str) -> None:
     """Status, the upstream's own words and its request ID are in the message."""
     converted = convert(body, **changes)
     assert converted == (
@@ -160,14 +160,14 @@ def test_foreign_json_keeps_its_content(body: bytes, expected: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"{broken", b"[" * 100_000])
-def test_what_only_claims_to_be_json_is_converted(body: bytes) -> None:
+def test_a_page_labelled_json_is_converted(body: bytes) -> None:
     """A Content-Type of JSON does not make a page JSON."""
     converted = convert(body, content_type="application/json")
     assert converted is not None
     assert set(converted[1]) == {"error_code", "message"}
 
 
-def test_what_is_parsed_can_be_written() -> None:
+def test_parsed_documents_can_be_written() -> None:
     """A JSON document of any depth can be extended without an error."""
     for depth in (*range(700, 1010), 5000, 10_000, 50_000):
         body = b"[" * depth + b"]" * depth
@@ -317,7 +317,7 @@ def test_upstream_request_id(headers: dict[str, str], expected: str) -> None:
     ("body", "content_type", "words"),
     [(b"no", "text/plain", ": no"), (NATIVE, "application/json", ": x")],
 )
-def test_credentials_of_the_proxy_s_own(body: bytes, content_type: str, words: str) -> None:
+def test_refused_credentials_of_the_proxy(body: bytes, content_type: str, words: str) -> None:
     """A 401 to the proxy's credentials says who can act, also in MLflow's JSON; a 403 does not."""
     asked = Asked("GET", f"/mlflow{PATH}", [PATH], added=True)
     said = message(body, asked=asked, status=401, content_type=content_type)

@@ -64,7 +64,7 @@ def test_all_steps(read: settings.Settings) -> None:
     assert found.status is None
 
 
-def test_what_is_refused(read: settings.Settings) -> None:
+def test_a_refusal(read: settings.Settings) -> None:
     """A refusal names the switch and the answer."""
     found, said = lines(read, "DELETE", "/mlflow/api/artifacts/x")
     assert "artifacts delete: switched off by artifacts.write" in said
@@ -74,7 +74,7 @@ def test_what_is_refused(read: settings.Settings) -> None:
     assert (found.status, found.error_code, found.sent) == (503, "ARTIFACTS_DISABLED", None)
 
 
-def test_what_the_proxy_answers(read: settings.Settings) -> None:
+def test_answers_of_the_proxy_itself(read: settings.Settings) -> None:
     """A health check skips rules, switches and the check of its host."""
     found, said = lines(read, "GET", "HTTP://elsewhere/mlflow/livez")
     assert said == [
@@ -146,7 +146,7 @@ def test_other_reasons(
         (None, "off", "mlflow_serve_artifacts"),
     ],
 )
-def test_the_switch_that_counts(environment: str | None, option: str, source: str) -> None:
+def test_which_switch_is_named(environment: str | None, option: str, source: str) -> None:
     """The explanation names the switch that decides."""
     read = settings.read(DEFAULT_PATH, environment, option)
     _, said = lines(read, "PUT", ARTIFACT)
@@ -255,7 +255,7 @@ def test_a_host_that_is_listed_with_its_port(tmp_path: Path) -> None:
         assert found.lines()[:2] == [f"upstream  r.example:{port}: {serves}", "mount     /"]
 
 
-def test_what_a_balancer_says(tmp_path: Path) -> None:
+def test_headers_of_a_balancer(tmp_path: Path) -> None:
     """Headers of a balancer count as in the proxy, if this machine is trusted."""
     (tmp_path / "rules.yaml").write_text(
         "allowed_hosts: [public]\nforwarded: {trusted: [127.0.0.1/32]}\n"

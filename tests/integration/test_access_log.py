@@ -312,7 +312,7 @@ def test_a_client_that_goes_away(lines: dict[str, dict[str, Any]]) -> None:
     assert 0 < line["bytes_out"] < 100_000_000
 
 
-def test_one_line_for_each(scene: Scene, lines: dict[str, dict[str, Any]]) -> None:
+def test_one_line_per_request(scene: Scene, lines: dict[str, dict[str, Any]]) -> None:
     """Each request has exactly one line, in ASCII and without secrets."""
     text = scene.seen["lines"]
     assert text.isascii()
@@ -323,7 +323,7 @@ def test_one_line_for_each(scene: Scene, lines: dict[str, dict[str, Any]]) -> No
     assert all(time.strptime(start[:-5], "%Y-%m-%dT%H:%M:%S") for start in starts)
 
 
-def test_rotation_and_the_end(scene: Scene) -> None:
+def test_rotation_and_shutdown(scene: Scene) -> None:
     """After a rename, lines go to a new file; no line is lost when the proxy stops."""
     (line,) = map(json.loads, scene.seen["rotated lines"].splitlines())
     assert (line["request_id"], line["status"]) == ("rotated", 200)

@@ -40,7 +40,7 @@ class Guarded:
     folder: Path
 
     @property
-    def told(self) -> set[str]:
+    def authorizations(self) -> set[str]:
         """The Authorization headers of all requests so far."""
         return {value for got in self.registry.requests for value in got.header("authorization")}
 
@@ -96,7 +96,9 @@ def published(guarded: Guarded) -> Iterator[str]:
 
 def test_added(guarded: Guarded) -> None:
     """Credentials are added to client requests, health probes and API detection requests."""
-    eventually(lambda: "it is used through /api" in guarded.proxy.text() or bool(guarded.told))
+    eventually(
+        lambda: "it is used through /api" in guarded.proxy.text() or bool(guarded.authorizations)
+    )
     first = guarded.words.put("Bearer $first").decode()
     url = guarded.proxy.url
     assert request(url, SEARCH).status == 200
@@ -105,7 +107,7 @@ def test_added(guarded: Guarded) -> None:
     assert request(url, "/readyz").status == 200
     health = json.loads(request(url, "/health/mlflow").body)
     assert health["probes"]["experiments_api"] == "ok"
-    assert guarded.told == {first}
+    assert guarded.authorizations == {first}
     heads = [got for got in guarded.registry.requests if got.header("authorization") != [first]]
     assert heads == []
 
@@ -115,17 +117,17 @@ def test_rotated(guarded: Guarded) -> None:
     assert request(guarded.proxy.url, SEARCH).status == 200
     guarded.file.write_text(guarded.words.put("$second").decode())
     eventually(lambda: request(guarded.proxy.url, SEARCH).status == 200)
-    assert guarded.words.put("Bearer $second").decode() in guarded.told
+    assert guarded.words.put("Bearer $second").decode() in guarded.authorizations
 
 
-def test_the_client_s_own_wins(guarded: Guarded) -> None:
+def test_client_credentials_win(guarded: Guarded) -> None:
     """A client's own Authorization passes; its 401 does not mention the proxy's credentials."""
     answer = request(guarded.proxy.url, SEARCH, headers={"Authorization": "Bearer mine"})
     assert (answer.status, said(answer.body)) == (
         401,
         "The server answered 401 (Unauthorized): Who are you?",
     )
-    assert "Bearer mine" in guarded.told
+    assert "Bearer mine" in guarded.authorizations
 
 
 NATIVE = b'{"error_code": "UNAUTHENTICATED", "message": "MLflow says no."}'
@@ -202,7 +204,7 @@ def test_http2_and_websockets(guarded: Guarded) -> None:
     assert [got.header("authorization") for got in guarded.registry.requests] == [[first]] * 2
 
 
-def test_no_other_way(start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_only_the_listed_registry_gets_them(start_proxy: StartProxy, tmp_path: Path) -> None:
     """An unlisted upstream gets no credentials, and neither do forward-proxy requests."""
     file = tmp_path / "secret"
     file.write_text("the-token")

@@ -16,7 +16,7 @@ from support.upstream import OK, Upstream
 from support.waiting import eventually
 
 FILE = "/api/2.0/mlflow-artifacts/artifacts/kept.txt"
-CONTENT = b"what nobody may read"
+CONTENT = b"a secret artifact"
 HARMLESS = "/api/2.0/mlflow/experiments/search?max_results=1"
 ASKS = b'{"query": "{ mlflowListArtifacts(input: {}) { rootUri } }"}'
 ASKS_NOTHING = b'{"query": "query Q { mlflowGetRun { apiError { code } } }"}'
@@ -45,7 +45,7 @@ def script(*options: str) -> tuple[str, ...]:
     ],
 )
 @pytest.mark.parametrize("off", ["enabled", "write"])
-def test_an_option_that_leads_around_is_refused_at_start(
+def test_a_bypassing_option_is_refused_at_start(
     registry: lab.Server, tmp_path: Path, options: tuple[str, ...], message: str, off: str
 ) -> None:
     """The proxy refuses to start with one log line, and serves no request before it exits."""

@@ -36,7 +36,7 @@ def audit(url: str, *pythons: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_findings_are_told_for_each_python() -> None:
+def test_findings_for_each_python() -> None:
     """Findings are reported per Python; versions locked only for 3.11 do not count for 3.13."""
     with Upstream(answer) as service:
         run = audit(service.url, "3.11", "3.13")
@@ -53,7 +53,7 @@ def test_findings_are_told_for_each_python() -> None:
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Internal Server Error", "200 OK"])
-def test_a_service_that_does_not_serve(status: str) -> None:
+def test_a_failing_service(status: str) -> None:
     """A service that returns an error or HTML gives exit code 2 and a NOT AUDITED line."""
     with Upstream(response(status, b"<html>")) as service:
         run = audit(service.url, "3.13")

@@ -34,7 +34,7 @@ def timeouts(proxy: lab.Server) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize(("target", "streams"), [(API, False), (FILE, True)])
-def test_the_rest_does_not_come(
+def test_a_body_that_stalls(
     scripted: Upstream, limited_proxy: lab.Server, target: str, streams: bool, framing: str
 ) -> None:
     """A body that stalls gets 408, and the registry gets no request that looks complete."""
@@ -55,7 +55,7 @@ def test_the_rest_does_not_come(
     assert timeouts(limited_proxy)[-1] == ("proxy", 1)
 
 
-def test_nothing_of_it_comes(scripted: Upstream, limited_proxy: lab.Server) -> None:
+def test_a_body_that_never_begins(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """A body whose first byte never comes gets 408, also after a 100 Continue."""
     with connect(limited_proxy.url) as client:
         client.sendall(head("PUT", API, "Content-Length: 9", "Expect: 100-continue"))
@@ -64,7 +64,7 @@ def test_nothing_of_it_comes(scripted: Upstream, limited_proxy: lab.Server) -> N
 
 
 @pytest.mark.parametrize("begin_of_chunk", [b"5", b"5\r\nx"])
-def test_half_of_a_chunk(
+def test_a_stall_within_a_chunk(
     scripted: Upstream, limited_proxy: lab.Server, begin_of_chunk: bytes
 ) -> None:
     """A body that stalls in a chunk or its header gets 408."""
@@ -73,7 +73,7 @@ def test_half_of_a_chunk(
         timed_out(read_all(client), LATE)
 
 
-def test_the_answer_has_begun(limited_proxy: lab.Server) -> None:
+def test_a_stall_after_the_answer_has_begun(limited_proxy: lab.Server) -> None:
     """If the upload stalls after the answer has begun, the answer is cut and looks incomplete."""
     begin = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n"
@@ -139,7 +139,7 @@ def early(limited_proxy: lab.Server) -> Iterator[lab.Server]:
             assert "internal error" not in proxy.text(), proxy.text()
 
 
-def test_the_answer_is_complete(limited_proxy: lab.Server) -> None:
+def test_a_stall_after_a_complete_answer(limited_proxy: lab.Server) -> None:
     """After a complete early answer no 408 follows, and an HTTP/2 connection stays usable."""
     with early(limited_proxy) as proxy:
         with connect(proxy.url) as client:
@@ -217,7 +217,7 @@ def test_a_registry_that_pauses(limited_proxy: lab.Server) -> None:
     assert read == size
 
 
-def test_nobody_is_locked_out(scripted: Upstream, start_proxy: StartProxy) -> None:
+def test_stalled_bodies_make_room(scripted: Upstream, start_proxy: StartProxy) -> None:
     """If stalled bodies use up limits.flows, they get 408 early to make room for others."""
     scripted.answer = OK
     proxy = start_proxy(scripted.url, limits={"flows": 4, "body_timeout": 600})

@@ -47,7 +47,7 @@ def by_proxy(log: Path) -> int:
 
 @pytest.mark.parametrize("step", breaker.STEPS)
 @pytest.mark.parametrize("target", [API, FILE])
-def test_it_ends_its_connection(
+def test_an_exception_closes_the_connection(
     scripted: Upstream, broken: tuple[lab.Server, Path, str], step: str, target: str
 ) -> None:
     """An exception closes its connection with one log line; no request stays in flight."""

@@ -246,7 +246,7 @@ def test_a_real_registry_keeps_no_part(mlflow_server: lab.Server, start_proxy: S
         assert request(proxy.url, target).body == body
 
 
-def test_a_client_that_has_nothing_more_to_say(
+def test_a_half_close_after_complete_requests(
     scripted: Upstream, scripted_proxy: lab.Server
 ) -> None:
     """A client that shuts down its writing side after complete requests gets all answers."""
@@ -269,9 +269,7 @@ def test_a_client_that_has_nothing_more_to_say(
         assert unnamed(read_all(client)) == OK + OK
 
 
-def test_nothing_more_to_say_and_a_long_answer(
-    scripted: Upstream, scripted_proxy: lab.Server
-) -> None:
+def test_a_half_close_during_a_long_answer(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """After a shutdown, an answer that has begun is completed; then the connection is closed."""
 
     long = response("200 OK", b"long")
@@ -288,7 +286,7 @@ def test_nothing_more_to_say_and_a_long_answer(
         assert unnamed(read_all(client)) == long
 
 
-def test_nothing_more_to_say_in_the_middle(scripted: Upstream, scripted_proxy: lab.Server) -> None:
+def test_a_half_close_within_a_request(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """If a client shuts down within its second request, only the first is sent and answered."""
     scripted.answer = OK
     scripted.requests.clear()
@@ -300,7 +298,7 @@ def test_nothing_more_to_say_in_the_middle(scripted: Upstream, scripted_proxy: l
     assert [received.target for received in scripted.requests] == ["/ajax-" + FILE[1:]] * 2
 
 
-def test_half_a_head(scripted: Upstream, scripted_proxy: lab.Server) -> None:
+def test_a_half_close_within_a_head(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """A client that shuts down in the middle of a head gets no answer; no request is sent."""
     scripted.requests.clear()
     with connect(scripted_proxy.url) as client:
@@ -324,7 +322,7 @@ def test_a_head_that_takes_too_long(limited_proxy: lab.Server, parts: list[bytes
     timed_out(raw(limited_proxy.url, *parts))
 
 
-def test_the_second_head_has_its_time_too(scripted: Upstream, limited_proxy: lab.Server) -> None:
+def test_time_limit_of_a_second_head(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """The time limit also holds for the second head of a connection."""
     scripted.answer = OK
     answer = raw(limited_proxy.url, head("GET", FILE) + b"GET")
@@ -334,12 +332,12 @@ def test_the_second_head_has_its_time_too(scripted: Upstream, limited_proxy: lab
 
 
 @pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01"])
-def test_a_client_that_asks_for_nothing(limited_proxy: lab.Server, begin: bytes) -> None:
+def test_a_client_without_a_request(limited_proxy: lab.Server, begin: bytes) -> None:
     """A connection that sends nothing, or only part of a TLS handshake, is closed."""
     assert raw(limited_proxy.url, begin) == b""
 
 
-def test_an_http2_client_that_asks_for_nothing(limited_proxy: lab.Server) -> None:
+def test_an_http2_client_without_a_request(limited_proxy: lab.Server) -> None:
     """An HTTP/2 connection without a request is closed after the handshake, too."""
     with RawHttp2(limited_proxy.url, authority(limited_proxy)) as client:
         assert not [event for event in client.events() if type(event).__name__ == "StreamEnded"]
@@ -360,7 +358,7 @@ def test_a_kept_connection_may_be_idle(scripted: Upstream, limited_proxy: lab.Se
             threading.Event().wait(1.5)
 
 
-def test_a_slow_request_has_begun(scripted: Upstream, limited_proxy: lab.Server) -> None:
+def test_slow_bodies_and_answers(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """The limit covers only heads: bodies and answers may take longer."""
 
     def slow(_: Received, connection: socket.socket) -> None:

@@ -70,7 +70,9 @@ def test_probes_and_dialect(proxy: lab.Server) -> None:
 
 @pytest.mark.parametrize("path", ["/livez", "/health/mlflow", "/api/2.0/mlflow/runs/get"])
 @pytest.mark.parametrize("headers", [{}, basic("scientist:wrong"), {"X-MLflow-Proxy-Probe": "x"}])
-def test_nobody_else_passes(proxy: lab.Server, path: str, headers: dict[str, str]) -> None:
+def test_requests_without_credentials(
+    proxy: lab.Server, path: str, headers: dict[str, str]
+) -> None:
     """A request without valid credentials gets 401 on every path, even with a probe header."""
     assert request(proxy.url, path, headers=headers).status == 401
 

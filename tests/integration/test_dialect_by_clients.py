@@ -93,7 +93,7 @@ def test_a_real_client(registry: lab.Server, start_proxy: StartProxy, version: i
     assert TOKEN not in proxy.text()
 
 
-def test_who_teaches(registry: lab.Server, start_proxy: StartProxy) -> None:
+def test_which_requests_settle_the_dialect(registry: lab.Server, start_proxy: StartProxy) -> None:
     """Only a read with the token settles the API; after that, all requests are rewritten."""
     proxy = start_proxy(registry.url, **AUTO)
     for target in (SEARCH, "/ajax-api" + SEARCH[4:], "/api/2.0/mlflow/nope"):
@@ -121,7 +121,7 @@ def test_who_teaches(registry: lab.Server, start_proxy: StartProxy) -> None:
     assert b"RESOURCE_DOES_NOT_EXIST" in ask(proxy, GET[:-1] + "123456").body
 
 
-def test_one_that_changes(
+def test_a_registry_that_changes(
     mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
     """The detected API is used until a client's request shows that it has changed."""
@@ -135,7 +135,7 @@ def test_one_that_changes(
     assert "it is used through /api (/ajax-api: 404 HTML; /api: 200 JSON; " in proxy.text()
 
 
-def test_rules_count_more(registry: lab.Server, start_proxy: StartProxy) -> None:
+def test_rules_take_precedence(registry: lab.Server, start_proxy: StartProxy) -> None:
     """With a dialect in the rules, no other path is tried and nothing is detected."""
     proxy = start_proxy(registry.url, external=(), upstream={"dialect": "standard"})
     for _ in range(2):
@@ -143,7 +143,7 @@ def test_rules_count_more(registry: lab.Server, start_proxy: StartProxy) -> None
         assert (refused.status, "This proxy" in str(refused.body)) == (404, False)
 
 
-def test_the_other_way_is_judged(registry: lab.Server, start_proxy: StartProxy) -> None:
+def test_the_second_request_is_judged(registry: lab.Server, start_proxy: StartProxy) -> None:
     """A request is not tried on the other path if the rules refuse it there."""
     endpoint = {"path": "/ajax-api/[^/]+/mlflow/experiments/get", "operation": "read"}
     proxy = start_proxy(registry.url, **AUTO, artifacts={"enabled": False, "endpoints": [endpoint]})
@@ -163,7 +163,7 @@ LONG = b'{"runs": ["' + b"x" * 2_000_000 + b'"]}'
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Upstream]:
+def login_upstream() -> Iterator[Upstream]:
     """An upstream that demands credentials, which the proxy itself lacks."""
     with Upstream() as server:
         yield server
@@ -198,12 +198,12 @@ def by_prefix(answers: dict[str, bytes]) -> Callable[[Received, socket.socket], 
         (FILE, response("200 OK", b'{"a": 1}', JSON), 200),
     ],
 )
-def test_what_says_nothing(
-    told: Upstream, shared_proxy: StartProxy, target: str, second: bytes, status: int
+def test_inconclusive_answers(
+    login_upstream: Upstream, shared_proxy: StartProxy, target: str, second: bytes, status: int
 ) -> None:
     """Inconclusive answers settle nothing, and the client gets the better of the two."""
-    told.answer = by_prefix({"/ajax-api/": second})
-    proxy = shared_proxy(told.url, **AUTO)
+    login_upstream.answer = by_prefix({"/ajax-api/": second})
+    proxy = shared_proxy(login_upstream.url, **AUTO)
     eventually(lambda: "its dialect is not clear" in proxy.text())
     assert ask(proxy, target).status == status
     assert "it is used through" not in proxy.text()
@@ -224,44 +224,44 @@ def test_what_says_nothing(
         ),
     ],
 )
-def test_what_tells(
-    told: Upstream, start_proxy: StartProxy, first: bytes, second: bytes, status: int
+def test_conclusive_answers(
+    login_upstream: Upstream, start_proxy: StartProxy, first: bytes, second: bytes, status: int
 ) -> None:
     """Any answer of MLflow's API on the second path settles the detection."""
-    told.answer = by_prefix({"/ajax-api/": second, "/api/": first})
-    proxy = start_proxy(told.url, **AUTO)
+    login_upstream.answer = by_prefix({"/ajax-api/": second, "/api/": first})
+    proxy = start_proxy(login_upstream.url, **AUTO)
     eventually(lambda: "its dialect is not clear" in proxy.text())
     assert ask(proxy, GET).status == status
     assert "it is used through /ajax-api" in proxy.text()
 
 
-def test_the_request_is_the_same(told: Upstream, start_proxy: StartProxy) -> None:
+def test_the_second_request_is_the_same(login_upstream: Upstream, start_proxy: StartProxy) -> None:
     """The second request differs from the first only in its path."""
-    told.answer = by_prefix({"/ajax-api/": response("200 OK", b'{"a": 1}', JSON)})
-    proxy = start_proxy(told.url, **AUTO, forwarded={"send": True})
+    login_upstream.answer = by_prefix({"/ajax-api/": response("200 OK", b'{"a": 1}', JSON)})
+    proxy = start_proxy(login_upstream.url, **AUTO, forwarded={"send": True})
     eventually(lambda: "its dialect is not clear" in proxy.text())
-    told.requests.clear()
+    login_upstream.requests.clear()
     assert ask(proxy, "/mlflow" + SEARCH + "?a=%62", "POST", body=ONE).status == 200
-    first, second = told.requests
+    first, second = login_upstream.requests
     assert first.target == f"{SEARCH}?a=%62"
     assert second.target == f"/ajax-api{SEARCH[4:]}?a=%62"
     assert second.head.replace(b"/ajax-api/", b"/api/") == first.head
     assert second.body == first.body == ONE
 
 
-def test_http2(told: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_http2(login_upstream: Upstream, start_proxy: StartProxy, tmp_path: Path) -> None:
     """An HTTP/2 request is tried on both paths, and later ones use the detected API."""
-    told.answer = by_prefix({"/ajax-api/": response("200 OK", b'{"a": 1}', JSON)})
-    proxy = start_proxy(told.url, **AUTO, options=("--set", f"confdir={tmp_path}"))
+    login_upstream.answer = by_prefix({"/ajax-api/": response("200 OK", b'{"a": 1}', JSON)})
+    proxy = start_proxy(login_upstream.url, **AUTO, options=("--set", f"confdir={tmp_path}"))
     eventually(lambda: "its dialect is not clear" in proxy.text())
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
-    told.requests.clear()
+    login_upstream.requests.clear()
     with http2(tmp_path / "mitmproxy-ca-cert.pem") as session:
         session.headers["Authorization"] = f"Bearer {TOKEN}"
         got = session.post(url + SEARCH, content=ONE)
         assert (got.http_version, got.status_code, got.json()) == ("HTTP/2", 200, {"a": 1})
         assert session.get(url + GET).status_code == 200
-    first, second, third = told.requests
+    first, second, third = login_upstream.requests
     assert (first.body, second.body) == (ONE, ONE)
     assert [each.target.split("/")[1] for each in (first, second, third)] == [
         *("api", "ajax-api", "ajax-api")

@@ -43,7 +43,7 @@ def test_requests_that_wait_are_counted(start_proxy: StartProxy) -> None:
         assert request(proxy.url, SEARCH).status == 200
 
 
-def test_own_questions_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_own_requests_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> None:
     """Probes are marked in the access log; an outage of the upstream is logged only once."""
     port, log = lab.free_port(), tmp_path / "access.log"
     proxy = start_proxy(

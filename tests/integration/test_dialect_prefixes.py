@@ -31,7 +31,7 @@ BELOW = f"""
 """
 
 
-def nginx(folder: Path, mlflow: lab.Server, team_b: str = "/nobody") -> lab.Server:
+def nginx(folder: Path, mlflow: lab.Server, team_b: str = "/absent") -> lab.Server:
     """nginx that serves /team-a/ajax-api/, and the same for another team."""
     config = BELOW.replace("UPSTREAM", mlflow.url.removeprefix("http://"))
     return lab.nginx(folder, config.replace("TEAM-B", team_b))
@@ -93,7 +93,7 @@ def test_static_prefix_of_mlflow(start_proxy: StartProxy, tmp_path: Path) -> Non
         assert statuses(proxy, "/team-a", "") == [200, 200]
 
 
-def test_what_cannot_be_found_out(start_proxy: StartProxy) -> None:
+def test_a_prefix_that_cannot_be_detected(start_proxy: StartProxy) -> None:
     """If a login prevents detection, the log names the base_path that the rules may need."""
     denied = response("401 Unauthorized", b"<html>", ("Content-Type", "text/html"))
     with Upstream(denied) as upstream:

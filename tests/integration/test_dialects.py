@@ -60,14 +60,14 @@ def experiments(proxy: lab.Server) -> int:
     return response.status
 
 
-def test_an_internal_one(auto: StartProxy, mlflow_server: lab.Server) -> None:
+def test_an_internal_upstream(auto: StartProxy, mlflow_server: lab.Server) -> None:
     """An upstream that serves /api is detected with one request, and its paths are kept."""
     proxy = auto(mlflow_server.url, options=("--set", "termlog_verbosity=info"))
     assert experiments(proxy) == 200
     assert "it is used through /api (/api: 200 JSON; /api is served)" in proxy.text()
 
 
-def test_an_external_one(auto: StartProxy, external_registry: lab.Server) -> None:
+def test_an_external_upstream(auto: StartProxy, external_registry: lab.Server) -> None:
     """For an upstream that serves only /ajax-api, even the first request is rewritten."""
     proxy = auto(external_registry.url)
     assert experiments(proxy) == 200
@@ -91,7 +91,7 @@ def test_below_a_path(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Pat
         ({"dialect": "standard", "external_hosts": ["127.0.0.1"]}, 200),
     ],
 )
-def test_rules_count_more(
+def test_rules_take_precedence(
     upstream: dict[str, object],
     status: int,
     external_registry: lab.Server,
@@ -104,7 +104,7 @@ def test_rules_count_more(
     assert "it is used through" not in proxy.text()
 
 
-def test_one_that_asks_for_credentials(
+def test_an_upstream_that_asks_for_credentials(
     auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path
 ) -> None:
     """If a login prevents detection, the rules decide; credentials in the environment help."""
@@ -134,7 +134,9 @@ def test_one_that_asks_for_credentials(
         assert "s3cret" not in proxy.text()
 
 
-def test_one_that_comes_later(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
+def test_an_upstream_that_starts_later(
+    auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path
+) -> None:
     """A registry that is down is asked again until it is up; until then the rules decide."""
     port = lab.free_port()
     proxy = auto(f"http://127.0.0.1:{port}")
@@ -145,7 +147,9 @@ def test_one_that_comes_later(auto: StartProxy, mlflow_server: lab.Server, tmp_p
         eventually(lambda: experiments(proxy) == 200, 30)
 
 
-def test_one_that_changes(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
+def test_an_upstream_that_changes(
+    auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path
+) -> None:
     """If answers no longer fit the detected API, the proxy detects it again."""
     port = lab.free_port()
     with lab.external(tmp_path / "before", mlflow_server.url, port=port) as registry:
@@ -181,7 +185,7 @@ def test_requests_wait_for_the_first_answer(start_proxy: StartProxy) -> None:
     assert targets == [f"/api{path}", f"/ajax-api{path}", f"/ajax-api{path}"]
 
 
-def test_nobody_waits_for_ever(start_proxy: StartProxy) -> None:
+def test_requests_do_not_wait_for_ever(start_proxy: StartProxy) -> None:
     """If the detection requests get no answer, client requests pass unchanged."""
 
     def answer(received: Received, connection: socket.socket) -> bool | None:
@@ -238,9 +242,9 @@ def test_diagnose(mlflow_server: lab.Server, external_registry: lab.Server) -> N
         "What the proxy finds out by itself can be fixed in rules.yaml:\n\n"
         f"upstream:\n  external_hosts: [{host}]\n",
     )
-    nobody = f"http://127.0.0.1:{lab.free_port()}"
-    code, text = diagnose(nobody)
+    absent = f"http://127.0.0.1:{lab.free_port()}"
+    code, text = diagnose(absent)
     assert code == 3
     assert "no connection: Connection refused" in text
     assert "finding: it does not answer\nnext: the registry has to answer first." in text
-    assert text.endswith(f"scripts/probe.sh --diagnose {nobody}\n")
+    assert text.endswith(f"scripts/probe.sh --diagnose {absent}\n")

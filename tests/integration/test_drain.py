@@ -121,7 +121,7 @@ def test_nothing_to_wait_for(scripted: Upstream, start_proxy: StartProxy, connec
     silent.close()
 
 
-def test_nobody_to_tell(scripted: Upstream, start_proxy: StartProxy) -> None:
+def test_no_load_balancer(scripted: Upstream, start_proxy: StartProxy) -> None:
     """Without a load balancer there is no grace period; a /livez check does not count as one."""
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
     assert request(proxy.url, "/livez").status == 200

@@ -71,7 +71,7 @@ def test_an_endless_page_over_http2(
             assert session.get(url + API + "?next").json() == {}
 
 
-def test_an_upload_that_meets_one(start_proxy: StartProxy) -> None:
+def test_an_endless_page_during_an_upload(start_proxy: StartProxy) -> None:
     """A client that is still uploading gets the error of a server that refuses early."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         given_up = threading.Event()
@@ -117,7 +117,7 @@ def drip(head: bytes) -> Callable[[Received, socket.socket], None]:
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3000\r\n\r\n",
     ],
 )
-def test_a_drip(scripted: Upstream, shared_proxy: StartProxy, head: bytes) -> None:
+def test_an_answer_that_drips(scripted: Upstream, shared_proxy: StartProxy, head: bytes) -> None:
     """A held answer that drips gets 504 at the time limit, although bytes keep coming."""
     scripted.answer = drip(head)
     proxy = shared_proxy(scripted.url, upstream={"response_timeout": 1, "idle_timeout": 1})

@@ -16,7 +16,7 @@ from support.fixtures import StartProxy
 from support.upstream import Answer, Received, Upstream, response
 
 FILE = "/api/2.0/mlflow-artifacts/artifacts/x"
-NOBODY = f"http://127.0.0.1:{lab.free_port()}"
+ABSENT = f"http://127.0.0.1:{lab.free_port()}"
 API = "/mlflow/api/2.0/mlflow/experiments/nope?token=secret"
 
 
@@ -34,13 +34,13 @@ def own_error(got: Response, status: int = 502) -> str:
 @pytest.mark.parametrize("target", [API, "/", "/api/2.0/mlflow-artifacts/artifacts/x"])
 def test_refused(shared_proxy: StartProxy, target: str, body: bytes | str | None) -> None:
     """With the upstream down, every request gets a JSON error, never an empty reply."""
-    proxy = shared_proxy(NOBODY)
+    proxy = shared_proxy(ABSENT)
     sent = iter([b"x" * 3_000_000]) if isinstance(body, str) else body
     got = request(proxy.url, target, method="PUT" if body else "GET", body=sent)
     assert "it refused the connection" in own_error(got)
 
 
-def test_own_errors_stand_in_the_log(start_proxy: StartProxy) -> None:
+def test_own_errors_are_logged(start_proxy: StartProxy) -> None:
     """The request id that the client gets is in exactly one log line, without the query."""
     proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}", artifacts={"enabled": False})
     refused = "/api/2.0/mlflow-artifacts/artifacts/x?token=secret"

@@ -85,7 +85,7 @@ def proxy(
 
 
 @pytest.mark.parametrize(("method", "target", "headers"), REQUESTS)
-def test_the_proxy_does_what_is_said(
+def test_the_proxy_does_as_explained(
     upstream: Upstream,
     proxy: tuple[lab.Server, settings.Settings],
     method: str,

@@ -66,7 +66,7 @@ def test_it_is_healthy(
 
 
 @pytest.mark.parametrize("version", [3, 2])
-def test_what_people_read(
+def test_message_in_the_client(
     servers: dict[str, lab.Server], shared_proxy: StartProxy, version: int
 ) -> None:
     """The client shows MLflow's own message at once; it would retry a 503 and hide the message."""

@@ -108,7 +108,7 @@ def balancer(workers: Workers, tmp_path: Path) -> Iterator[lab.Server]:
         yield server.wait("/readyz/local")
 
 
-def test_who_has_asked(balancer: lab.Server, workers: Workers) -> None:
+def test_forwarding_headers(balancer: lab.Server, workers: Workers) -> None:
     """Forwarding headers that a client sends are replaced, in any spelling."""
     host, _, port = balancer.url.removeprefix("http://").partition(":")
     # All of 127.0.0.0/8 is this machine.
@@ -142,7 +142,7 @@ def test_large_heads(balancer: lab.Server, workers: Workers) -> None:
         assert len(workers.last().head) > size
 
 
-def test_the_least_busy_one(balancer: lab.Server, workers: Workers) -> None:
+def test_the_least_busy_worker(balancer: lab.Server, workers: Workers) -> None:
     """The worker with the fewest requests gets the next one, because uploads differ in length."""
     gates = [socket.socketpair() for _ in workers.upstreams]
     for upstream, gate in zip(workers.upstreams, gates, strict=True):

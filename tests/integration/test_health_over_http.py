@@ -82,7 +82,7 @@ def test_upstream_down(start_proxy: StartProxy) -> None:
     assert get(proxy.url, "/health/mlflow")[0] == 503
 
 
-def test_one_check_at_a_time_blocks_nobody(start_proxy: StartProxy) -> None:
+def test_a_slow_check_is_shared(start_proxy: StartProxy) -> None:
     """Many callers share one check of a slow upstream, while other flows go on."""
     release = threading.Event()
 
@@ -167,7 +167,7 @@ def test_probe_script_unknown(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_probe_script_sends_credentials_and_shows_none(start_proxy: StartProxy) -> None:
+def test_probe_script_does_not_print_credentials(start_proxy: StartProxy) -> None:
     """Token, user and password reach the registry but appear in no output."""
     unauthorized = (
         b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n"

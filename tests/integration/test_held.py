@@ -78,7 +78,7 @@ def test_requests(scripted: Upstream, proxy: lab.Server) -> None:
     assert request(proxy.url, API, method="POST", body=whole).status == 200
 
 
-def test_those_who_go_away(scripted: Upstream, proxy: lab.Server) -> None:
+def test_clients_that_disconnect(scripted: Upstream, proxy: lab.Server) -> None:
     """Clients that disconnect make room."""
     scripted.answer = OK
     whole = bytes(SIZE)

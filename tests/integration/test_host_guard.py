@@ -41,7 +41,7 @@ def test_with_a_real_server(mlflow_server: lab.Server, start_proxy: StartProxy) 
     assert ask(guarded.url, "Proxy.Example:8080")[0] == 200
 
 
-def test_what_is_exempt(start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_exemptions(start_proxy: StartProxy, tmp_path: Path) -> None:
     """Health checks pass with any Host; pages, artifacts and HTTP/2 do not bypass the guard."""
     with Upstream() as upstream:
         proxy = start_proxy(
@@ -70,7 +70,7 @@ def test_what_is_exempt(start_proxy: StartProxy, tmp_path: Path) -> None:
     ("host", "allowed", "warned"),
     [("0.0.0.0", [], True), ("127.0.0.1", [], False), ("0.0.0.0", ["proxy.example"], False)],
 )
-def test_the_line_at_start(tmp_path: Path, host: str, allowed: list[str], warned: bool) -> None:
+def test_warning_at_start(tmp_path: Path, host: str, allowed: list[str], warned: bool) -> None:
     """A proxy that listens on all addresses without allowed_hosts warns once at start."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[], allowed_hosts=allowed)
     log = tmp_path / "log"

@@ -18,25 +18,27 @@ from support.fixtures import StartProxy
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 COUNT = int(os.environ.get("FUZZ_COUNT", "1000"))
-TELLING = Path(__file__).parent.parent / "support" / "telling_server"
+REPORTING = Path(__file__).parent.parent / "support" / "reporting_server"
 
 
-def telling(folder: Path, *options: str) -> lab.Server:
+def reporting(folder: Path, *options: str) -> lab.Server:
     """An MLflow server that names the route of each answer in X-Reached."""
-    return lab.registry(folder, ajax_only=False, options=options, env={"PYTHONPATH": str(TELLING)})
+    return lab.registry(
+        folder, ajax_only=False, options=options, env={"PYTHONPATH": str(REPORTING)}
+    )
 
 
 @pytest.fixture(scope="module", params=["uvicorn", "gunicorn"])
-def telling_server(
+def reporting_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lab.Server]:
-    """A telling MLflow server, under uvicorn and under gunicorn."""
-    options = ["--app-name", "telling"]
+    """A reporting MLflow server, under uvicorn and under gunicorn."""
+    options = ["--app-name", "reporting"]
     if request.param == "gunicorn":
         # By default it closes idle connections after 2 seconds, perhaps just as a POST is sent.
         opts = "--threads 4 --keep-alive 60"
-        options = ["--app-name", "telling-flask", "--gunicorn-opts", opts]
-    with telling(tmp_path_factory.mktemp(request.param), *options) as server:
+        options = ["--app-name", "reporting-flask", "--gunicorn-opts", opts]
+    with reporting(tmp_path_factory.mktemp(request.param), *options) as server:
         yield server.wait("/health")
 
 
@@ -45,9 +47,9 @@ OFF = {"enabled": False}
 
 
 @pytest.fixture
-def off_proxy(telling_server: lab.Server, shared_proxy: StartProxy) -> lab.Server:
-    """A proxy with artifacts switched off, in front of the telling server."""
-    return shared_proxy(telling_server.url, external=EXTERNAL, artifacts=OFF)
+def off_proxy(reporting_server: lab.Server, shared_proxy: StartProxy) -> lab.Server:
+    """A proxy with artifacts switched off, in front of the reporting server."""
+    return shared_proxy(reporting_server.url, external=EXTERNAL, artifacts=OFF)
 
 
 def reached(answer: hostile.Answer) -> str:
@@ -58,13 +60,13 @@ def reached(answer: hostile.Answer) -> str:
 
 @pytest.mark.parametrize("external", [EXTERNAL, ("registry.hokus.ai",)])
 def test_no_spelling_gets_through(
-    telling_server: lab.Server, shared_proxy: StartProxy, external: tuple[str, ...]
+    reporting_server: lab.Server, shared_proxy: StartProxy, external: tuple[str, ...]
 ) -> None:
     """With artifacts off, no target reaches an artifact operation, and each gets an answer."""
-    proxy = shared_proxy(telling_server.url, external=external, artifacts=OFF)
-    through, direct = hostile.Connection(proxy.url), hostile.Connection(telling_server.url)
+    proxy = shared_proxy(reporting_server.url, external=external, artifacts=OFF)
+    through, direct = hostile.Connection(proxy.url), hostile.Connection(reporting_server.url)
     for method, target in hostile.ENDPOINTS:
-        assert reached(direct.send(method, target)), "the server does not tell"
+        assert reached(direct.send(method, target)), "the answer names no route"
         assert through.send(method, target).status == 503
     for method, target in hostile.targets(SEED, COUNT // 2):
         answer = through.send(method, target)
@@ -77,12 +79,12 @@ def test_no_spelling_gets_through(
 
 def test_no_spelling_gets_through_below_a_prefix(start_proxy: StartProxy, tmp_path: Path) -> None:
     """The switch also holds below a prefix that the rules do not name; API and UI work there."""
-    with telling(tmp_path, "--app-name", "telling", "--static-prefix", "/team-a") as server:
+    with reporting(tmp_path, "--app-name", "reporting", "--static-prefix", "/team-a") as server:
         server.wait("/team-a/health")
         proxy = start_proxy(server.url, external=EXTERNAL, artifacts=OFF)
         through, direct = hostile.Connection(proxy.url), hostile.Connection(server.url)
         for method, target in hostile.ENDPOINTS:
-            assert reached(direct.send(method, f"/team-a{target}")), "the server does not tell"
+            assert reached(direct.send(method, f"/team-a{target}")), "the answer names no route"
             assert through.send(method, f"/team-a{target}").status == 503
         hits = 0
         for method, target in hostile.targets(SEED + 3, COUNT // 10, "/team-a"):
@@ -104,10 +106,10 @@ STRIPS = """server { listen 127.0.0.1:PORT;
 
 
 def test_no_spelling_gets_through_above_a_base_path(
-    telling_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
+    reporting_server: lab.Server, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
     """Dot segments that leave a base path and enter it again do not bypass the switch."""
-    config = STRIPS.replace("URL", telling_server.url)
+    config = STRIPS.replace("URL", reporting_server.url)
     with lab.nginx(tmp_path / "nginx", config) as middle:
         middle.wait("/mlops/mlflow/health")
         upstream = {"base_path": "/mlops/mlflow"}
@@ -119,14 +121,14 @@ def test_no_spelling_gets_through_above_a_base_path(
             hits += bool(reached(direct.send(method, f"/mlops/mlflow{target}")))
         assert hits > COUNT // 200
         for method, target in HARMLESS:
-            got, expected = through.send(method, target), telling_server.url
+            got, expected = through.send(method, target), reporting_server.url
             assert "proxy-status" not in got.headers, target
             assert got.status == hostile.Connection(expected).send(method, target).status, target
         for target in ("/../mlflow/get-artifact", "/x/../../mlflow/version", "/..%2Fmlflow/x"):
             assert through.send("GET", target).status == 400, target
 
 
-def test_no_upgrade_gets_through(telling_server: lab.Server, off_proxy: lab.Server) -> None:
+def test_no_upgrade_gets_through(reporting_server: lab.Server, off_proxy: lab.Server) -> None:
     """An Upgrade header does not bypass the switch; other requests with one are answered."""
     through = hostile.Connection(off_proxy.url)
     for i, (line, fields) in enumerate([*hostile.upgrades()][::11]):
@@ -154,12 +156,12 @@ backend registry
 
 @pytest.mark.parametrize("between", ["nginx", "haproxy"])
 def test_no_spelling_gets_through_a_server_that_rewrites(
-    telling_server: lab.Server, start_proxy: StartProxy, tmp_path: Path, between: str
+    reporting_server: lab.Server, start_proxy: StartProxy, tmp_path: Path, between: str
 ) -> None:
     """The switch holds although a server between the proxy and MLflow rewrites paths."""
-    address = telling_server.url.removeprefix("http://")
+    address = reporting_server.url.removeprefix("http://")
     if between == "nginx":
-        middle = lab.nginx(tmp_path / "middle", NGINX.replace("URL", telling_server.url))
+        middle = lab.nginx(tmp_path / "middle", NGINX.replace("URL", reporting_server.url))
     else:
         middle = lab.haproxy(tmp_path / "middle", HAPROXY.replace("ADDRESS", address))
     with middle:
@@ -176,9 +178,9 @@ def test_no_spelling_gets_through_a_server_that_rewrites(
 READS = ("presigned-download-url", "graphql")
 
 
-def test_no_write_gets_through(telling_server: lab.Server, start_proxy: StartProxy) -> None:
+def test_no_write_gets_through(reporting_server: lab.Server, start_proxy: StartProxy) -> None:
     """With writes off, no target and no method changes artifacts; reads still work."""
-    proxy = start_proxy(telling_server.url, artifacts={"write": False})
+    proxy = start_proxy(reporting_server.url, artifacts={"write": False})
     through = hostile.Connection(proxy.url)
     assert reached(through.send("GET", "/api/2.0/mlflow-artifacts/artifacts"))
     methods = ("PUT", "POST", "DELETE", "PATCH", "put", "delete", "get", "GET")
@@ -221,10 +223,10 @@ HARMLESS = [
 
 @pytest.mark.parametrize("mount", ["", "/mlflow", "/api/mlflow", "/%61pi/mlflow", "//mlflow"])
 def test_harmless_requests_pass(
-    telling_server: lab.Server, off_proxy: lab.Server, mount: str
+    reporting_server: lab.Server, off_proxy: lab.Server, mount: str
 ) -> None:
     """With artifacts off, requests for runs or tags that are called mlflow-artifacts pass."""
-    through, direct = hostile.Connection(off_proxy.url), hostile.Connection(telling_server.url)
+    through, direct = hostile.Connection(off_proxy.url), hostile.Connection(reporting_server.url)
     for method, target in HARMLESS:
         got, expected = through.send(method, mount + target), direct.send(method, target)
         assert "proxy-status" not in got.headers, target
@@ -238,11 +240,11 @@ NAMES = [
 
 
 def test_names_of_artifacts_are_left_alone(
-    telling_server: lab.Server, start_proxy: StartProxy
+    reporting_server: lab.Server, start_proxy: StartProxy
 ) -> None:
     """With artifacts on, odd names reach the same operation as without the proxy."""
-    proxy = start_proxy(telling_server.url, external=("registry.hokus.ai",))
-    through, direct = hostile.Connection(proxy.url), hostile.Connection(telling_server.url)
+    proxy = start_proxy(reporting_server.url, external=("registry.hokus.ai",))
+    through, direct = hostile.Connection(proxy.url), hostile.Connection(reporting_server.url)
     for name in NAMES:
         target = f"/api/2.0/mlflow-artifacts/artifacts/1/{name}"
         for method in ("PUT", "GET", "DELETE"):
@@ -270,8 +272,8 @@ def test_ambiguous_targets(off_proxy: lab.Server) -> None:
         assert json.loads(answer.body)["source"] == "proxy"
 
 
-def test_the_targets_are_hostile(telling_server: lab.Server) -> None:
+def test_the_targets_are_hostile(reporting_server: lab.Server) -> None:
     """Without the proxy, more than 100 of 1000 targets reach an artifact operation."""
-    direct = hostile.Connection(telling_server.url)
+    direct = hostile.Connection(reporting_server.url)
     hits = [reached(direct.send(*target)) for target in hostile.targets(SEED, 1000)]
     assert len(list(filter(None, hits))) > 100

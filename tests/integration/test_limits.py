@@ -195,7 +195,7 @@ def test_aborted_requests_are_not_counted(scripted: Upstream, limited_proxy: lab
     eventually(lambda: request(limited_proxy.url, API).status == 200)
 
 
-def test_answers_that_nobody_reads(scripted: Upstream, start_proxy: StartProxy) -> None:
+def test_unread_answers_count(scripted: Upstream, start_proxy: StartProxy) -> None:
     """A request counts until its client has read the answer or disconnected."""
     # The answer is held, so the upstream is done before the client reads it.
     proxy = start_proxy(scripted.url, limits={"flows": 4}, streaming={"threshold": "16MiB"})

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: what each field may say, and what fields say of each other."""
+"""The Kubernetes manifests: valid fields, and fields that must agree with each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOCKERFILE = FOLDER.parent / "Dockerfile"
 
 @pytest.fixture(scope="module", params=["base", "example"])
 def manifests(request: pytest.FixtureRequest) -> Manifests:
-    """The base, and what the example makes of it."""
+    """The base and the example."""
     return Manifests.of(FOLDER / str(request.param))
 
 
@@ -36,7 +36,7 @@ def validated(path: Path, version: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("version", ["1.29", "1.33", "1.37"])
 def test_schemas(manifests: Manifests, tmp_path: Path, version: str) -> None:
-    """Kubernetes knows every field."""
+    """Each field exists in Kubernetes' schemas."""
     file = tmp_path / "all.yaml"
     file.write_text(manifests.text)
     done = validated(file, version)
@@ -45,7 +45,7 @@ def test_schemas(manifests: Manifests, tmp_path: Path, version: str) -> None:
 
 
 def test_schemas_are_strict(manifests: Manifests, tmp_path: Path) -> None:
-    """A field that Kubernetes does not know would be dropped in silence."""
+    """An unknown field is an error; Kubernetes would drop it silently."""
     file = tmp_path / "all.yaml"
     file.write_text(manifests.text.replace("periodSeconds:", "periodSecond:"))
     done = validated(file, "1.33")
@@ -54,14 +54,14 @@ def test_schemas_are_strict(manifests: Manifests, tmp_path: Path) -> None:
 
 
 def test_rules(manifests: Manifests) -> None:
-    """They are those of the project: if this fails, copy rules.yaml into the base."""
+    """The rules equal rules.yaml of the project: if this fails, copy it into the base."""
     [(name, text)] = manifests.the("ConfigMap", "mlflow-proxy-rules")["data"].items()
     assert text == (lab.ROOT / "rules.yaml").read_text()
     rules_file.parse(text, name)
 
 
-def test_rules_of_ones_own(tmp_path: Path) -> None:
-    """As scripts/deploy/README.md says it; their name stays."""
+def test_custom_rules(tmp_path: Path) -> None:
+    """The generator in scripts/deploy/README.md replaces the rules and keeps their name."""
     text = (lab.ROOT / "scripts" / "deploy" / "README.md").read_text()
     [generator] = re.findall(r"```yaml\n( *configMapGenerator:\n(?:.*\n)*?) *```", text)
     resources = f"resources: [{os.path.relpath(FOLDER / 'base', tmp_path)}]\n"
@@ -74,23 +74,23 @@ def test_rules_of_ones_own(tmp_path: Path) -> None:
     assert rules == manifests.the("ConfigMap", "mlflow-proxy-rules")["metadata"]["name"]
 
 
-def test_there_is_time_to_drain(manifests: Manifests) -> None:
-    """A pod is not killed before the proxy would end by itself."""
+def test_termination_grace_period(manifests: Manifests) -> None:
+    """Kubernetes waits longer for a pod than the proxy takes to drain."""
     drain = rules_file.load(FOLDER / "base" / "rules.yaml").drain
     assert manifests.pod["spec"]["terminationGracePeriodSeconds"] > drain.grace + drain.timeout
-    # Else both would wait one after the other.
+    # A preStop hook would only add its own waiting time.
     assert "lifecycle" not in manifests.container
 
 
-def test_a_rollout_takes_nothing_away(manifests: Manifests) -> None:
-    """There is a new pod before an old one goes."""
+def test_rollout(manifests: Manifests) -> None:
+    """A rollout starts a new pod before it stops an old one."""
     deployment = manifests.the("Deployment")["spec"]
     assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    assert "replicas" not in deployment  # They are the autoscaler's.
+    assert "replicas" not in deployment  # The autoscaler sets them.
 
 
 def test_scaling(manifests: Manifests) -> None:
-    """It scales this Deployment by what it asks for, and someone stays when nodes are emptied."""
+    """The autoscaler scales this Deployment by CPU; draining nodes leaves a pod running."""
     scaler = manifests.the("HorizontalPodAutoscaler")["spec"]
     deployment = manifests.the("Deployment")
     assert scaler["scaleTargetRef"] == {
@@ -104,14 +104,14 @@ def test_scaling(manifests: Manifests) -> None:
     assert 0 < budget["maxUnavailable"] < scaler["minReplicas"] < scaler["maxReplicas"]
 
 
-def test_there_is_memory_for_10_000_clients(manifests: Manifests) -> None:
-    """By what scripts/bench.sh measures: 350 MiB, and as much again for what they ask for."""
+def test_memory_for_10_000_clients(manifests: Manifests) -> None:
+    """The limit is twice the 350 MiB that scripts/bench.sh measures."""
     limit = manifests.container["resources"]["limits"]["memory"]
     assert int(limit.removesuffix("Mi")) >= 2 * 350
 
 
 def test_selectors(manifests: Manifests) -> None:
-    """All of them mean the pods of the Deployment."""
+    """All selectors match the pods of the Deployment."""
     labels = manifests.pod["metadata"]["labels"]
     spread = manifests.pod["spec"]["topologySpreadConstraints"]
     selectors: list[Any] = [
@@ -126,7 +126,7 @@ def test_selectors(manifests: Manifests) -> None:
 
 
 def test_ports(manifests: Manifests) -> None:
-    """What listens, what is announced, what is asked and what is let in are the same ports."""
+    """Arguments, image, probes, Service and network policy agree on the ports."""
     port, metrics = manifests.container["ports"]
     assert f"--listen-port={port['containerPort']}" in manifests.container["args"]
     listener = f"--set=mlflow_metrics=0.0.0.0:{metrics['containerPort']}"
@@ -145,8 +145,8 @@ def test_ports(manifests: Manifests) -> None:
     ]
 
 
-def test_the_way_out(manifests: Manifests) -> None:
-    """To name servers and to the registry; a policy that forgets one of them stops everything."""
+def test_egress(manifests: Manifests) -> None:
+    """The network policy allows DNS and the registry."""
     rules = manifests.the("NetworkPolicy")["spec"]["egress"]
     ports = {(each["protocol"], each["port"]) for rule in rules for each in rule["ports"]}
     assert ports == {("UDP", 53), ("TCP", 53), ("TCP", 443), ("TCP", 80)}
@@ -156,7 +156,7 @@ def test_the_way_out(manifests: Manifests) -> None:
 
 
 def test_privileges(manifests: Manifests) -> None:
-    """What the restricted profile of the Pod Security Standards asks for, and more."""
+    """The pod meets the restricted Pod Security Standard, and more."""
     pod = manifests.pod["spec"]
     assert pod["securityContext"] == {
         "runAsNonRoot": True,
@@ -175,8 +175,8 @@ def test_privileges(manifests: Manifests) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
 
 
-def test_the_rules_are_read_where_they_are_mounted(manifests: Manifests) -> None:
-    """And as a folder: Kubernetes never changes a file that is mounted by itself."""
+def test_rules_are_mounted_as_a_folder(manifests: Manifests) -> None:
+    """The rules are mounted as a folder; Kubernetes never updates a file mounted with subPath."""
     pod = manifests.pod["spec"]
     mounts = {mount["name"]: mount for mount in manifests.container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
@@ -184,27 +184,27 @@ def test_the_rules_are_read_where_they_are_mounted(manifests: Manifests) -> None
     assert not any("subPath" in mount for mount in mounts.values())
     rules = f"--set=mlflow_rules={mounts['rules']['mountPath']}/rules.yaml"
     assert rules in manifests.container["args"]
-    # A name that changed with the rules would replace the pods.
+    # If the name depended on the rules, a change would replace the pods.
     assert volumes["rules"]["configMap"]["name"] == "mlflow-proxy-rules"
 
 
 def test_a_change_of_the_environment_replaces_the_pods(manifests: Manifests) -> None:
-    """Its name says what is in it. podman knows no `$(UPSTREAM)`: the image reads it."""
+    """Its name contains a hash. podman does not expand `$(UPSTREAM)`, but the image does."""
     name = manifests.the("ConfigMap", "mlflow-proxy-environment")["metadata"]["name"]
     assert re.fullmatch(r"mlflow-proxy-environment-\w{10}", name)
     assert urlsplit(manifests.environment["UPSTREAM"]).scheme in ("http", "https")
     assert "$(" not in str(manifests.container)
 
 
-def test_the_probes_are_the_check_of_the_image(manifests: Manifests) -> None:
-    """What runs in the container is in it, for Kubernetes, Docker and podman."""
+def test_probes_match_the_health_check(manifests: Manifests) -> None:
+    """The probes run the image's own health check, as Docker and podman do."""
     checked = dict(instructions(DOCKERFILE.read_text()))["HEALTHCHECK"].partition("CMD ")[2]
     for probe in ("startupProbe", "livenessProbe"):
         assert manifests.container[probe]["exec"]["command"][:-1] == json.loads(checked)
 
 
-def test_the_python_of_the_image() -> None:
-    """One that the locks are made for."""
+def test_python_of_the_image() -> None:
+    """The image's Python is one of those in the lock files."""
     versions = re.findall(r"^FROM python:(\S+)-slim", DOCKERFILE.read_text(), re.MULTILINE)
     assert len(versions) == 2
     assert versions[0] == versions[1]
@@ -212,7 +212,7 @@ def test_the_python_of_the_image() -> None:
 
 
 def test_hadolint() -> None:
-    """The Dockerfile follows its rules."""
+    """hadolint finds nothing in the Dockerfile."""
     done = subprocess.run(
         [lab.tool("hadolint"), DOCKERFILE], capture_output=True, text=True, check=False
     )

@@ -129,7 +129,7 @@ def test_idle_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> N
         assert proxy.text().count("those that are idle for longest give way") == 1
 
 
-def test_clients_without_a_word_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
+def test_silent_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
     """Connections that never send a request are closed to make room for new clients."""
     proxy = start_proxy(scripted.url, limits={"connections": 3})
     with contextlib.ExitStack() as opened:
@@ -178,7 +178,7 @@ def first_events(client: RawHttp2) -> Iterator[h2.events.Event]:
             return
 
 
-def test_whoever_speaks_tls_is_told_nothing(
+def test_a_tls_client_over_the_limit(
     scripted: Upstream, start_proxy: StartProxy, certificate: Path
 ) -> None:
     """A TLS client over the limit gets no plain answer, which would break its handshake."""
@@ -228,7 +228,7 @@ def test_files_allow_less(scripted: Upstream, tmp_path: Path) -> None:
         assert "Too many open files" not in proxy.text()
 
 
-def test_no_files_are_left(scripted: Upstream, tmp_path: Path) -> None:
+def test_no_open_files_are_left(scripted: Upstream, tmp_path: Path) -> None:
     """Out of open files, the proxy logs one line and answers in JSON; later it serves again."""
     with limited("200:200", scripted.url, tmp_path) as proxy, contextlib.ExitStack() as opened:
 

@@ -106,7 +106,7 @@ def everything(proxy: lab.Server, upstream: Upstream) -> None:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Run both proxies, after all requests and a failed reload of the rules."""
     folder = tmp_path_factory.mktemp("metrics")
-    port, lost_port, nobody = lab.free_port(), lab.free_port(), lab.free_port()
+    port, lost_port, unused = lab.free_port(), lab.free_port(), lab.free_port()
     with (
         Upstream() as upstream,
         running_proxy(
@@ -117,7 +117,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             limits={"api_body": 1000},
         ) as proxy,
         running_proxy(
-            folder / "lost", f"http://127.0.0.1:{nobody}", options=with_metrics(lost_port)
+            folder / "lost", f"http://127.0.0.1:{unused}", options=with_metrics(lost_port)
         ) as lost,
     ):
         everything(proxy, upstream)
@@ -186,12 +186,12 @@ def samples(scene: Scene) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_what_is_counted(samples: dict[str, float], name: str) -> None:
+def test_requests_are_counted(samples: dict[str, float], name: str) -> None:
     """Each request is counted once and under the right labels."""
     assert samples[name] == COUNTED[name]
 
 
-def test_health_checks_are_apart(samples: dict[str, float]) -> None:
+def test_health_checks_are_counted_apart(samples: dict[str, float]) -> None:
     """Load balancers' health checks, and the proxy's own upstream checks, are counted apart."""
     # /livez at start and once more, /readyz, its upstream check, and /health itself.
     assert samples["requests_total['health', 'GET', 'none', '2xx']"] >= 5
@@ -260,7 +260,7 @@ def test_draining(start_proxy: StartProxy, scene: Scene) -> None:
         ("nowhere", "expected PORT or HOST:PORT"),
     ],
 )
-def test_a_port_that_cannot_be_had(tmp_path: Path, value: str, problem: str) -> None:
+def test_an_unusable_port(tmp_path: Path, value: str, problem: str) -> None:
     """A metrics port that is taken or malformed ends the proxy at start with one message."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[])
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -15,7 +15,7 @@ from support.waiting import eventually
 API = "/api/2.0/mlflow/experiments/search"
 
 
-def test_it_keeps_so_many_flows(scripted: Upstream, tmp_path: Path) -> None:
+def test_number_of_kept_flows(scripted: Upstream, tmp_path: Path) -> None:
     """mitmweb keeps only the last mlflow_keep_flows flows, so that memory does not grow."""
     scripted.answer = OK
     rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
@@ -42,8 +42,8 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
     settings = ("web_open_browser=false", f"web_port={lab.free_port()}", "termlog_verbosity=info")
     options = [part for setting in settings for part in ("--set", setting)]
     # Another listener, whose upstream is down.
-    lost, nobody = f"127.0.0.1:{lab.free_port()}", f"127.0.0.1:{lab.free_port()}"
-    options += ["--mode", f"reverse:http://{nobody}@{lost}"]
+    lost, absent = f"127.0.0.1:{lab.free_port()}", f"127.0.0.1:{lab.free_port()}"
+    options += ["--mode", f"reverse:http://{absent}@{lost}"]
     log = tmp_path / "log"
     with lab.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
         proxy.wait(API)
@@ -66,7 +66,7 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
             assert said[0].endswith("internal, serves /api/ (found out: /api is served)")
             assert said[-1] == f"result    sent upstream: POST {API}"
             said = call("mlflow.explain", f"http://{lost}{API}")["value"]
-            assert said[0] == f"upstream  {nobody}: internal, serves /api/"
+            assert said[0] == f"upstream  {absent}: internal, serves /api/"
             assert "others    auto" in call("mlflow.rules")["value"]
 
             rules.write_text("mounts: 5\n")

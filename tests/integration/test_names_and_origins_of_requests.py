@@ -93,7 +93,7 @@ def test_forwarded(start_proxy: StartProxy, scripted: Upstream, tmp_path: Path) 
         eventually(partial(is_last, client))
 
 
-def test_nothing_else_is_claimed(start_proxy: StartProxy, scripted: Upstream) -> None:
+def test_other_forwarding_fields(start_proxy: StartProxy, scripted: Upstream) -> None:
     """Of other forwarding fields, a few pass from a trusted balancer, and none from a client."""
     scripted.answer = OK
     claims = ["Forwarded", "X_Forwarded_For", "X-Forwarded_Proto", "X_Real_IP"]
@@ -120,7 +120,7 @@ def test_redirects_stay_here(shared_proxy: StartProxy, scripted: Upstream) -> No
         assert got.headers["Location"] == f"{proxy.url}/mlflow/x"
 
 
-def test_what_balancers_write(shared_proxy: StartProxy, scripted: Upstream) -> None:
+def test_headers_of_balancers(shared_proxy: StartProxy, scripted: Upstream) -> None:
     """Redirects name the public host and port from X-Forwarded-* or Forwarded (RFC 7239)."""
     scripted.answer = response("302 Found", b"", ("Location", f"{scripted.url}/x"))
     proxy = shared_proxy(scripted.url, forwarded={"trusted": ["127.0.0.1"]})

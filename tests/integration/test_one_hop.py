@@ -94,7 +94,7 @@ def test_a_client_that_wants_to_close(
 @pytest.mark.parametrize(
     "name", ["Authorization", "X-Forwarded-For", "cookie", "Origin", "Content-Type", "Remote-User"]
 )
-def test_nobody_has_fields_taken_away(
+def test_connection_cannot_remove_needed_fields(
     scripted: Upstream, scripted_proxy: lab.Server, name: str
 ) -> None:
     """A request is refused if Connection names a field that a proxy or a rule relies on."""

@@ -47,7 +47,7 @@ def test_rewritten_requests(
         assert json.loads(got.body)["source"] == "proxy"
 
 
-def test_internal_upstreams_check_by_themselves(
+def test_internal_upstreams_check_origins_themselves(
     mlflow_server: lab.Server, start_proxy: StartProxy
 ) -> None:
     """Without a rewrite, MLflow's own check refuses a foreign page."""
@@ -97,7 +97,7 @@ def test_pages_of_the_proxy(
     assert search(proxy, target, origin) == status
 
 
-def test_names_that_nobody_checks(strict_server: lab.Server, shared_proxy: StartProxy) -> None:
+def test_unchecked_names(strict_server: lab.Server, shared_proxy: StartProxy) -> None:
     """Without allowed_hosts, the name may be an attacker's, so MLflow's own check decides."""
     proxy = shared_proxy(strict_server.url, external=("registry.hokus.ai",))
     assert search(proxy, SEARCH, f"http://{PUBLIC}") == 403
@@ -113,7 +113,7 @@ def search(proxy: lab.Server, target: str, origin: str, host: str = PUBLIC) -> i
     return got.status
 
 
-def test_what_the_registry_sees(scripted: Upstream, start_proxy: StartProxy) -> None:
+def test_origin_that_the_registry_sees(scripted: Upstream, start_proxy: StartProxy) -> None:
     """Only the proxy's own Origin is removed for the registry; with keep_host_header, none is."""
     scripted.answer = OK
     seen = []

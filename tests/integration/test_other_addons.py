@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lab
 import pytest
-from support import somebody_else
+from support import answering_script
 from support.client import request
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream
@@ -25,7 +25,7 @@ BODIES = {
     "artifact": (FILE, b"x" * 3_000_000),
     "chunks": (FILE, "chunks"),
 }
-SCRIPT = ("-s", somebody_else.__file__)
+SCRIPT = ("-s", answering_script.__file__)
 
 
 @pytest.fixture(
@@ -80,7 +80,7 @@ def test_an_answer_stands(scripted: Upstream, proxy: tuple[lab.Server, Path], ho
     for kind, (target, body) in BODIES.items():
         scripted.requests.clear()
         got = ask(server, f"{target}?answer={hook}", body, f"{hook}-{kind}")
-        assert got == (401, somebody_else.BODY, "somebody else"), kind
+        assert got == (401, answering_script.BODY, "a script"), kind
         # A streamed request has reached the upstream before `request`.
         assert not scripted.requests or (hook == "request" and kind not in ("none", "held"))
     lines = records(log, {f"{hook}-{kind}" for kind in BODIES})

@@ -68,7 +68,7 @@ def call(programs: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
     )
 
 
-def test_it_has_every_file(wheel: Path) -> None:
+def test_files_of_the_wheel(wheel: Path) -> None:
     """The wheel has exactly the files of addon/, without Markdown, as mlflow_proxy/."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "addon", ":!*.md"]
     files = subprocess.run(

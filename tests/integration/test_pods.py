@@ -55,20 +55,20 @@ def node(engine: Engine) -> Iterator[Node]:
 
 
 def seen_from_a_pod(server: lab.Server | Upstream) -> str:
-    """The URL of a server of this machine."""
+    """Return the URL under which a pod reaches a server on this machine."""
     return f"http://{MACHINE}:{urlsplit(server.url).port}"
 
 
 def rules(**changes: dict[str, object]) -> str:
-    """Those of the base, with changes of sections."""
+    """Return the base's rules with changes to some sections."""
     values = yaml.safe_load((BASE / "rules.yaml").read_text())
     for section, changed in changes.items():
         values[section] |= changed
     return yaml.safe_dump(values)
 
 
-def tell(url: str) -> None:
-    """Let a real MLflow client upload, register and download."""
+def run_client(url: str) -> None:
+    """Upload, register and download with a real MLflow client."""
     done = subprocess.run(
         [lab.mlflow(3), STORY, url], capture_output=True, text=True, timeout=180, check=False
     )
@@ -77,8 +77,8 @@ def tell(url: str) -> None:
     assert [step for step in steps if not step["ok"]] == []
 
 
-def test_what_is_in_it(engine: Engine, node: Node) -> None:
-    """The addon, its rules and its packages with their bytecode; nothing that installs."""
+def test_content_of_the_image(engine: Engine, node: Node) -> None:
+    """The image has the addon, its rules and its packages with bytecode, but no installers."""
     listed = "cd /opt && ls . mlflow-proxy && find mlflow-proxy venv/bin && ls -d /locks"
     shell = ["--network", "none", "--entrypoint", "/bin/sh", engine.image, "-c", f"{listed}; true"]
     found = set(node.podman("run", "--rm", *shell).splitlines())
@@ -97,13 +97,13 @@ def test_what_is_in_it(engine: Engine, node: Node) -> None:
 
 
 def test_without_arguments(engine: Engine, node: Node) -> None:
-    """It says how to use it: without a mode it would be a forward proxy for everybody."""
+    """Without arguments it prints its usage; without a mode it would be an open forward proxy."""
     with pytest.raises(RuntimeError, match="\nusage: mitmdump"):
         node.podman("run", "--rm", "--network", "none", engine.image)
 
 
 def test_compose(engine: Engine, node: Node, tmp_path: Path) -> None:
-    """The services on the page, with their options: MLflow serves the name that the proxy uses."""
+    """The services on the page work with their options; MLflow accepts the name the proxy uses."""
     services = yaml.safe_load(Page("compose.md", tmp_path, {}).block("services:"))["services"]
     service, port, behind = services["proxy"], lab.free_port(), lab.free_port()
     upstream = urlsplit(service["environment"]["UPSTREAM"])
@@ -125,7 +125,7 @@ def test_compose(engine: Engine, node: Node, tmp_path: Path) -> None:
 
 
 def test_a_container(engine: Engine, node: Node) -> None:
-    """Without a registry it lives; without a balancer it ends in the ten seconds of a `stop`."""
+    """It stays up without a registry, and stops within `stop`'s ten seconds without a balancer."""
     port = lab.free_port()
     options = ["--detach", "--name", "proxy", "--read-only", "--tmpfs", "/tmp"]
     options += ["--network", NETWORK, "--publish", f"127.0.0.1:{port}:8080"]
@@ -149,10 +149,10 @@ def _is_healthy(node: Node) -> bool:
 
 
 def test_a_pod(engine: Engine, external_registry: lab.Server) -> None:
-    """It does what the manifests promise, for a real client, and takes up new rules."""
+    """The pod runs as the manifests say, serves a real client and reloads changed rules."""
     with Pod(engine, seen_from_a_pod(external_registry)) as pod:
         pod.wait("/readyz/local")
-        tell(pod.url)
+        run_client(pod.url)
         page = request(f"http://127.0.0.1:{pod.metrics_port}", "/metrics")
         assert b'mlflow_proxy_responses_total{status="200"}' in page.body
         pod.node.podman("healthcheck", "run", CONTAINER)
@@ -181,7 +181,7 @@ def test_a_pod(engine: Engine, external_registry: lab.Server) -> None:
 
 
 def test_drain(engine: Engine, scripted: Upstream) -> None:
-    """What has begun ends whole, while the kubelet waits and the Service is told."""
+    """A request in progress completes while new connections are refused."""
     scripted.answer = OK
     going, go_on = threading.Event(), threading.Event()
 
@@ -205,7 +205,7 @@ def test_drain(engine: Engine, scripted: Upstream) -> None:
         stopped = pool.submit(pod.stop, 80)
         eventually(lambda: request(pod.url, "/readyz/local").status == 503)
         eventually(lambda: _refuses(pod), seconds=60)
-        time.sleep(2 * QUIET)  # For an end that would come too early.
+        time.sleep(2 * QUIET)  # Time in which the proxy might end too early.
         go_on.set()
         upload.result()
         assert client.getresponse().status == 200
@@ -223,10 +223,10 @@ def _refuses(pod: Pod) -> bool:
     return False
 
 
-def test_a_roll(engine: Engine, external_registry: lab.Server, tmp_path: Path) -> None:
-    """A new pod serves before an old one goes, and no client notices."""
+def test_a_rollout(engine: Engine, external_registry: lab.Server, tmp_path: Path) -> None:
+    """A new pod serves before an old one stops, and no client notices."""
     upstream = seen_from_a_pod(external_registry)
-    # Longer than HAProxy takes to notice, in place of ten seconds.
+    # Longer than HAProxy takes to notice, but shorter than the default of ten seconds.
     changed = rules(drain={"grace": 4})
     ports = lab.free_port(), lab.free_port()
     urls = [f"http://127.0.0.1:{port}" for port in ports]

@@ -67,7 +67,7 @@ def piped(folder: Path, *options: str) -> Iterator[Piped]:
         os.close(proxy.end)
 
 
-def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+def test_a_full_pipe(tmp_path: Path) -> None:
     """Requests are served though the pipe is full, and the proxy still ends on SIGINT."""
     with piped(tmp_path, "--set", "mlflow_access_log=-") as proxy:
         # The registry is down, so each request also has a line in the log.

@@ -15,7 +15,7 @@ STORY = lab.ROOT / "scripts" / "demo" / "client.py"
 STEPS = 8
 
 
-def tell(version: int, url: str, **env: str) -> list[dict[str, str | bool]]:
+def run_demo(version: int, url: str, **env: str) -> list[dict[str, str | bool]]:
     """Run the demo with an MLflow client of a major version; return its steps."""
     run = subprocess.run(
         [lab.mlflow(version), STORY, url],
@@ -34,13 +34,13 @@ def tell(version: int, url: str, **env: str) -> list[dict[str, str | bool]]:
 )
 def test_external_registry(external_proxy: lab.Server, version: int, mount: str) -> None:
     """Every step of the demo works through the proxy, under every public mount."""
-    steps = tell(version, external_proxy.url + mount)
+    steps = run_demo(version, external_proxy.url + mount)
     assert [step for step in steps if not step["ok"]] == []
 
 
 def test_without_the_proxy(external_registry: lab.Server) -> None:
     """Without the proxy, every step fails with an HTML page: this is why the proxy exists."""
-    for step in tell(3, external_registry.url):
+    for step in run_demo(3, external_registry.url):
         assert not step["ok"]
         assert "404 Not Found" in str(step["detail"])
 
@@ -48,7 +48,7 @@ def test_without_the_proxy(external_registry: lab.Server) -> None:
 def test_internal_upstream(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
     """An upstream that serves /api/ works through the proxy, without rewrites."""
     proxy = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))
-    assert [step for step in tell(3, proxy.url) if not step["ok"]] == []
+    assert [step for step in run_demo(3, proxy.url) if not step["ok"]] == []
 
 
 def test_https(external_registry: lab.Server, start_proxy: StartProxy, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_https(external_registry: lab.Server, start_proxy: StartProxy, tmp_path:
     proxy = start_proxy(external_registry.url, options=("--set", f"confdir={tmp_path / 'conf'}"))
     url = proxy.url.replace("http://127.0.0.1", "https://localhost")
     ca = str(tmp_path / "conf" / "mitmproxy-ca-cert.pem")
-    steps = tell(3, url, MLFLOW_TRACKING_SERVER_CERT_PATH=ca, REQUESTS_CA_BUNDLE=ca)
+    steps = run_demo(3, url, MLFLOW_TRACKING_SERVER_CERT_PATH=ca, REQUESTS_CA_BUNDLE=ca)
     assert [step for step in steps if not step["ok"]] == []
 
 
@@ -73,5 +73,5 @@ def test_base_path(mlflow_server: lab.Server, start_proxy: StartProxy, tmp_path:
     with lab.nginx(tmp_path / "nginx", servers) as registry:
         registry.wait()
         proxy = start_proxy(registry.url, upstream={"base_path": "/mlops/registry"})
-        steps = tell(3, proxy.url + "/mlflow")
+        steps = run_demo(3, proxy.url + "/mlflow")
     assert [step for step in steps if not step["ok"]] == []

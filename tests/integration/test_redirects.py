@@ -72,7 +72,7 @@ def test_forms(redirecting: lab.Server, shared_proxy: StartProxy, location: str)
         assert got.headers[name] == expected.replace("PROXY", proxy.url)
 
 
-def test_all_that_names_a_place(scripted: Upstream, shared_proxy: StartProxy) -> None:
+def test_headers_with_locations(scripted: Upstream, shared_proxy: StartProxy) -> None:
     """All headers with URLs or paths are mapped to the mount, and Alt-Svc is removed."""
     scripted.answer = response(
         "302 Found",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import lab
 import pytest
-from integration.test_hostile_targets import telling
+from integration.test_hostile_targets import reporting
 from support import hostile
 from support.client import request
 from support.fixtures import StartProxy
@@ -46,9 +46,9 @@ READS = ("/search", "/get-latest-versions", "/graphql", "/batchGetInfos", "/sear
 
 
 @pytest.fixture(scope="module")
-def telling_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
+def reporting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
     """An MLflow server that names the route that a request has reached."""
-    with telling(tmp_path_factory.mktemp("telling"), "--app-name", "telling") as server:
+    with reporting(tmp_path_factory.mktemp("reporting"), "--app-name", "reporting") as server:
         yield server.wait("/health")
 
 
@@ -59,12 +59,12 @@ def changed(method: str, answer: hostile.Answer) -> str:
     return "" if reads or "mlflow-artifacts" in route else route
 
 
-def test_no_spelling_gets_through(telling_server: lab.Server, shared_proxy: StartProxy) -> None:
+def test_no_spelling_gets_through(reporting_server: lab.Server, shared_proxy: StartProxy) -> None:
     """With all changes refused, no target and no method override reaches one."""
-    proxy = shared_proxy(telling_server.url, external=("127.0.0.1",), refused=READ_ONLY)
-    through, direct = hostile.Connection(proxy.url), hostile.Connection(telling_server.url)
+    proxy = shared_proxy(reporting_server.url, external=("127.0.0.1",), refused=READ_ONLY)
+    through, direct = hostile.Connection(proxy.url), hostile.Connection(reporting_server.url)
     for method, target in CHANGES:
-        assert changed(method, direct.send(method, target)), "the server does not tell"
+        assert changed(method, direct.send(method, target)), "the answer names no route"
         assert through.send(method, target).status in (403, 501), target
     hits = 0
     for method, target in hostile.targets(SEED, COUNT // 2, endpoints=CHANGES):
@@ -91,13 +91,13 @@ def test_no_spelling_gets_through(telling_server: lab.Server, shared_proxy: Star
     ],
 )
 def test_other_requests_pass(
-    telling_server: lab.Server, shared_proxy: StartProxy, method: str, target: str
+    reporting_server: lab.Server, shared_proxy: StartProxy, method: str, target: str
 ) -> None:
     """Reads pass, also by POST, and so do artifacts."""
-    proxy = shared_proxy(telling_server.url, external=("127.0.0.1",), refused=READ_ONLY)
+    proxy = shared_proxy(reporting_server.url, external=("127.0.0.1",), refused=READ_ONLY)
     got = hostile.Connection(proxy.url).send(method, target)
     assert "proxy-status" not in got.headers
-    assert got.status == hostile.Connection(telling_server.url).send(method, target).status
+    assert got.status == hostile.Connection(reporting_server.url).send(method, target).status
 
 
 @pytest.mark.parametrize("version", [2, 3])

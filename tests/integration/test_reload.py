@@ -100,7 +100,7 @@ POISONS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_poisons(scripted: Upstream, tmp_path: Path) -> None:
+def test_harmful_files(scripted: Upstream, tmp_path: Path) -> None:
     """A file that would crash, block or fill the proxy is refused; a later good one is read."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"
@@ -141,7 +141,7 @@ def test_a_start_with_a_pipe(tmp_path: Path) -> None:
         assert "Traceback" not in proxy.text()
 
 
-def test_the_environment_stays_on_top(scripted: Upstream, tmp_path: Path) -> None:
+def test_the_environment_takes_precedence(scripted: Upstream, tmp_path: Path) -> None:
     """An environment variable overrides the file also after a reload."""
     scripted.answer = response("200 OK", b"x")
     rules = tmp_path / "rules.yaml"

@@ -224,7 +224,7 @@ def test_refused(scripted: Upstream, scripted_proxy: lab.Server, name: str, targ
 
 
 @pytest.mark.parametrize("name", ["xchunked", "two lengths", "folded coding", "no colon"])
-def test_refused_behind_another(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
+def test_refused_after_another(scripted: Upstream, scripted_proxy: lab.Server, name: str) -> None:
     """An ambiguous request is also refused on a connection that has served another one."""
     scripted.answer = OK
     scripted.requests.clear()

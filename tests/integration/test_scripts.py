@@ -178,7 +178,7 @@ def test_a_line_for_each_request_at_a_terminal(colour: bool) -> None:
     assert f"/below{asked}?token=secret" in [each.target for each in upstream.requests]
 
 
-def test_json_where_there_is_no_terminal(tmp_path: Path) -> None:
+def test_json_without_a_terminal(tmp_path: Path) -> None:
     """If stdout is no terminal, each request is one line of JSON, for programs that read it."""
     port, out = lab.free_port(), tmp_path / "out"
     with Upstream() as upstream, out.open("wb") as file:

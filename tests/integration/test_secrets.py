@@ -224,7 +224,7 @@ OUTCOMES = {
         403, method="POST", headers=f"{HOST}Origin: https://$origin.example\r\n", says="web pages"
     ),
     "foreign host": Outcome(403, headers="Host: $host.example\r\n", says="that Host"),
-    "foreign host of somebody": Outcome(400, headers="Host: u:$host_user@$host.example\r\n"),
+    "foreign host with user": Outcome(400, headers="Host: u:$host_user@$host.example\r\n"),
     "absolute form": Outcome(400, "http://$authority.example" + API),
     "user info": Outcome(400, "http://u:$user_info@127.0.0.1" + API),
     "too large": Outcome(413, method="POST", body=sized("$large" * 100)),
@@ -310,7 +310,7 @@ MALFORMED = {
     "chunk": (f"{POST}Transfer-Encoding: chunked\r\n\r\n$chunk\r\n", ""),
     "end of chunk": (f"{POST}Transfer-Encoding: chunked\r\n\r\n1\r\nx$rest\r\n", ""),
     "connect": ("CONNECT $connect.example:443 HTTP/1.1\r\n\r\n", "answered 400 to CONNECT"),
-    "connect as somebody": (
+    "connect with user": (
         "CONNECT u:$connect_user@x.example:443 HTTP/1.1\r\n\r\n",
         REFUSED,
     ),

@@ -63,7 +63,7 @@ def stopped(proxy: lab.Server, target: str = FILE) -> int:
     return proxy.text().count(f"cut GET {target}: the client stopped reading")
 
 
-def test_all_places_are_taken(scripted: Upstream, start_proxy: StartProxy) -> None:
+def test_stopped_clients_make_room(scripted: Upstream, start_proxy: StartProxy) -> None:
     """Clients that stop reading are reset before the answer is complete, which makes room."""
     proxy = start_proxy(scripted.url, limits=LIMITS | {"flows": 3})
     with contextlib.ExitStack() as opened:
@@ -75,7 +75,7 @@ def test_all_places_are_taken(scripted: Upstream, start_proxy: StartProxy) -> No
     assert stopped(proxy) == 3
 
 
-def test_what_the_access_log_says(limited_proxy: lab.Server) -> None:
+def test_access_log_of_a_stopped_client(limited_proxy: lab.Server) -> None:
     """The access log shows a client that stopped reading as one that has gone."""
     before = stopped(limited_proxy)
     with reads_little(limited_proxy) as client:

@@ -53,7 +53,7 @@ def patient(scripted: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield server
 
 
-def test_the_limits_of_the_rules_count(scripted: Upstream, patient: lab.Server) -> None:
+def test_limits_of_the_rules_apply(scripted: Upstream, patient: lab.Server) -> None:
     """The rules' limits apply to a silent upstream and client, not mitmproxy's shorter ones."""
     scripted.answer = slow(2.5, b"", OK)
     client = http.client.HTTPConnection(patient.url.removeprefix("http://"), timeout=10)
@@ -76,7 +76,7 @@ def test_events_may_be_silent(scripted: Upstream, patient: lab.Server) -> None:
 @pytest.mark.parametrize(
     ("target", "content_type"), [(FILE, "application/octet-stream"), (EVENTS, "text/event-stream")]
 )
-def test_a_cut_is_a_line_of_the_log(
+def test_a_cut_is_logged(
     scripted: Upstream, start_proxy: StartProxy, target: str, content_type: str
 ) -> None:
     """A cut answer gets one log line, which names the request without its query."""
@@ -106,7 +106,7 @@ def test_clients_that_wait_for_too_long(scripted: Upstream, start_proxy: StartPr
 @pytest.mark.skipif(
     not hasattr(Options(), "tcp_timeout"), reason="this mitmproxy has no such option"
 )
-def test_the_option_counts(scripted: Upstream, start_proxy: StartProxy) -> None:
+def test_tcp_timeout_option(scripted: Upstream, start_proxy: StartProxy) -> None:
     """A user's tcp_timeout still closes silent connections, and the log says so."""
     proxy = start_proxy(scripted.url, options=("--set", "tcp_timeout=2"))
     with connect(proxy.url) as connection:

@@ -71,7 +71,7 @@ def test_retried_once(scripted: Upstream, client: http.client.HTTPConnection, me
         ("PUT", "chunks"),
     ],
 )
-def test_never_for_others(
+def test_other_requests_are_not_retried(
     scripted: Upstream, client: http.client.HTTPConnection, method: str, body: bytes | str | None
 ) -> None:
     """A request that may have had an effect, or that has a body, is not sent again."""
@@ -82,7 +82,7 @@ def test_never_for_others(
     assert len(scripted.requests) == 2
 
 
-def test_never_twice(scripted: Upstream, client: http.client.HTTPConnection) -> None:
+def test_one_retry_at_most(scripted: Upstream, client: http.client.HTTPConnection) -> None:
     """If the new connection is closed as well, the client gets 502."""
     scripted.answer = Stale(fresh=1)
     scripted.requests.clear()
@@ -94,7 +94,7 @@ def test_never_twice(scripted: Upstream, client: http.client.HTTPConnection) -> 
     "begin", [b"H", b"nonsense\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n"]
 )
 @pytest.mark.parametrize("stays", [False, True])
-def test_never_when_an_answer_has_begun(
+def test_no_retry_after_the_answer_has_begun(
     scripted: Upstream, client: http.client.HTTPConnection, begin: bytes, stays: bool
 ) -> None:
     """A request is not sent again once the upstream has sent any byte of an answer."""
@@ -114,7 +114,9 @@ def test_never_when_an_answer_has_begun(
     assert len(scripted.requests) == 2
 
 
-def test_never_on_a_new_connection(scripted: Upstream, client: http.client.HTTPConnection) -> None:
+def test_no_retry_on_a_new_connection(
+    scripted: Upstream, client: http.client.HTTPConnection
+) -> None:
     """A request that fails on a new connection is not sent again."""
     scripted.answer = Stale(fresh=0)
     scripted.requests.clear()

@@ -56,13 +56,13 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
 
 
-def test_the_unit_is_right(installed: Path) -> None:
+def test_the_unit_is_valid(installed: Path) -> None:
     """systemd-analyze verify finds nothing wrong with the unit."""
     run = analyze("verify", "--man=false", installed)
     assert (run.returncode, run.stdout + run.stderr) == (0, "")
 
 
-def test_it_may_do_little(installed: Path) -> None:
+def test_exposure(installed: Path) -> None:
     """The unit's exposure level is below 2; a service without restrictions has 10."""
     run = analyze("security", "--offline=true", "--no-pager", installed)
     found = re.search(r"exposure level for \S+: ([\d.]+)", run.stdout)
@@ -70,7 +70,7 @@ def test_it_may_do_little(installed: Path) -> None:
     assert float(found[1]) < 2
 
 
-def test_it_waits_as_long_as_the_rules_say() -> None:
+def test_limits_fit_the_rules() -> None:
     """The unit's stop timeout and open files are sufficient for the default rules."""
     rules = Rules()
     (stop,), (files,) = settings()["TimeoutStopSec"], settings()["LimitNOFILE"]
@@ -153,7 +153,7 @@ def start_command(port: int, folder: Path, env: dict[str, str]) -> list[str]:
     return words
 
 
-def test_the_sandbox_is_one(tmp_path: Path) -> None:
+def test_the_sandbox_refuses(tmp_path: Path) -> None:
     """The sandbox of these tests refuses what systemd would refuse."""
     attempts = (
         "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)",

@@ -90,7 +90,7 @@ def test_it_serves(there: Machine, ports: list[int]) -> None:
         assert there.do(f"systemctl is-enabled mlflow-proxy@{port}") == "enabled\n"
 
 
-def test_it_may_do_little(there: Machine, ports: list[int]) -> None:
+def test_privileges(there: Machine, ports: list[int]) -> None:
     """The service has no capabilities, and even root can write to only two of its folders."""
     unit = f"mlflow-proxy@{ports[0]}"
     status = there.do(f"cat /proc/$(systemctl show -P MainPID {unit})/status")

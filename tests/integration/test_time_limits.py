@@ -148,7 +148,7 @@ def test_a_client_that_sends_slowly(scripted: Upstream, hasty_proxy: lab.Server)
     assert len(scripted.requests[-1].body) == 300_000
 
 
-def test_a_slow_answer_is_not_asked_for_twice(scripted: Upstream, hasty_proxy: lab.Server) -> None:
+def test_no_retry_after_a_timeout(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     """After a timeout on a kept connection, which looks like a stale one, nothing is sent again."""
 
     def once(received: Received, connection: socket.socket) -> bool:
@@ -179,7 +179,7 @@ def test_the_log_says_why(scripted: Upstream, hasty_proxy: lab.Server) -> None:
     assert scripted.url.removeprefix("http://") in line
 
 
-def test_defaults_do_not_hurry(scripted: Upstream, scripted_proxy: lab.Server) -> None:
+def test_default_limits(scripted: Upstream, scripted_proxy: lab.Server) -> None:
     """With the shipped rules, a registry may take two seconds to answer."""
 
     def slow(_: Received, connection: socket.socket) -> None:

@@ -104,8 +104,8 @@ def websocket(key: str = KEY, protocol: str = "websocket") -> bytes:
 
 PLAIN = f"GET {API} HTTP/1.1\r\nHost: x\r\n\r\n"
 FALSE_SWITCHES = {
-    "nobody asked": (PLAIN, SWITCH),
-    "nobody asked for a WebSocket": (PLAIN, websocket()),
+    "unrequested": (PLAIN, SWITCH),
+    "unrequested WebSocket": (PLAIN, websocket()),
     "h2c in place of a WebSocket": (HANDSHAKE, SWITCH),
     "both": (HANDSHAKE, websocket(protocol="websocket, h2c")),
     "another key": (HANDSHAKE, websocket(key="another")),

@@ -86,7 +86,7 @@ def two(registry: lab.Server, folder: Path) -> Iterator[lab.Server]:
         yield server
 
 
-def test_each_has_its_share(two: lab.Server, folder: Path) -> None:
+def test_both_workers_serve(two: lab.Server, folder: Path) -> None:
     """Both workers serve, and their logs name the client's real address, not its own claim."""
     head = f"GET {SEARCH} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"
     address = ("127.0.0.1", int(two.url.rpartition(":")[2]))
@@ -157,7 +157,7 @@ def test_a_worker_that_dies(two: lab.Server, folder: Path) -> None:
     assert len(mitmdumps(folder)) == 2
 
 
-def test_one_that_is_alone(tmp_path: Path) -> None:
+def test_errors_without_registry_or_workers(tmp_path: Path) -> None:
     """A worker reports that the registry is down; HAProxy reports that no worker is up."""
     away = f"http://127.0.0.1:{lab.free_port()}"
     changes = {"drain": {"grace": 3600}, "artifacts": {"enabled": False}}
@@ -187,7 +187,7 @@ def test_one_that_is_alone(tmp_path: Path) -> None:
         assert json.loads(request(server.url, SEARCH).body)["source"] == "proxy"
 
 
-def test_what_is_asked_twice(tmp_path: Path) -> None:
+def test_retries(tmp_path: Path) -> None:
     """HAProxy retries the request of a worker that dies if that is safe; otherwise it sends 502."""
 
     def hang_once(received: Received, connection: socket.socket) -> bool:
@@ -249,7 +249,7 @@ def test_the_end(tmp_path: Path) -> None:
         assert server.process.wait(30) == 0
 
 
-def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+def test_a_full_pipe(tmp_path: Path) -> None:
     """With a full log pipe, a dead worker is still restarted, and SIGTERM still ends all."""
     rules = lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
     port = lab.free_port()

@@ -106,7 +106,7 @@ def test_the_same_calls(trees: list[Any]) -> None:
     assert record(trees, ours) == theirs
 
 
-def test_nothing_waits_without_need() -> None:
+def test_hooks_do_not_wait_needlessly() -> None:
     """A hook without a handler that must wait completes at once."""
     calls: list[str] = []
 

@@ -17,7 +17,7 @@ from addon.internals.still_there import lacks, problems, warning
 
 ADDON = Path(__file__).resolve().parents[2] / "addon"
 
-TELLING = {
+DISTINCTIVE = {
     *("blocker", "child_layer", "drain_writers", "handle_hook", "last_activity", "lookup"),
     *("register_activity", "server_event", "timeout_watchdog", "transports"),
 }
@@ -30,7 +30,7 @@ def test_the_table_holds(place: Place) -> None:
     assert problems(place) == []
 
 
-def test_what_holds_is_not_mentioned() -> None:
+def test_nothing_is_reported_if_all_is_as_expected() -> None:
     """If all internals are as expected, nothing is reported or logged."""
     assert [(lacks(part), warning(part)) for part in Part] == [((), None)] * len(Part)
 
@@ -151,8 +151,8 @@ def test_the_line_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("name", sorted(TELLING))
-def test_telling_names_are_in_the_table(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(DISTINCTIVE))
+def test_distinctive_names_are_in_the_table(name: str) -> None:
     """Only modules that the table lists use such a name."""
     users = {module for module, tree in _modules() if name in _attributes(tree)}
     assert users

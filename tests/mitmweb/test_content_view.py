@@ -54,7 +54,7 @@ def test_a_body_that_cannot_be_decoded(coding: str) -> None:
     assert shown(b"{}", of, of.response).endswith("\n \ndown")
 
 
-def test_what_is_none_of_ours() -> None:
+def test_other_flows() -> None:
     """The view is not offered for a flow that the addon has not seen, or that is not HTTP."""
     assert MlflowView().render_priority(b"{}", flow=tflow.tflow(resp=True)) == -1
     assert MlflowView().render_priority(b"{}", flow=tflow.ttcpflow()) == -1

@@ -34,7 +34,7 @@ def test_the_oldest_give_way(held: int, most: int, left: int) -> None:
         assert [*view] == all_flows[held - left :]
 
 
-def test_what_stays() -> None:
+def test_marked_and_live_flows_stay() -> None:
     """Flows marked by a user and live flows stay; the addon's own marks do not count."""
     view = View()
     with taddons.context(view):

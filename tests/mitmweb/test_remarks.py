@@ -78,7 +78,7 @@ def test_wording(
     assert said.marker in ("", *emoji)
 
 
-def test_what_a_person_has_set_stays() -> None:
+def test_remarks_of_a_user_stay() -> None:
     """A user's marker and comment stay, each on its own, even where the addon's was removed."""
     flow = tflow.tflow(resp=True)
     state = begun(flow)
@@ -94,7 +94,7 @@ def test_what_a_person_has_set_stays() -> None:
     assert shown.is_marked_by_hand(flow)
 
 
-def test_what_is_not_for_mlflow() -> None:
+def test_flows_that_are_not_for_mlflow() -> None:
     """A flow that is not for MLflow gets no marker, comment or metadata."""
     flow = tflow.tflow(resp=True)
     shown.show(flow)

@@ -216,7 +216,7 @@ def test_switching() -> None:
     asyncio.run(run())
 
 
-def test_the_library_is_not_loaded_for_nothing() -> None:
+def test_the_library_is_not_loaded_needlessly() -> None:
     """The Prometheus library is not loaded without a listener: it would slow down every start."""
     code = "import sys, addon.assembly; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=lab.ROOT, check=False).returncode == 0

@@ -39,7 +39,7 @@ VALUES: dict[str, Any] = {
 
 
 @pytest.fixture
-def told() -> Reports:
+def both() -> Reports:
     """Return reports with both switched off."""
     return Reports(lambda: STATE)
 
@@ -52,78 +52,78 @@ def ended(request_id: str) -> Ended:
     return Ended(**VALUES | {"request_id": request_id})
 
 
-def test_nothing_is_on(told: Reports) -> None:
+def test_nothing_is_on(both: Reports) -> None:
     """With both off, a request causes no work, and reports are dropped."""
-    assert not told.wanted
-    told.add(ended("a"))
-    told.count_refused("too_many_connections")
-    told.close()
+    assert not both.wanted
+    both.add(ended("a"))
+    both.count_refused("too_many_connections")
+    both.close()
 
 
-def test_another_file(told: Reports, tmp_path: Path) -> None:
+def test_another_file(both: Reports, tmp_path: Path) -> None:
     """A line goes to the file that was set when its request ended."""
     first, second = tmp_path / "first", tmp_path / "second"
 
     async def run() -> None:
-        told.write_to(str(first))
-        told.add(ended("a"))
-        log = told._access_log
-        told.write_to(str(first))
-        assert told._access_log is log
-        told.add(ended("b"))
-        told.write_to(str(second))
-        told.add(ended("c"))
-        assert told.wanted
-        told.write_to("")
-        assert not told.wanted
-        told.add(ended("d"))
-        told.close()
+        both.write_to(str(first))
+        both.add(ended("a"))
+        log = both._access_log
+        both.write_to(str(first))
+        assert both._access_log is log
+        both.add(ended("b"))
+        both.write_to(str(second))
+        both.add(ended("c"))
+        assert both.wanted
+        both.write_to("")
+        assert not both.wanted
+        both.add(ended("d"))
+        both.close()
 
     asyncio.run(run())
     # A thread writes the last lines of a closed file.
     eventually(lambda: (ids(first), ids(second)) == (["a", "b"], ["c"]))
 
 
-def test_a_file_that_cannot_be_opened(told: Reports, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened(both: Reports, tmp_path: Path) -> None:
     """If a file cannot be opened, the old one stays, and the message says why."""
     path = tmp_path / "log"
 
     async def run() -> None:
-        told.write_to(str(path))
+        both.write_to(str(path))
         with pytest.raises(ValueError, match="Is a directory"):
-            told.write_to(str(tmp_path))
-        told.add(ended("a"))
-        told.close()
+            both.write_to(str(tmp_path))
+        both.add(ended("a"))
+        both.close()
 
     asyncio.run(run())
     assert ids(path) == ["a"]
 
 
-def page(told: Reports) -> str:
-    assert told._metrics is not None
-    return told._metrics.page().decode()
+def page(both: Reports) -> str:
+    assert both._metrics is not None
+    return both._metrics.page().decode()
 
 
-def test_the_same_counters_at_another_address(told: Reports) -> None:
+def test_the_same_counters_at_another_address(both: Reports) -> None:
     """Counters keep their values at another address: a fall to 0 would look like a restart."""
 
     async def run() -> None:
-        told.listen_on(str(lab.free_port()))
-        told.add(ended("a"))
-        told.count_refused("too_many_connections")
-        told.listen_on(str(lab.free_port()))
+        both.listen_on(str(lab.free_port()))
+        both.add(ended("a"))
+        both.count_refused("too_many_connections")
+        both.listen_on(str(lab.free_port()))
 
     asyncio.run(run())
-    counted = [line for line in page(told).splitlines() if line.endswith(" 1.0")]
+    counted = [line for line in page(both).splitlines() if line.endswith(" 1.0")]
     assert any("tracking" in line for line in counted)
     assert any("too_many_connections" in line for line in counted)
-    told.close()
+    both.close()
 
 
-def test_an_address_that_is_taken(told: Reports) -> None:
+def test_an_address_in_use(both: Reports) -> None:
     """If the address is in use, the metrics stay off, and the message says why."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match="Address already in use"):
-            told.listen_on(str(port))
-    assert not told.wanted
+            both.listen_on(str(port))
+    assert not both.wanted

@@ -78,7 +78,7 @@ def test_decode(encoding: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(("cut", "whole"), [(0, True), (1, False), (20, False)])
-def test_decode_tells_what_is_cut(cut: int, whole: bool) -> None:
+def test_decode_reports_cut_bodies(cut: int, whole: bool) -> None:
     """A cut body is decoded as far as it goes and reported as incomplete."""
     body = gzip.compress(TITLE * 10)
     decoded = bodies.decode(body[: len(body) - cut], "gzip")

@@ -21,7 +21,7 @@ Pairs = list[tuple[bytes, bytes]]
         *(b"x-csrf-token", b"set-cookie", b"sec-websocket-key", b"location"),
     ],
 )
-def test_what_is_for_the_server(name: bytes) -> None:
+def test_fields_for_the_server(name: bytes) -> None:
     """Fields for framing, identity and access are never hop-by-hop."""
     assert hop_by_hop.is_end_to_end(name)
 
@@ -39,7 +39,7 @@ def test_what_is_for_the_server(name: bytes) -> None:
         b"proxy-connection",
     ],
 )
-def test_what_may_be_for_one_connection(name: bytes) -> None:
+def test_fields_that_may_be_hop_by_hop(name: bytes) -> None:
     """Connection options, obsolete fields and unknown ones may be hop-by-hop."""
     assert not hop_by_hop.is_end_to_end(name)
 
@@ -65,12 +65,12 @@ A, B = (b"A", b"1"), (b"b", b"2")
         ([(b"Proxy-Authorization", b"Basic x")], [(b"Proxy-Authorization", b"Basic x")]),
     ],
 )  # fmt: skip
-def test_what_is_passed_on(sent: Pairs, expected: Pairs) -> None:
+def test_fields_that_are_forwarded(sent: Pairs, expected: Pairs) -> None:
     """All fields but the hop-by-hop ones are passed on, in order."""
     assert hop_by_hop.pass_on(tuple(sent), headers.read(sent)) == tuple(expected)
 
 
-def test_what_is_passed_on_of_a_handshake() -> None:
+def test_fields_of_a_handshake() -> None:
     """Only the protocol is passed on, whatever else Connection names."""
     sent = ((b"Connection", b"keep-alive, Upgrade, b"), B, (b"Upgrade", b"WebSocket"), A)
     passed = hop_by_hop.pass_on(sent, headers.read(sent), switches=True)
@@ -108,7 +108,9 @@ HANDSHAKE = {
         ),
     ],
 )
-def test_no_handshake(fields: dict[bytes, bytes], method: str, version: str, body: bool) -> None:
+def test_other_handshakes(
+    fields: dict[bytes, bytes], method: str, version: str, body: bool
+) -> None:
     """Only the exact handshake asks for a WebSocket."""
     assert hop_by_hop.websocket_key("GET", "HTTP/1.1", HANDSHAKE, body=False) == KEY
     key = hop_by_hop.websocket_key(method, version, HANDSHAKE | fields, body=body)

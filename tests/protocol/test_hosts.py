@@ -122,7 +122,7 @@ def test_any_host() -> None:
         ("", "expected a host name, an IP address or a network"),
     ],
 )
-def test_what_is_refused(text: str, instead: str) -> None:
+def test_refused_entries(text: str, instead: str) -> None:
     """An entry that covers more than it seems to is refused with a suggestion."""
     with pytest.raises(ValueError, match=re.escape(instead)):
         hosts.pattern(text)

@@ -148,7 +148,7 @@ ENCODED = "more than 8 layers of percent-encoding"
         ("/" + "%" * 30_000 + "3" * 29_999 + "41", ENCODED),
     ],
 )
-def test_what_cannot_be_folded(path: str, problem: str) -> None:
+def test_unfoldable_paths(path: str, problem: str) -> None:
     """A path that leads above its root or has too many layers of encoding is a problem."""
     assert target.fold(path).problem == problem
 

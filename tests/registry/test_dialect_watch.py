@@ -314,7 +314,7 @@ def test_prefixes_of_clients_are_tried(
     async def test() -> None:
         watch.start({HERE: ask}, "")
         await until(lambda: len(asked) == 1)
-        watch.hint(THERE, "/nobody")
+        watch.hint(THERE, "/absent")
         for prefix in ("/not plain", "/x1", "/x1", "/x2", "/x3", "/x4", "/x5"):
             watch.hint(HERE, prefix)
         may_answer.set()

@@ -200,7 +200,7 @@ def test_exemptions(
         ("/mlflow/api/x", "GET", False, False, ()),
     ],
 )
-def test_what_the_method_decides(
+def test_values_that_depend_on_the_method(
     in_force: Settings,
     path: str,
     method: str,
@@ -271,7 +271,7 @@ def test_the_page_of_a_mount(in_force: Settings) -> None:
 @pytest.mark.parametrize(
     ("sent", "shown"), [("mine-1", "mine-1"), ("a b\x1b", "some-uuid"), ("", "some-uuid")]
 )
-def test_the_id_that_the_client_sees(in_force: Settings, sent: str, shown: str) -> None:
+def test_request_id_of_a_refusal(in_force: Settings, sent: str, shown: str) -> None:
     """A refusal shows the client's own ID if that is safe, and the reason."""
     asked = request("/nowhere", **{"x-request-id": sent})
     refused = admit(in_force, asked)[1]
@@ -294,7 +294,7 @@ def test_the_id_that_the_client_sees(in_force: Settings, sent: str, shown: str) 
         ("/deep/api/x", "PUT", b"", False),
     ],
 )
-def test_in_the_form_that_goes_upstream(
+def test_the_final_path_is_checked(
     in_force: Settings, path: str, method: str, body: bytes, refused: bool
 ) -> None:
     """The switch checks the final path again, as another addon may have changed it."""
@@ -302,7 +302,7 @@ def test_in_the_form_that_goes_upstream(
     assert (admission.admit_sent(in_force, asked, body) is not None) is refused
 
 
-def test_nothing_is_off(tmp_path: Path) -> None:
+def test_the_final_path_if_nothing_is_off(tmp_path: Path) -> None:
     """If no artifact operation is off, the final path is not checked."""
     in_force = read(tmp_path, RULES.replace("write: false", "write: true"))
     asked = request("/deep/api/artifacts/x", method="PUT")

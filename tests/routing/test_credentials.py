@@ -55,7 +55,9 @@ OTHER_SITE = {b"origin": b"https://evil.example"}
         (TOKEN, {"method": "POST", "fields": {b"origin": b"http://proxy:8080"}}, ADDED),
     ],
 )
-def test_to_which_requests(entry: dict[str, str], request_: dict[str, Any], added: bytes) -> None:
+def test_which_requests_get_credentials(
+    entry: dict[str, str], request_: dict[str, Any], added: bytes
+) -> None:
     """Credentials are added to requests for the listed host without a header of their own."""
     assert to_add(credentials(entry), **request_) == added
 
@@ -85,7 +87,7 @@ def test_the_first_entry_counts() -> None:
         (b"canary:x\r\ny", "basic", "expected USER:PASSWORD"),
     ],
 )
-def test_secrets_of_no_use(tmp_path: Path, content: bytes, scheme: str, problem: str) -> None:
+def test_unusable_secrets(tmp_path: Path, content: bytes, scheme: str, problem: str) -> None:
     """An unusable secret is reported with its place, but without its content."""
     file = tmp_path / "secret"
     file.write_bytes(content)
@@ -105,7 +107,7 @@ def test_secrets_of_no_use(tmp_path: Path, content: bytes, scheme: str, problem:
         ({"file": "/dev/null"}, "file: '/dev/null': expected a regular file"),
     ],
 )
-def test_sources_of_no_use(entry: dict[str, str], message: str) -> None:
+def test_unusable_sources(entry: dict[str, str], message: str) -> None:
     """An unusable source is reported with its key."""
     with pytest.raises(ValueError, match="credentials") as raised:
         credentials({"host": "registry.example"} | entry)

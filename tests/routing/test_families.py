@@ -56,7 +56,7 @@ def test_families(path: str, family: str) -> None:
     assert ROUTER.route(path, ()).family == family
 
 
-def test_of_what_a_rule_makes_of_it() -> None:
+def test_family_of_a_rewritten_path() -> None:
     """The family is that of the rewritten path."""
     rules = rules_file.parse(
         "rewrites: [{name: old, match: ^/files/, replace: /api/2.0/mlflow-artifacts/artifacts/}]\n"

@@ -9,7 +9,7 @@ from addon.routing.flow_state import FlowState
 from addon.rules.rules_file import DEFAULT_PATH
 
 
-def test_one_for_each_flow() -> None:
+def test_one_state_per_flow() -> None:
     """A flow's state is created at first use and stays until the flow is sent again."""
     flow, other = tflow.tflow(), tflow.tflow()
     first = flow_state.of(flow)

@@ -194,7 +194,7 @@ def test_forwarded(field: str, client: str, chain: str, scheme: str, host: str) 
     assert read("192.0.2.9", forwarded=field).client == "192.0.2.9"
 
 
-def test_which_counts() -> None:
+def test_x_forwarded_takes_precedence() -> None:
     """A balancer's X-Forwarded-* headers win over Forwarded, which is probably the client's."""
     client = {"forwarded": "for=8.8.8.8;host=evil.example;proto=https"}
     for name, value in (("for", "192.0.2.7"), ("proto", "http"), ("host", "a"), ("port", "1")):
@@ -285,7 +285,7 @@ def test_for_upstream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "of_anybody", "of_trusted"),
+    ("name", "of_clients", "of_trusted"),
     [
         ("X-Forwarded-For", True, True),
         ("x-forwarded-port", True, True),
@@ -304,7 +304,7 @@ def test_for_upstream() -> None:
         ("My_Header", False, False),
     ],
 )
-def test_is_claim(name: str, of_anybody: bool, of_trusted: bool) -> None:
+def test_is_claim(name: str, of_clients: bool, of_trusted: bool) -> None:
     """Headers that only a proxy may set are recognized in any spelling that a server may fold."""
-    assert forwarded.is_claim(name.encode(), trusted=False) is of_anybody
+    assert forwarded.is_claim(name.encode(), trusted=False) is of_clients
     assert forwarded.is_claim(name.encode(), trusted=True) is of_trusted

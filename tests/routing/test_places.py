@@ -91,7 +91,7 @@ def test_cookie_of_an_address() -> None:
     assert sent(places, "Set-Cookie", "a=b; Domain=0.0.7") == "a=b; Domain=0.0.7"
 
 
-def test_nothing_in_between() -> None:
+def test_cookie_without_mount_and_base_path() -> None:
     """Without a mount and a base path, a cookie's path stays unchanged."""
     for path in ("/", "/x", "/x/"):
         assert sent(ROOT, "Set-Cookie", f"a=b; Path={path}") == f"a=b; Path={path}"

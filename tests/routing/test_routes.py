@@ -24,7 +24,7 @@ def external(router: Router) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("wary", [True, False])
-def test_kept_or_worked_out(path: str, wary: bool) -> None:
+def test_cached_routes(path: str, wary: bool) -> None:
     """A cached route equals a newly computed one."""
     router, fresh = Router(SHIPPED, wary=wary), Router(SHIPPED, wary=wary)
     for _ in range(2):
@@ -32,7 +32,7 @@ def test_kept_or_worked_out(path: str, wary: bool) -> None:
     assert router._kept.cache_info().hits == 1
 
 
-def test_what_else_it_depends_on() -> None:
+def test_other_inputs_of_a_route() -> None:
     """The route also depends on the upstream and on whether the request is sent again."""
     rules = rules_file.parse(
         "mounts: [/mlflow]\nupstream: {external_hosts: [registry.hokus.ai]}\n"

@@ -100,27 +100,27 @@ def is_sent_again(case: Case) -> bool:
 
 COMMON = [
     Difference(
-        "An answer in `requestheaders` goes out at once; a body that is still to come is dropped.",
+        "An answer set in `requestheaders` is sent at once; the rest of the body is dropped.",
         lambda case: acts(case, "requestheaders", "answer"),
         lambda case: names(case.ours) == ALL and not case.ours.asked and is_tea(case),
     ),
     Difference(
-        "An answer in `request` stands, though the body has passed.",
+        "An answer set in `request` is sent, although the body was already streamed.",
         lambda case: acts(case, "request", "answer") and is_streamed(case),
         lambda case: names(case.ours) == ALL and is_tea(case),
     ),
     Difference(
-        "A flow that is killed in `request` ends there, though the body has passed.",
+        "A flow killed in `request` ends there, although the body was already streamed.",
         lambda case: acts(case, "request", "kill") and is_streamed(case),
         lambda case: names(case.ours) == ["requestheaders", "request", "error"],
     ),
     Difference(
-        "An answer that is killed in `response` is seen to be no whole one.",
+        "After a kill in `response`, the client can tell that its answer is incomplete.",
         lambda case: acts(case, "response", "kill"),
         is_cut_off,
     ),
     Difference(
-        "When `error` runs for a body that is too large, the answer is in the flow.",
+        "When `error` runs for a body that is too large, the flow has the answer.",
         # mitmproxy sends no answer after 100 Continue.
         lambda case: limit(case) and (case.theirs.interim or case.theirs.status in (413, 502)),
         lambda case: (
@@ -130,17 +130,17 @@ COMMON = [
         ),
     ),
     Difference(
-        "A flow ends once: mitmproxy may call `response` behind `error`.",
+        "A flow ends once; mitmproxy may call `response` after `error`.",
         lambda case: names(case.theirs)[-2:] == ["error", "response"],
         lambda case: last(case.ours) == "error" and case.us.client_closed,
     ),
     Difference(
-        "Errors with upstreams are answers that addons see in `response`.",
+        "Upstream failures become answers that addons see in `response`.",
         lambda case: last(case.theirs) == "error",
         lambda case: case.theirs.status in (0, 502) and is_failed(case),
     ),
     Difference(
-        "An answer that a client could take for something else is an error.",
+        "An answer that a client could misread becomes an error.",
         lambda case: case.answer.odd or case.answer.odd_body,
         lambda case: is_failed(case) or is_broken(case),
     ),

@@ -15,11 +15,11 @@ from .wire import cut
 T = TypeVar("T")
 Draw = Callable[[Any], Any]
 
-INTERIM = "Interim answers are dropped; mitmproxy takes them for final ones."
-TRAILERS = "Trailers are dropped; mitmproxy does not know them."
-BLANK = "There may be white space before an extension of a chunk; mitmproxy takes it for malformed."
-EMPTY = "Empty lines before a request are skipped; mitmproxy waits for more."
-AUTHORITY = "A target in absolute form goes on without its host; mitmproxy leaves it as it is."
+INTERIM = "Interim answers are dropped; mitmproxy treats them as final ones."
+TRAILERS = "Trailers are dropped; mitmproxy does not support them."
+BLANK = "White space before a chunk extension is allowed; mitmproxy treats it as malformed."
+EMPTY = "Empty lines before a request are skipped; mitmproxy waits for more data."
+AUTHORITY = "An absolute-form target is forwarded without its host; mitmproxy leaves it unchanged."
 Marked = tuple[tuple[bytes, str], ...]
 """Bytes in parts, each with the reason why mitmproxy's own layer does not get it, or ""."""
 

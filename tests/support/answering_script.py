@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
-HEADERS = {"Content-Type": "text/html", "X-Made-By": "somebody else"}
+HEADERS = {"Content-Type": "text/html", "X-Made-By": "a script"}
 BODY = b"<html>not for you</html>"
 
 
