@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..rules.values import is_plain_path
 
 _HINTS = {
-    errno.EADDRINUSE: "something else listens there: stop it, or choose another port",
+    errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EACCES: "this user may not listen there: choose a port from 1024 on",
 }

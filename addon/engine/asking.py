@@ -21,7 +21,7 @@ from .sizes import Verdict
 from .to_registry import begin_stream, begin_stream_with, connect, send_whole, stream_up
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
-BODY_STALLED = "The request body did not go on in time."
+BODY_STALLED = "The request body stalled for too long."
 
 
 def begin(

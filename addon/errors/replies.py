@@ -145,7 +145,7 @@ def _bad_request(sentence: str, refusal: Refusal) -> Problem:
 
 
 TOO_LARGE = _bad_request("The request body is larger than this proxy accepts.", "body_too_large")
-BODY_STALLED = _bad_request("The request body did not go on in time.", "body_timeout")
+BODY_STALLED = _bad_request("The request body stalled for too long.", "body_timeout")
 _BAD_REQUESTS = {
     408: _bad_request("The request head did not arrive in time.", "head_timeout"),
     413: TOO_LARGE,

@@ -18,7 +18,7 @@ from ..routing.flow_state import FlowState
 logger = logging.getLogger(__name__)
 
 HEALTH = "health"
-"""What is said of an answer to a health request, in place of a reason."""
+"""The text for an answer to a health request, in place of a reason."""
 
 _METHODS = {method.encode(): str(method) for method in HTTPMethod}
 

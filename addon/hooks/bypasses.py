@@ -29,10 +29,10 @@ _UNREAD = {
     "server_replay": "recorded answers take the place of refusals",
 }
 _LATE = {
-    "map_remote": "it changes requests that were let pass",
-    "modify_body": "it changes requests that were let pass",
-    "modify_headers": "it changes requests that were let pass",
-    "stream_large_bodies": "what a GraphQL request asks for is not read",
+    "map_remote": "it changes requests after they were admitted",
+    "modify_body": "it changes requests after they were admitted",
+    "modify_headers": "it changes requests after they were admitted",
+    "stream_large_bodies": "the bodies of GraphQL requests are not checked",
 }
 """In modes other than reverse, requests are not judged again before they go upstream."""
 OPTIONS = frozenset({*_UNREAD, *_LATE, "mode", "rawtcp", "tcp_hosts", "validate_inbound_headers"})
@@ -73,12 +73,12 @@ def find(options: Mapping[str, Any]) -> tuple[str, Any, str] | None:
     others = [mode for mode in modes if mode not in reverse and not _is_dns(mode)]
     for mode in others:
         if not isinstance(mode, RegularMode | UpstreamMode | Socks5Mode | TransparentMode):
-            return "mode", mode.full_spec, "not all that passes there is read as HTTP"
+            return "mode", mode.full_spec, "not all traffic there is read as HTTP"
         if reverse:
-            why = f"beside {reverse[0].full_spec} it leads to the same registry by any other name"
+            why = f"beside {reverse[0].full_spec} it reaches the same registry by any other name"
             return "mode", mode.full_spec, why
     if others and options.get("rawtcp"):
-        why = f"in mode {others[0].full_spec} what does not look like HTTP passes unread"
+        why = f"in mode {others[0].full_spec} traffic that does not look like HTTP passes unread"
         return "rawtcp", True, why
     for name, why in _LATE.items():
         if others and (value := options.get(name)):

@@ -29,7 +29,7 @@ from .spell import Spell
 logger = logging.getLogger(__name__)
 
 DEFAULT = Limits().connections
-MESSAGE = "This proxy has as many connections as it may. Please try again."
+MESSAGE = "This proxy has reached its limit for connections. Please try again."
 
 
 class ClientLimit:
@@ -75,7 +75,8 @@ class ClientLimit:
             return False
         if self._giving_way.happens():
             logger.warning(
-                "%d clients are connected, those that are idle for longest give way", self.in_force
+                "%d clients are connected, those idle for the longest time are closed",
+                self.in_force,
             )
         if connections.engine_of(record.client) is not None:
             self._to_engine.tell_soon(record.client, GiveWay())
@@ -98,4 +99,4 @@ def _over(times: int) -> None:
 
 
 def _there_is_room(times: int) -> None:
-    logger.warning("there is room for clients again; %d idle ones have given way", times)
+    logger.warning("there is room for clients again; %d idle ones were closed", times)

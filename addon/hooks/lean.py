@@ -77,12 +77,12 @@ class Lean:
         )
 
     def running(self) -> None:
-        """Take out what is not used."""
+        """Take out unused addons."""
         self._running = True
         self.switch(ctx.master, ctx.options.mlflow_lean)
 
     def done(self) -> None:
-        """Put all back."""
+        """Put all of them back."""
         self._running = False
         self.switch(ctx.master, False)
 

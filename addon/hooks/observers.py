@@ -45,7 +45,7 @@ class Observers:
         )
 
     def configure(self, updated: set[str]) -> None:
-        """Open what the options name."""
+        """Open the files and addresses that the options name."""
         if "mlflow_access_log" in updated:
             self._open("mlflow_access_log", self._reports.write_to)
         if "mlflow_metrics" in updated:

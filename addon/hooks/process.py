@@ -1,4 +1,4 @@
-"""The process around the proxy: what is set up first, and what is said when all is ready."""
+"""The process around the proxy: its setup, and its messages once it serves."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Ready:
             logger.error("%s", problem)  # At start this ends mitmproxy with exit code 1.
 
     def running(self) -> None:
-        """Warn of what is hardly meant; notify systemd; show the banner."""
+        """Warn about settings that are probably mistakes; notify systemd; show the banner."""
         open_to = listeners.beyond_this_machine()
         if open_to and self._rules.settings and not self._rules.get().rules.allowed_hosts:
             logger.warning(

@@ -29,7 +29,7 @@ OPTION = "tcp_timeout"
 STALLED_SECONDS = 600
 """The default of `tcp_timeout`."""
 
-STALLED = "nothing has come or gone for too long"
+STALLED = "no bytes in either direction for too long"
 
 
 def allowed(

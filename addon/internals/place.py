@@ -12,12 +12,12 @@ class Part(Enum):
     SAFETY = "refusals, limits or errors would not work"
     """Without it the proxy does not start; without any other part it serves with that part off."""
     LEAN = "small requests cost more, as without mlflow_lean"
-    BYTES = "bytes take mitmproxy's own way, and large transfers are slower"
+    BYTES = "bytes pass through mitmproxy's own code, and large transfers are slower"
     OPTIONS = "an option that is set to its default counts as not set"
     OTHER_MODES = "connections in modes other than reverse, and by HTTP/3, count as busy"
     FLOWS = "mitmweb keeps all flows (mlflow_keep_flows)"
-    LOG = "mitmproxy writes its log itself, and waits for whoever reads it"
-    LOOP = "a process without open files logs each attempt to accept a client"
+    LOG = "mitmproxy writes its log itself, and a slow reader blocks it"
+    LOOP = "a process that is out of open files logs each attempt to accept a client"
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ ENGINE = (
     Place(
         "mitmproxy.addons.next_layer:NextLayer",
         ("next_layer(nextlayer)",),
-        "says where mitmproxy would serve HTTP, so that the engine does",
+        "says where mitmproxy would serve HTTP, so that the engine does it",
         ("engine.plug",),
         upstream=_NO_OWN_ERRORS,
     ),
     Place(
         "mitmproxy.proxy.layer:Layer",
         ("context", "handle_event(event)"),
-        "the engine is one",
+        "the engine is a layer",
         ("engine.layer", "engine.plug", "engine.tap", "engine.top_layer"),
         upstream=_NO_OWN_ERRORS,
     ),
@@ -62,7 +62,7 @@ ENGINE = (
     Place(
         "mitmproxy.proxy.commands",
         ("CloseConnection", "OpenConnection", "RequestWakeup", "SendData", "StartHook"),
-        "what the engine asks of mitmproxy",
+        "the commands that the engine gives",
         ("engine.layer", "engine.registries", "engine.tap", "engine.top_layer", "engine.websocket"),
     ),
     Place(
@@ -71,7 +71,7 @@ ENGINE = (
             *("CommandCompleted", "ConnectionClosed", "ConnectionEvent", "DataReceived"),
             *("HookCompleted", "MessageInjected", "OpenConnectionCompleted", "Start"),
         ),
-        "what mitmproxy tells the engine",
+        "the events that the engine gets",
         (
             "engine.front",
             "engine.layer",
@@ -115,7 +115,7 @@ ENGINE = (
     Place(
         "mitmproxy.net.http.http1",
         ("assemble_response(response)",),
-        "own answers to what is no request",
+        "own answers to bytes that are not a request",
         ("engine.responses",),
         upstream=_NO_OWN_ERRORS,
     ),
@@ -128,7 +128,7 @@ ENGINE = (
     Place(
         "mitmproxy.http:ResponseData",
         (f"__init__({_MESSAGE}, status_code, reason)",),
-        "responses are, too",
+        "responses are built the same way",
         ("engine.messages",),
     ),
     Place("mitmproxy.http:Request", ("data",), "the same", ("engine.messages",)),
@@ -140,7 +140,7 @@ ENGINE = (
             *("id", "client_conn", "server_conn", "live", "timestamp_created", "intercepted"),
             *("_resume_event", "_backup", "marked", "is_replay", "metadata", "comment"),
         ),
-        "flows are, too",
+        "flows are built the same way",
         ("engine.messages",),
     ),
 )

@@ -33,14 +33,14 @@ SPEED = (
     Place(
         "mitmproxy.tools.dump",
         ("DumpMaster",),
-        "addons are left out of mitmdump alone",
+        "addons are left out only in mitmdump",
         ("hooks.lean",),
         Part.LEAN,
     ),
     Place(
         "mitmproxy.master:Master",
         ("_legacy_log_events",),
-        "lines of the log are no hooks while nobody listens",
+        "log lines trigger no hooks while no script listens",
         ("hooks.lean",),
         Part.LEAN,
     ),
@@ -54,7 +54,7 @@ SPEED = (
     Place(
         f"{_SERVER}:TimeoutWatchdog",
         ("disarm()",),
-        "nobody is silent while an addon is asked",
+        "silence is not counted while an addon handles a hook",
         ("engine.top_layer",),
         Part.LEAN,
     ),
@@ -68,7 +68,7 @@ SPEED = (
     Place(
         f"{_SERVER}:TimeoutWatchdog",
         ("register_activity()",),
-        "tells mitmproxy that bytes have come",
+        "tells mitmproxy that bytes have arrived",
         ("engine.top_layer",),
         Part.BYTES,
     ),
@@ -80,7 +80,11 @@ SPEED = (
         Part.BYTES,
     ),
     Place(
-        "mitmproxy.optmanager", ("unset",), "who has set an option", ("hooks.lean",), Part.OPTIONS
+        "mitmproxy.optmanager",
+        ("unset",),
+        "whether an option was set",
+        ("hooks.lean",),
+        Part.OPTIONS,
     ),
     Place(
         "mitmproxy.optmanager:OptManager", ("_options",), "the same", ("hooks.lean",), Part.OPTIONS
@@ -89,7 +93,7 @@ SPEED = (
     Place(
         f"{_HTTP}:HttpLayer",
         ("connections", "streams"),
-        "what a client has in flight where the engine does not serve",
+        "requests in flight of clients that the engine does not serve",
         ("engine.connections",),
         Part.OTHER_MODES,
         upstream=_CUTS,
@@ -113,7 +117,7 @@ SPEED = (
     Place(
         "mitmproxy.addons.termlog:TermLogHandler",
         ("file", "emit(record)", "format(record)"),
-        "a thread writes the log, and an error of its does not end the process",
+        "a thread writes the log, and its errors do not end the process",
         ("hooks.term_log",),
         Part.LOG,
         upstream=f"{ISSUES}/4669",

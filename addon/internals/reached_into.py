@@ -21,7 +21,7 @@ _LIMITS = (
     Place(
         "mitmproxy.addons.proxyserver:Proxyserver",
         ("connections", "servers", "listen_addrs()"),
-        "who is connected, and where clients are served",
+        "connected clients, and the listeners",
         ("engine.connections", "hooks.listeners"),
         upstream=_CUTS,
     ),
@@ -45,7 +45,7 @@ _LIMITS = (
     Place(
         f"{_SERVER}:ConnectionIO",
         ("handler", "reader", "writer"),
-        "closes connections, and tells how long nothing was read or written",
+        "closes connections, and measures their silence",
         (
             *(
                 "hooks.body_times",
@@ -67,13 +67,13 @@ _LIMITS = (
     Place(
         f"{_SERVER}:logger",
         (f"name={_SERVER}",),
-        "what mitmproxy repeats of its peers is kept out of the log",
+        "data of peers that mitmproxy repeats is kept out of the log",
         ("hooks.lean", "observe.log_guard"),
     ),
     Place(
         "mitmproxy.addons.proxyauth",
         ("REALM",),
-        "a refusal for want of credentials is told from others",
+        "refusals for missing credentials are distinguished from others",
         ("hooks.on_request",),
     ),
     Place(
@@ -93,7 +93,7 @@ _LIMITS = (
     Place(
         "asyncio:StreamReader",
         ("__dict__", "async read(n)"),
-        "a subclass takes the place of a reader's class, and tells what time limits ask for",
+        "a subclass replaces a reader's class, and measures what time limits need",
         ("internals.wide_reads",),
     ),
 )

@@ -116,7 +116,7 @@ class Commands:
             listeners[0][0],
         )
         found = self._dialects.watch.findings.get(mode.address)
-        known = f"found out: {found.reason}" if found else ""
+        known = f"detected: {found.reason}" if found else ""
         upstream = Origin("http" if mode.scheme == "http" else "https", *mode.address)
         return Question(method, url, upstream, known)
 

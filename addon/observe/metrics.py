@@ -172,7 +172,7 @@ def _of_state(state: State) -> Iterator[_Metric]:
     if state.readiness is not None:
         asked, ready = state.readiness
         gauges["upstream_ready"] = ("The last verdict of /readyz.", ready)
-        gauges["upstream_ready_timestamp_seconds"] = ("When it was found out.", asked)
+        gauges["upstream_ready_timestamp_seconds"] = ("When that check was made.", asked)
     for name, (about, value) in gauges.items():
         yield GaugeMetricFamily(PREFIX + name, about, float(value))
     reloads: dict[tuple[str, ...], int] = {(r,): count for r, count in state.reloads.items()}

@@ -54,7 +54,7 @@ def answer(head: bytes, page: Callable[[], bytes]) -> bytes:
     method, _, rest = head.partition(b" ")
     path = rest.partition(b" ")[0].partition(b"?")[0]
     if path != b"/metrics" or method not in (b"GET", b"HEAD"):
-        status, kind, body = "404 Not Found", "text/plain", b"Here is only /metrics.\n"
+        status, kind, body = "404 Not Found", "text/plain", b"Only /metrics is served here.\n"
     else:
         status, kind, body = "200 OK", "text/plain; version=0.0.4; charset=utf-8", page()
     begin = _HEAD.format(status, kind, len(body)).encode("ascii")

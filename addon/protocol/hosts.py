@@ -168,9 +168,9 @@ def _instead(host: str) -> str:
     if match := _OLD_NETWORK.fullmatch(host):
         octets = match[1].rstrip(".").split(".")
         network = ".".join([*octets, *["0"] * (4 - len(octets))])
-        return f"expected a network in place of this: {network}/{8 * len(octets)}"
+        return f"expected a network instead: {network}/{8 * len(octets)}"
     if ":" in host or _NUMBER_AT_END.fullmatch(host):
-        return "expected a network in place of this, such as 10.0.0.0/8 or fd00::/8"
+        return "expected a network instead, such as 10.0.0.0/8 or fd00::/8"
     return (
         "expected * for whole labels in front of a name, such as *.example.org; write other "
         "names one by one"

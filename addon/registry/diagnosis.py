@@ -67,7 +67,7 @@ def report(found: Finding, url: str, *, authenticated: bool) -> list[str]:
         return [
             *lines,
             "",
-            "What the proxy finds out by itself can be fixed in rules.yaml:",
+            "The proxy detects this by itself. To set it in rules.yaml:",
             "",
             rule,
         ]

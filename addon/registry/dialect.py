@@ -37,7 +37,7 @@ GUARDED = "it asks for credentials"
 PAGES = "it answers with web pages, perhaps to ask for a login"
 ABSENT = "nothing is served there"
 SILENT = "it does not answer"
-HTTPS = "it sends everything to https"
+HTTPS = "it redirects everything to https"
 """Why a dialect is not clear."""
 
 _PLAIN = re.compile(r"(/[A-Za-z0-9._~-]+)+")

@@ -144,7 +144,7 @@ def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, st
     if is_html(answer) and (probe.expect == "json" or answer.status not in probe.statuses):
         return "critical", f"{answer.status} with an HTML page"
     if probe.expect == "json" and not is_json_answer(answer) and probe.method != "HEAD":
-        return "critical", f"{answer.status}, but no JSON"
+        return "critical", f"{answer.status}, but not JSON"
     if answer.status in probe.statuses:
         return "ok", "ok"
     if code in probe.error_codes:

@@ -77,7 +77,7 @@ def admit(
             body must not contain.
         request: the request.
         named: whether the request names the host that it asks for.
-        is_full: returns whether the proxy serves as many requests as it may.
+        is_full: returns whether the limit for concurrent requests is reached.
     """
     settings, route = state.settings, state.route
     if settings is None or route is None:
@@ -103,7 +103,7 @@ def admit(
             message = "This proxy is not addressed by that Host (see allowed_hosts)."
             return _denied(request, rules, 403, message, "foreign_host")
         if is_full():
-            message = "This proxy serves as many requests at once as it may. Please try again."
+            message = "This proxy has reached its limit for concurrent requests. Please try again."
             return _denied(request, rules, 503, message, "too_many_requests")
     if (
         route.bare
@@ -162,7 +162,7 @@ def admit_sent(settings: Settings, request: Request, body: bytes) -> Refused | N
 
 def too_much_held(request: Request, rules: Rules) -> Refused:
     """Return the refusal of a request whose bodies there is no room to hold."""
-    message = "This proxy holds as much in memory as it may. Please try again."
+    message = "This proxy has reached its limit for bodies in memory. Please try again."
     return _denied(request, rules, 503, message, "too_much_held")
 
 

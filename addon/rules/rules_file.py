@@ -128,7 +128,7 @@ def _short(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python refuses to show such an int.
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
 
 

@@ -79,7 +79,9 @@ def _origin(value: str) -> str:
     if value != "*" and not re.fullmatch(r"https?://[a-z0-9_.:\[\]-]+", value):
         raise ValueError("expected an origin such as https://lab.example.org, or *")
     if re.fullmatch(r"http:.*:80|https:.*:443", value):
-        raise ValueError("expected an origin as browsers send it, without the port of its scheme")
+        raise ValueError(
+            "expected an origin as browsers send it, without the scheme's default port"
+        )
     return value
 
 

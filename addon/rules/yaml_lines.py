@@ -50,7 +50,7 @@ def load(text: str) -> tuple[Any, dict[KeyPath, int]]:
     """
     if found := Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
-        raise YamlError(line, f"the character {found[0]!r} has no place in a text")
+        raise YamlError(line, f"the character {found[0]!r} is not allowed in YAML")
     try:
         return _load(text, _FAST)
     except YamlError:
@@ -155,4 +155,4 @@ class _Walk:
         except Exception as error:
             kind = node.tag.rpartition(":")[2]
             line = node.start_mark.line + 1
-            raise YamlError(line, f"{reprlib.repr(node.value)} is no valid {kind}") from error
+            raise YamlError(line, f"{reprlib.repr(node.value)} is not a valid {kind}") from error

@@ -101,7 +101,7 @@ def waits(seconds: float, server: lab.Server, flood: floods.Flood, target: str) 
         if now - before < 0.05:
             return Waits(alone, beside)
         before = now
-    raise RuntimeError(f"{server.command[0]} does not come to rest after {flood.__name__}")
+    raise RuntimeError(f"{server.command[0]} is still busy after {flood.__name__}")
 
 
 def latency(url: str, seconds: float) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".run"
-"""For all that is installed and made, except .venv."""
+"""The folder for everything installed or generated, except .venv."""
 
 
 CANNOT = 3

@@ -18,13 +18,13 @@ from install import programs
 MACHINE = "10.0.2.2"
 """Where a pod reaches 127.0.0.1 of the machine (slirp4netns(1))."""
 NETWORK = "slirp4netns:allow_host_loopback=true"
-"""A network of a pod's own without any bridge, rule of a firewall or right of the machine's."""
+"""A network for a single pod, without a bridge, firewall rules or privileges."""
 BASE = programs.ROOT / "scripts" / "deploy" / "kubernetes" / "base"
 _NAME = "images.example.org/mlflow-proxy"
 _FOR_PIP = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
-"""What the builder gets from this machine, to fetch packages as it does."""
+"""Files of this machine for the builder, so that it fetches packages as the machine does."""
 _PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host")
-"""And these, if they are in the environment."""
+"""Options of pip that it gets as well, if they are set in the environment."""
 
 
 class Engine:
@@ -33,7 +33,7 @@ class Engine:
     Layers of the image stay in .run/, so the next build is quick.
 
     Raises:
-        programs.NoEngineError: upon entering.
+        programs.NoEngineError: on entry, if no engine can run here.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Engine:
 
     @property
     def image(self) -> str:
-        """The name of the image, with a tag of this run's."""
+        """The name of the image, with this run's tag."""
         return f"{_NAME}:{self.tag}"
 
     def run(self, *command: str | Path) -> str:
@@ -92,7 +92,7 @@ class Engine:
     def manifests(
         self, folder: Path, *, upstream: str, ports: Sequence[int], rules: str = ""
     ) -> str:
-        """Render what an operator would: the base with values of a site.
+        """Render the manifests as an operator would: the base with a site's values.
 
         Args:
             folder: for the kustomization.
@@ -135,7 +135,7 @@ class Engine:
 
 @contextlib.contextmanager
 def _tidied() -> Iterator[None]:
-    """Remove what the programs make outside of their folder, whatever the settings say."""
+    """Remove what the programs create outside their folder, in spite of all settings."""
     store = Path("/var/lib/containers")
     there = store.exists()
     yield
@@ -174,7 +174,7 @@ class Node:
         return self.engine.run("podman", *options, *arguments)
 
     def close(self) -> None:
-        """Remove everything on it."""
+        """Remove the node and everything on it."""
         self.podman("pod", "rm", "--all", "--force", "--time", "0")
         self.podman("rm", "--all", "--force", "--time", "0")
         for folder in (self._store, self._sockets):

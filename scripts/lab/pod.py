@@ -13,16 +13,16 @@ from lab.engine import NETWORK, Engine, Node
 from lab.server import free_port
 
 CONTAINER = "mlflow-proxy-pod-0-proxy"
-"""As `podman kube play` names what the Deployment makes."""
+"""The container's name, as `podman kube play` derives it from the Deployment."""
 
 
 class Pod:
-    """It is played from the manifests, and listens on free ports of 127.0.0.1."""
+    """A pod played from the manifests; it listens on free ports of 127.0.0.1."""
 
     def __init__(
         self, engine: Engine, upstream: str, *, rules: str = "", port: int | None = None
     ) -> None:
-        """Start it.
+        """Start the pod.
 
         Args:
             engine: with the image.
@@ -55,10 +55,10 @@ class Pod:
         self.node.close()
 
     def wait(self, path: str = "/livez", seconds: float = 60) -> Self:
-        """Wait until it answers 200.
+        """Wait until the proxy answers 200.
 
         Raises:
-            RuntimeError: it does not; with its log.
+            RuntimeError: it does not; the message has its log.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -74,22 +74,22 @@ class Pod:
         return self.node.podman("logs", CONTAINER)
 
     def details(self) -> Any:
-        """Return what podman says of the container."""
+        """Return podman's description of the container."""
         return json.loads(self.node.podman("inspect", CONTAINER))[0]
 
     def process(self) -> Path:
-        """Return the folder that the kernel has for its first process."""
+        """Return the /proc folder of its first process."""
         return Path("/proc", str(self.details()["State"]["Pid"]))
 
     def memory_limit(self) -> int:
-        """Return how many bytes the kernel lets it have."""
+        """Return its memory limit in bytes."""
         for line in (self.process() / "cgroup").read_text().splitlines():
             _, controllers, group = line.split(":", 2)
             for place, file in (("memory", "memory.limit_in_bytes"), ("", "memory.max")):
                 limit = Path("/sys/fs/cgroup", place, group.lstrip("/"), file)
                 if place in controllers.split(",") and limit.exists():
                     return int(limit.read_text())
-        raise RuntimeError("no cgroup of it has a limit of memory")
+        raise RuntimeError("none of its cgroups has a memory limit")
 
     def volume(self, name: str) -> Path:
         """Return the folder of a ConfigMap that is mounted; podman does not change it by itself."""
@@ -101,6 +101,6 @@ class Pod:
         Args:
             seconds: after which it is killed.
         """
-        # Not the pod: podman would take its network away at the same time.
+        # Not the pod: podman would take down its network at the same time.
         self.node.podman("stop", "--time", str(seconds), CONTAINER)
         return int(self.details()["State"]["ExitCode"])

@@ -154,7 +154,7 @@ def faults() -> list[Fault]:
     return [
         Fault("none", nothing, balanced=True),
         Fault("rolling restart of two proxies", rolling_restart, balanced=True),
-        Fault("rules changed, every second time for the worse", changed_rules, balanced=True),
+        Fault("rules changed, every second version broken", changed_rules, balanced=True),
         Fault("clients abort uploads", aborted_uploads),
         Fault("clients do not read", deaf_clients),
         Fault("clients send garbage", hostile_clients),

@@ -115,7 +115,7 @@ def main() -> int:
             rows = [
                 Fault("none", nothing, balanced=True),
                 Fault("roll of two pods", pods.roll, balanced=True),
-                Fault("ConfigMap changed, also for the worse", pods.change, balanced=True),
+                Fault("ConfigMap changed, every second version broken", pods.change, balanced=True),
                 Fault("proxy in a pod killed", pods.kill, balanced=True, errors=True, cuts=True),
             ]
             repeat(there, rows, minutes)

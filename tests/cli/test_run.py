@@ -71,7 +71,7 @@ def test_an_address_in_use(kind: socket.SocketKind) -> None:
         if kind == socket.SOCK_STREAM:
             taken.listen()
         port = taken.getsockname()[1]
-        message = f"run: --listen: 127.0.0.1:{port}: something else listens there"
+        message = f"run: --listen: 127.0.0.1:{port}: another program listens there"
         with pytest.raises(SystemExit, match=message):
             cli.main(["run", "--upstream", "https://r.example", "--listen", f"127.0.0.1:{port}"])
 

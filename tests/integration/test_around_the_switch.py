@@ -119,7 +119,9 @@ def test_a_forward_proxy(registry: lab.Server, tmp_path: Path) -> None:
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
     with pytest.raises(lab.StartError) as refused, lab.Server(command, url=url, log=log) as it:
         it.wait()
-    assert "rawtcp: True: in mode regular what does not look like HTTP passes" in str(refused.value)
+    assert "rawtcp: True: in mode regular traffic that does not look like HTTP passes" in str(
+        refused.value
+    )
     command += ["--set", "rawtcp=false"]
     with lab.Server(command, url=url, log=log).wait_for_port(), connect(url) as client:
         client.sendall(f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())

@@ -23,7 +23,7 @@ API = "/api/2.0/mlflow/runs/log-batch"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 LIMITS = {"body_timeout": 1}
-LATE = "The request body did not go on in time."
+LATE = "The request body stalled for too long."
 
 
 def timeouts(proxy: lab.Server) -> list[tuple[str, int]]:
@@ -98,7 +98,7 @@ def test_a_stall_after_the_answer_has_begun(limited_proxy: lab.Server) -> None:
                 got = read_all(client)
             assert got.startswith(b"HTTP/1.1 200 ")
             assert got.endswith(b"\r\n\r\nabc")
-            assert f"cut PUT {FILE}: The request body did not go on" in proxy.text()
+            assert f"cut PUT {FILE}: The request body stalled" in proxy.text()
 
 
 def test_the_rest_of_a_refused_upload(scripted: Upstream, start_proxy: StartProxy) -> None:

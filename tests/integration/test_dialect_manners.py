@@ -34,7 +34,7 @@ def test_requests_that_wait_are_counted(start_proxy: StartProxy) -> None:
         eventually(lambda: any(each.done() for each in asked))
         refused = next(each for each in asked if each.done()).result()
         assert refused.status == 503
-        assert "as many requests at once as it may" in str(refused.body)
+        assert "its limit for concurrent requests" in str(refused.body)
         # Only the detection request has arrived; the others still wait.
         assert (sum(each.done() for each in asked), upstream.begun) == (1, 1)
         go_on.set()

@@ -61,7 +61,7 @@ def no_room(status: int, headers: str, body: bytes) -> None:
     assert "Retry-After" in headers
     content = json.loads(body)
     assert (content["error_code"], content["source"]) == ("TEMPORARILY_UNAVAILABLE", "proxy")
-    assert content["message"].startswith("This proxy holds as much in memory as it may.")
+    assert content["message"].startswith("This proxy has reached its limit for bodies in memory.")
 
 
 def test_requests(scripted: Upstream, proxy: lab.Server) -> None:

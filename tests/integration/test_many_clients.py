@@ -126,7 +126,7 @@ def test_idle_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> N
             third.sendall(REST)
             assert is_answered(third)
         third.close()
-        assert proxy.text().count("those that are idle for longest give way") == 1
+        assert proxy.text().count("those idle for the longest time are closed") == 1
 
 
 def test_silent_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:

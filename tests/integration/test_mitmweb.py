@@ -63,7 +63,7 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
                 return called
 
             said = call("mlflow.explain", proxy.url + "/mlflow" + API, "POST")["value"]
-            assert said[0].endswith("internal, serves /api/ (found out: /api is served)")
+            assert said[0].endswith("internal, serves /api/ (detected: /api is served)")
             assert said[-1] == f"result    sent upstream: POST {API}"
             said = call("mlflow.explain", f"http://{lost}{API}")["value"]
             assert said[0] == f"upstream  {absent}: internal, serves /api/"

@@ -165,11 +165,13 @@ def test_a_registry_that_wants_https(start_proxy: StartProxy) -> None:
             assert "secret" not in str(refused.body)
         ready = request(proxy.url, "/readyz")
         assert (ready.status, "https://127.0.0.1:8443" in str(ready.body)) == (503, True)
-        text = "it sends everything to https; the rules decide; start the proxy with https:// in"
+        text = (
+            "it redirects everything to https; the rules decide; start the proxy with https:// in"
+        )
         eventually(lambda: text in proxy.text())
         run = probe("--diagnose", upstream.url)
         assert run.returncode == 3, run.stderr
-        assert "finding: it sends everything to https\nnext: use it by https" in run.stdout
+        assert "finding: it redirects everything to https\nnext: use it by https" in run.stdout
         # A redirect to another path passes unchanged.
         upstream.answer = response("302 Found", b"", ("Location", "https://127.0.0.1:8443/other"))
         moved = request(proxy.url, "/somewhere")

@@ -49,11 +49,11 @@ def test_no_addresses(text: str) -> None:
         (b"GET /metrics HTTP/1.1", b"200 OK", b"page"),
         (b"GET /metrics?x=/y HTTP/1.0", b"200 OK", b"page"),
         (b"HEAD /metrics HTTP/1.1", b"200 OK", b""),
-        (b"POST /metrics HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
-        (b"GET / HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
-        (b"GET /metrics/ HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
-        (b"GET //metrics HTTP/1.1", b"404 Not Found", b"Here is only /metrics.\n"),
-        (b"nonsense", b"404 Not Found", b"Here is only /metrics.\n"),
+        (b"POST /metrics HTTP/1.1", b"404 Not Found", b"Only /metrics is served here.\n"),
+        (b"GET / HTTP/1.1", b"404 Not Found", b"Only /metrics is served here.\n"),
+        (b"GET /metrics/ HTTP/1.1", b"404 Not Found", b"Only /metrics is served here.\n"),
+        (b"GET //metrics HTTP/1.1", b"404 Not Found", b"Only /metrics is served here.\n"),
+        (b"nonsense", b"404 Not Found", b"Only /metrics is served here.\n"),
     ],
 )
 def test_answers(line: bytes, status: bytes, body: bytes) -> None:

@@ -96,12 +96,12 @@ def test_any_host() -> None:
 @pytest.mark.parametrize(
     ("text", "instead"),
     [
-        ("10.0.*", "expected a network in place of this: 10.0.0.0/16"),
-        ("10.*", "expected a network in place of this: 10.0.0.0/8"),
-        ("192.168.1.*:8080", "expected a network in place of this: 192.168.1.0/24"),
-        ("172.16.*.*", "expected a network in place of this: 172.16.0.0/16"),
-        ("*.0.0.1", "expected a network in place of this, such as 10.0.0.0/8 or fd00::/8"),
-        ("[fd00:*]", "expected a network in place of this, such as 10.0.0.0/8 or fd00::/8"),
+        ("10.0.*", "expected a network instead: 10.0.0.0/16"),
+        ("10.*", "expected a network instead: 10.0.0.0/8"),
+        ("192.168.1.*:8080", "expected a network instead: 192.168.1.0/24"),
+        ("172.16.*.*", "expected a network instead: 172.16.0.0/16"),
+        ("*.0.0.1", "expected a network instead, such as 10.0.0.0/8 or fd00::/8"),
+        ("[fd00:*]", "expected a network instead, such as 10.0.0.0/8 or fd00::/8"),
         ("mlflow.*", "expected * for whole labels in front of a name, such as *.example.org"),
         ("ml*.example.org", "expected * for whole labels in front of a name"),
         ("*example.org", "expected * for whole labels in front of a name"),

@@ -69,7 +69,7 @@ NONE = Answer(None, error="no connection: Connection refused")
         (Answer(429, JSON, b"{}"), PAGE, None, "it does not answer"),
         (Answer(500, JSON, b'{"error_code": "INTERNAL_ERROR"}'), PAGE, None, "it does not answer"),
         (DENIED, DOWN, None, "it asks for credentials"),
-        (SECURE, SECURE, None, "it sends everything to https"),
+        (SECURE, SECURE, None, "it redirects everything to https"),
         # One clear answer is enough, whatever the other one is.
         (DOWN, LIST, "ajax", "/ajax-api is served"),
     ],

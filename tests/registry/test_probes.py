@@ -34,7 +34,7 @@ API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max
         ({}, Answer(404, "text/html", b"<!doctype html>"), "critical", "404 with an HTML page"),
         ({}, Answer(404, JSON, b'{"error_code": "RESOURCE_NOT_FOUND"}'),
          "critical", "404 RESOURCE_NOT_FOUND"),
-        ({}, Answer(200, "text/plain", b"OK"), "critical", "200, but no JSON"),
+        ({}, Answer(200, "text/plain", b"OK"), "critical", "200, but not JSON"),
         ({}, Answer(500, JSON, b'{"error_code": "INTERNAL_ERROR"}'),
          "critical", "500 INTERNAL_ERROR"),
         ({}, Answer(500, JSON, b"{}"), "critical", "500"),

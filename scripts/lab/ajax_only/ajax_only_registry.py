@@ -24,7 +24,7 @@ class AjaxOnly:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
-        # MLflow ignores repeated leading slashes, so they must not lead around the 404.
+        # MLflow ignores repeated leading slashes, so they must not bypass the 404.
         if scope["type"] != "http" or scope["path"].lstrip("/").split("/")[0] != "api":
             await mlflow_app(scope, receive, send)
             return
