@@ -155,3 +155,35 @@ def test_write() -> None:
     head = heads.write(b"GET /x HTTP/1.1", ((b"Host", b"a"), (b"X", b"")))
     assert head == b"GET /x HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n"
     assert heads.read_request(head).target == b"/x"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\n\r\n"])
+def test_a_head_in_portions(size: int, end: bytes) -> None:
+    """A head is returned as soon as its end arrives, with all bytes received by then."""
+    head, behind = b"GET / HTTP/1.1\r\nA: b" + end, b"GET"
+    data, begun, came = head + behind, heads.Begun(), b""
+    for at in range(0, len(data), size):
+        part = data[at : at + size]
+        came += part
+        if not begun.data and not at:
+            begun.begin(part)
+            got = came if end in came else None
+        else:
+            got = begun.more(part, 10**6)
+        if got is not None:
+            assert got == came
+            assert head in got
+            assert len(got) - len(head) < size
+            assert size > len(data) or not begun.data
+            return
+    pytest.fail("no end")
+
+
+def test_a_head_that_is_too_long() -> None:
+    """A head that is too long is returned as it is, for the caller to refuse."""
+    begun = heads.Begun()
+    begun.begin(b"a")
+    assert begun.more(b"b", 3) is None
+    assert begun.more(b"cd", 3) == b"abcd"
+    assert not begun.data

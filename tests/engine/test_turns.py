@@ -24,15 +24,7 @@ from support.websocket import ASKING, SWITCH
 from support.wire import cut
 
 from addon.engine import http2_connection
-from addon.engine.allowance import Allowance
-from addon.engine.frames import (
-    FRAMES_AT_ONCE,
-    HTTP2_PREFACE,
-    Frames,
-    http2_length,
-    websocket_length,
-)
-from addon.engine.heads import Begun
+from addon.engine.frames import FRAMES_AT_ONCE
 from addon.engine.layer import Engine
 from addon.engine.readers import CHUNKS_AT_ONCE
 from addon.engine.turns import REST, Slots, Turns
@@ -275,99 +267,3 @@ def test_a_pause() -> None:
     assert not gone_on
     woken.pop()()
     assert gone_on == [False]
-
-
-@pytest.mark.parametrize(
-    ("takes", "expected"),
-    [
-        ([0, 0, 0], [True, True, False]),
-        ([0, 0, 0, 0.5], [True, True, False, True]),
-        ([0, 0, 100, 100, 100], [True, True, True, True, False]),
-        ([0, 0, 0.25, 0.5], [True, True, False, True]),
-    ],
-)
-def test_allowance(takes: list[float], expected: list[bool]) -> None:
-    """An allowance permits two at once, and two per second."""
-    allowance = Allowance(2, 2)
-    assert [allowance.take(now) for now in takes] == expected
-
-
-def http2_frame(size: int) -> bytes:
-    return size.to_bytes(3) + bytes(6) + b"x" * size
-
-
-FRAMES = {
-    "HTTP/2": (http2_length, [http2_frame(size) for size in (0, 8, 300, 70_000, 1, 2)]),
-    "WebSocket": (
-        websocket_length,
-        [
-            b"\x81\0",
-            b"\x81\x01x",
-            b"\x81\x81\0\0\0\0x",
-            b"\x82\x7e\0\x80" + b"x" * 128,
-            b"\x82\xfe\x01\0\0\0\0\0" + b"x" * 256,
-            b"\x82\x7f" + (70_000).to_bytes(8) + b"x" * 70_000,
-            b"\x89\0",
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", FRAMES)
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100, 10**6])
-def test_frames(kind: str, size: int) -> None:
-    """Portions end at frame ends or with the received bytes, and nothing is lost."""
-    length, frames = FRAMES[kind]
-    whole = b"".join(frames * 3)
-    ends = {0}
-    for frame in frames * 3:
-        ends.add(max(ends) + len(frame))
-    reader, buffer, got, came = Frames(length), b"", 0, 0
-    for at in range(0, len(whole), size):
-        buffer += whole[at : at + size]
-        came += len(whole[at : at + size])
-        while end := reader.portion(buffer):
-            before, got, buffer = got, got + end, buffer[end:]
-            assert got in ends or got == came
-            assert sum(before < each < got for each in ends) < FRAMES_AT_ONCE
-    assert (got, buffer) == (len(whole), b"")
-
-
-def test_a_preface() -> None:
-    """The connection preface is not a frame."""
-    reader = Frames(http2_length, HTTP2_PREFACE)
-    data = b"x" * HTTP2_PREFACE + http2_frame(3)
-    assert reader.portion(data[:10]) == 10
-    assert reader.portion(data[10:]) == len(data) - 10
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\n\r\n"])
-def test_a_head_in_portions(size: int, end: bytes) -> None:
-    """A head is returned as soon as its end arrives, with all bytes received by then."""
-    head, behind = b"GET / HTTP/1.1\r\nA: b" + end, b"GET"
-    data, begun, came = head + behind, Begun(), b""
-    for at in range(0, len(data), size):
-        part = data[at : at + size]
-        came += part
-        if not begun.data and not at:
-            begun.begin(part)
-            got = came if end in came else None
-        else:
-            got = begun.more(part, 10**6)
-        if got is not None:
-            assert got == came
-            assert head in got
-            assert len(got) - len(head) < size
-            assert size > len(data) or not begun.data
-            return
-    pytest.fail("no end")
-
-
-def test_a_head_that_is_too_long() -> None:
-    """A head that is too long is returned as it is, for the caller to refuse."""
-    begun = Begun()
-    begun.begin(b"a")
-    assert begun.more(b"b", 3) is None
-    assert begun.more(b"cd", 3) == b"abcd"
-    assert not begun.data

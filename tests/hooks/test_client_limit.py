@@ -13,26 +13,6 @@ from addon.rules.model import Limits
 
 
 @pytest.mark.parametrize(
-    ("wanted", "files", "expected"),
-    [
-        (10_000, None, 10_000),
-        (10_000, 2**20, 10_000),
-        (10_000, 20_200, 10_000),
-        (10_000, 20_199, 9_999),
-        (10_000, 1024, 412),
-        (100, 1024, 100),
-        # With few open files, half of them are kept for other uses.
-        (10_000, 64, 16),
-        (10_000, 3, 1),
-        (1, 1024, 1),
-    ],
-)
-def test_limit_in_force(wanted: int, files: int | None, expected: int) -> None:
-    """Each client may need two open files, and some files are kept for other uses."""
-    assert open_files.clients(wanted, files) == expected
-
-
-@pytest.mark.parametrize(
     ("limits", "files", "warned"),
     [
         *((Limits(), files, warned) for files, warned in ((20_000, False), (1_000, True))),
