@@ -34,3 +34,18 @@ def test_interim_answers(data: bytes, end: int | None) -> None:
 def test_lengths(value: str, length: int | None) -> None:
     """A length that Python or a server would read differently is refused."""
     assert framing.content_length(value.encode()) == length
+
+
+@pytest.mark.parametrize(
+    ("fields", "length"),
+    [
+        ({b"content-length": b"7"}, 7),
+        ({b"content-length": b"0"}, 0),
+        ({}, None),
+        ({b"content-length": b"7", b"transfer-encoding": b"chunked"}, None),
+        ({b"content-length": b"+7"}, None),
+    ],
+)
+def test_announced(fields: dict[bytes, bytes], length: int | None) -> None:
+    """The declared length counts only without a transfer coding, and if it is valid."""
+    assert framing.announced(fields) == length
