@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
 import lab
 from bench import floods, servers
-from bench.clients import core_seconds
 from bench.results import Row
 from bench.session import Session, alternate
 from bench.transfers import serving
+
+Start = Callable[..., lab.Server]
 
 LIMIT = 5
 """Allowed latency, as a multiple of the latency without other clients."""
 PATIENCE = 20
 """Seconds until the client gives up a request."""
-CALM = 300
-"""Seconds until a server must have finished the work of a flood that has ended."""
 
 FLOODS: dict[str, floods.Flood] = {
     "an upload in chunks of one byte": floods.one_byte_chunks,
@@ -59,20 +59,24 @@ def measure(session: Session) -> Iterator[Row]:
     with ExitStack() as running:
         registry = running.enter_context(servers.small_registry(folder / "registry"))
         other = running.enter_context(serving(floods.answer_in_chunks))
-        started, others = {}, {}
-        for name in ("proxy", "bare"):
-            port = lab.free_port()
-            mode = f"reverse:{other}@127.0.0.1:{port}"
-            options = ("--mode", mode, "--set", f"confdir={folder / name}")
-            start = servers.proxy if name == "proxy" else servers.bare
-            server = start(folder / name, registry.url, options=options)
-            started[name] = running.enter_context(server)
-            others[name] = f"http://127.0.0.1:{port}"
+        numbers = itertools.count()
         for what, flood in (FLOODS | FROM_A_REGISTRY).items():
-            ways = {}
-            for name, server in started.items():
-                target = others[name] if what in FROM_A_REGISTRY else server.url
-                ways[name] = partial(waits, session.seconds, server, flood, target)
+
+            def measured(start: Start, flood: floods.Flood = flood, what: str = what) -> Waits:
+                # A new server: a bare mitmdump works for minutes on some floods that have ended.
+                port = lab.free_port()
+                here = folder / f"server{next(numbers)}"
+                mode = f"reverse:{other}@127.0.0.1:{port}"
+                options = ("--mode", mode, "--set", f"confdir={folder}")
+                with start(here, registry.url, options=options) as server:
+                    in_front = f"http://127.0.0.1:{port}"
+                    target = in_front if what in FROM_A_REGISTRY else server.url
+                    return waits(session.seconds, server.url, flood, target)
+
+            ways = {
+                "proxy": partial(measured, servers.proxy),
+                "bare": partial(measured, servers.bare),
+            }
             yield from rows(what, alternate(session.pairs, ways))
 
 
@@ -87,21 +91,13 @@ def rows(what: str, got: dict[str, list[Waits]]) -> Iterator[Row]:
         yield Row(title, "the same client alone", "x", values, *target, raw=raw)
 
 
-def waits(seconds: float, server: lab.Server, flood: floods.Flood, target: str) -> Waits:
-    """Measure alone, then beside a load; wait until the server has finished the load."""
-    alone = latency(server.url, seconds / 2)
+def waits(seconds: float, url: str, flood: floods.Flood, target: str) -> Waits:
+    """Measure alone, then beside a load."""
+    latency(url, 0.5)  # Warm up.
+    alone = latency(url, seconds / 2)
     with floods.running(flood, target):
         time.sleep(0.3)
-        beside = latency(server.url, seconds)
-    end = time.monotonic() + CALM
-    before = core_seconds(server)
-    while time.monotonic() < end:
-        time.sleep(0.2)
-        now = core_seconds(server)
-        if now - before < 0.05:
-            return Waits(alone, beside)
-        before = now
-    raise RuntimeError(f"{server.command[0]} is still busy after {flood.__name__}")
+        return Waits(alone, latency(url, seconds))
 
 
 def latency(url: str, seconds: float) -> float:
