@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import addon.protocol.hop_by_hop  # noqa: F401 (it has many words)
 
 
-def test_no_constants_of_ours() -> None:
+def test_no_constants_of_this_project() -> None:
     """Hypothesis' examples depend neither on which modules are loaded nor on their contents."""
     drawn = []
 

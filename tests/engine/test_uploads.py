@@ -114,7 +114,7 @@ def test_pauses() -> None:
         (False, Asked.HELD, False),
     ],
 )
-def test_what_stops_a_stream(waits: bool, asked: Asked, stopped: bool) -> None:
+def test_stopped_streams(waits: bool, asked: Asked, stopped: bool) -> None:
     """A stream is stopped while its exchange waits, or its registry has no room."""
     bench = Bench()
     bench.room = False

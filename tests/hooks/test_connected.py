@@ -36,7 +36,7 @@ def test_connected_clients_count() -> None:
     assert not connected.reaches(1)
 
 
-def test_until_the_last_byte_is_written() -> None:
+def test_a_closed_connection_counts_until_its_last_byte() -> None:
     """A connection that mitmproxy has closed counts until the client has received everything."""
     connected, slow = Connected(), Slow(1)
     connected.begin(A, slow)

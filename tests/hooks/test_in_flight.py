@@ -42,7 +42,7 @@ def test_a_request_counts_until_its_answer_is_sent() -> None:
     assert requests.count() == 0
 
 
-def test_what_does_not_count() -> None:
+def test_uncounted_requests() -> None:
     """An answer without a client and a refused request do not count."""
     requests = _begun("a")
     requests.end("a", None)

@@ -13,7 +13,7 @@ from addon.routing import flow_state
 @pytest.mark.parametrize(
     ("message", "source"), [(Error.KILLED_MESSAGE, "proxy"), ("client disconnected", "client")]
 )
-def test_who_ended_it(message: str, source: str) -> None:
+def test_source_of_the_end(message: str, source: str) -> None:
     """A flow killed in mitmweb or by a script is the proxy's; a disconnect is the client's."""
     flow = tflow.tflow()
     flow.error = Error(message)

@@ -207,7 +207,7 @@ def test_an_answer_from_the_proxy_itself(addon: Assembled) -> None:
 @pytest.mark.parametrize(("replay", "host", "kept"), [
     (None, UNCLEAR[0], "/a?b"), ("request", UNCLEAR[0], ""), (None, "clear.example", ""),
 ])  # fmt: skip
-def test_what_is_remembered(addon: Assembled, replay: str | None, host: str, kept: str) -> None:
+def test_remembered_paths(addon: Assembled, replay: str | None, host: str, kept: str) -> None:
     """The raw path is remembered only if a retry may need it."""
     flow, state = make_flow("/a?b", host=host), FlowState()
     flow.is_replay = replay

@@ -15,7 +15,7 @@ from addon.routing import flow_state
 from addon.rules.rules_file import DEFAULT_PATH as RULES
 
 
-def test_request_decides_what_requestheaders_did_not(addon: Assembled) -> None:
+def test_request_decides_on_undecided_flows(addon: Assembled) -> None:
     """A flow that has skipped requestheaders is rewritten in request."""
     flow = make_flow("/api/2.0/mlflow/runs/get")
     addon.run("request", flow)
@@ -150,7 +150,7 @@ def test_the_switch_applies_to_our_own_requests(
     assert not addon.traffic.may_go(flow)
 
 
-def test_a_request_without_rules_goes_nowhere(bare: Assembled) -> None:
+def test_requests_are_refused_without_rules(bare: Assembled) -> None:
     """No connection is opened either, even in the moment before the proxy ends."""
     flow = make_flow("/api/2.0/mlflow/x")
     assert not bare.traffic.may_go(flow)

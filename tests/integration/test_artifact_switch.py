@@ -232,7 +232,7 @@ def test_a_refused_upload_ends_soon(refusals: Refusals, version: int, status: in
         ({"MLFLOW_SERVE_ARTIFACTS": ""}, "MLFLOW_SERVE_ARTIFACTS: '': expected true or false"),
     ],
 )  # fmt: skip
-def test_an_unclear_position_is_a_start_up_error(
+def test_an_invalid_switch_value_stops_the_start(
     start_proxy: StartProxy, env: dict[str, str], message: str
 ) -> None:
     """A switch value that is neither true nor false stops the proxy at start."""

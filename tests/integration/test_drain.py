@@ -80,7 +80,7 @@ def ask(client: http.client.HTTPConnection, target: str = API) -> http.client.HT
     return answer
 
 
-def test_the_grace(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
+def test_grace_period(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
     """During the grace period /readyz is 503; requests are served with Connection: close."""
     scripted.answer = OK
     proxy = start_proxy(scripted.url, drain=FOR_EVER)
@@ -108,7 +108,7 @@ def test_the_grace(scripted: Upstream, start_proxy: StartProxy, connection: Kept
     assert proxy.process.poll() is None
 
 
-def test_nothing_to_wait_for(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
+def test_idle_connections(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
     """Idle connections do not delay the exit."""
     scripted.answer = OK
     proxy = start_proxy(scripted.url, drain={"grace": 0.5, "timeout": 3600})

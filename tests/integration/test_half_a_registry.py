@@ -48,7 +48,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, lab.
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_it_is_healthy(
+def test_probes_report_disabled_apis(
     servers: dict[str, lab.Server], shared_proxy: StartProxy, option: str
 ) -> None:
     """An API that is off is reported as disabled, not as failed, with and without the proxy."""

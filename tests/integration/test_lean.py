@@ -37,7 +37,7 @@ def sent(proxy: lab.Server, upstream: Upstream, query: str) -> Received:
     return upstream.requests[-1]
 
 
-def test_the_log_says_what_was_left_out(scripted_proxy: tuple[lab.Server, str]) -> None:
+def test_left_out_addons_are_logged(scripted_proxy: tuple[lab.Server, str]) -> None:
     """At level debug, the log lists the addons that were left out, and none that is in use."""
     proxy, lean = scripted_proxy
     assert ("left out of the chain: anticache, blocklist, " in proxy.text()) is (lean == "true")

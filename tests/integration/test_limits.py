@@ -98,9 +98,7 @@ def test_heads(limited_proxy: lab.Server, parts: tuple[bytes, ...]) -> None:
     assert json.loads(body)["source"] == "proxy"
 
 
-def test_a_body_in_the_same_packet_is_no_head(
-    scripted: Upstream, limited_proxy: lab.Server
-) -> None:
+def test_body_bytes_do_not_count_as_head(scripted: Upstream, limited_proxy: lab.Server) -> None:
     """Body bytes in the same packet do not count toward the limit on heads."""
     scripted.answer = OK
     head = (

@@ -465,7 +465,7 @@ def test_a_range_outside_of_a_file(scripted: Upstream, scripted_proxy: lab.Serve
         error("500 Oops", JSON, b'{"detail": "No such file"}', *CACHED),
     ],
 )
-def test_caches_keep_no_error(
+def test_errors_are_not_cached(
     scripted: Upstream, scripted_proxy: lab.Server, answer: bytes
 ) -> None:
     """A converted answer gets no-store and loses the upstream's caching headers."""
@@ -476,7 +476,7 @@ def test_caches_keep_no_error(
         assert headers[name] is None
 
 
-def test_a_changed_status_is_kept_by_no_cache(scripted: Upstream, shared_proxy: StartProxy) -> None:
+def test_an_overridden_status_is_not_cached(scripted: Upstream, shared_proxy: StartProxy) -> None:
     """An error with an overridden status gets no-store: caches may keep a 404, but no 500."""
     proxy = shared_proxy(scripted.url, errors={"overrides": [{"statuses": [500], "status": 404}]})
     scripted.answer = error("500 Oops", JSON, NATIVE, *CACHED)

@@ -80,7 +80,7 @@ def test_no_spelling_gets_a_tunnel(scripted: Upstream, h2c: H2c, shared_proxy: S
 
 
 @pytest.mark.parametrize("body", [b"{}", b"x" * 3_000_000, None])
-def test_a_client_that_would_rather_speak_http2(
+def test_a_client_that_offers_h2c(
     h2c: H2c, proxy: lab.Server, scripted: Upstream, body: bytes | None
 ) -> None:
     """A client that offers h2c, as Java's does by default, is answered over HTTP/1.1."""

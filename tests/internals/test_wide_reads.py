@@ -10,7 +10,7 @@ import pytest
 from addon.internals import wide_reads
 
 
-def test_a_reader_gives_all_it_has() -> None:
+def test_a_reader_returns_all_available_bytes() -> None:
     """mitmproxy asks for 64 KiB and gets up to four times as much."""
 
     async def read() -> tuple[int, int]:

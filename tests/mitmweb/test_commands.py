@@ -35,7 +35,7 @@ def context(rules: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[taddons.co
         addon.done()
 
 
-def test_they_are_registered(context: taddons.context) -> None:
+def test_commands_are_registered(context: taddons.context) -> None:
     """Commands are registered with types and help, under their public names."""
     known = context.master.commands.commands
     signatures = {name: known[name].signature_help() for name in known if name[:7] == "mlflow."}
@@ -70,7 +70,7 @@ def test_explain_nonsense(context: taddons.context, arguments: str) -> None:
         context.master.commands.execute(f"mlflow.explain {arguments}")
 
 
-def test_health_of_nothing(context: taddons.context) -> None:
+def test_health_without_a_listener(context: taddons.context) -> None:
     """The command fails if no listener is in reverse mode."""
     with pytest.raises(exceptions.CommandError, match="no listener in reverse mode"):
         context.master.commands.execute("mlflow.health")

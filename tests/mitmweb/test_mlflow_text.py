@@ -101,7 +101,7 @@ def test_forms(document: object, lines: list[str]) -> None:
     assert [line for line in said if line] == lines
 
 
-def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are in UTC, wherever the proxy runs."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()

@@ -103,7 +103,7 @@ def test_flows_that_are_not_for_mlflow() -> None:
     assert not shown.is_marked_by_hand(flow)
 
 
-def test_ours_is_renewed() -> None:
+def test_own_remarks_are_renewed() -> None:
     """The addon's remark follows the flow's state, and is reset when the flow is sent again."""
     flow = tflow.tflow(resp=True)
     state = begun(flow)

@@ -79,7 +79,7 @@ def test_line(values: dict[str, Any], expected: dict[str, Any]) -> None:
     )
 
 
-def test_times_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are in UTC, wherever the proxy runs."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()

@@ -52,7 +52,7 @@ def ended(request_id: str) -> Ended:
     return Ended(**VALUES | {"request_id": request_id})
 
 
-def test_nothing_is_on(both: Reports) -> None:
+def test_both_are_off(both: Reports) -> None:
     """With both off, a request causes no work, and reports are dropped."""
     assert not both.wanted
     both.add(ended("a"))

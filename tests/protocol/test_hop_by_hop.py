@@ -135,6 +135,6 @@ def test_accepted(upgrade: bytes, accept: bytes, expected: bool) -> None:
     assert hop_by_hop.is_accepted(KEY, fields) is expected
 
 
-def test_accepted_with_nothing() -> None:
+def test_a_101_without_headers() -> None:
     """A 101 without headers accepts nothing."""
     assert not hop_by_hop.is_accepted(KEY, {})

@@ -20,7 +20,7 @@ def test_one_state_per_flow() -> None:
     assert again.authority == "proxy.example"
 
 
-def test_a_copy_begins_anew() -> None:
+def test_a_copy_gets_a_new_state() -> None:
     """A copy of a flow, as mitmproxy replays it, gets a new state."""
     flow = tflow.tflow()
     flow_state.of(flow).converted = "html"

@@ -72,7 +72,7 @@ def test_moves_to_ajax_api(received: str, upstream: str) -> None:
         "/API/2.0/mlflow/runs/get",
     ],
 )
-def test_leaves_alone(received: str) -> None:
+def test_unchanged_paths(received: str) -> None:
     """A path outside the REST API stays unchanged."""
     assert sent(received) == (received, None)
 
@@ -204,7 +204,7 @@ def test_map_location(value: str, expected: str) -> None:
         ("https://registry.example/base//x", "https://proxy//x"),
     ],
 )
-def test_map_location_takes_the_base_path_off(value: str, expected: str) -> None:
+def test_map_location_removes_the_base_path(value: str, expected: str) -> None:
     """The base path is internal to the upstream and does not reach the client."""
     mapped = map_location(
         value,

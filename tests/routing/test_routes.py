@@ -99,7 +99,7 @@ ENDPOINTS = (
         ("rewrites: [{name: r, match: ^/f/, replace: /a/b/}]\n", "/f/../../f/x", "problem"),
     ],
 )
-def test_what_goes_upstream_is_judged(more: str, path: str, found: str) -> None:
+def test_the_final_path_is_judged(more: str, path: str, found: str) -> None:
     """A base path, a mount and a rule move a path; it is judged as it goes upstream."""
     router = Router(rules_file.parse(BASE + ENDPOINTS + more, "rules.yaml"), wary=True)
     route = router.route(path, (0,) if more else ())
