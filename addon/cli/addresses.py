@@ -43,7 +43,8 @@ def upstream(text: str) -> Upstream:
             "expected a URL without user and password: clients send their own, and health checks "
             "take those of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
-    if (origin := _ORIGIN.match(text)) is None:
+    origin = _ORIGIN.match(text)
+    if origin is None or int((origin[3] or ":0")[1:]) > 65535:
         raise argparse.ArgumentTypeError(
             f"{text.partition('?')[0]!r}: expected a URL such as https://registry.example.org"
         )

@@ -76,23 +76,6 @@ def test_an_address_in_use(kind: socket.SocketKind) -> None:
             cli.main(["run", "--upstream", "https://r.example", "--listen", f"127.0.0.1:{port}"])
 
 
-@pytest.mark.parametrize(
-    ("host", "problem"),
-    [
-        ("127.0.0.1", None),
-        ("", None),
-        ("localhost", None),
-        ("192.0.2.1", "--listen: 192.0.2.1:0: this machine has no such address"),
-        ("2001:db8::1", "--listen: [2001:db8::1]:0: "),
-        ("no.such.host.invalid", "--listen: no.such.host.invalid:0: "),
-    ],
-)
-def test_addresses(host: str, problem: str | None) -> None:
-    """The message has the reason why an address cannot be used."""
-    assert (addresses.problem(host, 0, udp=True) or "").startswith(problem or "")
-    assert (addresses.problem(host, 0) is None) == (problem is None)
-
-
 @pytest.mark.parametrize("upstream", ["https://user:secret@r.example", "user:secret@r.example"])
 def test_an_upstream_with_credentials(upstream: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It is refused without being printed."""
