@@ -227,7 +227,7 @@ def test_options() -> None:
 
 def test_metrics() -> None:
     """Each metric and each reason for a refusal has a row."""
-    state = State(0, 0, False, True, 0.0, {}, (0.0, True), 0, 0, 0, 0, 0)
+    state = State(0, 0, False, True, 0.0, {}, {"": (0.0, True)}, 0, 0, 0, 0, 0)
     named = {code for row in rows(OPERATING) for code in _CODE.findall(row.split(" | ")[0])}
     for metric in Metrics(lambda: state).collect():
         known = metric.name.removeprefix(PREFIX)

@@ -22,7 +22,6 @@ def lines(read: Settings, file: Path, found: Mapping[KeyPath, int]) -> list[str]
         found: the line of each key of the file.
     """
     values = read.rules.model_dump(mode="json")
-    values["mounts"] = [mount or "/" for mount in values["mounts"]]
     values["artifacts"]["enabled"] = read.switch.on
     rows = []
     for path, value in _leaves((), values):

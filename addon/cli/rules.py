@@ -60,7 +60,8 @@ def add(command: Add) -> None:
     explain.add_argument(
         "--upstream",
         metavar="HOST[:PORT]",
-        help="the registry; default: the first of upstream.external_hosts",
+        help="the registry, unless the mount has its own; default: the first of "
+        "upstream.external_hosts",
     )
     explain.add_argument(
         "--dialect",
@@ -120,17 +121,20 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from ..explain.question import Question, ask, server
+    from ..explain.question import Question, ask, its_upstream, of_mount, server
     from ..routing import settings
 
     if (read := _read(arguments.rules)) is None:
         return 1
-    config = read.rules.upstream
+    listed = read.rules.upstream.external_hosts
     try:
-        listed = config.external_hosts
-        if not (name := arguments.upstream or (listed[0] if listed else None)):
+        if (own := of_mount(read, arguments.url)) is not None and own.mount is not None:
+            read, upstream = own, its_upstream(own.mount)
+        elif name := arguments.upstream or (listed[0] if listed else None):
+            upstream = server(name)
+        else:
             raise ValueError("--upstream is needed: the rules list no external host")
-        upstream, known = server(name), ""
+        config, known = read.rules.upstream, ""
         address = (upstream.host, upstream.port)
         if config.dialect == "auto" and not config.is_listed(*address):
             if arguments.dialect:

@@ -16,6 +16,7 @@ from ..routing.admission import Refused
 from ..routing.flow_state import FlowState
 from ..routing.rewrite import Origin
 from ..routing.settings import Settings
+from ..rules.model import Mount
 from .words import Case, Explanation, explain
 
 # RFC 9110, section 9.1
@@ -77,6 +78,21 @@ def ask(settings: Settings, question: Question) -> Explanation:
             sent=bodies.printable(flow.request.path),
         )
     )
+
+
+def of_mount(settings: Settings, url: str) -> Settings | None:
+    """Return the settings of the mount that a question's URL is under, if it has its own upstream.
+
+    Raises:
+        ValueError: the URL is not valid.
+    """
+    _, target = split(url)
+    return settings.own.covering(target.partition("?")[0]) if settings.own else None
+
+
+def its_upstream(mount: Mount) -> Origin:
+    """Return a mount's own upstream."""
+    return Origin(mount.scheme, *mount.address)
 
 
 def _refusal(flow: http.HTTPFlow, settings: Settings, *, named: bool) -> Refused | None:

@@ -20,6 +20,7 @@ from ..routing.routes import Route
 from ..routing.settings import Settings
 from ..rules.model import (
     OPERATIONS,
+    Mount,
     Operation,
     RewriteRule,
     Rules,
@@ -100,12 +101,13 @@ def _steps(case: Case) -> Iterator[tuple[str, str]]:
     external = rules.upstream.is_external(case.host, case.port)
     serves = "external, serves only /ajax-api/" if external else "internal, serves /api/"
     known = f" ({case.known})" if case.known else ""
-    yield "upstream", f"{uri_host(case.host)}:{case.port}: {serves}{known}"
+    of = f" of mount {case.settings.mount}" if case.settings.mount else ""
+    yield "upstream", f"{uri_host(case.host)}:{case.port}{of}: {serves}{known}"
     if not case.concerned:
         yield "result", "passed on as it is: a forward proxy touches only external hosts"
         return
     if route.target is None:
-        yield "mount", f"none of {', '.join(rules.mounts)} covers the path"
+        yield "mount", f"none of {', '.join(map(str, rules.mounts))} covers the path"
     else:
         yield "mount", route.target.mount or "/"
         yield "path", f"{bodies.printable(shown(route.target.path))} ({_family(case)})"
@@ -196,12 +198,8 @@ def _login(case: Case) -> Iterator[str]:
 
 def position(settings: Settings, operation: Operation) -> str:
     """Return whether an operation on artifacts is allowed, otherwise what forbids it."""
-    if operation in settings.allowed:
-        return "allowed"
-    if not settings.switch.on:
-        return f"switched off by {settings.switch.source}"
-    writes = operation == "delete" and not settings.rules.artifacts.write
-    return f"switched off by artifacts.{'write' if writes else operation}"
+    off = settings.off.get(operation)
+    return f"switched off by {off}" if off else "allowed"
 
 
 def _result(case: Case) -> str:
@@ -231,7 +229,7 @@ def summary(settings: Settings, *, source: str, found: Sequence[str] = ()) -> li
     rules = settings.rules
     lines = [
         ("rules", source),
-        ("mounts", ", ".join(mount or "/" for mount in rules.mounts)),
+        ("mounts", ", ".join(map(_mount, rules.mounts))),
         ("hosts", ", ".join(map(str, rules.allowed_hosts)) or "all"),
         ("external", ", ".join(rules.upstream.external_hosts) or "none listed"),
         ("others", rules.upstream.dialect),
@@ -239,9 +237,19 @@ def summary(settings: Settings, *, source: str, found: Sequence[str] = ()) -> li
         *(("found", line) for line in found),
         *(("rewrite", _in_short(rule)) for rule in rules.rewrites),
         *(("artifacts", f"{name}: {position(settings, name)}") for name in OPERATIONS),
+        *(
+            ("artifacts", f"{name} below {each.mount}: {position(each, name)}")
+            for each in settings.own or ()
+            for name in each.off
+            if name not in settings.off
+        ),
         *(("refused", entry.name) for entry in rules.refused),
     ]
     return [f"{subject:10}{says}" for subject, says in lines]
+
+
+def _mount(mount: Mount) -> str:
+    return f"{mount} ({mount.upstream})" if mount.upstream else str(mount)
 
 
 def _in_short(rule: RewriteRule) -> str:

@@ -49,11 +49,10 @@ def check(settings: Settings, options: Mapping[str, Any]) -> None:
     Raises:
         RulesError: an operation is switched off or refused, and an option bypasses that.
     """
-    if settings.wary and (found := find(options)) is not None:
+    refused = _refused(settings)
+    if refused is not None and (found := find(options)) is not None:
         name, value, why = found
-        raise RulesError(
-            f"{name}: {value}: {why}{_refused(settings)}: requests for them would get through"
-        )
+        raise RulesError(f"{name}: {value}: {why}{refused}: requests for them would get through")
 
 
 def find(options: Mapping[str, Any]) -> tuple[str, Any, str] | None:
@@ -92,13 +91,9 @@ def _is_dns(mode: ProxyMode) -> bool:
     return isinstance(mode, DnsMode) or (isinstance(mode, ReverseMode) and mode.scheme == "dns")
 
 
-def _refused(settings: Settings) -> str:
-    """Return what is switched off, and the setting that does it."""
-    if not settings.switch.on:
-        return f", and artifacts are switched off ({settings.switch.source})"
-    artifacts = settings.rules.artifacts
-    positions = {"read": artifacts.read, "write": artifacts.write, "delete": artifacts.delete}
-    for name, on in positions.items():
-        if not on:
-            return f", and artifacts are switched off (artifacts.{name})"
-    return f", and operations are refused (refused: {settings.rules.refused[0].name})"
+def _refused(settings: Settings) -> str | None:
+    """Return what is switched off, and the setting that does it; None if nothing is."""
+    if (off := settings.off_somewhere()) is not None:
+        return f", and artifacts are switched off ({off})"
+    refused = settings.rules.refused
+    return f", and operations are refused (refused: {refused[0].name})" if refused else None

@@ -63,7 +63,7 @@ class Clients:
             # Until mitmproxy ends, its bytes must not be forwarded unread either.
             client.error = "no rules are loaded"
             return
-        if client.transport_protocol == "udp" and settings.wary:
+        if client.transport_protocol == "udp" and (settings.wary or settings.off_somewhere()):
             # HTTP/3 requests are not judged again before they go upstream.
             client.error = "HTTP/3 is not served while artifacts are switched off"
             return

@@ -39,7 +39,7 @@ def ended(flow: http.HTTPFlow) -> Ended:
     peer, told, route = flow.client_conn.peername, state.forwarded, state.route
     # mitmproxy sets the flow's server connection once it is made.
     went_on = flow.server_conn.timestamp_tcp_setup is not None
-    names = state.names
+    names, in_force = state.names, state.settings
     # By position: keywords would take a seventh of the time of a line in the access log.
     return Ended(
         request.data.timestamp_start,
@@ -60,6 +60,7 @@ def ended(flow: http.HTTPFlow) -> Ended:
         bytes_out,
         state.family,
         state.why,
+        in_force.mount.path if in_force is not None and in_force.mount is not None else "",
     )
 
 

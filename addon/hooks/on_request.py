@@ -14,10 +14,11 @@ from ..protocol import framing, headers, hop_by_hop, hosts, request_ids
 from ..protocol.headers import Fields, text
 from ..routing import admission, flow_state, forwarded, origin, streaming
 from ..routing.admission import Refused, Request, Sender
-from ..routing.flow_state import METADATA, FlowState
+from ..routing.flow_state import METADATA, REGISTRY_OF, FlowState
+from ..routing.mounts import OwnMounts
 from ..routing.rewrite import Origin
 from ..routing.settings import Settings
-from ..rules.model import HEALTH_PATHS, Rules
+from ..rules.model import HEALTH_PATHS, Mount, Rules
 
 
 def concerns_us(flow: http.HTTPFlow, settings: Settings) -> bool:
@@ -45,7 +46,9 @@ def begin(
     # A flow that is sent again, perhaps as a copy or from a file.
     before = flow.metadata.get(METADATA)
     path = target.partition("?")[0]
-    route = settings.router.route(path, applicable(flow, settings), again=before is not None)
+    # The finder names paths of the upstream.
+    again = before is not None or sender == "finder"
+    route = settings.router.route(path, applicable(flow, settings), again=again)
     state.begin(route, settings, target)
     if before is not None:
         state.received, state.mount = before["received"], before["mount"]
@@ -59,9 +62,30 @@ def begin(
         "mount": state.mount,
         "authority": state.authority,
     }
+    if settings.mount is not None:
+        flow.metadata[METADATA][REGISTRY_OF] = settings.mount.path
     authority, reverse = state.authority or request.host_header or "", is_reverse(flow)
     length = _length(request, fields)
     return Request(request.method, target, fields, length, authority, reverse, flow.id, sender)
+
+
+def send_to(flow: http.HTTPFlow, mount: Mount, *, keeps_host: bool) -> None:
+    """Send a request to a mount's own upstream, in place of that of the command line.
+
+    The engine opens a connection to the address in the request. mitmproxy writes the registry's
+    name into Host.
+
+    Args:
+        flow: the flow, not yet on its way.
+        mount: the mount.
+        keeps_host: mitmproxy's option keep_host_header.
+    """
+    request = flow.request
+    name = request.host_header
+    request.scheme = mount.scheme
+    request.host, request.port = mount.address
+    if keeps_host:
+        request.host_header = name
 
 
 def as_it_is(flow: http.HTTPFlow, length: int | None) -> Request:
@@ -176,6 +200,23 @@ def refusal_of_sent(flow: http.HTTPFlow, settings: Settings) -> Refused | None:
     body = b"" if request.stream else request.raw_content or b""
     asked = as_it_is(flow, None if request.stream else len(body))
     return admission.admit_sent(settings, asked, body)
+
+
+def refusal_of_moved(flow: http.HTTPFlow, settings: Settings, own: OwnMounts) -> Refused | None:
+    """Return why to refuse a request that another addon sends to the registry of another mount.
+
+    Args:
+        flow: the flow, with the request in its final form.
+        settings: the settings by which it was admitted.
+        own: the mounts with their own upstreams.
+    """
+    mount, mode = settings.mount, flow.client_conn.proxy_mode
+    address = flow.request.host, flow.request.port
+    if address == (mount.address if mount else getattr(mode, "address", None)):
+        return None
+    there = (other for other in own if other.mount and other.mount.address == address)
+    refused = (refusal_of_sent(flow, other) for other in there)
+    return next((each for each in refused if each is not None), None)
 
 
 def _counting(limit: int, cut: Callable[[replies.Problem], None]) -> Callable[[bytes], list[bytes]]:

@@ -68,9 +68,10 @@ class Ready:
                 "listening on %s without allowed_hosts in the rules: every Host is served",
                 ", ".join(open_to),
             )
-        if self._rules.settings:
+        if (settings := self._rules.settings) is not None:
             served = [mode.address for mode, _ in listeners.in_reverse_mode()]
-            for entry in self._rules.get().rules.upstream.credentials:
+            served += [own.mount.address for own in settings.own or () if own.mount]
+            for entry in settings.rules.upstream.credentials:
                 if not any(host_listed(*address, [entry.host]) for address in served):
                     logger.warning(
                         "upstream.credentials: %s: no listener leads there, so nothing gets them",

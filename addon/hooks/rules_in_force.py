@@ -41,6 +41,8 @@ class RulesInForce:
         """For new flows; None while no rules are loaded."""
         self.state = CURRENT
         """Whether they are those of the file, for people."""
+        self.keeps_host = False
+        """mitmproxy's option keep_host_header."""
         self.read_at = 0.0
         """When they were read, in seconds since 1970."""
         self.reloads = {"success": 0, "failure": 0}
@@ -82,6 +84,8 @@ class RulesInForce:
 
     def configure(self, updated: set[str]) -> None:
         """Read the rules if an option for them has changed; check the others."""
+        if "keep_host_header" in updated:
+            self.keeps_host = ctx.options.keep_host_header
         try:
             if updated & _OPTIONS:
                 self._signature = files.signature(_path())

@@ -91,7 +91,7 @@ class SecondTry:
         if not state.artifact:
             # An artifact says nothing: a file may have any content, JSON too.
             address, upstream = upstream_of(flow), state.settings.rules.upstream
-            speaks: Dialect = "ajax" if upstream.is_external(*address) else "standard"
+            speaks: Dialect = "ajax" if upstream.is_external(*address[:2]) else "standard"
             found = learned.finding(
                 *(speaks, upstream.base_path, _answer(kept.response), _answer(response)),
                 streamed=bool(response.stream),

@@ -22,7 +22,8 @@ from ..registry import diagnosis, health_service
 from ..registry.health_service import HealthService
 from ..routing import admission, flow_state
 from ..routing.admission import Sender
-from ..routing.flow_state import FlowState
+from ..routing.flow_state import METADATA, REGISTRY_OF, FlowState
+from ..routing.mounts import OwnMounts
 from ..routing.rewrite import Origin
 from ..routing.settings import Settings
 from . import answering, on_request, on_response
@@ -113,7 +114,7 @@ class Traffic:
             unclear = self.dialects.watch.unclear
             hint = diagnosis.UNKNOWN if unclear and self.dialects.may_be_why(flow, state) else ""
             if on_response.judge_body(flow, state, state.settings, hint=hint):
-                self.dialects.watch.doubt(*upstream_of(flow))
+                self.dialects.watch.doubt(upstream_of(flow))
         except Exception:
             self.answers.fail_closed(flow)
 
@@ -125,7 +126,10 @@ class Traffic:
         """Return whether a request may go upstream (see `engine.interface.Addon`)."""
         try:
             in_force = flow_state.of(flow).settings or self.rules.get()
-            if (refused := on_request.refusal_of_sent(flow, in_force)) is None:
+            refused = on_request.refusal_of_sent(flow, in_force)
+            if refused is None and in_force.own is not None:
+                refused = on_request.refusal_of_moved(flow, in_force, in_force.own)
+            if refused is None:
                 on_request.add_credentials(flow, in_force)
                 return True
             self.answers.refuse(flow, refused)
@@ -169,20 +173,35 @@ class Traffic:
         if not reverse and not on_request.concerns_us(flow, in_force):
             return None
         sender = self._sender(flow)
+        if in_force.own is not None and reverse:
+            in_force = self._of_mount(flow, in_force.own, sender) or in_force
         if (
             self.dialects.watch.unasked
             and sender == "client"
+            and self.dialects.is_unasked(flow, in_force)
             and on_request.is_for_upstream(flow)
             # Otherwise it is refused at once.
             and not self.in_flight.reaches(in_force.rules.limits.flows)
         ):
             self.in_flight.begin(flow.id)
-            return self._decide_later(flow)
+            return self._decide_later(flow, in_force)
         return self._admit(flow, state, in_force, sender)
+
+    def _of_mount(self, flow: http.HTTPFlow, own: OwnMounts, sender: Sender) -> Settings | None:
+        """Return the settings of the request's mount if it has an upstream of its own."""
+        if (before := flow.metadata.get(METADATA)) is not None:
+            found = own.get(before.get(REGISTRY_OF, ""))  # Its path has no mount any more.
+        elif sender == "finder":
+            found = own.get(self.health.mount(self._mark(flow)))
+        else:
+            found = own.covering(flow.request.path.partition("?")[0])
+        return found and self.dialects.of_mount(found)
 
     def _admit(
         self, flow: http.HTTPFlow, state: FlowState, in_force: Settings, sender: Sender
     ) -> Coroutine[Any, Any, None] | None:
+        if in_force.mount is not None and METADATA not in flow.metadata:
+            on_request.send_to(flow, in_force.mount, keeps_host=self.rules.keeps_host)
         asked = on_request.begin(flow, state, in_force, sender)
         if health_service.PROBE_KEY in asked.fields:
             del flow.request.headers[health_service.PROBE_HEADER]
@@ -217,13 +236,15 @@ class Traffic:
         return None
 
     def _sender(self, flow: http.HTTPFlow) -> Sender:
-        fields = headers.read(flow.request.headers.fields)
-        return self.health.sender(headers.text(fields, health_service.PROBE_KEY))
+        return self.health.sender(self._mark(flow))
 
-    async def _decide_later(self, flow: http.HTTPFlow) -> None:
-        """Decide once the upstreams have been probed, or have taken too long to answer."""
+    def _mark(self, flow: http.HTTPFlow) -> str | None:
+        return headers.text(headers.read(flow.request.headers.fields), health_service.PROBE_KEY)
+
+    async def _decide_later(self, flow: http.HTTPFlow, in_force: Settings) -> None:
+        """Decide once the upstream has been probed, or has taken too long to answer."""
         try:
-            await self.dialects.watch.first_answers()
+            await self.dialects.first_answers(flow, in_force)
             if (later := self._decide(flow)) is not None:
                 await later
         except Exception:
@@ -231,10 +252,14 @@ class Traffic:
 
     async def _answer_health(self, flow: http.HTTPFlow, in_force: Settings, path: str) -> None:
         listener = Origin("http", *flow.client_conn.sockname[:2]).url
-        config, draining = in_force.rules.health, self.drain.begun
         try:
             reply = await self.health.answer(
-                path, listener, config, rules=self.rules.state, draining=draining
+                path,
+                listener + in_force.rules.mounts_longest_first[-1],
+                in_force.rules.health,
+                rules=self.rules.state,
+                draining=self.drain.begun,
+                mount=in_force.mount.path if in_force.mount else "",
             )
             flow_state.of(flow).said = answering.HEALTH
             answering.answer(flow, reply)

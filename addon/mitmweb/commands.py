@@ -6,11 +6,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
-from ..explain.question import Question, ask, server, split
+from ..explain.question import Question, ask, its_upstream, of_mount, server, split
 from ..explain.words import counts, summary
 from ..hooks.dialects import Dialects
 from ..hooks.listeners import in_reverse_mode
@@ -52,6 +53,11 @@ class Commands:
             question = self._question(method, url)
             address = (question.upstream.host, question.upstream.port)
             in_force = self._in_force(address if question.reverse else None)
+            own = of_mount(in_force, url) if question.reverse else None
+            if own is not None and own.mount is not None:
+                in_force = self._dialects.of_mount(own)
+                known = self._known((*own.mount.address, own.mount.path))
+                question = replace(question, upstream=its_upstream(own.mount), known=known)
             return ask(in_force, question).lines()
         except ValueError as error:
             raise exceptions.CommandError(str(error)) from None
@@ -79,28 +85,37 @@ class Commands:
     @command.command("mlflow.health")
     def health(self) -> None:
         """
-        Check the registry through the proxy, as /health/mlflow does. The results follow in the log.
+        Check the registries through the proxy, as /health/mlflow does. The results follow in the
+        log.
         """
         listeners = [listener.url for _, listener in in_reverse_mode()]
         if not listeners:
             raise exceptions.CommandError("no listener in reverse mode")
-        for listener in listeners:
-            task = asyncio.create_task(self._check(listener))
+        in_force = self._in_force()
+        checks = [self._check(listener, in_force) for listener in listeners]
+        checks += [self._check(listeners[0], own) for own in in_force.own or ()]
+        for check in checks:
+            task = asyncio.create_task(check)
             self._checks.add(task)
             task.add_done_callback(self._checks.discard)
 
-    async def _check(self, listener: str) -> None:
+    async def _check(self, listener: str, in_force: Settings) -> None:
+        base = listener + in_force.rules.mounts_longest_first[-1]
         try:
-            config = self._in_force().rules.health
             reply = await self._health.answer(
-                "/health/mlflow", listener, config, rules=self._rules.state, draining=False
+                "/health/mlflow",
+                base,
+                in_force.rules.health,
+                rules=self._rules.state,
+                draining=False,
+                mount=in_force.mount.path if in_force.mount else "",
             )
         except Exception:
             logger.exception("mlflow.health")
             return
         found = json.loads(reply.body)
         level = ALERT if reply.status == 200 else logging.ERROR
-        for name, says in {found["status"]: listener, **found["probes"]}.items():
+        for name, says in {found["status"]: base, **found["probes"]}.items():
             logger.log(level, "%s: %s", name, says)
 
     def _question(self, method: str, url: str) -> Question:
@@ -115,10 +130,13 @@ class Commands:
             (mode for mode, listener in listeners if asked and asked.port == listener.port),
             listeners[0][0],
         )
-        found = self._dialects.watch.findings.get(mode.address)
-        known = f"detected: {found.reason}" if found else ""
         upstream = Origin("http" if mode.scheme == "http" else "https", *mode.address)
-        return Question(method, url, upstream, known)
+        return Question(method, url, upstream, self._known(mode.address))
+
+    def _known(self, upstream: Address) -> str:
+        """Return what was detected about an upstream, for people."""
+        found = self._dialects.watch.findings.get(upstream)
+        return f"detected: {found.reason}" if found else ""
 
     def _in_force(self, upstream: Address | None = None) -> Settings:
         try:

@@ -47,6 +47,8 @@ class Ended(NamedTuple):
     """The family of the request."""
     why: str = ""
     """Why the proxy answered with its own error (see `Reply`); "" if it did not."""
+    mount: str = ""
+    """The mount whose own upstream the request is for; "" for that of the command line."""
 
 
 class State(NamedTuple):
@@ -64,8 +66,9 @@ class State(NamedTuple):
     """When these were read, in seconds since 1970."""
     reloads: Mapping[str, int]
     """How often the rules were read again, by "success" and "failure"."""
-    readiness: tuple[float, bool] | None
-    """When the registry was last checked for /readyz, in seconds since 1970, and the verdict."""
+    readiness: Mapping[str, tuple[float, bool]]
+    """By mount, "" for the upstream of the command line: when the registry was last checked for
+    /readyz, in seconds since 1970, and the verdict."""
     client_connections: int
     clients_limit: int
     """The limit (see `client_limit`)."""

@@ -2,9 +2,10 @@
 (https://prometheus.io/docs/practices/naming/).
 
 Every label has a fixed set of values, independent of clients and upstreams: there are fewer than
-3000 series, and a busy proxy has about 400. Requests are counted in plain numbers, in a third of
-the time of the library's own counters: those are thread-safe, but here everything is on one event
-loop. The library only builds the page.
+3000 series, and a busy proxy has about 400. The rules alone decide how many values `mount` has; it
+is "" for the upstream of the command line, which Prometheus reads as no label. Requests are counted
+in plain numbers, in a third of the time of the library's own counters: those are thread-safe, but
+here everything is on one event loop. The library only builds the page.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 METHODS: dict[str | None, str] = {None: "none", **{m: m.value for m in HTTPMethod}}
 STATUSES: dict[int | None, str] = {None: "none", **{s: str(s.value) for s in HTTPStatus}}
 OTHER = "other"
+MOUNT = "mount"
+"""The label for mounts with an upstream of their own; missing as long as there are none."""
 
 SECONDS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -53,15 +56,18 @@ class Metrics(Collector):
 
     def __init__(self, state: Callable[[], State]) -> None:
         self._state = state
-        self._requests: dict[tuple[str, str, str, str], int] = defaultdict(int)
-        """By family, method, status and source."""
+        self._requests: dict[tuple[str, str, str, str, str], int] = defaultdict(int)
+        """By family, method, status, source and mount."""
         # Series start at 0; they are not missing until something happens.
         self._durations = {family: _Histogram() for family in FAMILIES}
         self._first_bytes = {family: _Histogram() for family in FAMILIES}
         self._bytes_in = dict.fromkeys(FAMILIES, 0)
         self._bytes_out = dict.fromkeys(FAMILIES, 0)
         self._refused: dict[str, int] = dict.fromkeys(get_args(Refusal), 0)
-        self._failures = dict.fromkeys(sorted(UPSTREAM_PROBLEMS), 0)
+        self._failures: dict[tuple[str, ...], int] = {
+            (kind, ""): 0 for kind in sorted(UPSTREAM_PROBLEMS)
+        }
+        """By kind and mount."""
         self._converted = dict.fromkeys(get_args(Conversion), 0)
         # Our own registry, because another script may use the library, too.
         self._registry = CollectorRegistry()
@@ -72,7 +78,7 @@ class Metrics(Collector):
         """Count a request that has ended."""
         family = ended.family
         method, status = METHODS.get(ended.method, OTHER), STATUSES.get(ended.status, OTHER)
-        self._requests[family, method, status, ended.error_source or "none"] += 1
+        self._requests[family, method, status, ended.error_source or "none", ended.mount] += 1
         self._durations[family].add(ended.end - ended.start)
         if ended.head is not None:
             self._first_bytes[family].add(ended.head - ended.start)
@@ -83,7 +89,8 @@ class Metrics(Collector):
         if ended.why in self._refused:
             self._refused[ended.why] += 1
         elif ended.why and family != "health":
-            self._failures[ended.why] += 1
+            key = ended.why, ended.mount
+            self._failures[key] = self._failures.get(key, 0) + 1
 
     def count_refused(self, why: Refusal) -> None:
         """Count a refusal that happened before there was any request."""
@@ -102,20 +109,21 @@ class Metrics(Collector):
             ("request_body_bytes", "Bodies of ended requests.", "family", self._bytes_in),
             ("response_body_bytes", "Bodies of their answers.", "family", self._bytes_out),
             ("refused", "Requests that were not passed on.", "reason", self._refused),
-            ("upstream_failures", "Requests without an answer (RFC 9209).", "kind", self._failures),
             ("converted", "Errors and pages put in MLflow's words.", "kind", self._converted),
         ):
             yield _counter(name, about, (label,), {(value,): n for value, n in counts.items()})
+        about = "Requests without an answer (RFC 9209)."
+        yield _counter("upstream_failures", about, ("kind", MOUNT), self._failures)
         yield from _of_state(self._state())
 
     def _by_status(self) -> Iterator[_Metric]:
         requests: dict[tuple[str, ...], int] = defaultdict(int)
         responses: dict[tuple[str, ...], int] = defaultdict(int)
-        for (family, method, status, source), count in self._requests.items():
+        for (family, method, status, source, mount), count in self._requests.items():
             kind = f"{status[0]}xx" if status.isdigit() else status
-            requests[family, method, kind, source] += count
+            requests[family, method, kind, source, mount] += count
             responses[status,] += count
-        labels = ("family", "method", "status", "source")
+        labels = ("family", "method", "status", "source", MOUNT)
         yield _counter("requests", "Requests that have ended.", labels, requests)
         yield _counter("responses", "The same by exact status.", ("status",), responses)
 
@@ -147,6 +155,9 @@ def _histogram(name: str, about: str, of_families: Mapping[Family, _Histogram]) 
 def _counter(
     name: str, about: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], int]
 ) -> _Metric:
+    if labels[-1] == MOUNT and not any(values[-1] for values in counts):
+        # No mount has been used that has its own upstream.
+        labels, counts = labels[:-1], {values[:-1]: count for values, count in counts.items()}
     metric = CounterMetricFamily(PREFIX + name, about, labels=labels)
     for values, count in counts.items():
         metric.add_metric(values, count)
@@ -169,12 +180,21 @@ def _of_state(state: State) -> Iterator[_Metric]:
         "rules_current": ("0 after a change that was refused.", state.rules_current),
         "rules_read_timestamp_seconds": ("When the rules were read.", state.rules_read),
     }
-    if state.readiness is not None:
-        asked, ready = state.readiness
-        gauges["upstream_ready"] = ("The last verdict of /readyz.", ready)
-        gauges["upstream_ready_timestamp_seconds"] = ("When that check was made.", asked)
     for name, (about, value) in gauges.items():
         yield GaugeMetricFamily(PREFIX + name, about, float(value))
+    if state.readiness:
+        labels = [MOUNT] if any(state.readiness) else []
+        ready = GaugeMetricFamily(
+            f"{PREFIX}upstream_ready", "The last verdict of /readyz.", labels=labels
+        )
+        checked = GaugeMetricFamily(
+            f"{PREFIX}upstream_ready_timestamp_seconds", "When that check was made.", labels=labels
+        )
+        for mount, (asked, verdict) in state.readiness.items():
+            ready.add_metric([mount] if labels else [], float(verdict))
+            checked.add_metric([mount] if labels else [], asked)
+        yield ready
+        yield checked
     reloads: dict[tuple[str, ...], int] = {(r,): count for r, count in state.reloads.items()}
     yield _counter("rules_reloads", "How often changed rules were read.", ("result",), reloads)
     versions = {

@@ -23,8 +23,8 @@ from .dialect import (
 
 logger = logging.getLogger(__name__)
 
-Address = tuple[str, int]
-"""Host and port of an upstream."""
+Address = tuple[str, int] | tuple[str, int, str]
+"""Host and port of an upstream, and the mount if it is a mount's own."""
 
 AT_ONCE = 5.0
 """Seconds for which requests wait for the first answers."""
@@ -55,33 +55,34 @@ class DialectWatch:
         """Prefixes that clients use; only if the rules have no base path."""
         self._doubts: dict[Address, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.unasked: set[Address] = set()
+        self.unasked: dict[Address, asyncio.Event] = {}
         """Upstreams that have not been asked yet."""
-        self._asked = asyncio.Event()
 
-    async def first_answers(self) -> None:
-        """Wait until all upstreams have been asked, at most `AT_ONCE` seconds."""
+    async def first_answers(self, address: Address) -> None:
+        """Wait until an upstream has been asked, at most `AT_ONCE` seconds."""
+        if (asked := self.unasked.get(address)) is None:
+            return
         try:
-            await asyncio.wait_for(self._asked.wait(), AT_ONCE)
+            await asyncio.wait_for(asked.wait(), AT_ONCE)
         except TimeoutError:
-            self.unasked.clear()
+            self.unasked.pop(address, None)
 
-    def start(self, upstreams: Mapping[Address, Ask], base_path: str) -> None:
+    def start(self, upstreams: Mapping[Address, Ask], base_paths: Mapping[Address, str]) -> None:
         """Watch these upstreams in place of the previous ones.
 
         Args:
             upstreams: how to ask each of them.
-            base_path: from the rules.
+            base_paths: their base paths in the rules, if they have any.
         """
         self.stop()
         self.findings = {}
-        self.unasked, self._asked = set(upstreams), asyncio.Event()
+        self.unasked = {address: asyncio.Event() for address in upstreams}
         self.unclear, self._complaints = set(upstreams), {}
         # A base path in the rules is final.
-        self._prefixes = {} if base_path else {address: [] for address in upstreams}
+        self._prefixes = {address: [] for address in upstreams if not base_paths.get(address)}
         self._doubts = {address: asyncio.Event() for address in upstreams}
         self._tasks = [
-            asyncio.create_task(self._follow(address, ask, base_path))
+            asyncio.create_task(self._follow(address, ask, base_paths.get(address, "")))
             for address, ask in upstreams.items()
         ]
 
@@ -90,9 +91,9 @@ class DialectWatch:
         for task in self._tasks:
             task.cancel()
         self._tasks = []
-        self.unasked.clear()
+        for address in [*self.unasked]:
+            self._was_asked(address)
         self.unclear.clear()
-        self._asked.set()
 
     def is_unknown(self, address: Address) -> bool:
         """Return whether the rules decide for an upstream, because its dialect is not known."""
@@ -110,11 +111,11 @@ class DialectWatch:
             return
         if (address in self.unclear or (found and found.prefixes)) and is_place(prefix):
             known.append(prefix)
-            self.doubt(*address)
+            self.doubt(address)
 
-    def doubt(self, host: str, port: int) -> None:
+    def doubt(self, address: Address) -> None:
         """Ask an upstream again, because an answer does not fit its known dialect."""
-        if (doubt := self._doubts.get((host, port))) is not None:
+        if (doubt := self._doubts.get(address)) is not None:
             doubt.set()
 
     async def _follow(self, address: Address, ask: Ask, base_path: str) -> None:
@@ -126,7 +127,7 @@ class DialectWatch:
                 found = await asyncio.to_thread(find, ask, base_path, prefixes=asked_below)
                 self._forget_prefixes(address, {*asked_below} - {*found.prefixes})
             except Exception:
-                logger.exception("dialect of %s:%d", *address)
+                logger.exception("dialect of %s", shown(address))
                 found = Finding(None, base_path, "an internal error", reachable=True)
             self._take(address, found)
             await self._reason_to_ask(self._doubts[address], None if found.reachable else pause)
@@ -156,9 +157,11 @@ class DialectWatch:
                 self._complaints[address] = complaint
                 hint = f"; {advised}" if (advised := advice(found)) else ""
                 logger.warning("%s; the rules decide%s", say(address, found), hint)
-        self.unasked.discard(address)
-        if not self.unasked:
-            self._asked.set()
+        self._was_asked(address)
+
+    def _was_asked(self, address: Address) -> None:
+        if (asked := self.unasked.pop(address, None)) is not None:
+            asked.set()
 
     def _accept(self, address: Address, found: Finding) -> None:
         before = self.findings.get(address)
@@ -172,10 +175,15 @@ class DialectWatch:
         logger.log(logging.INFO if plain else logging.WARNING, "%s", say(address, found))
 
 
+def shown(address: Address) -> str:
+    """Return an upstream as people read it."""
+    host, port, *mount = address
+    return f"{host}:{port} of mount {mount[0]}" if mount else f"{host}:{port}"
+
+
 def say(address: Address, found: Finding) -> str:
     """Return what is known about an upstream's dialect, in a line."""
-    host, port = address
     if found.dialect is None:
-        return f"upstream {host}:{port}: its dialect is not clear: {found.why}"
+        return f"upstream {shown(address)}: its dialect is not clear: {found.why}"
     place = f"{found.base_path}{PREFIXES[found.dialect]}"
-    return f"upstream {host}:{port}: it is used through {place} ({found.why})"
+    return f"upstream {shown(address)}: it is used through {place} ({found.why})"

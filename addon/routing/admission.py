@@ -84,7 +84,9 @@ def admit(
         raise RuntimeError("the flow has no route yet")
     rules, fields = settings.rules, request.fields
     if route.target is None:
-        message = f"Nothing is served here. Expected a path under {' or '.join(rules.mounts)}."
+        message = (
+            f"Nothing is served here. Expected a path under {' or '.join(map(str, rules.mounts))}."
+        )
         return _denied(request, rules, 404, message, "not_mounted")
     if problem := route.problem or targets.flaw(request.path.partition("?")[2]):
         message = f"The request target is ambiguous: it contains {problem}."

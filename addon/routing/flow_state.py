@@ -29,6 +29,9 @@ EndedBy = Literal["client", "upstream", "proxy"]
 METADATA = "mlflow"
 """Key in `flow.metadata` with plain values, which survive in copies of a flow and in flow files."""
 
+REGISTRY_OF = "registry_of"
+"""Key there with the mount to whose own upstream the flow goes; missing in other flows."""
+
 _ATTRIBUTE = "mlflow_state"
 
 

@@ -10,7 +10,7 @@ from itertools import chain
 
 from ..errors.replies import Reply, json_reply, own_headers
 from ..protocol.target import last_root
-from ..rules.model import Artifacts, Endpoint, Operation
+from ..rules.model import OPERATIONS, Artifacts, Endpoint, MountArtifacts, Operation
 from ..rules.rules_file import RulesError
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
@@ -58,19 +58,27 @@ def switch(from_rules: bool, environment: str | None, option: str) -> Switch:
     return Switch(from_rules, "artifacts.enabled")
 
 
-def allowed_operations(artifacts: Artifacts, enabled: bool) -> frozenset[Operation]:
-    """Return the operations on artifacts that are allowed. Without writes, no deletions either.
+def switched_off(
+    artifacts: Artifacts | MountArtifacts, switch: Switch, key: str = "artifacts"
+) -> dict[Operation, str]:
+    """Return the operations on artifacts that are refused, each with the setting that refuses it.
+
+    Without writes, there are no deletions either.
 
     Args:
         artifacts: the section of the rules.
-        enabled: the position of the switch (see `switch`).
+        switch: its position (see `switch`).
+        key: the key path of the section.
     """
+    if not switch.on:
+        return dict.fromkeys(OPERATIONS, switch.source)
     positions: dict[Operation, bool] = {
         "read": artifacts.read,
         "write": artifacts.write,
-        "delete": artifacts.write and artifacts.delete,
+        "delete": artifacts.delete,
     }
-    return frozenset(operation for operation, on in positions.items() if on and enabled)
+    off: dict[Operation, str] = {name: f"{key}.{name}" for name, on in positions.items() if not on}
+    return off | {"delete": off["write"]} if "write" in off else off
 
 
 def artifact_endpoints(paths: Iterable[str], artifacts: Artifacts) -> list[Endpoint]:

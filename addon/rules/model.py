@@ -20,11 +20,12 @@ from .artifacts import OPERATIONS, Artifacts, Endpoint, Operation
 from .errors import ErrorOverride, Errors, Login
 from .health import HEALTH_PATHS, Health, Probe
 from .limits import Drain, Limits, Streaming
+from .mounts import MOST, Mount, MountArtifacts
 from .patterns import below_any_prefix, found
 from .refused import RefusedOperation
 from .section import Section, host_listed, refuse_duplicates
 from .upstream import Credential, RewriteRule, Upstream
-from .values import HostPattern, Network, OriginName, PathPrefix
+from .values import HostPattern, Network, OriginName
 
 __all__ = [
     "HEALTH_PATHS",
@@ -39,6 +40,8 @@ __all__ = [
     "Health",
     "Limits",
     "Login",
+    "Mount",
+    "MountArtifacts",
     "Operation",
     "Origins",
     "Probe",
@@ -80,8 +83,8 @@ class Rules(Section):
     """Rules of the MLflow proxy (rules.yaml)."""
 
     upstream: Upstream = Upstream()
-    mounts: Annotated[list[PathPrefix], Field(min_length=1)] = Field(
-        default=["/"], description="Public paths under which all of MLflow is served."
+    mounts: Annotated[list[Mount], Field(min_length=1, max_length=MOST)] = Field(
+        default=[Mount(path="/")], description="Public paths under which all of MLflow is served."
     )
     allowed_hosts: list[HostPattern] = Field(
         default=[],
@@ -115,14 +118,20 @@ class Rules(Section):
 
     @field_validator("mounts")
     @classmethod
-    def _unique_mounts(cls, value: list[str]) -> list[str]:
-        refuse_duplicates(mount or "/" for mount in value)
+    def _unique_mounts(cls, value: list[Mount]) -> list[Mount]:
+        refuse_duplicates(str(mount) for mount in value)
+        if all(mount.upstream for mount in value):
+            raise ValueError("expected a path for the upstream of the command line as well")
         return value
 
     @cached_property
     def mounts_longest_first(self) -> tuple[str, ...]:
-        """The mounts in the order in which they are tried for a path; "" is the root."""
-        return tuple(sorted(self.mounts, key=len, reverse=True))
+        """The mounts of the command line's upstream, in the order in which they are tried.
+
+        "" is the root.
+        """
+        paths = (mount.path for mount in self.mounts if mount.upstream is None)
+        return tuple(sorted(paths, key=len, reverse=True))
 
     @cached_property
     def _api_paths(self) -> list[re.Pattern[str]]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from . import files, yaml_lines
 from .model import Rules
+from .mounts import UNSHOWN
 
 DEFAULT_PATH = Path(__file__).parent.with_name("rules.yaml").resolve()
 """The shipped file: in the package, or in a checkout behind a link there."""
@@ -119,7 +120,7 @@ def _describe(
     if kind == "string_pattern_mismatch":
         message = f"expected text that matches {error['ctx']['pattern']}"
     message = message.removeprefix("Value error, ").replace("Input should be", "expected")
-    if isinstance(error["input"], (str, int, float, bool, type(None))):
+    if kind != UNSHOWN and isinstance(error["input"], (str, int, float, bool, type(None))):
         return line, f"{where}: {_short(error['input'])}: {message}"
     return line, f"{where}: {message}"
 

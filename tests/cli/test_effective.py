@@ -72,3 +72,15 @@ def test_rules_with_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "limits.flow: unknown key; did you mean 'flows'?" in capsys.readouterr().err
     assert main.main(["rules", str(path)]) == 2
     assert "FILE needs --effective" in capsys.readouterr().err
+
+
+def test_mounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mount with its own registry has a line for each of its keys."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("mounts:\n  - /\n  - path: /a\n    upstream: https://a.example/ml\n")
+    assert main.main(["rules", "--effective", str(path)]) == 0
+    found = rows(capsys.readouterr().out)
+    assert found["mounts[0]"] == ('"/"', "mine.yaml:2")
+    assert found["mounts[1].path"] == ('"/a"', "mine.yaml:3")
+    assert found["mounts[1].upstream"] == ('"https://a.example/ml"', "mine.yaml:4")
+    assert found["mounts[1].artifacts.write"] == ("true", "default")

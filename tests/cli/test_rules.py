@@ -117,6 +117,67 @@ def test_header_values_are_not_printed(tmp_path: Path, capsys: pytest.CaptureFix
     assert "secret" not in captured.out + captured.err
 
 
+@pytest.mark.parametrize(
+    ("words", "upstream", "result"),
+    [
+        (
+            ["/team-a/api/x"],
+            "a.example:443 of mount /team-a: internal, serves /api/ (not listed: a running proxy "
+            "asks it; --dialect says what it would find)",
+            "sent upstream: GET /ml/api/x",
+        ),
+        (
+            ["http://proxy/%74eam-a/api/x", "--dialect", "ajax", "--upstream", "other.example"],
+            "a.example:443 of mount /team-a: external, serves only /ajax-api/ (--dialect says so)",
+            "sent upstream: GET /ml/ajax-api/x",
+        ),
+        (
+            ["/team-b/api/x", "--dialect", "standard"],
+            "b.example:5000 of mount /team-b: external, serves only /ajax-api/",
+            "sent upstream: GET /ajax-api/x",
+        ),
+        (
+            ["/team-b/files/x"],
+            "b.example:5000 of mount /team-b: external, serves only /ajax-api/",
+            "answered 503 ARTIFACTS_DISABLED: artifacts disabled: read is switched off",
+        ),
+        (
+            ["/api/x", "--upstream", "other.example", "--dialect", "standard"],
+            "other.example:443: internal, serves /api/ (--dialect says so)",
+            "sent upstream: GET /api/x",
+        ),
+        (
+            ["/team-a/../api/x"],
+            "a.example:443 of mount /team-a: internal, serves /api/ (not listed: a running proxy "
+            "asks it; --dialect says what it would find)",
+            "answered 400 BAD_REQUEST: The request target is ambiguous: it contains dot segments "
+            "that lead above its root.",
+        ),
+    ],
+)
+def test_mounts(
+    tmp_path: Path,
+    words: list[str],
+    upstream: str,
+    result: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The registry is that of the mount, whatever the command line says."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("""
+mounts:
+  - /
+  - {path: /team-a, upstream: https://a.example/ml}
+  - {path: /team-b, upstream: http://b.example:5000, dialect: ajax, artifacts: {enabled: false}}
+rewrites: [{name: rest, match: ^/api/, replace: /ajax-api/, upstream: external}]
+artifacts: {endpoints: [{path: /files/.*}]}
+""")
+    assert cli.main(["explain", "GET", *words, "--rules", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"upstream  {upstream}"
+    assert lines[-1] == f"result    {result}"
+
+
 def test_no_upstream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without listed hosts, --upstream is required."""
     path = tmp_path / "rules.yaml"

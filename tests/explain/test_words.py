@@ -305,3 +305,19 @@ def test_summary(read: settings.Settings, tmp_path: Path) -> None:
     assert counts(bare.rules) == (
         "1 rewrite, 1 artifact endpoint, 0 refused operations, 0 error overrides, 0 probes"
     )
+
+
+def test_the_summary_of_mounts(tmp_path: Path) -> None:
+    """A mount with its own registry has its URL, and what only that mount refuses."""
+    (tmp_path / "rules.yaml").write_text(
+        "mounts: [/, {path: /a, upstream: https://a.example/ml, artifacts: {write: false}}]\n"
+        "artifacts: {delete: false, endpoints: [{path: /x}]}\n"
+    )
+    said = summary(settings.read(tmp_path / "rules.yaml", None, ""), source="here")
+    assert said[1] == "mounts    /, /a (https://a.example/ml)"
+    assert [line for line in said if line.startswith("artifacts ")] == [
+        "artifacts read: allowed",
+        "artifacts write: allowed",
+        "artifacts delete: switched off by artifacts.delete",
+        "artifacts write below /a: switched off by mounts[1].artifacts.write",
+    ]

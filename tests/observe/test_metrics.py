@@ -22,7 +22,7 @@ STATE = State(
     rules_current=True,
     rules_read=1790000000.5,
     reloads={"success": 2, "failure": 1},
-    readiness=None,
+    readiness={},
     client_connections=5,
     clients_limit=10_000,
     held=2**20,
@@ -177,12 +177,31 @@ def test_state() -> None:
     assert got["rules_read_timestamp_seconds"] == 1790000000.5
     assert (got["rules_reloads_total['success']"], got["rules_reloads_total['failure']"]) == (2, 1)
     assert not {"draining", "upstream_ready", "upstream_ready_timestamp_seconds"} & {*got}
-    later = STATE._replace(draining=True, readiness=(1790000009.0, True))
+    later = STATE._replace(draining=True, readiness={"": (1790000009.0, True)})
     assert counted(state=later) == {
         "draining": 1,
         "upstream_ready": 1,
         "upstream_ready_timestamp_seconds": 1790000009.0,
     }
+
+
+def test_mounts() -> None:
+    """Requests for a mount's own registry have a label; without any, no series has it."""
+    own = ENDED._replace(mount="/team-a")
+    failed = own._replace(status=502, error_source="proxy", why="dns_error")
+    state = STATE._replace(readiness={"": (1.0, True), "/team-a": (2.0, True)})
+    got = counted(ENDED, own, failed, state=state)
+    assert {name: value for name, value in got.items() if "/team-a" in name} == {
+        "requests_total['tracking', 'GET', '/team-a', 'none', '2xx']": 1,
+        "requests_total['tracking', 'GET', '/team-a', 'proxy', '5xx']": 1,
+        "upstream_failures_total['dns_error', '/team-a']": 1,
+        "upstream_ready['/team-a']": 1,
+        "upstream_ready_timestamp_seconds['/team-a']": 2,
+    }
+    # For Prometheus an empty label is none, so the series of other requests stay the same.
+    assert got["requests_total['tracking', 'GET', '', 'none', '2xx']"] == 1
+    assert got["upstream_ready['']"] == 1
+    assert b"mount=" not in Metrics(lambda: STATE).page()
 
 
 def test_series_are_bounded() -> None:

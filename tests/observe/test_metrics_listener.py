@@ -192,7 +192,7 @@ def test_switching() -> None:
 
     async def run() -> None:
         first, second = str(lab.free_port()), str(lab.free_port())
-        told = reports.Reports(lambda: State(0, 0, False, True, 0.0, {}, None, 0, 0, 0, 0, 0))
+        told = reports.Reports(lambda: State(0, 0, False, True, 0.0, {}, {}, 0, 0, 0, 0, 0))
         assert not told.wanted
         told.listen_on(first)
         told.start()

@@ -15,7 +15,7 @@ from support.waiting import eventually
 from addon.observe.measured import Ended, State
 from addon.observe.reports import Reports
 
-STATE = State(0, 0, False, True, 0.0, {}, None, 0, 0, 0, 0, 0)
+STATE = State(0, 0, False, True, 0.0, {}, {}, 0, 0, 0, 0, 0)
 VALUES: dict[str, Any] = {
     "start": 1.0,
     "head": 2.0,

@@ -13,12 +13,13 @@ import pytest
 from addon.registry import dialect_watch
 from addon.registry.answers import Answer
 from addon.registry.dialect import Finding
-from addon.registry.dialect_watch import DialectWatch
+from addon.registry.dialect_watch import Address, DialectWatch
 
 SERVED = Answer(200, "application/json", b"{}")
 ABSENT = Answer(404)
 DOWN = Answer(None, error="no connection")
-HERE, THERE = ("here", 80), ("there", 80)
+HERE: Address = ("here", 80)
+THERE: Address = ("there", 80)
 
 
 class Upstream:
@@ -69,13 +70,13 @@ def test_an_upstream_that_answers(watch: DialectWatch) -> None:
     upstream = Upstream()
 
     async def test() -> None:
-        watch.start({HERE: upstream}, "")
+        watch.start({HERE: upstream}, {})
         for times in (1, 2, 3):
             await until(lambda times=times: upstream.asked == times)  # type: ignore[misc]
             await asyncio.sleep(0.1)
             assert upstream.asked == times
-            watch.doubt(*HERE)
-            watch.doubt(*THERE)  # An unknown upstream.
+            watch.doubt(HERE)
+            watch.doubt(THERE)  # An unknown upstream.
         watch.stop()
 
     run(test)
@@ -87,10 +88,10 @@ def test_many_doubts(watch: DialectWatch, monkeypatch: pytest.MonkeyPatch) -> No
     upstream = Upstream()
 
     async def test() -> None:
-        watch.start({HERE: upstream}, "")
-        await watch.first_answers()
+        watch.start({HERE: upstream}, {})
+        await watch.first_answers(HERE)
         for _ in range(10):
-            watch.doubt(*HERE)
+            watch.doubt(HERE)
             await asyncio.sleep(0.005)
         assert upstream.asked == 1
         watch.stop()
@@ -103,8 +104,8 @@ def test_an_upstream_that_is_down(watch: DialectWatch, caplog: pytest.LogCapture
     upstream = Upstream(None)
 
     async def test() -> None:
-        watch.start({HERE: upstream}, "")
-        await watch.first_answers()
+        watch.start({HERE: upstream}, {})
+        await watch.first_answers(HERE)
         await until(lambda: upstream.asked > 5)
         upstream.prefix = "/ajax-api"
         await until(lambda: HERE in watch.findings)
@@ -124,7 +125,7 @@ def test_an_upstream_that_stays_down(watch: DialectWatch, monkeypatch: pytest.Mo
     upstream = Upstream(None)
 
     async def test() -> None:
-        watch.start({HERE: upstream}, "")
+        watch.start({HERE: upstream}, {})
         begin = asyncio.get_running_loop().time()
         await until(lambda: upstream.asked == 5)
         # 1 + 2 + 4 + 8 hundredths of a second.
@@ -145,11 +146,11 @@ def test_changes_are_logged(
 
     async def test() -> None:
         own = DialectWatch(lambda: told.append(own.findings[HERE].dialect))
-        own.start({HERE: upstream}, "")
-        await own.first_answers()
+        own.start({HERE: upstream}, {})
+        await own.first_answers(HERE)
         for number, upstream.prefix in enumerate(("/api", None, "/ajax-api", "/ajax-api", "/api")):
             asked = upstream.asked
-            own.doubt(*HERE)
+            own.doubt(HERE)
             await until(lambda asked=asked: upstream.asked > asked)  # type: ignore[misc]
             await until(lambda number=number: len(told) == (1, 1, 2, 2, 3)[number])  # type: ignore[misc]
         own.stop()
@@ -159,17 +160,18 @@ def test_changes_are_logged(
     assert [level for level, _ in said(caplog)] == ["INFO", "WARNING", "WARNING"]
 
 
-def test_requests_wait_for_all_upstreams(watch: DialectWatch) -> None:
-    """Requests wait until the last upstream has answered."""
+def test_requests_wait_for_their_upstream(watch: DialectWatch) -> None:
+    """Requests do not wait for another upstream that is slow."""
     quick, slow = Upstream(), Upstream()
     slow.may_answer.clear()
 
     async def test() -> None:
-        watch.start({HERE: quick, THERE: slow}, "")
-        waiting = asyncio.create_task(watch.first_answers())
-        await until(lambda: HERE in watch.findings)
+        watch.start({HERE: quick, THERE: slow}, {})
+        waiting = asyncio.create_task(watch.first_answers(THERE))
+        await watch.first_answers(HERE)
+        assert watch.findings.keys() == {HERE}
         await asyncio.sleep(0.05)
-        assert watch.unasked == {THERE}
+        assert watch.unasked.keys() == {THERE}
         assert not waiting.done()
         slow.may_answer.set()
         await waiting
@@ -190,13 +192,13 @@ def test_requests_do_not_wait_for_ever(
         monkeypatch.setattr(dialect_watch, "AT_ONCE", 0.01)
 
     async def test() -> None:
-        watch.start({HERE: slow}, "")
-        waiting = asyncio.create_task(watch.first_answers())
+        watch.start({HERE: slow}, {})
+        waiting = asyncio.create_task(watch.first_answers(HERE))
         await until(lambda: slow.asked == 1)
         if ends == "stop":
             watch.stop()
         await asyncio.wait_for(waiting, 30)
-        assert watch.unasked == set()
+        assert watch.unasked == {}
         slow.may_answer.set()
         watch.stop()
 
@@ -209,14 +211,14 @@ def test_upstreams_are_replaced(watch: DialectWatch) -> None:
     before.may_answer.clear()
 
     async def test() -> None:
-        watch.start({HERE: before}, "")
+        watch.start({HERE: before}, {})
         await until(lambda: before.asked == 1)
-        watch.start({THERE: after}, "")
+        watch.start({THERE: after}, {})
         before.may_answer.set()
-        await watch.first_answers()
+        await watch.first_answers(THERE)
         await asyncio.sleep(0.05)
         assert watch.findings.keys() == {THERE}
-        watch.start({}, "")
+        watch.start({}, {})
         assert watch.findings == {}
 
     run(test)
@@ -229,8 +231,8 @@ def test_an_exception(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> 
         raise RuntimeError(path)
 
     async def test() -> None:
-        watch.start({HERE: broken}, "/x")
-        await watch.first_answers()
+        watch.start({HERE: broken}, {HERE: "/x"})
+        await watch.first_answers(HERE)
         watch.stop()
 
     run(test)
@@ -249,19 +251,20 @@ def test_findings_from_clients(watch: DialectWatch, caplog: pytest.LogCaptureFix
 
     async def test() -> None:
         asks = {address: lambda _, address=address: answers[address] for address in answers}
-        watch.start(asks, "")
-        await watch.first_answers()
+        watch.start(asks, {})
+        await watch.first_answers(HERE)
+        await watch.first_answers(THERE)
         assert (watch.is_unknown(HERE), watch.is_unknown(THERE)) == (True, False)
         for address in answers:
             watch.learn(address, FOUND)
         assert (watch.findings[HERE], watch.findings[THERE].dialect) == (FOUND, "standard")
         # This is not certain, so another client's request may still change it.
         assert (watch.is_unknown(HERE), watch.unclear) == (False, {HERE})
-        watch.doubt(*HERE)
+        watch.doubt(HERE)
         await asyncio.sleep(0.1)
         assert watch.findings[HERE] == FOUND
         answers[HERE] = SERVED
-        watch.doubt(*HERE)
+        watch.doubt(HERE)
         await until(lambda: not watch.unclear)
         watch.learn(HERE, FOUND)
         assert watch.findings[HERE].dialect == "standard"
@@ -281,11 +284,11 @@ def test_reasons_are_logged_once(watch: DialectWatch, caplog: pytest.LogCaptureF
     answers = [DOWN]
 
     async def test() -> None:
-        watch.start({HERE: lambda _: answers[0]}, "")
+        watch.start({HERE: lambda _: answers[0]}, {})
         for number, answers[0] in enumerate((DOWN, GUARDED, ABSENT, GUARDED), 1):
-            watch.doubt(*HERE)
+            watch.doubt(HERE)
             await until(lambda number=number: len(said(caplog)) == number)  # type: ignore[misc]
-            watch.doubt(*HERE)
+            watch.doubt(HERE)
             await asyncio.sleep(0.05)
         watch.stop()
 
@@ -312,7 +315,7 @@ def test_prefixes_of_clients_are_tried(
         return SERVED if path.startswith(("/team-a/ajax-api/", "/team-b/api/")) else ABSENT
 
     async def test() -> None:
-        watch.start({HERE: ask}, "")
+        watch.start({HERE: ask}, {})
         await until(lambda: len(asked) == 1)
         watch.hint(THERE, "/absent")
         for prefix in ("/not plain", "/x1", "/x1", "/x2", "/x3", "/x4", "/x5"):
@@ -328,8 +331,8 @@ def test_prefixes_of_clients_are_tried(
         await until(lambda: watch.findings[HERE].base_path == "")
         assert watch.findings[HERE].prefixes == ("/team-a", "/team-b")
         # A base path from the rules is taken as given.
-        watch.start({HERE: ask}, "/x")
-        await watch.first_answers()
+        watch.start({HERE: ask}, {HERE: "/x"})
+        await watch.first_answers(HERE)
         asked.clear()
         watch.hint(HERE, "/team-a")
         await asyncio.sleep(0.05)
@@ -346,11 +349,31 @@ def test_no_prefix_is_tried_if_the_root_serves(watch: DialectWatch) -> None:
     upstream = Upstream()
 
     async def test() -> None:
-        watch.start({HERE: upstream}, "")
-        await watch.first_answers()
+        watch.start({HERE: upstream}, {})
+        await watch.first_answers(HERE)
         watch.hint(HERE, "/team-a")
         await asyncio.sleep(0.05)
         assert upstream.asked == 1
         watch.stop()
 
     run(test)
+
+
+def test_mounts_on_one_host(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Each mount with its own registry is asked for itself, and named in the log."""
+    ajax, standard = Upstream("/ajax-api"), Upstream()
+    mount: Address = (*HERE[:2], "/team-a")
+    caplog.set_level(logging.INFO)
+
+    async def test() -> None:
+        watch.start({HERE: standard, mount: ajax}, {})
+        await watch.first_answers(HERE)
+        await watch.first_answers(mount)
+        watch.stop()
+
+    run(test)
+    assert [watch.findings[each].dialect for each in (HERE, mount)] == ["standard", "ajax"]
+    assert sorted(text.partition(" (")[0] for _, text in said(caplog)) == [
+        "upstream here:80 of mount /team-a: it is used through /ajax-api",
+        "upstream here:80: it is used through /api",
+    ]

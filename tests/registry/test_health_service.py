@@ -14,3 +14,14 @@ def test_senders(difference: str) -> None:
     assert health.sender(health.token + difference) == ("client" if difference else "probe")
     assert health.sender(health.token[:-1]) == "client"
     assert health.sender(health.token + health_service.AS_IT_IS) == "finder"
+
+
+def test_whom_the_finder_asks() -> None:
+    """The finder's mark names a mount; one without a name is for the listener's upstream."""
+    health = HealthService()
+    mark = health.token + health_service.AS_IT_IS
+    assert (health.sender(f"{mark} for /team-a"), health.mount(f"{mark} for /team-a")) == (
+        "finder",
+        "/team-a",
+    )
+    assert (health.mount(mark), health.mount(None)) == ("", "")

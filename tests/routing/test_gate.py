@@ -165,25 +165,28 @@ def test_graphql(body: str, expected: bool) -> None:
     assert gate.names_field(body.encode("utf-16"), "mlflowListArtifacts") is expected or not body
 
 
-ALL: frozenset[Operation] = frozenset({"read", "write", "delete"})
+ENABLED, READ, WRITE, DELETE = (
+    f"artifacts.{name}" for name in ("enabled", "read", "write", "delete")
+)
 
 
 @pytest.mark.parametrize(
-    ("text", "enabled", "expected"),
+    ("text", "enabled", "off"),
     [
-        ("", True, ALL),
-        ("", False, set()),
-        ("read: false", True, {"write", "delete"}),
-        ("write: false", True, {"read"}),
-        ("delete: false", True, {"read", "write"}),
-        ("read: false, delete: false", True, {"write"}),
-        ("read: true", False, set()),
+        ("", True, {}),
+        ("", False, {"read": ENABLED, "write": ENABLED, "delete": ENABLED}),
+        ("read: false", True, {"read": READ}),
+        ("write: false", True, {"write": WRITE, "delete": WRITE}),
+        ("write: false, delete: false", True, {"write": WRITE, "delete": WRITE}),
+        ("delete: false", True, {"delete": DELETE}),
+        ("read: false, delete: false", True, {"read": READ, "delete": DELETE}),
+        ("read: true", False, {"read": ENABLED, "write": ENABLED, "delete": ENABLED}),
     ],
 )
-def test_allowed_operations(text: str, enabled: bool, expected: set[str]) -> None:
+def test_switched_off(text: str, enabled: bool, off: dict[str, str]) -> None:
     """Reads, writes and deletes have separate switches; without writes, deletes are off, too."""
     artifacts = rules_file.parse(f"artifacts: {{{text}}}", "test").artifacts
-    assert gate.allowed_operations(artifacts, enabled) == expected
+    assert gate.switched_off(artifacts, gate.Switch(enabled, ENABLED)) == off
 
 
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a"
