@@ -11,18 +11,16 @@ if TYPE_CHECKING:
     from .layer import Engine
 
 
-class ClientConnection:
+class ClientConnection(Front):
     """The state that HTTP/1 and HTTP/2 share.
 
     Args:
         engine: writes to the connection and closes it.
-        front: takes the answers of exchanges.
     """
 
-    def __init__(self, engine: Engine, front: Front) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.addon = engine.addon
-        self.front = front
         self.conn = engine.context.client
         self.buffer = b""
         self.turns = Turns(engine.addon.slots, engine.wake_up)

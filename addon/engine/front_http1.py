@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
@@ -14,45 +13,35 @@ from .http1_connection import Http1Connection
 from .http1_requests import check_end, next_request, read_on
 from .readers import LAST_CHUNK, chunk
 
-if TYPE_CHECKING:
-    from .layer import Engine
-
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Http1Front:
+class Http1Front(Http1Connection):
     """See `front.Front`; `http1_requests` reads the requests."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._client = Http1Connection(engine, self)
-        self._framing = self._client.framing
 
     # Input from the client.
 
     def received(self, data: bytes) -> None:
         """Take bytes from the client."""
-        client = self._client
-        if client.closed:
+        if self.closed:
             return
-        if (begun := client.begun).data:
-            if (whole := begun.more(data, client.addon.limits().request_head)) is None:
+        if (begun := self.begun).data:
+            if (whole := begun.more(data, self.addon.limits().request_head)) is None:
                 return
             data = whole
-        client.buffer = client.buffer + data if client.buffer else data
-        read_on(client)
+        self.buffer = self.buffer + data if self.buffer else data
+        read_on(self)
 
     def ended(self) -> None:
         """The client has closed its side, or all of the connection."""
-        client = self._client
-        client.deadline.ends = None
-        client.ended = True
-        if not (client.turns.resting and client.conn.state is ConnectionState.CAN_WRITE):
-            check_end(client)  # Otherwise the bytes sent before are read first.
+        self.deadline.ends = None
+        self.shut_down = True
+        if not (self.turns.resting and self.conn.state is ConnectionState.CAN_WRITE):
+            check_end(self)  # Otherwise the bytes sent before are read first.
 
     def take_rest(self) -> bytes:
         """Remove and return the bytes after the last request."""
-        client = self._client
-        rest, client.buffer = client.buffer, b""
+        rest, self.buffer = self.buffer, b""
         return rest
 
     # The requests in progress.
@@ -60,34 +49,32 @@ class Http1Front:
     @property
     def at_work(self) -> bool:
         """Whether a request is in progress, or has begun to arrive."""
-        client = self._client
-        return client.exchange is not None or bool(client.buffer or client.begun.data)
+        return self.exchange is not None or bool(self.buffer or self.begun.data)
 
     def exchanges(self) -> list[Exchange]:
         """Return the exchange in progress, if any."""
-        exchange = self._client.exchange
+        exchange = self.exchange
         return [] if exchange is None else [exchange]
 
     def silence(self, waited: float) -> float | None:
         """See `Front`."""
-        client = self._client
-        if client.reader is None or client.closed or client.exchange is None:
+        if self.reader is None or self.closed or self.exchange is None:
             return None
-        return 0.0 if client.exchange.waits or client.turns.resting else waited
+        return 0.0 if self.exchange.waits or self.turns.resting else waited
 
     def end_silent(self, seconds: float, waited: float) -> None:
         """See `Front`."""
-        silent, exchange = self.silence(waited), self._client.exchange
+        silent, exchange = self.silence(waited), self.exchange
         if exchange is None or silent is None or silent < seconds:
             return
-        if self._client.answered:
-            self._client.end_early(asking.BODY_STALLED)
+        if self.answered:
+            self.end_early(asking.BODY_STALLED)
         else:
             asking.stalled(exchange)
 
     def give_way(self) -> None:
         """See `Front`."""
-        self._client.close()
+        self.close()
 
     # Output to the client.
 
@@ -97,58 +84,57 @@ class Http1Front:
 
     def go_on(self, _: int) -> None:
         """See `Front`."""
-        self._client.write(_CONTINUE)
+        self.write(_CONTINUE)
 
     def head(self, _: int, response: http.Response) -> None:
         """See `Front`."""
-        self._client.write(self._framing.head(response, streamed=True))
+        self.write(self.framing.head(response, streamed=True))
 
     def data(self, _: int, data: bytes) -> None:
         """See `Front`."""
-        framing = self._framing
+        framing = self.framing
         if framing.bodiless:
             return
-        self._client.write(chunk(data) if framing.chunked else data)
+        self.write(chunk(data) if framing.chunked else data)
 
     def answer(self, _: int, response: http.Response) -> None:
         """See `Front`."""
-        framing = self._framing
+        framing = self.framing
         head = framing.head(response, streamed=False)
         # A body set by an addon would be read as the next answer.
         content = b"" if framing.bodiless else response.raw_content or b""
         if content and framing.chunked:
             content = chunk(content)
-        self._client.write(head + content)
+        self.write(head + content)
 
     def finish(self, _: int) -> None:
         """See `Front`."""
-        client, framing = self._client, self._framing
+        framing = self.framing
         if framing.chunked:
-            client.write(LAST_CHUNK)
-        client.answered = True
-        client.release()
-        if client.reader is None:
-            next_request(client)
+            self.write(LAST_CHUNK)
+        self.answered = True
+        self.release()
+        if self.reader is None:
+            next_request(self)
         elif framing.close_after:
-            client.close()
+            self.close()
         else:
-            read_on(client)
+            read_on(self)
 
     def refuse(self, _: int, response: http.Response) -> None:
         """See `Front`."""
         response.headers["Connection"] = "close"
-        client = self._client
-        client.write(self._framing.head(response, streamed=False) + (response.raw_content or b""))
-        client.release()
-        client.exchange = None
-        client.close()
+        self.write(self.framing.head(response, streamed=False) + (response.raw_content or b""))
+        self.release()
+        self.exchange = None
+        self.close()
 
     def abort(self, _: int) -> None:
         """See `Front`."""
-        client, framing = self._client, self._framing
+        framing = self.framing
         if framing.head_sent and framing.unframed:
             # A normal close would mark the end of the answer.
-            client.addon.reset(client.conn)
-        client.release()
-        client.exchange = None
-        client.close()
+            self.addon.reset(self.conn)
+        self.release()
+        self.exchange = None
+        self.close()

@@ -11,7 +11,6 @@ from .backlog import Backlog
 from .client_connection import ClientConnection
 from .deadline import Deadline
 from .exchange import Exchange
-from .front import Front
 from .http1_framing import AnswerFraming
 from .readers import Reader
 from .responses import to_last_bytes
@@ -25,8 +24,8 @@ DISCONNECTED = "Client disconnected."
 class Http1Connection(ClientConnection):
     """The state of one connection; see `ClientConnection`."""
 
-    def __init__(self, engine: Engine, front: Front) -> None:
-        super().__init__(engine, front)
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self.exchange: Exchange | None = None
         self.key = 1
         """The number of the exchange, for the front."""
@@ -41,7 +40,7 @@ class Http1Connection(ClientConnection):
         self.framing = AnswerFraming(engine.addon.is_draining)
         self.answered = False
         """Whether the answer is complete."""
-        self.ended = False
+        self.shut_down = False
         """Whether the client has shut down its side."""
         self.waited_for = False
         """Whether the answer to a half-closed client has a time limit already."""

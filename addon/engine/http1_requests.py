@@ -34,12 +34,12 @@ def read_on(client: Http1Connection) -> None:
                     turns.rest(partial(read_on, client))
                     break
             else:
-                if client.ended:
+                if client.shut_down:
                     check_end(client)
         finally:
             client.busy = False
     if client.reader is not None and not client.closed:
-        client.addon.await_body(client.conn, client.front)
+        client.addon.await_body(client.conn, client)
     _pace(client)
 
 
@@ -65,7 +65,7 @@ def next_request(client: Http1Connection) -> None:
     client.exchange = None
     client.reader = None
     client.key += 2
-    if client.framing.close_after or (client.ended and not client.buffer):
+    if client.framing.close_after or (client.shut_down and not client.buffer):
         client.close()
     else:
         read_on(client)
@@ -136,7 +136,7 @@ def _begin(
     client.answered = False
     ended = reader.done
     client.reader = None if ended else reader
-    client.exchange = exchange = Exchange(client.engine, client.front, client.key)
+    client.exchange = exchange = Exchange(client.engine, client, client.key)
     host = request.data.authority or fields.get(b"host", b"")
     asking.begin(
         exchange,

@@ -15,7 +15,6 @@ from .client_connection import ClientConnection
 from .downloads import Downloads, Stream
 from .exchange import Exchange
 from .frames import HTTP2_PREFACE, Frames, http2_length
-from .front import Front
 from .head_times import HeadTimes
 from .next_bytes import NextBytes
 from .uploads import Uploads
@@ -32,8 +31,8 @@ answer (CVE-2023-44487)."""
 class Http2Connection(ClientConnection):
     """The state of one connection; see `ClientConnection`."""
 
-    def __init__(self, engine: Engine, front: Front) -> None:
-        super().__init__(engine, front)
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self.streams: dict[int, Stream] = {}
         self.heads = HeadTimes(engine.wake_up, lambda: self.addon.head_time(self.conn), self._late)
         self.frames = Frames(http2_length, HTTP2_PREFACE)

@@ -47,7 +47,7 @@ def _read(client: Http2Connection) -> None:
     finally:
         client.reading = False
     if any(not stream.whole for stream in client.streams.values()):
-        client.addon.await_body(client.conn, client.front)
+        client.addon.await_body(client.conn, client)
     client.flush()
 
 
@@ -77,7 +77,7 @@ def _on_event(client: Http2Connection, event: h2.events.Event) -> None:
 
 def _begin(client: Http2Connection, event: h2.events.RequestReceived) -> None:
     key = event.stream_id
-    exchange = Exchange(client.engine, client.front, key)
+    exchange = Exchange(client.engine, client, key)
     client.streams[key] = Stream(exchange)
     try:
         request = read_request(event.headers)

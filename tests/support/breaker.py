@@ -42,9 +42,9 @@ class Breaker:
 
         def breaking(self: Any, key: int) -> None:
             # Raise after hyper-h2 has written something.
-            streams = self._streams
+            streams = self.streams
             if streams[key].exchange.flow.request.headers.get("X-Break") == "finish":
-                self._h2.send_headers(key, [(b":status", object())])
+                self.h2.send_headers(key, [(b":status", object())])
             finish(self, key)
 
         front.finish = breaking
