@@ -73,10 +73,8 @@ def on_gone(exchange: Exchange, why: str) -> None:
 
 def is_killed(exchange: Exchange, *, report: bool = True) -> bool:
     """End a flow that an addon has killed or whose client has gone; return whether it did."""
-    error = exchange.flow.error
-    why = exchange.gone
-    killed = error is not None and error.msg == mitmproxy_flow.Error.KILLED_MESSAGE
-    if not killed and why is None:
+    error, why = exchange.flow.error, exchange.gone
+    if why is None and (error is None or error.msg != mitmproxy_flow.Error.KILLED_MESSAGE):
         return False
     if why is not None and error is None:
         exchange.flow.error = mitmproxy_flow.Error(why)
