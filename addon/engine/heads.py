@@ -11,21 +11,19 @@ from dataclasses import dataclass
 
 from ..protocol import hop_by_hop
 from ..protocol.framing import content_length
-from ..protocol.headers import Fields, Pairs, read
+from ..protocol.headers import TOKEN, VISIBLE, Fields, Pairs, read
 from .readers import BrokenError
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_VISIBLE = rb"[!-~\x80-\xff]"
-_LINE = rb"%s:[\t -~\x80-\xff]*\r\n" % _TOKEN
-_REQUEST = re.compile(rb"(%s) (%s+) HTTP/1\.([01])\r\n((?:%s)*)\r\n" % (_TOKEN, _VISIBLE, _LINE))
+_LINE = rb"%s:[\t -~\x80-\xff]*\r\n" % TOKEN
+_REQUEST = re.compile(rb"(%s) (%s+) HTTP/1\.([01])\r\n((?:%s)*)\r\n" % (TOKEN, VISIBLE, _LINE))
 _RESPONSE = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?\r?\n((?:%s:[^\r\n\0]*\r?\n)*)\r?\n" % _TOKEN
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?\r?\n((?:%s:[^\r\n\0]*\r?\n)*)\r?\n" % TOKEN
 )
 _FIELD = re.compile(
-    rb"(%s):[\t ]*((?:%s(?:[\t -~\x80-\xff]*%s)?)?)[\t ]*\r\n" % (_TOKEN, _VISIBLE, _VISIBLE)
+    rb"(%s):[\t ]*((?:%s(?:[\t -~\x80-\xff]*%s)?)?)[\t ]*\r\n" % (TOKEN, VISIBLE, VISIBLE)
 )
 # Upstreams may be more lenient, but clients must not be able to read a field in two ways.
-_ANY_FIELD = re.compile(rb"(%s):([^\r\n]*)\r?\n" % _TOKEN)
+_ANY_FIELD = re.compile(rb"(%s):([^\r\n]*)\r?\n" % TOKEN)
 _END = re.compile(rb"\n\r?\n")
 _LEADING = re.compile(rb"(?:\r\n)*")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
+from ..protocol.headers import TOKEN
+
 LINE_LIMIT = 2**14
 """Limit in bytes for a chunk's first line, and for all trailers."""
 CHUNKS_AT_ONCE = 256
@@ -16,7 +18,7 @@ CHUNKS_AT_ONCE = 256
 
 # Longer sizes do not fit into 64 bits, and some servers would truncate them.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t -~\x80-\xff]*)?\r\n")
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
+_TRAILER = re.compile(rb"%s:[\t -~\x80-\xff]*\r\n" % TOKEN)
 
 LAST_CHUNK = b"0\r\n\r\n"
 

@@ -47,3 +47,6 @@ class Place:
 
 ISSUES = "https://github.com/mitmproxy/mitmproxy/issues"
 PULLS = "https://github.com/mitmproxy/mitmproxy/pull"
+CUTS = f"{ISSUES}/3895 and {PULLS}/8378"
+SERVER = "mitmproxy.proxy.server"
+HTTP = "mitmproxy.proxy.layers.http"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from .place import PULLS, Place
+from .place import HTTP, PULLS, Place
 
 _NO_OWN_ERRORS = f"{PULLS}/7999"
 _MESSAGE = "http_version, headers, content, trailers, timestamp_start, timestamp_end"
-_HTTP = "mitmproxy.proxy.layers.http"
 
 ENGINE = (
     Place(
@@ -82,7 +81,7 @@ ENGINE = (
         ),
     ),
     Place(
-        f"{_HTTP}._hooks",
+        f"{HTTP}._hooks",
         (
             *("HttpRequestHeadersHook", "HttpRequestHook", "HttpErrorHook"),
             *("HttpResponseHeadersHook", "HttpResponseHook"),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from .place import ISSUES, PULLS, Part, Place
-
-_CUTS = f"{ISSUES}/3895 and {PULLS}/8378"
-_SERVER = "mitmproxy.proxy.server"
-_HTTP = "mitmproxy.proxy.layers.http"
+from .place import CUTS, HTTP, ISSUES, SERVER, Part, Place
 
 SPEED = (
     Place(
@@ -45,28 +41,28 @@ SPEED = (
         Part.LEAN,
     ),
     Place(
-        f"{_SERVER}:ConnectionHandler",
+        f"{SERVER}:ConnectionHandler",
         ("async handle_hook(hook)",),
         "hooks of connections are called without mitmproxy's dispatch",
         ("engine.top_layer",),
         Part.LEAN,
     ),
     Place(
-        f"{_SERVER}:TimeoutWatchdog",
+        f"{SERVER}:TimeoutWatchdog",
         ("disarm()",),
         "silence is not counted while an addon handles a hook",
         ("engine.top_layer",),
         Part.LEAN,
     ),
     Place(
-        f"{_SERVER}:ConnectionHandler",
+        f"{SERVER}:ConnectionHandler",
         ("async drain_writers()", "log(message, level, exc_info)"),
         "bytes are written where they arrive, as server_event does it",
         ("engine.top_layer",),
         Part.BYTES,
     ),
     Place(
-        f"{_SERVER}:TimeoutWatchdog",
+        f"{SERVER}:TimeoutWatchdog",
         ("register_activity()",),
         "tells mitmproxy that bytes have arrived",
         ("engine.top_layer",),
@@ -91,16 +87,16 @@ SPEED = (
     ),
     Place("mitmproxy.optmanager:_Option", ("value",), "the same", ("hooks.lean",), Part.OPTIONS),
     Place(
-        f"{_HTTP}:HttpLayer",
+        f"{HTTP}:HttpLayer",
         ("connections", "streams"),
         "requests in flight of clients that the engine does not serve",
         ("engine.connections",),
         Part.OTHER_MODES,
-        upstream=_CUTS,
+        upstream=CUTS,
     ),
-    Place(f"{_HTTP}:HttpStream", ("flow",), "the same", ("engine.connections",), Part.OTHER_MODES),
+    Place(f"{HTTP}:HttpStream", ("flow",), "the same", ("engine.connections",), Part.OTHER_MODES),
     Place(
-        f"{_HTTP}._http1:Http1Server",
+        f"{HTTP}._http1:Http1Server",
         ("buf", "request"),
         "whether such a client has begun a request",
         ("engine.connections",),

@@ -10,12 +10,9 @@ Here are the places that the limits and the refusals of all rooms but the engine
 
 from __future__ import annotations
 
-from .place import ISSUES, PULLS, Place
+from .place import CUTS, ISSUES, SERVER, Place
 from .reached_by_engine import ENGINE
 from .reached_for_speed import SPEED
-
-_CUTS = f"{ISSUES}/3895 and {PULLS}/8378"
-_SERVER = "mitmproxy.proxy.server"
 
 _LIMITS = (
     Place(
@@ -23,10 +20,10 @@ _LIMITS = (
         ("connections", "servers", "listen_addrs()"),
         "connected clients, and the listeners",
         ("engine.connections", "hooks.listeners"),
-        upstream=_CUTS,
+        upstream=CUTS,
     ),
     Place(
-        f"{_SERVER}:ConnectionHandler",
+        f"{SERVER}:ConnectionHandler",
         (
             *("transports", "timeout_watchdog", "layer", "client"),
             "async server_event(event)",
@@ -40,10 +37,10 @@ _LIMITS = (
             "engine.top_layer",
             "engine.to_engine",
         ),
-        upstream=f"{_CUTS}; {ISSUES}/7027 says why server_event does not wait",
+        upstream=f"{CUTS}; {ISSUES}/7027 says why server_event does not wait",
     ),
     Place(
-        f"{_SERVER}:ConnectionIO",
+        f"{SERVER}:ConnectionIO",
         ("handler", "reader", "writer"),
         "closes connections, and measures their silence",
         (
@@ -56,17 +53,17 @@ _LIMITS = (
             ),
             "internals.wide_reads",
         ),
-        upstream=_CUTS,
+        upstream=CUTS,
     ),
     Place(
-        f"{_SERVER}:TimeoutWatchdog",
+        f"{SERVER}:TimeoutWatchdog",
         ("timeout", "last_activity", "blocker"),
         "the limit for silent clients takes the place of mitmproxy's own",
         ("engine.connections", "hooks.drain"),
     ),
     Place(
-        f"{_SERVER}:logger",
-        (f"name={_SERVER}",),
+        f"{SERVER}:logger",
+        (f"name={SERVER}",),
         "data of peers that mitmproxy repeats is kept out of the log",
         ("hooks.lean", "observe.log_guard"),
     ),

@@ -11,19 +11,17 @@ from __future__ import annotations
 import re
 
 from . import hop_by_hop
-from .headers import Fields, Pairs, read
+from .headers import TOKEN, VISIBLE, Fields, Pairs, read
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE = rb"[\t -~\x80-\xff]*"
-_VISIBLE = rb"[!-~\x80-\xff]"
 _HEAD_END = re.compile(rb"\n\r?\n")
 # No real message has a length of more than 19 digits, or leading zeros.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 INTERIM_AT_ONCE = 64
 """Interim answers that are skipped in one call: an upstream may send thousands."""
 _INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01\b)\d\d\b")
-_NAME = re.compile(_TOKEN)
-_PATH = re.compile(rb"/%s*" % _VISIBLE)
+_NAME = re.compile(TOKEN)
+_PATH = re.compile(rb"/%s*" % VISIBLE)
 _FIELD_VALUE = re.compile(_VALUE)
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?")
 _PORTS = {b"http": b"80", b"https": b"443"}

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""The characters of a name (RFC 9110, section 5.6.2)."""
+VISIBLE = rb"[!-~\x80-\xff]"
+"""A character of a target, or of a value without white space."""
+
 Pairs = tuple[tuple[bytes, bytes], ...]
 """Header fields in order, with names as received and values without surrounding white space."""
 
