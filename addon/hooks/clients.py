@@ -13,11 +13,9 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from ..engine import connections
-from ..engine.front import Front
 from ..errors import replies
 from ..internals import wide_reads
 from ..routing.settings import Settings
-from ..rules.model import Limits
 from . import answering, client_limit, room, silent_clients
 from .body_times import BodyTimes
 from .client_limit import ClientLimit
@@ -74,7 +72,7 @@ class Clients:
         if isinstance(mode, ReverseMode) and "http" in mode.scheme:
             self.time_limits.connected(client, settings.rules.limits.head_timeout)
             self.silent_clients.connected(client, lambda: self.rules.get().rules)
-            self.send_times.watch(lambda: self._limits().send_timeout)
+            self.send_times.watch(lambda: self.rules.get().rules.limits.send_timeout)
 
     def client_disconnected(self, client: Client) -> None:
         """The client has gone: drop its state."""
@@ -106,13 +104,6 @@ class Clients:
         self.time_limits.stop(data.conn.id)
 
     tls_failed_server = tls_established_server
-
-    def await_body(self, client: Client, front: Front) -> None:
-        """Watch the body of a request."""
-        self.body_times.await_body(client, front, lambda: self._limits().body_timeout)
-
-    def _limits(self) -> Limits:
-        return self.rules.get().rules.limits
 
     def _turn_away(self, client: Client) -> None:
         client.error = "too many clients are connected"

@@ -71,7 +71,7 @@ class ForEngine:
 
     def await_body(self, client: Client, front: Front) -> None:
         """Watch the body of a request."""
-        self.clients.await_body(client, front)
+        self.clients.body_times.await_body(client, front, lambda: self.limits().body_timeout)
 
     def await_window(self, client: Client, untaken: Callable[[], float | None]) -> None:
         """Watch a client without room for an answer."""

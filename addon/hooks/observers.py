@@ -9,7 +9,7 @@ from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
 
-from ..errors.replies import Refusal, Reply
+from ..errors.replies import Reply
 from ..observe.measured import State
 from ..observe.reports import Reports
 from . import on_end
@@ -24,6 +24,8 @@ class Observers:
 
     def __init__(self) -> None:
         self._reports = Reports(lambda: self.state())
+        self.count_refused = self._reports.count_refused
+        """Count a refusal that happened before there was any request."""
         self.state: Callable[[], State]
         """Returns the state of the proxy, for the metrics."""
         self._running = False
@@ -71,10 +73,6 @@ class Observers:
         """Report a refusal of bytes that do not become a flow."""
         if self._reports.wanted:
             self._reports.add(on_end.ended_without_flow(client, reply))
-
-    def count_refused(self, why: Refusal) -> None:
-        """Count a refusal that happened before there was any request."""
-        self._reports.count_refused(why)
 
     def _open(self, option: str, begin: Callable[[str], None]) -> None:
         value = getattr(ctx.options, option)
