@@ -95,14 +95,14 @@ class MetricsListener:
                 self._task.result().close()
         self._socket.close()
         for writer in self._open:
-            writer.transport.abort()
+            _cut(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The oldest one is idle or does not read: a scrape takes very little time.
         if len(self._open) >= MOST:
             oldest = next(iter(self._open))
             del self._open[oldest]
-            oldest.transport.abort()
+            _cut(oldest)
         self._open[writer] = None
         try:
             async with asyncio.timeout(SECONDS):
@@ -112,5 +112,15 @@ class MetricsListener:
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # A client that leaves or takes too long can ask again.
         finally:
-            writer.transport.abort()
+            _cut(writer)
             self._open.pop(writer, None)
+
+
+def _cut(writer: asyncio.StreamWriter) -> None:
+    """Close a connection at once.
+
+    asyncio's `abort` raises if the last waiting bytes of a closed connection have been written.
+    """
+    transport = writer.transport
+    if not transport.is_closing() or transport.get_write_buffer_size():
+        transport.abort()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import lab
 import pytest
@@ -131,6 +132,31 @@ def test_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_listener, "SECONDS", 3600)
     page = b"x" * 10_000_000
     assert with_listener(ask, lambda: page).endswith(b"\r\n\r\n" + page)
+
+
+def test_large_pages() -> None:
+    """Pages that need several writes leave no connection behind, so further scrapes are served."""
+    page = b"x" * 10_000_000
+    failed: list[dict[str, Any]] = []
+
+    def talk(port: int) -> bytes:
+        got = [ask(port).endswith(page) for _ in range(metrics_listener.MOST + 2)]
+        return b"all" if all(got) else b"some"
+
+    async def run() -> bytes:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        port = lab.free_port()
+        listener = MetricsListener(str(port), lambda: page)
+        listener.start()
+        got = await asyncio.to_thread(talk, port)
+        async with asyncio.timeout(20):
+            while listener._open:
+                await asyncio.sleep(0.01)
+        listener.close()
+        return got
+
+    assert asyncio.run(run()) == b"all"
+    assert failed == []
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nX: y\r\n"])
