@@ -9,7 +9,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$root/scripts/install/lib.sh"
 
 case ${1:-} in
-    3) packages=('mlflow>=3.10,<4') ;;
+    # auth: what `mlflow server --app-name basic-auth` needs.
+    3) packages=('mlflow[auth]>=3.10,<4') ;;
     # Only the client: a tenth of the size. A pyfunc model needs numpy and pandas.
     2) packages=('mlflow-skinny>=2.20,<3' 'numpy<3' 'pandas<4') ;;
     *) say "usage: scripts/install/mlflow.sh 3|2"; exit 2 ;;
@@ -23,11 +24,5 @@ if [[ $(made_from "$venv") != "$stamp" ]]; then
     working "Installing MLflow $1 into ${venv#"$root"/} ..." \
         make_venv "$venv" "${python:?no Python >= 3.11 found}" "$stamp" \
         pip_install "$venv" "${packages[@]}"
-fi
-# What `mlflow server --app-name basic-auth` needs besides. It is added to environments that were made
-# before, too.
-if [[ $1 == 3 && ! -e $venv/.has-auth ]]; then
-    working "Installing mlflow[auth] into ${venv#"$root"/} ..." pip_install "$venv" 'mlflow[auth]'
-    touch "$venv/.has-auth"
 fi
 echo "$venv"
