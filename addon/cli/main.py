@@ -25,7 +25,7 @@ from ..registry import diagnosis, dialect, probes
 from ..registry.answers import Answer, https_required
 from ..registry.client import Client, client_from_environment
 from ..rules import rules_file
-from . import completion, rules, run
+from . import completion, reload, rules, run
 from .completion import File
 
 EXIT_CODES: dict[probes.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     probe.set_defaults(run=_probe)
 
     rules.add(add)
+    reload.add(add)
 
     schema = add("schema", "print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)

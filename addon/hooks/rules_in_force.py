@@ -17,6 +17,7 @@ from mitmproxy.addonmanager import Loader
 from ..routing import gate, settings
 from ..routing.settings import Settings
 from ..rules import files, reload
+from ..rules.last_read import LastRead, Reading
 from ..rules.rules_file import DEFAULT_PATH, RulesError
 from . import bypasses
 
@@ -48,9 +49,13 @@ class RulesInForce:
         self.reloads = {"success": 0, "failure": 0}
         self.followers: list[Callable[[Settings], None]] = []
         """Called with each new settings that come into force."""
+        self._last_read: LastRead | None = None
+        """None until SIGHUP makes us read the rules."""
         self._signature: files.Signature = None
         self._watch: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._one_by_one = asyncio.Lock()
+        """Or an earlier reading could end after a later one, and put older rules in force."""
 
     def get(self) -> Settings:
         """Return the settings for new flows.
@@ -102,10 +107,15 @@ class RulesInForce:
     def running(self) -> None:
         """Watch the file, and SIGHUP."""
         self._watch = asyncio.create_task(reload.watch(_path, self._signature, self._reload))
-        reload.on_sighup(self._reload_soon)
+        if reload.on_sighup(self._reload_soon):
+            self._last_read = LastRead()
+            self._show(time.monotonic(), None)
 
     def done(self) -> None:
         """Stop watching."""
+        if self._last_read is not None:
+            self._last_read.close()
+            self._last_read = None
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -125,8 +135,9 @@ class RulesInForce:
     async def _reload(self) -> None:
         """Read the rules again; those in force stay if that fails."""
         try:
-            with self._noting_reload():
-                self._put_in_force(await asyncio.to_thread(settings.read, *_sources()))
+            async with self._one_by_one:
+                with self._noting_reload():
+                    self._put_in_force(await asyncio.to_thread(settings.read, *_sources()))
         except RulesError as error:
             logger.error("the old rules stay in force: %s", error)
         except Exception:
@@ -136,14 +147,22 @@ class RulesInForce:
 
     @contextlib.contextmanager
     def _noting_reload(self) -> Iterator[None]:
+        began = time.monotonic()
         try:
             yield
-        except Exception:
+        except Exception as error:
             self.reloads["failure"] += 1
             self.state = STALE
+            expected = isinstance(error, RulesError)
+            self._show(began, str(error) if expected else "an internal error, see the proxy's log")
             raise
         self.reloads["success"] += 1
         self.state = CURRENT
+        self._show(began, None)
+
+    def _show(self, began: float, problem: str | None) -> None:
+        if self._last_read is not None:
+            self._last_read.put(Reading(began, str(_path()), problem))
 
     def _put_in_force(self, read: Settings) -> None:
         bypasses.check(read, _options())

@@ -42,14 +42,27 @@ async def watch(
         pending = now
 
 
-def on_sighup(call: Callable[[], None]) -> None:
+def on_sighup(call: Callable[[], None]) -> bool:
     """Call a function on SIGHUP, which would otherwise end the process.
 
-    A proxy that runs in a terminal still ends with the terminal.
+    A proxy that was started in a terminal still ends with the terminal.
+
+    Returns:
+        whether SIGHUP does so from now on.
     """
-    if os.isatty(0):
-        return
+    in_terminal = os.isatty(0)
+
+    def heard() -> None:
+        # The kernel sends the signal after it has taken the terminal away.
+        if in_terminal and not os.isatty(0):
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGHUP)
+        else:
+            call()
+
     try:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, call)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, heard)
     except (NotImplementedError, RuntimeError):
         logger.debug("no signals here: SIGHUP reads no rules")  # As for SIGTERM, see `drain`.
+        return False
+    return True

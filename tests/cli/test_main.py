@@ -159,7 +159,7 @@ class _ParsedError(Exception):
     """Raised in place of running a parsed command."""
 
 
-@pytest.mark.parametrize("command", ["run", "probe", "check", "explain", "rules"])
+@pytest.mark.parametrize("command", ["run", "probe", "check", "explain", "rules", "reload"])
 def test_examples(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +172,7 @@ def test_examples(
     def parsed(*_: object) -> None:
         raise _ParsedError
 
-    for module, name in (("run", "_run"), ("rules", "_rules")):
+    for module, name in (("run", "_run"), ("rules", "_rules"), ("reload", "_reload")):
         monkeypatch.setattr(f"addon.cli.{module}.{name}", parsed)
     for name in ("_check", "_explain"):
         monkeypatch.setattr(f"addon.cli.rules.{name}", parsed)

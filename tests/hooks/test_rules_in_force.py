@@ -1,6 +1,9 @@
 """The rules in force at start and after a change."""
 
 import asyncio
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ from mitmproxy import exceptions
 from support.assembled import Assembled, make_flow
 
 from addon.hooks.rules_in_force import CURRENT, STALE, RulesInForce
+from addon.routing import settings
+from addon.rules import last_read
 from addon.rules.rules_file import RulesError
 
 
@@ -132,3 +137,54 @@ def test_a_broken_follower(addon: Assembled, caplog: pytest.LogCaptureFixture) -
     assert rules.state == STALE
     assert "the old rules stay in force" in caplog.text
     assert "cause" in caplog.text
+
+
+def test_one_reading_after_the_other(addon: Assembled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules of a slow reading never replace those of one that began later."""
+    rules, steps = addon.the(RulesInForce), []
+
+    def read(*_: object) -> settings.Settings:
+        steps.append("begins")
+        time.sleep(0.05)
+        steps.append("ends")
+        return rules.get()
+
+    async def twice() -> None:
+        await asyncio.gather(rules._reload(), rules._reload())
+
+    monkeypatch.setattr(settings, "read", read)
+    asyncio.run(twice())
+    assert steps == ["begins", "ends"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("mounts: [/b]", None), ("mounts: 5", "mounts: 5: expected a list")]
+)
+def test_what_other_processes_see(
+    addon: Assembled, tmp_path: Path, text: str, problem: str
+) -> None:
+    """While SIGHUP makes the proxy read its rules, how the last reading ended is there to see."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("mounts: [/a]")
+    addon.options(mlflow_rules=str(path))
+    rules = addon.the(RulesInForce)
+
+    async def run() -> None:
+        rules.running()
+        for content, expected in (("mounts: [/a]", None), (text, problem)):
+            path.write_text(content)
+            began = time.monotonic()
+            await rules._reload()
+            reading = last_read.of(os.getpid())
+            assert reading is not None
+            assert began <= reading.began <= time.monotonic()
+            assert reading.path == str(path)
+            assert (expected or "None") in str(reading.problem)
+        rules.done()
+
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        asyncio.run(run())
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert last_read.of(os.getpid()) is None

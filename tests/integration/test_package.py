@@ -121,6 +121,7 @@ def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
             server.wait("/livez")
             assert request(server.url, "/mlflow" + SEARCH).status == 200
             assert upstream.requests[-1].target == "/ajax-api" + SEARCH[4:]
+            assert call(programs, "reload", str(server.process.pid)).returncode == 0
             os.kill(server.process.pid, signal.SIGTERM)
             assert server.process.wait(20) == 0, server.text()
     assert "Traceback" not in server.text()

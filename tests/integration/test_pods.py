@@ -171,7 +171,11 @@ def test_a_pod(engine: Engine, external_registry: lab.Server) -> None:
 
         folder = pod.volume("mlflow-proxy-rules")
         config_map.put(folder, "rules.yaml", rules(artifacts={"enabled": False}))
-        eventually(lambda: request(pod.url, ARTIFACT).status == 503)
+        manual = (lab.ROOT / "addon" / "cli" / "README.md").read_text()
+        (command,) = re.findall(r"(?m)^docker exec mlflow-proxy (.+)$", manual)
+        taken = pod.node.podman("exec", CONTAINER, *command.split())
+        assert taken == "1: taken: /etc/mlflow-proxy/rules.yaml\n"
+        assert request(pod.url, ARTIFACT).status == 503
         config_map.put(folder, "rules.yaml", rules())
         eventually(lambda: request(pod.url, ARTIFACT).status == 404)
 

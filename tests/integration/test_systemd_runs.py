@@ -124,6 +124,18 @@ def test_an_upgrade(there: Machine, ports: list[int], tmp_path: Path) -> None:
         assert folder == "/opt/mlflow-proxy-2\n"
 
 
+def test_a_reload(there: Machine, ports: list[int]) -> None:
+    """`systemctl reload` succeeds if the worker takes the rules, and fails if it refuses them."""
+    unit = f"mlflow-proxy@{ports[0]}"
+    there.do("cp /etc/mlflow-proxy/rules.yaml /tmp/rules.yaml")
+    there.do(f"systemctl reload {unit}")
+    there.do("echo 'nope: 1' >>/etc/mlflow-proxy/rules.yaml")
+    assert there.run("systemctl", "reload", unit).returncode == 1
+    journal = there.do(f"journalctl --unit={unit} --output=cat")
+    assert "refused, the old rules stay in force: /etc/mlflow-proxy/rules.yaml:" in journal
+    there.do(f"cp /tmp/rules.yaml /etc/mlflow-proxy/rules.yaml; systemctl reload {unit}")
+
+
 def test_the_journal(there: Machine, ports: list[int]) -> None:
     """A worker's log lines are in the journal at once."""
     there.do("echo 'nope: 1' >>/etc/mlflow-proxy/rules.yaml")

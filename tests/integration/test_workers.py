@@ -24,6 +24,8 @@ from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 from workers.haproxy_config import SHIPPED
 
+from addon.cli import main as cli
+
 WORKERS = lab.ROOT / "scripts" / "workers" / "main.py"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
@@ -121,6 +123,15 @@ def takes(port: str, *options: str, user: int | None = None) -> int:
     python = sys.executable if user is None else "/usr/bin/python3"
     command = [python, "-c", code, port, *options]
     return subprocess.run(command, check=False, user=user, cwd="/").returncode
+
+
+def test_new_rules(two: lab.Server, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`reload` reaches every worker, and restarts none."""
+    before = mitmdumps(folder)
+    assert cli.main(["reload", str(two.process.pid)]) == 0
+    taken = [f"{pid}: taken: {folder / 'rules.yaml'}" for pid in sorted(before)]
+    assert capsys.readouterr().out.splitlines() == taken
+    assert mitmdumps(folder) == before
 
 
 def test_a_rolling_restart(two: lab.Server, folder: Path) -> None:
