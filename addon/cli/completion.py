@@ -32,6 +32,21 @@ class File(argparse.Action):
         return shtab.FILE
 
 
+class Folder(File):
+    """Stores the path of a folder; a shell completes it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.metavar = "DIR"
+
+    @property
+    def complete(self) -> Any:
+        """As for a file."""
+        import shtab
+
+        return shtab.DIRECTORY
+
+
 def add(command: Add, parser: argparse.ArgumentParser) -> None:
     """Add `completion` to the commands of a parser."""
     completion = command("completion", "print completion for a shell")

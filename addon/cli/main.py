@@ -25,7 +25,7 @@ from ..registry import diagnosis, dialect, probes
 from ..registry.answers import Answer, https_required
 from ..registry.client import Client, client_from_environment
 from ..rules import rules_file
-from . import completion, reload, rules, run
+from . import completion, files, reload, rules, run
 from .completion import File
 
 EXIT_CODES: dict[probes.State, int] = {"ok": 0, "disabled": 0, "warning": 1, "critical": 2}
@@ -97,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     rules.add(add)
     reload.add(add)
+    files.add(add)
 
     schema = add("schema", "print the JSON Schema of rules.yaml")
     schema.set_defaults(run=_schema)

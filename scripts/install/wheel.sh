@@ -11,8 +11,10 @@ install_tool setuptools==84.2.1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # In a copy: setuptools builds beside the sources, and includes leftovers of an earlier build.
-mkdir "$scratch/sources" "$scratch/wheel"
+mkdir -p "$scratch/sources/scripts/install" "$scratch/wheel"
 cp -R "$root"/{addon,pyproject.toml,README.md,LICENSE,rules.yaml} "$scratch/sources"
+cp -R "$root"/scripts/deploy "$scratch/sources/scripts"
+cp -R "$root"/scripts/install/locks "$scratch/sources/scripts/install"
 working "Building the wheel ..." "$root/.run/setuptools/bin/python" -m pip wheel --quiet \
     --disable-pip-version-check --no-deps --no-index --no-build-isolation \
     --wheel-dir "$scratch/wheel" "$scratch/sources"

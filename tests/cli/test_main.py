@@ -159,7 +159,9 @@ class _ParsedError(Exception):
     """Raised in place of running a parsed command."""
 
 
-@pytest.mark.parametrize("command", ["run", "probe", "check", "explain", "rules", "reload"])
+@pytest.mark.parametrize(
+    "command", ["run", "probe", "check", "explain", "rules", "reload", "files"]
+)
 def test_examples(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +174,12 @@ def test_examples(
     def parsed(*_: object) -> None:
         raise _ParsedError
 
-    for module, name in (("run", "_run"), ("rules", "_rules"), ("reload", "_reload")):
+    for module, name in (
+        ("run", "_run"),
+        ("rules", "_rules"),
+        ("reload", "_reload"),
+        ("files", "_files"),
+    ):
         monkeypatch.setattr(f"addon.cli.{module}.{name}", parsed)
     for name in ("_check", "_explain"):
         monkeypatch.setattr(f"addon.cli.rules.{name}", parsed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,17 @@ from support.client import request
 from support.upstream import OK, Upstream
 
 import addon
+from addon.cli.files import UNIT
 
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
 SEARCH = "/api/2.0/mlflow/experiments/search"
+PLACES = {
+    "addon": "",
+    "scripts/deploy": "/deploy",
+    "scripts/install/locks/build.lock": "/locks/build.lock",
+    "scripts/install/locks/requirements.lock": "/locks/requirements.lock",
+}
+"""Files and folders of a checkout, and where they are in the package."""
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +78,18 @@ def call(programs: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
 
 
 def test_files_of_the_wheel(wheel: Path) -> None:
-    """The wheel has exactly the files of addon/, without Markdown, as mlflow_proxy/."""
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "addon", ":!*.md"]
+    """The wheel has exactly the files of addon/ and for operators, without Markdown."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *PLACES, ":!*.md"]
     files = subprocess.run(
         listing, cwd=lab.ROOT, check=True, capture_output=True, text=True, timeout=60
     )
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
         rules = archive.read("mlflow_proxy/rules.yaml")
-    there = [name for name in files.stdout.splitlines() if (lab.ROOT / name).exists()]
-    assert shipped == {name.replace("addon/", "mlflow_proxy/", 1) for name in there}
+    there = {name for name in files.stdout.splitlines() if (lab.ROOT / name).exists()}
+    for place, inside in PLACES.items():
+        there = {re.sub(f"^{place}", f"mlflow_proxy{inside}", name) for name in there}
+    assert shipped == there
     assert rules == (lab.ROOT / "rules.yaml").read_bytes()
 
 
@@ -143,6 +154,25 @@ def test_a_proxy_that_does_not_start(programs: Path, tmp_path: Path) -> None:
         assert "MLflow proxy on" not in server.text()
 
 
+def test_files(programs: Path, tmp_path: Path) -> None:
+    """The files are those of a checkout; the unit names this installation, and systemd takes it."""
+    run = call(programs, "files", tmp_path / "installed")
+    assert run.returncode == 0, run.stderr
+    checkout: list[str | Path] = [sys.executable, "-m", "addon.cli", "files", tmp_path / "checkout"]
+    subprocess.run(checkout, cwd=lab.ROOT, check=True, capture_output=True, timeout=60)
+    found, expected = (
+        {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+        for folder in (tmp_path / "installed", tmp_path / "checkout")
+    )
+    assert {name for name in found if found[name] != expected[name]} == {Path(UNIT)}
+    assert found.keys() == expected.keys()
+    (tmp_path / "installed" / UNIT).rename(unit := tmp_path / "mlflow-proxy@8081.service")
+    analyze: list[str | Path] = [lab.binary("systemd-analyze"), "verify", "--man=false", unit]
+    run = subprocess.run(analyze, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout + run.stderr) == (0, "")
+    assert f"\nExecStart={programs}/mitmdump " in unit.read_text()
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
@@ -150,6 +180,7 @@ def test_a_proxy_that_does_not_start(programs: Path, tmp_path: Path) -> None:
         ("mlflow-proxy explain --di", ["--dialect"]),
         ("mlflow-proxy explain --dialect a", ["ajax"]),
         ("mlflow-proxy check /etc/hostn", ["/etc/hostname"]),
+        ("mlflow-proxy files /et", ["/etc"]),
     ],
 )
 def test_completion(programs: Path, line: str, offered: list[str]) -> None:

@@ -34,13 +34,26 @@ chmod +x .venv/bin/mitmdump
 ln -sfn mlflow-proxy-VERSION /opt/mlflow-proxy
 """
 
+# The result of `pip install` of the wheel, and then the steps of the manual.
+INSTALL_WHEEL = """
+/opt/python/bin/PYTHON -m venv --without-pip /opt/mlflow-proxy-VERSION
+cd /opt/mlflow-proxy-VERSION
+/opt/python/bin/PYTHON -m zipfile -e /opt/wheel/*.whl lib/PYTHON/site-packages
+echo /opt/venv/PACKAGES >lib/PYTHON/site-packages/others.pth
+sed "1s|.*|#!$PWD/bin/python|" /opt/venv/bin/mitmdump >bin/mitmdump
+chmod +x bin/mitmdump
+bin/python -m mlflow_proxy.cli files /opt/deploy 2>&1
+cp /opt/deploy/systemd/mlflow-proxy@.service /etc/systemd/system/
+systemctl daemon-reload
+"""
 
-def install(there: Machine, version: int) -> None:
-    """Install a version in its own folder and point the link to it."""
+
+def install(there: Machine, version: int | str, script: str = INSTALL) -> str:
+    """Install a version in its own folder; return what was printed."""
     packages = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    script = INSTALL.replace("VERSION", str(version)).replace("PACKAGES", str(packages))
-    there.do(script.replace("PYTHON", python))
+    script = script.replace("VERSION", str(version)).replace("PACKAGES", str(packages))
+    return there.do(script.replace("PYTHON", python))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +82,7 @@ def there(
         "/opt/python": Path(sys.base_prefix),
         "/opt/venv": Path(sys.prefix),
         "/opt/rules": rules.parent,
+        "/opt/wheel": lab.wheel(folder / "wheel").parent,
     }
     with Machine(folder / "machine", places) as there:
         there.do("echo /opt/python/lib >/etc/ld.so.conf.d/python.conf; /sbin/ldconfig")
@@ -134,6 +148,17 @@ def test_a_reload(there: Machine, ports: list[int]) -> None:
     journal = there.do(f"journalctl --unit={unit} --output=cat")
     assert "refused, the old rules stay in force: /etc/mlflow-proxy/rules.yaml:" in journal
     there.do(f"cp /tmp/rules.yaml /etc/mlflow-proxy/rules.yaml; systemctl reload {unit}")
+
+
+def test_a_wheel(there: Machine, ports: list[int]) -> None:
+    """The unit that `mlflow-proxy files` writes serves from the installed package, and reloads."""
+    unit = f"mlflow-proxy@{ports[0]}"
+    assert "services do not see" not in install(there, "pip", INSTALL_WHEEL)
+    there.do(f"systemctl restart {unit}")
+    assert request(f"http://127.0.0.1:{ports[0]}", SEARCH).status == 200
+    folder = there.do(f"readlink /proc/$(systemctl show -P MainPID {unit})/cwd")
+    assert folder.startswith("/opt/mlflow-proxy-pip/lib/")
+    there.do(f"systemctl reload {unit}")
 
 
 def test_the_journal(there: Machine, ports: list[int]) -> None:
