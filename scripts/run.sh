@@ -46,7 +46,9 @@ fi
 
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 if [[ -n $workers ]]; then
-    exec "$root/.venv/bin/python" "$root/scripts/workers/main.py" \
+    haproxy=$("$root/scripts/install/server.sh" haproxy)
+    export PATH=$PATH:${haproxy%/*}
+    exec "$root/.venv/bin/python" -m addon.workers.main \
         --workers "$workers" --listen "$listen" --upstream "$upstream" -- "$@"
 fi
 exec "$root/.venv/bin/python" -m addon.cli run \

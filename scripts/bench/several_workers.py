@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -61,11 +60,10 @@ def workers(folder: Path, upstream: str, count: int) -> lab.Server:
     # No grace: no clients are left when they are stopped.
     rules = servers.write_rules(folder / "rules.yaml", drain={"grace": 0})
     port = lab.free_port()
-    script = lab.ROOT / "scripts" / "workers" / "main.py"
-    command: list[str | Path] = [sys.executable, script]
-    command += ["--workers", str(count), "--listen", f"127.0.0.1:{port}"]
-    command += ["--upstream", upstream, "--", "--set", f"mlflow_rules={rules}", "-q"]
-    return lab.Server(command, url=f"http://127.0.0.1:{port}", log=folder / "log").wait("/livez")
+    options = ("--set", f"mlflow_rules={rules}", "-q")
+    command = lab.workers_command(upstream, count, port=port, options=options)
+    url, env = f"http://127.0.0.1:{port}", lab.workers_environment()
+    return lab.Server(command, url=url, log=folder / "log", env=env).wait("/livez")
 
 
 def _rate(session: Session, url: str) -> float:

@@ -12,6 +12,7 @@ from lab.prometheus import prometheus
 from lab.proxy import MAIN, proxy, proxy_command, write_rules
 from lab.registry import EXTERNAL, external, registry
 from lab.server import Server, StartError, free_port
+from lab.workers import workers_command, workers_environment
 
 __all__ = [
     "DATA",
@@ -34,5 +35,7 @@ __all__ = [
     "registry",
     "tool",
     "wheel",
+    "workers_command",
+    "workers_environment",
     "write_rules",
 ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from install import programs
-from workers import haproxy_config
 
+from addon.workers import haproxy_config
 from lab.server import Server, free_port
 
 

@@ -14,9 +14,9 @@ import pytest
 from support.client import read_all, request
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
-from workers.haproxy_config import SHIPPED, config
 
 from addon.rules.model import Rules
+from addon.workers.haproxy_config import SHIPPED, config
 
 API = "/api/2.0/mlflow/runs/get"
 RULES = Rules()

@@ -22,11 +22,10 @@ from support import files_registry
 from support.client import request
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
-from workers.haproxy_config import SHIPPED
 
 from addon.cli import main as cli
+from addon.workers.haproxy_config import SHIPPED
 
-WORKERS = lab.ROOT / "scripts" / "workers" / "main.py"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 # HAProxy notices a draining worker within this time.
@@ -42,11 +41,10 @@ def workers(
         folder / "rules.yaml", external=["127.0.0.1"], **({"drain": DRAIN} | changes)
     )
     port = lab.free_port()
-    command: list[str | Path] = [sys.executable, WORKERS, "--workers", str(count)]
-    command += ["--listen", f"127.0.0.1:{port}", "--upstream", upstream]
-    command += ["--", "--set", f"mlflow_rules={rules}", *options]
-    url = f"http://127.0.0.1:{port}"
-    with lab.Server(command, url=url, log=folder / "log") as server:
+    options = ("--set", f"mlflow_rules={rules}", *options)
+    command = lab.workers_command(upstream, count, port=port, options=options)
+    url, env = f"http://127.0.0.1:{port}", lab.workers_environment()
+    with lab.Server(command, url=url, log=folder / "log", env=env) as server:
         yield server.wait("/livez")
         # A second signal ends all processes immediately.
         for _ in range(1 if "draining" in server.text() else 2):
@@ -63,7 +61,7 @@ def mitmdumps(folder: Path, *options: str) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             line = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if marks <= {*line} and str(WORKERS) not in line:
+            if marks <= {*line} and "--workers" not in line:
                 found.append(int(process.name))
     return found
 
@@ -271,16 +269,18 @@ def test_a_full_pipe(tmp_path: Path) -> None:
         while True:
             os.write(write, b"x" * 4096)
     os.set_blocking(write, True)
-    command: list[str | Path] = [sys.executable, WORKERS, "--workers", "1", "--listen"]
-    command += [f"127.0.0.1:{port}", "--upstream", "http://127.0.0.1:9"]
-    command += ["--", "--set", f"mlflow_rules={rules}"]
+    options = ("--set", f"mlflow_rules={rules}")
+    command = lab.workers_command("http://127.0.0.1:9", 1, port=port, options=options)
+    env = os.environ | lab.workers_environment()
 
     def serves() -> bool:
         with contextlib.suppress(OSError):
             return request(url, "/livez").status == 200
         return False
 
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, stderr=write)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=write, stderr=write, env=env
+    )
     try:
         eventually(serves, 60)
         (worker,) = mitmdumps(tmp_path)
@@ -300,10 +300,10 @@ def test_a_full_pipe(tmp_path: Path) -> None:
 def test_bad_rules(tmp_path: Path) -> None:
     """Bad rules end all processes with the worker's own message and exit code 1."""
     (tmp_path / "rules.yaml").write_text("mounts: 7\n")
-    command: list[str | Path] = [sys.executable, WORKERS, "--workers", "2"]
-    command += ["--listen", "127.0.0.1:1", "--upstream", "http://127.0.0.1:1"]
-    command += ["--", "--set", f"mlflow_rules={tmp_path / 'rules.yaml'}"]
-    with lab.Server(command, url="", log=tmp_path / "log") as server:
+    options = ("--set", f"mlflow_rules={tmp_path / 'rules.yaml'}")
+    command = lab.workers_command("http://127.0.0.1:1", 2, port=1, options=options)
+    env = lab.workers_environment()
+    with lab.Server(command, url="", log=tmp_path / "log", env=env) as server:
         assert server.process.wait(30) == 1
         assert "rules.yaml:1: mounts: 7: expected a list" in server.text()
         assert "workers: worker1 does not start" in server.text()

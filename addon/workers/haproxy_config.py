@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-SHIPPED = Path(__file__).parents[1] / "deploy" / "haproxy" / "haproxy.cfg"
+SHIPPED = Path(__file__).parents[2] / "scripts" / "deploy" / "haproxy" / "haproxy.cfg"
 
 
 def config(listen: str, workers: Sequence[str], *, socket: Path | None = None) -> str:

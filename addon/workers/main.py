@@ -1,6 +1,6 @@
 """Runs several workers behind HAProxy, for `scripts/run.sh --workers N`.
 
-python scripts/workers/main.py --workers N --listen HOST:PORT --upstream URL -- OPTIONS...
+python -m addon.workers.main --workers N --listen HOST:PORT --upstream URL -- OPTIONS...
 
 OPTIONS are for mitmdump; {worker} in them becomes the worker's number.
 
@@ -17,16 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from workers import log
-from workers.haproxy import HAProxy
-from workers.process import FailedError
-from workers.supervisor import Supervisor
-from workers.worker import Worker
-
-from addon.cli import addresses, run
+from ..cli import addresses, run
+from . import log
+from .haproxy import HAProxy
+from .process import FailedError
+from .supervisor import Supervisor
+from .worker import Worker
 
 MITMDUMP = Path(__file__).with_name("mitmdump.py")
 """The script of a worker in place of mitmdump's own."""

@@ -8,10 +8,10 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from workers.haproxy import HAProxy
-from workers.log import say
-from workers.process import FailedError
-from workers.worker import Worker
+from .haproxy import HAProxy
+from .log import say
+from .process import FailedError
+from .worker import Worker
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds until a worker that ended by itself is started again: first pause, and longest."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import os
+import shutil
 import signal
-import subprocess
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from install import programs
-from workers import haproxy_config, log, process
+from . import haproxy_config, log, process
+
+_ADMINISTRATORS = ("/usr/sbin", "/usr/local/sbin")
 
 
 class HAProxy:
@@ -38,16 +40,11 @@ class HAProxy:
             workers: the addresses of worker1, worker2, ...
 
         Raises:
-            FailedError: it cannot be installed, or it does not start.
+            FailedError: it is not installed, or it does not start.
         """
         text = haproxy_config.config(listen, workers, socket=self._socket)
         self._config.write_text(text, encoding="utf-8")
-        try:
-            # In a thread, because the program may have to be downloaded.
-            program = await asyncio.to_thread(programs.binary, "haproxy")
-        except subprocess.CalledProcessError as error:
-            raise process.FailedError("HAProxy cannot be installed") from error
-        command = [str(program), "-db", "-f", str(self._config)]
+        command = [find(), "-db", "-f", str(self._config)]
         self._process = started = await process.start(command, stdout=PIPE, stderr=STDOUT)
         self._output = asyncio.create_task(_forward_output(started))
         while not await self._answers():
@@ -57,7 +54,8 @@ class HAProxy:
 
     async def wait(self) -> int:
         """Return its exit code once it has ended."""
-        assert self._process is not None
+        if self._process is None:
+            raise process.FailedError("HAProxy has not started")
         return await self._process.wait()
 
     @property
@@ -104,8 +102,23 @@ class HAProxy:
         return answer.decode()
 
 
+def find() -> str:
+    """Return the path of HAProxy.
+
+    Raises:
+        FailedError: it is not installed; the message says how to get it.
+    """
+    # A user's PATH often lacks the folders for programs of administrators.
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), *_ADMINISTRATORS))
+    if (found := shutil.which("haproxy", path=places)) is None:
+        raise process.FailedError(
+            "HAProxy (2.6 or newer) is not on PATH; install the package haproxy, which Debian, "
+            "Ubuntu, Fedora and Alpine have"
+        )
+    return found
+
+
 async def _forward_output(started: Process) -> None:
     # Read all the time: HAProxy must never wait for a reader.
-    assert started.stdout is not None
-    while output := await started.stdout.read(65536):
+    while started.stdout and (output := await started.stdout.read(65536)):
         log.forward(output)

@@ -8,7 +8,7 @@ import urllib.request
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Sequence
 
-from workers import process
+from . import process
 
 
 class Worker:

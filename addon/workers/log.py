@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from addon.observe.line_writer import AT_THE_END, LineWriter, is_file
+from ..observe.line_writer import AT_THE_END, LineWriter, is_file
 
 # A pipe without a reader must not block restarts or draining.
 _log = LineWriter("workers", lambda: 2, at_once=is_file(2))
 # The writer's own messages would go to the same pipe.
-logging.getLogger("addon").addHandler(logging.NullHandler())
+logging.getLogger(__name__.partition(".")[0]).addHandler(logging.NullHandler())
 
 
 def say(text: str) -> None:

@@ -1,0 +1,1 @@
+"""Several processes of the proxy behind HAProxy, on one machine."""
