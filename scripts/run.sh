@@ -29,12 +29,7 @@ while (($#)); do
     esac
 done
 [[ $listen =~ ^(.*):([0-9]+)$ ]] || { say "--listen: '$listen': expected HOST:PORT"; exit 2; }
-if [[ -n $workers ]]; then
-    [[ $workers =~ ^[1-9][0-9]*$ ]] || { say "--workers: '$workers': expected 1 or more"; exit 2; }
-    [[ -n $upstream ]] || { say "--workers needs --upstream"; exit 2; }
-    # Each worker would have its own web interface, with only its share of the requests.
-    [[ -z ${web[*]} ]] || { say "--web shows one process: leave out --workers"; exit 2; }
-fi
+[[ -z $workers || -n $upstream ]] || { say "--workers needs --upstream"; exit 2; }
 
 "$root/scripts/setup.sh"
 
@@ -45,11 +40,11 @@ if [[ -z $upstream ]]; then
 fi
 
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+several=()
 if [[ -n $workers ]]; then
     haproxy=$("$root/scripts/install/server.sh" haproxy)
     export PATH=$PATH:${haproxy%/*}
-    exec "$root/.venv/bin/python" -m addon.workers.main \
-        --workers "$workers" --listen "$listen" --upstream "$upstream" -- "$@"
+    several=(--workers "$workers")
 fi
 exec "$root/.venv/bin/python" -m addon.cli run \
-    --upstream "$upstream" --listen "$listen" "${web[@]}" -- "$@"
+    --upstream "$upstream" --listen "$listen" "${web[@]}" "${several[@]}" -- "$@"

@@ -8,20 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..workers.shipped import DEPLOY, LOCKS, PACKAGE
 from .completion import Add, Folder
 from .run import SCRIPT
-
-_PACKAGE = SCRIPT.parent
-
-
-def _shipped(folder: str, in_checkout: str) -> Path:
-    # The wheel has the folders of a checkout inside the package, see pyproject.toml.
-    inside = _PACKAGE / folder
-    return inside if inside.is_dir() else _PACKAGE.parent / in_checkout
-
-
-DEPLOY = _shipped("deploy", "scripts/deploy")
-LOCKS = _shipped("locks", "scripts/install/locks")
 
 UNIT = "systemd/mlflow-proxy@.service"
 _COPIED = ("grafana/*.json", "haproxy/*.cfg", "kubernetes/*/*.yaml", "prometheus/*.yml")
@@ -69,10 +58,10 @@ def _image() -> Iterator[tuple[str, Path]]:
         yield f"scripts/deploy/image/{name}", DEPLOY / "image" / name
     for name in ("build.lock", "requirements.lock"):
         yield f"scripts/install/locks/{name}", LOCKS / name
-    yield "rules.yaml", _PACKAGE / "rules.yaml"
+    yield "rules.yaml", PACKAGE / "rules.yaml"
     for pattern in ("**/*.py", "rules.*"):
-        for file in _PACKAGE.glob(pattern):
-            path = file.relative_to(_PACKAGE)
+        for file in PACKAGE.glob(pattern):
+            path = file.relative_to(PACKAGE)
             if path.parts[0] not in (DEPLOY.name, LOCKS.name):
                 yield f"addon/{path}", file
 

@@ -30,6 +30,7 @@ def add(command: Add) -> None:
         "mlflow-proxy run --upstream http://127.0.0.1:5000/mlflow --listen 0.0.0.0:8080 --web",
         "mlflow-proxy run --upstream https://registry.example.org --rules my-rules.yaml -- \\",
         "    --set mlflow_serve_artifacts=false",
+        "mlflow-proxy run --upstream https://registry.example.org --workers 4",
     )
     run.add_argument(
         "--upstream",
@@ -47,6 +48,13 @@ def add(command: Add) -> None:
     )
     run.add_argument("--rules", action=File, help="rules file; default: the shipped one")
     run.add_argument("--web", action="store_true", help="start mitmweb, not mitmdump")
+    run.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="start N processes behind HAProxy, which has to be installed; {worker} in an option "
+        "becomes the number of the process",
+    )
     run.add_argument(
         "options", nargs="*", metavar="-- OPTION", help="further options of mitmdump, such as --set"
     )
@@ -67,26 +75,45 @@ def command(upstream: addresses.Upstream, *, web: bool = False) -> list[str]:
     return [program, "--mode", f"reverse:{upstream.url}", "-s", str(SCRIPT), *quiet, *below]
 
 
-def _run(arguments: argparse.Namespace) -> NoReturn:
-    started = command(arguments.upstream, web=arguments.web)
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 or more")
+    return int(text)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    upstream, several = arguments.upstream, arguments.workers
+    if several and arguments.web:
+        # Each would have its own web interface, with only its share of the requests.
+        sys.exit("run: --web shows one process: leave out --workers")
+    started = command(upstream, web=arguments.web)
+    if arguments.rules is not None:
+        started += ["--set", f"mlflow_rules={arguments.rules}"]
     host, port = arguments.listen
-    # With https:// mitmproxy listens for HTTP/3 as well, by UDP.
-    upstream = arguments.upstream
-    if problem := addresses.problem(host, port, udp=not upstream.url.startswith("http://")):
+    # With https:// mitmproxy listens for HTTP/3 as well, by UDP; HAProxy does not.
+    udp = not (several or upstream.url.startswith("http://"))
+    if problem := addresses.problem(host, port, udp=udp):
         sys.exit(f"run: {problem}")
+    if several:
+        from ..workers.serve import serve
+
+        options = [*started[1:], *arguments.options]
+        return serve(addresses.shown(host, port), several, options)
     banner.leave(
         f"MLflow proxy on http://{addresses.shown(host, port)} in front of "
         f"{upstream.url}{upstream.base_path} "
         "(health: /livez, /readyz, /health/mlflow)"
     )
     started += ["--listen-host", host, "--listen-port", str(port)]
-    if arguments.rules is not None:
-        started += ["--set", f"mlflow_rules={arguments.rules}"]
     # mitmproxy takes an option once.
     if not (arguments.web or any("mlflow_access_log" in option for option in arguments.options)):
         started += ["--set", "mlflow_access_log=-"]
-    # Replaces this process, so that signals and the exit code are mitmproxy's own.
-    os.execv(started[0], [*started, *arguments.options])  # noqa: S606
+    return _become([*started, *arguments.options])
+
+
+def _become(started: list[str]) -> NoReturn:
+    """Replace this process, so that signals and the exit code are mitmproxy's own."""
+    os.execv(started[0], started)  # noqa: S606
 
 
 def _script(_: argparse.Namespace) -> int:

@@ -23,10 +23,12 @@ class HAProxy:
     The commands are in https://docs.haproxy.org/2.6/management.html#9.3.
 
     Args:
+        program: its path.
         folder: for its configuration and its socket.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program = program
         self._config = folder / "haproxy.cfg"
         self._socket = folder / "haproxy.sock"
         self._process: Process | None = None
@@ -40,11 +42,11 @@ class HAProxy:
             workers: the addresses of worker1, worker2, ...
 
         Raises:
-            FailedError: it is not installed, or it does not start.
+            FailedError: it does not start.
         """
         text = haproxy_config.config(listen, workers, socket=self._socket)
         self._config.write_text(text, encoding="utf-8")
-        command = [find(), "-db", "-f", str(self._config)]
+        command = [self._program, "-db", "-f", str(self._config)]
         self._process = started = await process.start(command, stdout=PIPE, stderr=STDOUT)
         self._output = asyncio.create_task(_forward_output(started))
         while not await self._answers():

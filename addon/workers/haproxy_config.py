@@ -1,4 +1,4 @@
-"""Fills other addresses into HAProxy's configuration, scripts/deploy/haproxy/haproxy.cfg."""
+"""Fills other addresses into HAProxy's configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-SHIPPED = Path(__file__).parents[2] / "scripts" / "deploy" / "haproxy" / "haproxy.cfg"
+from .shipped import DEPLOY
+
+SHIPPED = DEPLOY / "haproxy" / "haproxy.cfg"
 
 
 def config(listen: str, workers: Sequence[str], *, socket: Path | None = None) -> str:

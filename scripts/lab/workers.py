@@ -14,7 +14,7 @@ def workers_command(
     upstream: str, count: int, *, port: int, options: Sequence[str | Path] = ()
 ) -> list[str | Path]:
     """Return the command line that starts them; it needs `workers_environment`."""
-    command: list[str | Path] = [sys.executable, "-m", "addon.workers.main"]
+    command: list[str | Path] = [sys.executable, "-m", "addon.cli", "run"]
     command += ["--workers", str(count), "--listen", f"127.0.0.1:{port}"]
     return [*command, "--upstream", upstream, "--", *options]
 

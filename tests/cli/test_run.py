@@ -12,6 +12,7 @@ from addon.cli import addresses
 from addon.cli import main as cli
 from addon.cli import run as cli_run
 from addon.observe import banner
+from addon.workers import serve
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ from addon.observe import banner
         (["--listen", ":80"], ["--listen-host", "", "--listen-port", "80"], "http://:80 in"),
         (
             ["--listen", "0.0.0.0:80", "--rules", "r.yaml"],
-            ["--listen-host", "0.0.0.0", "--listen-port", "80", "--set", "mlflow_rules=r.yaml"],
+            ["--set", "mlflow_rules=r.yaml", "--listen-host", "0.0.0.0", "--listen-port", "80"],
             "http://0.0.0.0:80 in",
         ),
         (
@@ -149,3 +150,39 @@ def test_a_custom_access_log(option: str, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(TypeError):
         cli.main(["run", "--upstream", "http://x", "--", "--set", option])
     assert [word for word in commands[0] if "access_log" in word] == [option]
+
+
+def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes get the same options; HAProxy listens, and serves no HTTP/3."""
+    asked: list[object] = []
+    served: list[object] = []
+
+    def run(*arguments: object) -> int:
+        served.extend(arguments)
+        return 7
+
+    monkeypatch.setattr(addresses, "problem", lambda *_, udp: asked.append(udp))
+    monkeypatch.setattr(serve, "serve", run)
+    words = ["run", "--upstream", "https://r.example", "--listen", "[::1]:80", "--workers", "3"]
+    words += ["--rules", "r.yaml", "--", "--set", "mlflow_access_log={worker}"]
+    assert cli.main(words) == 7
+    assert asked == [False]
+    command = cli_run.command(addresses.Upstream("https://r.example", ""))[1:]
+    own = ["--set", "mlflow_rules=r.yaml", "--set", "mlflow_access_log={worker}"]
+    assert served == ["[::1]:80", 3, command + own]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workers", "0"], "argument --workers: '0': expected 1 or more"),
+        (["--workers", "-1"], "argument --workers: '-1': expected 1 or more"),
+        (["--workers", "\u0663"], "argument --workers: '\u0663': expected 1 or more"),
+        (["--workers", "2", "--web"], "run: --web shows one process: leave out --workers"),
+    ],
+)
+def test_no_workers(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong with the number, or with another option beside it."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", "--upstream", "http://x", *words])
+    assert said in f"{end.value.code}{capsys.readouterr().err}"

@@ -143,6 +143,27 @@ def test_a_proxy(programs: Path, tmp_path: Path, own: bool) -> None:
         assert SEARCH in (tmp_path / "access").read_text()
 
 
+def test_workers(programs: Path, tmp_path: Path) -> None:
+    """`run --workers` serves by HAProxy with all processes, which take new rules and drain."""
+    port = lab.free_port()
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"], drain={"grace": 0.1})
+    with Upstream(OK) as upstream:
+        command: list[str | Path] = [programs / "mlflow-proxy", "run", "--upstream", upstream.url]
+        command += ["--listen", f"127.0.0.1:{port}", "--rules", rules, "--workers", "2"]
+        env = {"PATH": lab.workers_environment()["PATH"]}
+        url = f"http://127.0.0.1:{port}"
+        with lab.Server(command, url=url, log=tmp_path / "log", env=env) as server:
+            server.wait("/livez")
+            assert request(server.url, "/mlflow" + SEARCH).status == 200
+            reloaded = call(programs, "reload", str(server.process.pid))
+            assert reloaded.returncode == 0, reloaded.stderr
+            assert reloaded.stdout.count(f": taken: {rules}\n") == 2
+            os.kill(server.process.pid, signal.SIGTERM)
+            assert server.process.wait(30) == 0, server.text()
+    assert "2 worker(s) serve" in server.text()
+    assert "Traceback" not in server.text()
+
+
 def test_a_proxy_that_does_not_start(programs: Path, tmp_path: Path) -> None:
     """A proxy with bad rules says why, does not announce itself, and exits with 1."""
     (tmp_path / "rules.yaml").write_text("mounts: 7\n")

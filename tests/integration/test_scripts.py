@@ -314,18 +314,3 @@ def test_a_program_that_cannot_be_fetched(no_mirror: dict[str, str], tmp_path: P
         "no-such-server cannot be fetched; install it, so that it is on PATH.\n"
     )
     assert [*(tmp_path / "tmp").iterdir()] == []
-
-
-@pytest.mark.skipif(
-    shutil.which("haproxy", path=f"{ENV['PATH']}:/usr/sbin") is not None, reason="HAProxy is there"
-)
-def test_workers_without_haproxy(tmp_path: Path) -> None:
-    """Without HAProxy the workers end, and the last line says how to get it."""
-    rules = lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
-    options = ("--set", f"mlflow_rules={rules}")
-    command = lab.workers_command("http://127.0.0.1:9", 1, port=lab.free_port(), options=options)
-    env = ENV | {"PYTHONPATH": str(lab.ROOT)}
-    run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert "install the package haproxy" in run.stderr.splitlines()[-1]
-    assert "Traceback" not in run.stderr
