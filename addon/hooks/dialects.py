@@ -6,6 +6,7 @@ import logging
 
 from mitmproxy import http
 
+from ..registry import diagnosis
 from ..registry.dialect import Ask
 from ..registry.dialect_watch import Address, DialectWatch
 from ..registry.health_service import HealthService
@@ -93,11 +94,17 @@ class Dialects:
         self.watch.stop()
         self._running = False
 
-    def may_be_why(self, flow: http.HTTPFlow, state: FlowState) -> bool:
-        """Return whether a route may be missing because the upstream's dialect is not known."""
+    def hint(self, flow: http.HTTPFlow, state: FlowState) -> str:
+        """Return that a route may be missing because the upstream's dialect is not known.
+
+        Returns:
+            A hint for the client; "" if that is not why.
+        """
         paths = state.route.paths if state.route else ()
-        below_api = bool(paths) and paths[0].startswith("/api/")
-        return below_api and self.watch.is_unknown(upstream_of(flow))
+        address = upstream_of(flow)
+        if not paths or not paths[0].startswith("/api/") or not self.watch.is_unknown(address):
+            return ""
+        return diagnosis.UNKNOWN if len(address) == 2 else diagnosis.UNKNOWN_OF_MOUNT
 
     def the_other(self, address: Address, state: FlowState) -> Settings | None:
         """Return the settings for a second try of a request; None if its dialect is clear."""

@@ -18,7 +18,7 @@ from mitmproxy import http
 from ..engine import plug
 from ..engine.responses import to_response
 from ..protocol import headers
-from ..registry import diagnosis, health_service
+from ..registry import health_service
 from ..registry.health_service import HealthService
 from ..routing import admission, flow_state
 from ..routing.admission import Sender
@@ -112,7 +112,7 @@ class Traffic:
                 return
             self.answers.has_answered(flow, state)
             unclear = self.dialects.watch.unclear
-            hint = diagnosis.UNKNOWN if unclear and self.dialects.may_be_why(flow, state) else ""
+            hint = self.dialects.hint(flow, state) if unclear else ""
             if on_response.judge_body(flow, state, state.settings, hint=hint):
                 self.dialects.watch.doubt(upstream_of(flow))
         except Exception:

@@ -25,6 +25,12 @@ UNKNOWN = (
 )
 """Added to a 404 that may have this cause."""
 
+UNKNOWN_OF_MOUNT = (
+    "This proxy does not know yet whether the registry of this mount serves /api/ or only "
+    "/ajax-api/. Its operator can set the dialect of the mount in the rules."
+)
+"""The same for a mount with a registry of its own."""
+
 _ADVICE = {
     GUARDED: f"{_BY_THE_RULES} in the rules, or put credentials into the environment of the proxy "
     f"({CREDENTIALS}); otherwise the first client with credentials settles it",
@@ -33,19 +39,29 @@ _ADVICE = {
     ABSENT: "if it serves below a path, set upstream.base_path in the rules",
 }
 
+_ADVICE_OF_MOUNT = {
+    GUARDED: "set the dialect of the mount in the rules, or add credentials for its host to "
+    "upstream.credentials; otherwise the first client with credentials settles it",
+    PAGES: "set the dialect of the mount in the rules; otherwise the first client that gets "
+    "through settles it",
+    HTTPS: "write https:// in place of http:// in the upstream of the mount",
+    ABSENT: "if it serves below a path, add that to the upstream of the mount",
+}
 
-def advice(found: Finding) -> str:
+
+def advice(found: Finding, *, of_mount: bool = False) -> str:
     """Return what an operator can do about a dialect that is not clear; "" if only waiting helps.
 
     Args:
         found: a finding without a dialect.
+        of_mount: whether it is about the registry of a mount.
     """
-    said = [_ADVICE[found.reason]] if found.reason in _ADVICE else []
+    by_reason = _ADVICE_OF_MOUNT if of_mount else _ADVICE
+    said = [by_reason[found.reason]] if found.reason in by_reason else []
     if found.prefixes:
         places = " or ".join(found.prefixes)
-        said.append(
-            f"clients ask below {places}: where MLflow is there, set upstream.base_path to it"
-        )
+        do = "add it to the upstream of the mount" if of_mount else "set upstream.base_path to it"
+        said.append(f"clients ask below {places}: where MLflow is there, {do}")
     return "; ".join(said)
 
 

@@ -155,7 +155,8 @@ class DialectWatch:
             known = self.findings.get(address)
             if (known is None or found.prefixes) and self._complaints.get(address) != complaint:
                 self._complaints[address] = complaint
-                hint = f"; {advised}" if (advised := advice(found)) else ""
+                advised = advice(found, of_mount=len(address) > 2)
+                hint = f"; {advised}" if advised else ""
                 logger.warning("%s; the rules decide%s", say(address, found), hint)
         self._was_asked(address)
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ProxyMode
 from support.assembled import Assembled, make_flow, respond
 from support.fixtures import UseRules
 
+from addon.hooks.clients import Clients
 from addon.hooks.dialects import Dialects, upstream_of
 from addon.hooks.on_end import ended
 from addon.registry import health_service
@@ -277,3 +279,22 @@ def test_errors(addon: Assembled, use_rules: UseRules) -> None:
     assert outside.response is not None
     said = json.loads(outside.response.content or b"")["message"]
     assert said.startswith("Nothing is served here. Expected a path under /m or /team-a. (")
+
+
+@pytest.mark.parametrize(("off", "error"), [(True, "HTTP/3 is not served while"), (False, None)])
+def test_http3(
+    addon: Assembled,
+    use_rules: UseRules,
+    monkeypatch: pytest.MonkeyPatch,
+    off: bool,
+    error: str | None,
+) -> None:
+    """A client by HTTP/3 is turned away as soon as one mount refuses anything."""
+    use_rules(rules(TEAM_A | {"artifacts": {"read": not off}}))
+    client = make_flow("/", host="upstream").client_conn
+    client.transport_protocol, client.proxy_mode = "udp", ProxyMode.parse("regular")
+    clients = addon.the(Clients)
+    monkeypatch.setattr(clients.limit, "admits", lambda _: True)
+    clients.client_connected(client)
+    assert (client.error or "").startswith(error or "")
+    assert (client.error is None) is (error is None)

@@ -83,3 +83,22 @@ def test_advice(reason: str, words: str) -> None:
     said = advice(Finding(None, "", reason))
     assert words in said
     assert bool(said) is bool(words)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (GUARDED, "set the dialect of the mount in the rules, or add credentials for its host "),
+        (PAGES, "set the dialect of the mount in the rules; otherwise the first client "),
+        (HTTPS, "write https:// in place of http:// in the upstream of the mount"),
+        (ABSENT, "if it serves below a path, add that to the upstream of the mount"),
+        (SILENT, ""),
+    ],
+)
+def test_advice_for_a_mount(reason: str, words: str) -> None:
+    """The advice names the keys of the mount: others do not change its registry."""
+    said = advice(Finding(None, "", reason, prefixes=("/x",)), of_mount=True)
+    assert said.startswith(words)
+    assert said.endswith("where MLflow is there, add it to the upstream of the mount")
+    assert "upstream.base_path" not in said
+    assert "upstream.dialect" not in said

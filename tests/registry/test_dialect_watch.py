@@ -377,3 +377,18 @@ def test_mounts_on_one_host(watch: DialectWatch, caplog: pytest.LogCaptureFixtur
         "upstream here:80 of mount /team-a: it is used through /ajax-api",
         "upstream here:80: it is used through /api",
     ]
+
+
+def test_advice_in_the_log(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What the log says about a mount's registry names the keys of the mount."""
+    mount: Address = (*HERE[:2], "/team-a")
+
+    async def test() -> None:
+        watch.start({mount: lambda _: GUARDED}, {})
+        await watch.first_answers(mount)
+        watch.stop()
+
+    run(test)
+    ((_, text),) = said(caplog)
+    assert text.startswith("upstream here:80 of mount /team-a: its dialect is not clear: ")
+    assert "; set the dialect of the mount in the rules" in text
