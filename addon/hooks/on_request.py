@@ -46,12 +46,18 @@ def begin(
     # A flow that is sent again, perhaps as a copy or from a file.
     before = flow.metadata.get(METADATA)
     path = target.partition("?")[0]
+    edited = before is not None and flow.is_replay and before.get("sent", target) != target
+    # mitmweb shows paths with their mounts (see `mitmweb.path_column`), so a person edits them.
+    kept = before is not None and not (edited and _is_below(before["mount"], path))
     # The finder names paths of the upstream.
-    again = before is not None or sender == "finder"
+    again = kept or sender == "finder"
     route = settings.router.route(path, applicable(flow, settings), again=again)
     state.begin(route, settings, target)
     if before is not None:
-        state.received, state.mount = before["received"], before["mount"]
+        if not edited:
+            state.received = before["received"]
+        if again:
+            state.mount = before["mount"]
         state.authority = state.authority or before.get("authority", "")
     rules = settings.rules
     wanted = rules.forwarded.send or rules.forwarded.trusted
@@ -67,6 +73,10 @@ def begin(
     authority, reverse = state.authority or request.host_header or "", is_reverse(flow)
     length = _length(request, fields)
     return Request(request.method, target, fields, length, authority, reverse, flow.id, sender)
+
+
+def _is_below(mount: str, path: str) -> bool:
+    return mount != "" and f"{path}/".startswith(f"{mount}/")
 
 
 def send_to(flow: http.HTTPFlow, mount: Mount, *, keeps_host: bool) -> None:

@@ -16,6 +16,7 @@ class Part(Enum):
     OPTIONS = "an option that is set to its default counts as not set"
     OTHER_MODES = "connections in modes other than reverse, and by HTTP/3, count as busy"
     FLOWS = "mitmweb keeps all flows (mlflow_keep_flows)"
+    PATHS = "mitmweb shows paths as they went upstream"
     LOG = "mitmproxy writes its log itself, and a slow reader blocks it"
     LOOP = "a process that is out of open files logs each attempt to accept a client"
 

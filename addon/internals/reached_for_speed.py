@@ -111,6 +111,13 @@ SPEED = (
         upstream=f"{ISSUES}/4129",
     ),
     Place(
+        "mitmproxy.tools.web.app",
+        ("flow_to_json(flow)",),
+        Part.PATHS,
+        "the list of flows has paths as clients sent them",
+        ("mitmweb.path_column",),
+    ),
+    Place(
         "mitmproxy.addons.termlog:TermLogHandler",
         ("file", "emit(record)", "format(record)"),
         "a thread writes the log, and its errors do not end the process",

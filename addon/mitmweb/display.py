@@ -9,6 +9,7 @@ from mitmproxy.addonmanager import Loader
 
 from ..hooks import lean
 from . import content_view, flow_ring, shown
+from .path_column import PathColumn
 
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View
@@ -27,6 +28,7 @@ class Display:
         self._keep_flows = flow_ring.DEFAULT
         self._view: View | None = None
         """Where mitmweb and mitmproxy keep flows."""
+        self._path_column = PathColumn()
 
     def load(self, loader: Loader) -> None:
         """Register the option, and show comments."""
@@ -54,6 +56,12 @@ class Display:
         self._look()
         if self._view is not None:
             content_view.add()
+        if "web_columns" in ctx.options:
+            self._path_column.install()
+
+    def done(self) -> None:
+        """Leave mitmweb as it was."""
+        self._path_column.uninstall()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Show what is known of a flow by now."""

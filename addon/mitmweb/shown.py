@@ -56,6 +56,12 @@ def original(flow: flow.Flow | None) -> Answer | None:
     return Answer(**kept) if kept else None
 
 
+def received(flow: http.HTTPFlow) -> str | None:
+    """Return the client's path; None if the flow's is no longer the one that was made of it."""
+    kept = _kept(flow)
+    return kept.get("received") if kept.get("sent") == flow.request.path else None
+
+
 def is_marked_by_hand(flow: flow.Flow) -> bool:
     """Return whether a user has marked the flow."""
     return bool(flow.marked) and flow.marked != _set_by_us(flow).marker

@@ -9,6 +9,7 @@ from mitmproxy import io as flow_io
 from support.assembled import Assembled, make_flow, respond
 from support.fixtures import UseRules
 
+from addon.mitmweb import shown
 from addon.protocol import target
 from addon.registry import health_service
 from addon.routing import flow_state
@@ -42,6 +43,33 @@ def test_replay_keeps_mount_and_base_path(addon: Assembled, use_rules: UseRules)
     again.is_replay = "request"
     addon.run("request", again)
     assert again.request.path == first
+
+
+@pytest.mark.parametrize(
+    ("edited", "sent", "received"),
+    [
+        # As mitmweb shows it, and as it went upstream.
+        ("/mlflow/api/2.0/mlflow/y?z", "/base/ajax-api/2.0/mlflow/y?z", "/mlflow/api/2.0/mlflow/y"),
+        ("/base/ajax-api/2.0/mlflow/y", *["/base/ajax-api/2.0/mlflow/y"] * 2),
+        ("/api/2.0/mlflow/y", "/base/ajax-api/2.0/mlflow/y", "/api/2.0/mlflow/y"),
+        ("/mlflowers", "/base/mlflowers", "/mlflowers"),
+    ],
+)
+def test_an_edited_path_is_replayed(
+    addon: Assembled, use_rules: UseRules, edited: str, sent: str, received: str
+) -> None:
+    """A path that was edited before the replay goes through the rules, with its mount."""
+    use_rules(RULES.read_text().replace('base_path: ""', "base_path: /base"))
+    flow = make_flow("/mlflow/api/2.0/mlflow/x")
+    addon.run("requestheaders", flow)
+    shown.show(flow)
+    again = flow.copy()
+    again.live, again.is_replay, again.request.path = True, "request", edited
+    for hook in ("requestheaders", "request"):
+        addon.run(hook, again)
+        shown.show(again)
+    state = flow_state.of(again)
+    assert (again.request.path, state.received, state.mount) == (sent, received, "/mlflow")
 
 
 def test_replay_does_not_pass_the_switch(addon: Assembled) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -34,6 +36,53 @@ def test_number_of_kept_flows(scripted: Upstream, tmp_path: Path) -> None:
     assert paths[-1].endswith("number=49")
 
 
+def test_paths_are_as_clients_sent_them(scripted: Upstream, tmp_path: Path) -> None:
+    """The list shows the client's path; an edited one is rewritten when it is sent again.
+
+    What mitmweb exports, and the flow itself, has the path that went upstream.
+    """
+    scripted.answer = OK
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=["127.0.0.1"])
+    settings = ("web_open_browser=false", f"web_port={lab.free_port()}")
+    options = [part for setting in settings for part in ("--set", setting)]
+    with lab.proxy(scripted.url, rules, log=tmp_path / "log", web=True, options=options) as proxy:
+        proxy.wait("/livez")
+        scripted.requests.clear()
+        asked, sent = f"/mlflow{API}?number=1", f"/ajax-{API[1:]}?number=1"
+        assert request(proxy.url, asked).status == 200
+        with web_of(proxy) as web:
+            (flow,) = [f for f in web.get("/flows").json() if "number" in f["request"]["path"]]
+            assert flow["request"]["path"] == asked
+            assert flow["comment"].startswith("rewritten by rest-to-ajax: /mlflow/api/")
+            export = {"arguments": ["raw_request", f"~comment {API}"]}
+            raw = web.post("/commands/export", json=export).json()["value"]
+            assert raw.startswith(f"GET {sent} HTTP/1.1"), raw
+            edited = {"request": {"path": f"{asked}&more"}}
+            web.put(f"/flows/{flow['id']}", json=edited).raise_for_status()
+            web.post(f"/flows/{flow['id']}/replay").raise_for_status()
+            eventually(lambda: len(scripted.requests) == 2)
+            assert [each.target for each in scripted.requests] == [sent, f"{sent}&more"]
+
+            def listed() -> list[str]:
+                return [each["request"]["path"] for each in web.get("/flows").json()]
+
+            eventually(lambda: f"{asked}&more" in listed())
+        assert "Traceback" not in proxy.text(), proxy.text()
+
+
+@contextmanager
+def web_of(proxy: lab.Server) -> Iterator[httpx.Client]:
+    """Open a client of mitmweb that may change things."""
+    listening = re.search(r"listening at (http://[^/\s]+)/(\S*)", proxy.text())
+    assert listening
+    # The same value in cookie and header shows that the request is from the same site.
+    xsrf = {"_xsrf": "ab" * 16, "_mitmproxy_xsrf": "ab" * 16}
+    headers = {"X-XSRFToken": "ab" * 16}
+    with httpx.Client(base_url=listening[1], cookies=xsrf, headers=headers) as web:
+        web.get("/" + listening[2])
+        yield web
+
+
 def test_commands(scripted: Upstream, tmp_path: Path) -> None:
     """The addon's commands are listed and can be called, as from mitmweb's command bar."""
     scripted.answer = OK
@@ -47,13 +96,7 @@ def test_commands(scripted: Upstream, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with lab.proxy(scripted.url, rules, log=log, web=True, options=options) as proxy:
         proxy.wait(API)
-        listening = re.search(r"listening at (http://[^/\s]+)/(\S*)", proxy.text())
-        assert listening
-        # The same value in cookie and header shows that the request is from the same site.
-        xsrf = {"_xsrf": "ab" * 16, "_mitmproxy_xsrf": "ab" * 16}
-        headers = {"X-XSRFToken": "ab" * 16}
-        with httpx.Client(base_url=listening[1], cookies=xsrf, headers=headers) as web:
-            web.get("/" + listening[2])
+        with web_of(proxy) as web:
             listed = web.get("/commands").json()
             assert listed["mlflow.explain"]["help"].startswith("Say what would happen")
 

@@ -86,15 +86,29 @@ def test_comments_are_in_the_list(page: Page, mitmweb: str) -> None:
 
 
 def test_flows_are_marked(page: Page, mitmweb: str) -> None:
-    """Each kind of flow has its own emoji beside the path."""
+    """Each kind of flow has its own emoji beside the client's path."""
     page.goto(mitmweb)
     for path, marker in (
-        (f"{RUNS}/run".replace("/api", "/ajax-api"), "➡"),
-        (f"{RUNS}/page".replace("/api", "/ajax-api"), "🔧"),
+        (f"{RUNS}/run", "➡"),
+        (f"{RUNS}/page", "🔧"),
         ("/artifacts/a", "⛔"),
         ("/livez", "💚"),
     ):
         page.wait_for_selector(f'tr:has-text("{path}"):has-text("{marker}")')
+    assert page.locator('.col-path:has-text("/ajax-api/")').count() == 0
+
+
+def test_the_first_words_fit_into_the_list(page: Page, mitmweb: str) -> None:
+    """The column of comments shows at least the first words, which say what was done."""
+    page.goto(mitmweb)
+    for word in ("rewritten", "html 404 -> json", "503 disabled", "200 health"):
+        page.wait_for_selector(f'.col-comment:has-text("{word}")')
+    # One of the longest.
+    fits = """cell => {
+        cell.textContent = "503 foreign origin";
+        return cell.scrollWidth <= cell.clientWidth;
+    }"""
+    assert page.eval_on_selector("td.col-comment", fits)
 
 
 def test_the_comment_of_a_flow(page: Page, mitmweb: str) -> None:
@@ -102,7 +116,7 @@ def test_the_comment_of_a_flow(page: Page, mitmweb: str) -> None:
     page.goto(mitmweb)
     page.click('tr:has-text("/runs/get/page")')
     page.click('.flow-detail nav a:has-text("Comment")')
-    said = f"html 404 -> json; rest-to-ajax: {RUNS}/page -> /ajax-api/2.0/mlflow/runs/get/page"
+    said = f"html 404 -> json; rewritten by rest-to-ajax: {RUNS}/page -> /ajax"
     page.wait_for_selector(f'.flow-detail section:has-text("{said}")')
     assert "hidden" not in page.inner_text(".flow-detail section")
 
@@ -111,7 +125,7 @@ def test_the_comment_of_a_flow(page: Page, mitmweb: str) -> None:
     ("wanted", "path"),
     [
         ('~comment "html 404"', "/runs/get/page"),
-        ("~comment rest-to-ajax ~c 200", "/runs/get/run"),
+        ("~comment rewritten ~c 200", "/runs/get/run"),
         # In mitmproxy 11 the page itself filters, and knows only the emoji.
         (f"~marker {'no_entry' if version.VERSION >= '12' else '⛔'}", "/artifacts/a"),
     ],

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from mitmproxy.test import taddons, tflow
 from mitmproxy.utils.emoji import emoji
 from support.states import begun
 
+from addon.errors.replies import UPSTREAM_PROBLEMS, Refusal
 from addon.errors.upstream import Answer
 from addon.hooks import answering
 from addon.mitmweb import remarks, shown
 from addon.mitmweb.display import Display
 from addon.mitmweb.remarks import remark
+from addon.routing.admission import TO_THE_PAGE
+from addon.routing.flow_state import FirstTry, FlowState
 
 
 def sent(status: int, content_type: str, body: bytes = b"x") -> Answer:
@@ -21,7 +24,7 @@ def sent(status: int, content_type: str, body: bytes = b"x") -> Answer:
     return Answer(status, content_type, "", body, True)
 
 
-REWRITTEN = "rest-to-ajax: /api/2.0/a -> /ajax-api/2.0/a"
+REWRITTEN = "rewritten by rest-to-ajax: /api/2.0/a -> /ajax-api/2.0/a"
 UNTOUCHED: dict[str, Any] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
 
 
@@ -43,25 +46,49 @@ UNTOUCHED: dict[str, Any] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
             UNTOUCHED | {"login": "https://idp"},
             *(401, "", sent(302, ""), (":key:", "login redirect 302 -> json 401")),
         ),
+        (
+            UNTOUCHED | {"secure": "https://r"},
+            *(501, "", sent(301, "", b""), (":wrench:", "https redirect 301 -> json 501")),
+        ),
         # The proxy's own answer goes before an earlier conversion.
         (
-            UNTOUCHED,
+            UNTOUCHED | {"why": "connection_terminated"},
             *(502, "is cut", sent(404, "text/html")),
-            (":no_entry:", "is cut (answered 502); html 404 -> json 502"),
+            (":no_entry:", "502 no answer; answered by the proxy: is cut; html 404 -> json 502"),
         ),
         # Neither a rule that changes nothing nor a base path without a rule is mentioned.
         ({"sent": "/api/2.0/a?b"}, 200, "", None, ("", "")),
         ({"rule": None}, 200, "", None, ("", "")),
         (
             {"received": "/\udcff", "sent": "/x"},
-            *(200, "", None, (":arrow_right:", "rest-to-ajax: /\ufffd -> /x")),
+            *(200, "", None, (":arrow_right:", "rewritten by rest-to-ajax: /\ufffd -> /x")),
         ),
-        (UNTOUCHED, 503, "is off", None, (":no_entry:", "is off (answered 503)")),
-        (UNTOUCHED, 200, answering.HEALTH, None, (":green_heart:", "health (answered 200)")),
         (
-            UNTOUCHED | {"failed": "an id"},
-            *(500, "is off", None, (":boom:", f"{remarks.FAILURE} (answered 500)")),
+            UNTOUCHED | {"why": "artifacts_disabled"},
+            *(503, "is off", None),
+            (":no_entry:", "503 disabled; answered by the proxy: is off"),
         ),
+        (
+            UNTOUCHED,
+            *(200, answering.HEALTH, None),
+            (":green_heart:", "200 health; answered by the proxy: health"),
+        ),
+        (
+            UNTOUCHED,
+            *(308, TO_THE_PAGE, None),
+            (":arrow_right:", f"308 slash added; answered by the proxy: {TO_THE_PAGE}"),
+        ),
+        (
+            UNTOUCHED | {"failed": "an id", "why": "foreign_host"},
+            *(500, "is off", None),
+            (":boom:", f"500 internal error; answered by the proxy: {remarks.FAILURE}"),
+        ),
+        (
+            {"first": FirstTry(FlowState(), None, None), "authorization": b"Bearer hidden"},
+            *(200, "", None),
+            (":arrow_right:", f"{REWRITTEN}; second try; credentials added"),
+        ),
+        (UNTOUCHED | {"authorization": b"Bearer hidden"}, 200, "", None, ("", "credentials added")),
     ],
 )
 def test_wording(
@@ -76,6 +103,12 @@ def test_wording(
     said = remark(state, status)
     assert said == expected
     assert said.marker in ("", *emoji)
+
+
+def test_the_list_shows_the_first_words() -> None:
+    """Each reason has words that, with the status, fit into the column of mitmweb's list."""
+    assert {*remarks.WORDS} == {*get_args(Refusal), *UPSTREAM_PROBLEMS}
+    assert max(len(f"500 {word}") for word in remarks.WORDS.values()) <= remarks.SHORT
 
 
 def test_remarks_of_a_user_stay() -> None:
