@@ -36,6 +36,7 @@ def addons() -> list[Any]:
     rules, health = RulesInForce(), HealthService()
     connected, dialects = Connected(), Dialects(rules, health)
     drain = Drain(rules, health, connected)
+    health.first_answers = dialects.watch.all_answers
     time_limits, body_times, in_flight = TimeLimits(), BodyTimes(), InFlight()
     answers = OwnAnswers(rules, time_limits)
     observers, display = Observers(), Display()

@@ -58,6 +58,10 @@ class DialectWatch:
         self.unasked: dict[Address, asyncio.Event] = {}
         """Upstreams that have not been asked yet."""
 
+    async def all_answers(self) -> None:
+        """Wait for all upstreams (see `first_answers`)."""
+        await asyncio.gather(*map(self.first_answers, [*self.unasked]))
+
     async def first_answers(self, address: Address) -> None:
         """Wait until an upstream has been asked, at most `AT_ONCE` seconds."""
         if (asked := self.unasked.get(address)) is None:

@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -40,6 +40,10 @@ _Check = tuple[str, str, bool]
 _REACHABLE = Probe(name="upstream", path="/health", expect="any")
 
 
+async def _none() -> None:
+    """Wait for nothing."""
+
+
 class HealthService:
     """Answers the paths in `rules.HEALTH_PATHS`."""
 
@@ -49,6 +53,8 @@ class HealthService:
         self.readiness: dict[str, tuple[float, bool]] = {}
         """By mount, "" for the upstream of the command line: when it was last checked for /readyz
         (seconds since 1970), and the verdict."""
+        self.first_answers: Callable[[], Awaitable[None]] = _none
+        """Waits for the registries' APIs to be detected, which probes of the API need."""
         self._asked: float | None = None
         """When somebody asked for readiness, by `time.monotonic`."""
         self._verdicts: dict[_Check, tuple[float, list[probing.Result]]] = {}
@@ -140,6 +146,8 @@ class HealthService:
         self, key: _Check, config: Health, probes: Sequence[Probe]
     ) -> list[probing.Result]:
         base, mount, ready_only = key
+        if not ready_only:
+            await self.first_answers()
         client = self._client(base, config, self.token, mount)
         results = await asyncio.to_thread(probing.run, client, probes)
         self._verdicts[key] = (time.monotonic(), results)

@@ -12,7 +12,7 @@ from typing import Any
 import lab
 from support.client import request
 from support.fixtures import StartProxy
-from support.upstream import OK, Received, Upstream
+from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
@@ -41,6 +41,29 @@ def test_requests_that_wait_are_counted(start_proxy: StartProxy) -> None:
         assert sorted(each.result().status for each in asked) == [200, 200, 503]
         # All slots are free again.
         assert request(proxy.url, SEARCH).status == 200
+
+
+def test_health_before_the_api_is_known(start_proxy: StartProxy) -> None:
+    """A registry that has not answered yet is not critical; one that does not answer is."""
+    go_on = threading.Event()
+
+    def answer(asked: Received, connection: socket.socket) -> bool:
+        if not asked.target.startswith("/mlflow/"):
+            go_on.wait(30)
+        served = asked.target.startswith("/mlflow/ajax-api/")
+        connection.sendall(OK if served else response("404 Not Found", b"<h1>?</h1>"))
+        return True
+
+    with Upstream(answer) as upstream, ThreadPoolExecutor() as pool:
+        proxy = start_proxy(upstream.url, **AUTO)
+        asked = pool.submit(request, proxy.url, "/health/mlflow")
+        eventually(lambda: upstream.begun > 0)
+        go_on.set()
+        found = asked.result()
+        assert (found.status, json.loads(found.body)["status"]) == (200, "ok"), found.body
+    proxy = start_proxy(f"http://127.0.0.1:{lab.free_port()}", **AUTO)
+    found = request(proxy.url, "/health/mlflow")
+    assert (found.status, json.loads(found.body)["status"]) == (503, "critical")
 
 
 def test_own_requests_in_the_logs(start_proxy: StartProxy, tmp_path: Path) -> None:
