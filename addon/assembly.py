@@ -20,7 +20,7 @@ from .hooks.lean import Lean
 from .hooks.loop_errors import LoopErrors
 from .hooks.observers import Observers
 from .hooks.own_answers import OwnAnswers
-from .hooks.process import Ready, Setup
+from .hooks.process import Ready, Setup, TrustedFiles
 from .hooks.rules_in_force import CURRENT, RulesInForce
 from .hooks.second_try import SecondTry
 from .hooks.time_limits import TimeLimits
@@ -87,6 +87,7 @@ def addons() -> list[Any]:
     observers.state = state
     return [
         Setup(),
+        TrustedFiles(),
         rules,
         clients,
         traffic,

@@ -14,14 +14,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/install/lib.sh"
 
 usage() { sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "${BASH_SOURCE[0]}" >&2; exit "$1"; }
+value() { [[ -n $3 ]] || { say "$1: expected $2"; exit 2; }; }
 
 upstream= listen=127.0.0.1:8080 web=() workers= demo=()
 while (($#)); do
     case $1 in
-        --upstream) upstream=${2:?--upstream needs a URL}; shift 2 ;;
-        --listen) listen=${2:?--listen needs HOST:PORT}; shift 2 ;;
+        --upstream) value "$1" "a URL" "${2:-}"; upstream=$2; shift 2 ;;
+        --listen) value "$1" HOST:PORT "${2:-}"; listen=$2; shift 2 ;;
         --web) web=(--web); shift ;;
-        --workers) workers=${2:?--workers needs a number}; shift 2 ;;
+        --workers) value "$1" "a number" "${2:-}"; workers=$2; shift 2 ;;
         --demo) demo=(--demo); shift ;;
         --) shift; break ;;
         -h | --help) usage 0 ;;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import ipaddress
 import re
 import socket
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ class Upstream:
 
 
 # Not anchored at the end, so that a mistake in the path gets a message of its own.
-_ORIGIN = re.compile(r"(https?|http3)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#:\[\]]+)(:\d{1,5})?(?=[/?#]|$)")
+_ORIGIN = re.compile(
+    r"(?:https?|http3)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#:\[\]]+)(?::(\d{1,5}))?(?=[/?#]|$)"
+)
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
 def upstream(text: str) -> Upstream:
@@ -43,18 +47,31 @@ def upstream(text: str) -> Upstream:
             "expected a URL without user and password: clients send their own, and health checks "
             "take those of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
+    shown = text.partition("?")[0]
     origin = _ORIGIN.match(text)
-    if origin is None or int((origin[3] or ":0")[1:]) > 65535:
+    if origin is None or not _is_host(origin[1]):
         raise argparse.ArgumentTypeError(
-            f"{text.partition('?')[0]!r}: expected a URL such as https://registry.example.org"
+            f"{shown!r}: expected a URL such as https://registry.example.org"
         )
+    if origin[2] and not 0 < int(origin[2]) < 65536:
+        raise argparse.ArgumentTypeError(f"{shown!r}: expected a port from 1 to 65535")
     path = text[origin.end() :].rstrip("/")
     if path and not is_plain_path(path):
         raise argparse.ArgumentTypeError(
-            f"{text.partition('?')[0]!r}: expected no more than a path such as /mlflow after the "
-            "host"
+            f"{shown!r}: expected no more than a path such as /mlflow after the host"
         )
     return Upstream(origin[0], path)
+
+
+def _is_host(host: str) -> bool:
+    """Return whether mitmproxy takes this for a name or an address."""
+    try:
+        if host.startswith("["):
+            return bool(ipaddress.IPv6Address(host[1:-1]))
+        labels = host.encode("idna").decode("ascii").removesuffix(".").split(".")
+    except ValueError:
+        return False
+    return all(map(_LABEL.fullmatch, labels))
 
 
 def listen(text: str) -> tuple[str, int]:
@@ -74,13 +91,14 @@ def shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def problem(host: str, port: int, *, udp: bool = False) -> str | None:
+def problem(host: str, port: int, *, udp: bool = False, option: str = "--listen") -> str | None:
     """Return why the proxy cannot listen at an address; None if it can.
 
     Args:
         host: a name or an IP address; "" for all.
         port: 0 for any.
         udp: whether mitmproxy needs the port for UDP as well.
+        option: the name of the option for the address.
     """
     try:
         # The same arguments as asyncio's.
@@ -92,7 +110,7 @@ def problem(host: str, port: int, *, udp: bool = False) -> str | None:
                 _bind(family, kind, address)
     except OSError as error:
         why = _HINTS.get(error.errno or 0) or error.strerror
-        return f"--listen: {shown(host, port)}: {why}"
+        return f"{option}: {shown(host, port)}: {why}"
     return None
 
 

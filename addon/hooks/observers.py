@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
-from mitmproxy import ctx, exceptions, http
+from mitmproxy import ctx, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
 
 from ..errors.replies import Reply
 from ..observe.measured import State
 from ..observe.reports import Reports
-from . import on_end
-
-logger = logging.getLogger(__name__)
+from . import on_end, option_names
 
 
 class Observers:
@@ -79,7 +76,4 @@ class Observers:
         try:
             begin(value)
         except ValueError as error:
-            message = f"{option}: {value}: {error}"
-            if self._running:
-                raise exceptions.OptionsError(message) from None  # The old value stays.
-            logger.error("%s", message)  # Ends mitmproxy, as for rules.
+            option_names.refuse(f"{option}: {value}: {error}", running=self._running)

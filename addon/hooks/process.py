@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from mitmproxy import ctx
 from mitmproxy.addonmanager import Loader
@@ -43,6 +46,45 @@ class Setup:
             ctx.options.update(connection_strategy="lazy", confdir=ctx.options.confdir)
 
 
+class TrustedFiles:
+    """Checks the certificates for registries, which mitmproxy reads only when it connects."""
+
+    name = "mlflow-trusted-files"
+
+    def __init__(self) -> None:
+        self._running = False
+
+    def configure(self, updated: set[str]) -> None:
+        """Refuse files without certificates."""
+        for name in sorted(updated & {*_TRUSTED}):
+            value = getattr(ctx.options, name)
+            if value and (problem := _TRUSTED[name](value)):
+                option_names.refuse(f"{name}: {value}: {problem}", running=self._running)
+
+    def running(self) -> None:
+        """Note that the start is over."""
+        self._running = True
+
+
+def _certificates(path: str) -> str | None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        return "expected certificates (PEM)"
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+_TRUSTED: Mapping[str, Callable[[str], str | None]] = {
+    "ssl_verify_upstream_trusted_ca": _certificates,
+    "ssl_verify_upstream_trusted_confdir": lambda path: (
+        None if Path(path).is_dir() else "expected a folder"
+    ),
+}
+"""Options of mitmproxy, and functions that return what is wrong with a value."""
+
+
 class Ready:
     """The last addon: when it runs, the proxy serves.
 
@@ -56,9 +98,15 @@ class Ready:
         self._rules = rules
 
     def load(self, _: Loader) -> None:
-        """Check the names of options, now that all of them are known."""
-        for problem in option_names.misspelled(ctx.options.deferred, ctx.options.keys()):
-            logger.error("%s", problem)  # At start this ends mitmproxy with exit code 1.
+        """Check the names and the values of options, now that all of them are known."""
+        options = ctx.options
+        problems = [
+            *option_names.misspelled(options.deferred, options.keys()),
+            *option_names.unreadable(options),
+        ]
+        for problem in problems:
+            option_names.refuse(problem, running=False)
+        self._rules.start_fails = bool(problems)
 
     def running(self) -> None:
         """Warn about settings that are probably mistakes; notify systemd; show the banner."""

@@ -40,6 +40,8 @@ class RulesInForce:
     def __init__(self) -> None:
         self.settings: Settings | None = None
         """For new flows; None while no rules are loaded."""
+        self.start_fails = False
+        """Whether mitmproxy is about to end; no rules come into force, so no client is served."""
         self.state = CURRENT
         """Whether they are those of the file, for people."""
         self.keeps_host = False
@@ -89,6 +91,8 @@ class RulesInForce:
 
     def configure(self, updated: set[str]) -> None:
         """Read the rules if an option for them has changed; check the others."""
+        if self.start_fails:
+            return
         if "keep_host_header" in updated:
             self.keeps_host = ctx.options.keep_host_header
         try:

@@ -83,8 +83,8 @@ _LIMITS = (
     Place("mitmproxy.flowfilter:FNot", ("itm",), "the same", ("rules.filters",)),
     Place(
         "mitmproxy.optmanager:OptManager",
-        ("deferred",),
-        "misspelled options are refused",
+        ("deferred", "process_deferred()"),
+        "misspelled options and wrong values are refused",
         ("hooks.process",),
     ),
     Place(

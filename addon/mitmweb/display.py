@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mitmproxy import ctx, exceptions, http
+from mitmproxy import ctx, http
 from mitmproxy.addonmanager import Loader
 
-from ..hooks import lean
+from ..hooks import lean, option_names
 from . import content_view, flow_ring, shown
 from .path_column import PathColumn
 
@@ -25,6 +25,7 @@ class Display:
 
     def __init__(self) -> None:
         self._on = False
+        self._running = False
         self._keep_flows = flow_ring.DEFAULT
         self._view: View | None = None
         """Where mitmweb and mitmproxy keep flows."""
@@ -45,13 +46,15 @@ class Display:
         if "mlflow_keep_flows" in updated:
             value = ctx.options.mlflow_keep_flows
             if value < 0:
-                raise exceptions.OptionsError(f"mlflow_keep_flows: {value}: expected 0 or more")
+                problem = f"mlflow_keep_flows: {value}: expected 0 or more"
+                option_names.refuse(problem, running=self._running)
             self._keep_flows = value
         if updated & _FILE_OPTIONS:
             self._look()
 
     def running(self) -> None:
         """Look for a user interface."""
+        self._running = True
         self._view = ctx.master.addons.get("view")
         self._look()
         if self._view is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,8 +71,11 @@ class Reports:
         old, metrics = self._listener, self._metrics or Metrics(self._state)
         try:
             listener = MetricsListener(address, metrics.page) if address else None
-        except OSError as error:
+        except socket.gaierror as error:
             raise ValueError(error.strerror) from None
+        except OSError as error:
+            # The text of asyncio's or socket's own repeats the address.
+            raise ValueError(os.strerror(error.errno or 0)) from None
         if old is not None:
             old.close()
         self._listener, self._address = listener, address

@@ -17,10 +17,13 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import lab
 from lab import markdown
+
+from addon.cli import addresses
 
 DATA = lab.DATA / "registry"
 """Experiments and models of the embedded registry; they are kept for the next start."""
@@ -29,11 +32,14 @@ DATA = lab.DATA / "registry"
 def main() -> int:
     """Start everything, wait for Ctrl-C (or run the demo), stop everything."""
     parser = argparse.ArgumentParser(prog="scripts/run.sh", description=__doc__)
-    parser.add_argument("--listen", default="127.0.0.1:8080")
+    parser.add_argument("--listen", type=addresses.listen, default="127.0.0.1:8080")
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--web", action="store_true")
     parser.add_argument("options", nargs="*")
     arguments = parser.parse_args()
+    if not arguments.demo and (problem := addresses.problem(*arguments.listen)):
+        say(f"run: {problem}")
+        return 1
     for number in _SIGNALS:
         signal.signal(number, _stop)
     # The demo starts with an empty registry and leaves nothing behind.
@@ -55,14 +61,14 @@ def _run(arguments: argparse.Namespace, data: Path, servers: ExitStack) -> int:
     registry.wait("/health", progress=True)
     rules = lab.write_rules(data / "rules.yaml", external=["127.0.0.1"])
     say("Starting the proxy ...")
-    host, _, port = arguments.listen.rpartition(":")
+    host, port = arguments.listen
     proxy = servers.enter_context(
         lab.proxy(
             registry.url,
             rules,
             log=data / "proxy.log",
             host=host or "127.0.0.1",
-            port=None if arguments.demo else int(port),
+            port=None if arguments.demo else port,
             web=arguments.web,
             options=[*_request_lines(arguments), *arguments.options],
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from addon.cli import addresses
 from addon.cli import main as cli
 from addon.cli import run as cli_run
 from addon.observe import banner
+from addon.rules.rules_file import DEFAULT_PATH as RULES
 from addon.workers import serve
 
 
@@ -22,8 +25,8 @@ from addon.workers import serve
         # All addresses.
         (["--listen", ":80"], ["--listen-host", "", "--listen-port", "80"], "http://:80 in"),
         (
-            ["--listen", "0.0.0.0:80", "--rules", "r.yaml"],
-            ["--set", "mlflow_rules=r.yaml", "--listen-host", "0.0.0.0", "--listen-port", "80"],
+            ["--listen", "0.0.0.0:80", "--rules", str(RULES)],
+            ["--set", f"mlflow_rules={RULES}", "--listen-host", "0.0.0.0", "--listen-port", "80"],
             "http://0.0.0.0:80 in",
         ),
         (
@@ -77,6 +80,18 @@ def test_an_address_in_use(kind: socket.SocketKind) -> None:
             cli.main(["run", "--upstream", "https://r.example", "--listen", f"127.0.0.1:{port}"])
 
 
+@pytest.mark.parametrize("form", ["--web-port {}", "--set web_port={}", "--set=web_port={}"])
+def test_a_port_of_mitmweb_that_is_taken(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mitmweb itself would end with a traceback."""
+    monkeypatch.setattr("os.execv", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ["--listen", "127.0.0.1:0", "--web", "--", *form.format(port).split()]
+        message = f"run: web_port: 127.0.0.1:{port}: another program listens there"
+        with pytest.raises(SystemExit, match=message):
+            cli.main(["run", "--upstream", "http://r.example", *words])
+
+
 @pytest.mark.parametrize("upstream", ["https://user:secret@r.example", "user:secret@r.example"])
 def test_an_upstream_with_credentials(upstream: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It is refused without being printed."""
@@ -109,6 +124,8 @@ def test_no_mitmproxy(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://r.example/", "https://r.example", ""),
         ("http://127.0.0.1:5000/mlflow/", "http://127.0.0.1:5000", "/mlflow"),
         ("https://[::1]:8443/a/b", "https://[::1]:8443", "/a/b"),
+        ("https://r_1.example.:65535", "https://r_1.example.:65535", ""),
+        ("https://bücher.example", "https://bücher.example", ""),
     ],
 )
 def test_a_path_of_the_upstream(text: str, url: str, base_path: str) -> None:
@@ -126,6 +143,9 @@ def test_a_path_of_the_upstream(text: str, url: str, base_path: str) -> None:
         *("registry.example.org", "ftp://r.example", "https://", "https://r.example:port"),
         *("https://r.example/a?token=secret", "https://r.example/../a", "https://r.example//a"),
         *("https://r.example?token=secret", "https://r.example#a", "https://[::1", ""),
+        # mitmproxy would refuse these with a message about its own option.
+        *("https://r.example:0", "https://r.example:65536", "https://[:::::]", "https://r!"),
+        *("https://r..example", f"https://{'a' * 64}.example", "https://[10.0.0.1]"),
     ],
 )
 def test_invalid_upstream(text: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,18 +158,50 @@ def test_invalid_upstream(text: str, capsys: pytest.CaptureFixture[str]) -> None
     assert "secret" not in said
 
 
-@pytest.mark.parametrize(
-    "option", ["mlflow_access_log=file", "mlflow_access_log="], ids=["a file", "none"]
-)
-def test_a_custom_access_log(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """mitmproxy accepts each option only once, so ours is left out."""
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Return the command line that `run` starts with these words."""
     commands: list[list[str]] = []
     monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
     monkeypatch.setattr(addresses, "problem", lambda *_, **__: None)
     monkeypatch.setenv("MLFLOW_PROXY_BANNER", "")
-    with pytest.raises(TypeError):
-        cli.main(["run", "--upstream", "http://x", "--", "--set", option])
-    assert [word for word in commands[0] if "access_log" in word] == [option]
+
+    def start(*words: str) -> list[str]:
+        with pytest.raises(TypeError):  # There is no way back from `execv`.
+            cli.main(["run", "--upstream", "http://x", *words])
+        return commands.pop()
+
+    return start
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--set", "mlflow_access_log=file"],
+        ["--set", "mlflow_access_log="],
+        ["--set=mlflow_access_log=file"],
+        ["--set", "flow_detail=0"],
+        ["--set", "termlog_verbosity=debug"],
+    ],
+)
+def test_an_option_of_ones_own(words: list[str], started: Callable[..., list[str]]) -> None:
+    """mitmproxy takes each option once, so ours is left out."""
+    name = words[-1].removeprefix("--set=").partition("=")[0]
+    command = started("--", *words)
+    assert [word for word in command if name in word] == [words[-1]]
+    assert command[-len(words) :] == words
+    assert any("mlflow_access_log" in word for word in command)
+
+
+@pytest.mark.parametrize(
+    "words", [["--set", "flow_detail=2"], ["--flow-detail", "1"], ["--flow-detail=1"], ["-v"]]
+)
+def test_lines_of_mitmdump(words: list[str], started: Callable[..., list[str]]) -> None:
+    """Who asks for mitmdump's lines gets these, and not ours between them."""
+    command = started("--", *words)
+    assert not any("mlflow_access_log" in word for word in command)
+    assert ("flow_detail=0" in command) is (words == ["-v"])
+    assert "termlog_verbosity=warn" in command
 
 
 def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +216,11 @@ def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "problem", lambda *_, udp: asked.append(udp))
     monkeypatch.setattr(serve, "serve", run)
     words = ["run", "--upstream", "https://r.example", "--listen", "[::1]:80", "--workers", "3"]
-    words += ["--rules", "r.yaml", "--", "--set", "mlflow_access_log={worker}"]
+    words += ["--rules", str(RULES), "--", "--set", "mlflow_access_log={worker}"]
     assert cli.main(words) == 7
     assert asked == [False]
     command = cli_run.command(addresses.Upstream("https://r.example", ""))[1:]
-    own = ["--set", "mlflow_rules=r.yaml", "--set", "mlflow_access_log={worker}"]
+    own = ["--set", f"mlflow_rules={RULES}", "--set", "mlflow_access_log={worker}"]
     assert served == ["[::1]:80", 3, command + own]
 
 
@@ -186,3 +238,39 @@ def test_no_workers(words: list[str], said: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as end:
         cli.main(["run", "--upstream", "http://x", *words])
     assert said in f"{end.value.code}{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["extra"], "'extra': expected an option of mitmdump, such as --set"),
+        (["--", "~u x"], "'~u x': expected an option of mitmdump, such as --set"),
+        (["--", "--listen-port", "80"], "listen_port: --listen sets it already"),
+        (["--", "--set", "listen_host=::1"], "listen_host: --listen sets it already"),
+        (
+            ["--rules", str(RULES), "--", "--set", "mlflow_rules=r.yaml"],
+            "mlflow_rules: --rules sets it already",
+        ),
+        (
+            ["--upstream", "http://x/y", "--", "--set", "mlflow_base_path=/z"],
+            "mlflow_base_path: the path of --upstream sets it already",
+        ),
+    ],
+)
+def test_misuse(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line with the name of our option, where mitmproxy would name or take another one."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "--upstream", "http://x", *words])
+    assert (ended.value.code, capsys.readouterr().err) == (2, f"run: {said}\n")
+
+
+def test_rules_with_a_mistake(tmp_path: Path) -> None:
+    """They are read before the start, so the message has the name of our option."""
+    mistake, missing = tmp_path / "rules.yaml", tmp_path / "none.yaml"
+    mistake.write_text("mounts: 5\n")
+    for path, said in (
+        (missing, f"{missing}: cannot read the rules: No such file or directory"),
+        (mistake, f"{mistake}:1: mounts: 5: expected a list"),
+    ):
+        with pytest.raises(SystemExit, match=f"^run: --rules: {re.escape(said)}"):
+            cli.main(["run", "--upstream", "http://x", "--rules", str(path)])

@@ -12,6 +12,7 @@ from mitmproxy import exceptions
 from support.assembled import Assembled, make_flow
 
 from addon.hooks.rules_in_force import CURRENT, STALE, RulesInForce
+from addon.mitmweb.display import Display
 from addon.routing import settings
 from addon.rules import last_read
 from addon.rules.rules_file import RulesError
@@ -41,6 +42,7 @@ def test_a_bad_change_keeps_the_old_rules(addon: Assembled, tmp_path: Path) -> N
     before = addon.the(RulesInForce).settings
     with pytest.raises(exceptions.OptionsError, match="x: unknown key"):
         addon.options(mlflow_rules=str(rules))
+    addon.the(Display).running()
     with pytest.raises(exceptions.OptionsError, match="mlflow_keep_flows: -1: expected 0 or more"):
         addon.options(mlflow_keep_flows=-1)
     with pytest.raises(exceptions.OptionsError, match="mlflow_serve_artifacts: 'perhaps'"):

@@ -127,3 +127,14 @@ def test_an_address_in_use(both: Reports) -> None:
         with pytest.raises(ValueError, match="Address already in use"):
             both.listen_on(str(port))
     assert not both.wanted
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("192.0.2.1:9", "Cannot assign requested address"), ("no.such.invalid:9", "")],
+)
+def test_an_address_of_another_machine(both: Reports, address: str, why: str) -> None:
+    """The message says why, and does not repeat the address."""
+    with pytest.raises(ValueError, match=f"^{why}") as failed:
+        both.listen_on(address)
+    assert address.partition(":")[0] not in str(failed.value)
