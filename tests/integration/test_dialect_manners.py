@@ -50,7 +50,7 @@ def test_health_before_the_api_is_known(start_proxy: StartProxy) -> None:
     def answer(asked: Received, connection: socket.socket) -> bool:
         if not asked.target.startswith("/mlflow/"):
             go_on.wait(30)
-        served = asked.target.startswith("/mlflow/ajax-api/")
+        served = asked.target.startswith(("/mlflow/ajax-api/", "/mlflow/version"))
         connection.sendall(OK if served else response("404 Not Found", b"<h1>?</h1>"))
         return True
 
