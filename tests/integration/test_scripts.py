@@ -93,7 +93,7 @@ def test_embedded_registry(web: bool) -> None:
     )
     assert example.returncode == 0, example.stderr
     assert "hello" in example.stdout.splitlines()
-    assert (b"mitmweb" in b"".join(_children(terminal.pid))) is web
+    assert (b"bin/mitmweb" in b"".join(_children(terminal.pid))) is web
     if web:
         inspect = terminal.read_until(r"Inspect +(http://\S+)")[1]
         base, _, query = inspect.rpartition("/")
@@ -218,7 +218,7 @@ def test_workers(tmp_path: Path) -> None:
     [
         (["--nope"], "unknown option: --nope"),
         (["--listen", "nonsense"], "expected HOST:PORT"),
-        (["--upstream"], "--upstream needs a URL"),
+        (["--upstream"], "--upstream: expected a URL"),
         (["--workers", "2"], "--workers needs --upstream"),
         (["--workers", "0", "--upstream", "http://x"], "'0': expected 1 or more"),
         (["--workers", "2", "--upstream", "http://x", "--web"], "--web shows one process"),
