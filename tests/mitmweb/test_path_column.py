@@ -23,7 +23,7 @@ RECEIVED = "/api/2.0/a?token=hidden"
 def in_mitmweb() -> Iterator[None]:
     """The addons run in mitmweb."""
     before = app.flow_to_json
-    with taddons.context(webaddons.WebAddon(), webaddons.WebAuth()) as context:
+    with taddons.context(webaddons.WebAddon()) as context:
         addon = Assembled(context)
         addon.options(mlflow_lean=False)
         display = next(a for a in addon.addons if a.name == "mlflow-display")
