@@ -32,7 +32,8 @@ class Setup:
         client gets an empty reply before any hook runs; so connections wait for a request.
         """
         log_guard.install()
-        for part in Part:
+        # mitmdump does not load mitmweb (see `mitmweb.path_column`).
+        for part in [part for part in Part if part is not Part.PATHS]:
             if (missing := still_there.warning(part)) is not None:
                 logger.warning("%s", missing)
         term_log.install()

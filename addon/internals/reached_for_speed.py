@@ -113,9 +113,9 @@ SPEED = (
     Place(
         "mitmproxy.tools.web.app",
         ("flow_to_json(flow)",),
-        Part.PATHS,
         "the list of flows has paths as clients sent them",
         ("mitmweb.path_column",),
+        Part.PATHS,
     ),
     Place(
         "mitmproxy.addons.termlog:TermLogHandler",

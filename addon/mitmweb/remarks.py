@@ -35,6 +35,7 @@ WORDS: Mapping[str, str] = {
     "internal_error": "internal error",
     "malformed": "malformed",
     "not_mounted": "not mounted",
+    "operation_refused": "refused",
     "too_many_connections": "busy",
     "too_many_requests": "busy",
     "too_much_held": "busy",

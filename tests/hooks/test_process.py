@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import certifi
@@ -40,3 +42,13 @@ def test_trusted_files(
             with pytest.raises(exceptions.OptionsError, match=f"^{name}: {value}: "):
                 context.configure(addon, **{name: value})
             assert getattr(context.options, name) is None
+
+
+def test_mitmdump_does_not_load_mitmweb() -> None:
+    """The check of mitmproxy at start leaves out what only mitmweb has."""
+    code = (
+        "import sys; from mitmproxy.test import taddons; from addon.hooks.process import Setup;"
+        "taddons.context().master.addons.add(Setup());"
+        "sys.exit('mitmproxy.tools.web.app' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
