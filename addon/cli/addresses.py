@@ -30,7 +30,7 @@ class Upstream:
 
 # Not anchored at the end, so that a mistake in the path gets a message of its own.
 _ORIGIN = re.compile(
-    r"(?:https?|http3)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#:\[\]]+)(?::(\d{1,5}))?(?=[/?#]|$)"
+    r"(?:https?|http3)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#:\[\]]+)(?::([0-9]{1,5}))?(?=[/?#]|$)"
 )
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 

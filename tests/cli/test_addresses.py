@@ -29,7 +29,8 @@ def test_upstream(text: str, url: str, base_path: str) -> None:
     [
         ("r.example", "'r.example': expected a URL such as"),
         ("HTTPS://r.example", "expected a URL such as"),
-        ("https://r.example:65536", "expected a URL such as"),
+        ("https://r.example:65536", "expected a port from 1 to 65535"),
+        ("https://r.example:\u0663", "expected a URL such as"),
         ("https://r.example?token=secret", "'https://r.example': expected no more than a path"),
         ("https://r.example/a/../b?token=secret", "expected no more than a path"),
         ("https://r.example/a%2Fb", "expected no more than a path"),
