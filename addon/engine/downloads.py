@@ -16,7 +16,7 @@ from mitmproxy.connection import Client
 from .exchange import Exchange
 from .interface import Addon
 
-BACKLOG = 256 * 1024
+BACKLOG = 64 * 1024
 """With more bytes of an answer waiting for the client, pause reading the answer."""
 
 

@@ -27,7 +27,9 @@ class Http1Front(Http1Connection):
             return
         if (begun := self.begun).data:
             if (whole := begun.more(data, self.addon.limits().request_head)) is None:
+                self.hold_head(len(begun.data))
                 return
+            self.hold_head(0)
             data = whole
         self.buffer = self.buffer + data if self.buffer else data
         read_on(self)

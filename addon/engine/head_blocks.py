@@ -27,6 +27,8 @@ class HeadBlocks:
         self._body = False
         """Whether the current frame is DATA."""
         self._number = 0
+        self.size = 0
+        """Bytes of the incomplete head or frame."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -35,6 +37,8 @@ class HeadBlocks:
             if self._left:
                 step = min(self._left, len(data) - at)
                 at, self._left = at + step, self._left - step
+                if not self._body:
+                    self.size += step
                 if not self._left:
                     self._end()
                 continue
@@ -63,3 +67,4 @@ class HeadBlocks:
         self._body = False
         if not self._open:
             self._number += 1
+            self.size = 0

@@ -1,4 +1,4 @@
-"""How long a client may take for a request's head on an HTTP/2 connection.
+"""How long, and how large, an unfinished head may be on an HTTP/2 connection.
 
 The addon limits the time until a client's first request; this limits all later heads. A head blocks
 its connection, so there is one at a time.
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from .deadline import Deadline
 from .head_blocks import HeadBlocks
+from .heads import UNCOUNTED
 from .turns import WakeUp
 
 
@@ -21,6 +22,7 @@ class HeadTimes:
         wake_up: calls a function after some seconds.
         seconds: returns how long a head that begins now may take.
         late: called if the head takes longer.
+        hold: called with the bytes of a head that has begun; 0 when it is over.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class HeadTimes:
         wake_up: WakeUp,
         seconds: Callable[[], float],
         late: Callable[[], None],
+        hold: Callable[[int], None],
     ) -> None:
         self.watching = False
         """Whether there has been a request."""
@@ -35,6 +38,9 @@ class HeadTimes:
         self._blocks = HeadBlocks()
         self._number: int | None = None
         self._deadline = Deadline(wake_up, late)
+        self._hold = hold
+        self._counted = False
+        """Whether the head that has begun is counted."""
 
     @property
     def begun(self) -> bool:
@@ -44,6 +50,10 @@ class HeadTimes:
     def received(self, data: bytes) -> None:
         """Take bytes from the client."""
         self._blocks.feed(data)
+        counts = (size := self._blocks.size) > UNCOUNTED
+        if counts or self._counted:
+            self._counted = counts
+            self._hold(size if counts else 0)
         number = self._blocks.unfinished() if self.watching else None
         if number != self._number:
             self._number = number

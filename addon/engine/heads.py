@@ -51,6 +51,10 @@ class ResponseHead:
     fields: Fields
 
 
+UNCOUNTED = 4 * 1024
+"""Bytes of a head without its end that a connection may always hold, uncounted."""
+
+
 class Begun:
     """The beginning of a head that arrives in small portions.
 

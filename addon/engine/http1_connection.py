@@ -30,6 +30,8 @@ class Http1Connection(ClientConnection):
         self.key = 1
         """The number of the exchange, for the front."""
         self.begun = heads.Begun()
+        self._head_counted = False
+        """Whether the addon has counted the beginning of a head."""
         self.reader: Reader | None = None
         """The reader of the request's body; None once the request is complete."""
         self.deadline = Deadline(engine.wake_up, self._late)
@@ -58,8 +60,17 @@ class Http1Connection(ClientConnection):
         self.deadline.ends = None
         self.buffer = b""
         self.begun = heads.Begun()
+        self.hold_head(0)
         self.pace(False)
         self.engine.close(self.conn)
+
+    def hold_head(self, size: int) -> None:
+        """Count the bytes of a head that has begun; refuse it if there is no room."""
+        counts = size > heads.UNCOUNTED
+        if counts or self._head_counted:
+            self._head_counted = counts
+            if not self.addon.hold_head(self.conn, size if counts else 0):
+                self.refuse_bytes(503)
 
     def release(self) -> None:
         """Release what the addon has counted for the exchange: its answer is written."""

@@ -114,6 +114,7 @@ def _read_head(client: Http1Connection) -> bool:
         if deadline.ends is None:
             deadline.ends = time.monotonic() + addon.head_time(client.conn)
         deadline.check()
+        client.hold_head(len(buffer))
         return False
     deadline.ends = None
     raw, client.buffer = buffer[:end], buffer[end:]

@@ -34,7 +34,9 @@ class Http2Connection(ClientConnection):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.streams: dict[int, Stream] = {}
-        self.heads = HeadTimes(engine.wake_up, lambda: self.addon.head_time(self.conn), self._late)
+        self.heads = HeadTimes(
+            engine.wake_up, lambda: self.addon.head_time(self.conn), self._late, self._hold
+        )
         self.frames = Frames(http2_length, HTTP2_PREFACE)
         self.next_bytes = NextBytes(self.turns, engine.wake_up)
         self.resets = Allowance(RESETS, RESETS_PER_SECOND)
@@ -103,6 +105,16 @@ class Http2Connection(ClientConnection):
     def _has_room(self, exchange: Exchange) -> bool:
         upstream = exchange.upstream
         return upstream is None or self.addon.has_room(self.conn, upstream.conn)
+
+    def _hold(self, size: int) -> None:
+        """Count a head that has begun; hyper-h2 would keep 1 MiB of it."""
+        large = size > self.addon.limits().request_head
+        if self.closed or (not large and self.addon.hold_head(self.conn, size)):
+            return
+        self.addon.hold_head(self.conn, 0)
+        why = "is too large" if large else "has no room in memory"
+        self.engine.log(f"the head of an HTTP/2 request {why}")
+        self.end_with(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, f"The request head {why}.")
 
     def _late(self) -> None:
         if not self.closed:

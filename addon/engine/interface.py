@@ -88,6 +88,14 @@ class Addon(Protocol):
             more: bytes; negative for bytes no longer held.
         """
 
+    def hold_head(self, client: Client, size: int, /) -> bool:
+        """Count a head that has begun, in place of its count before; return whether there is room.
+
+        Args:
+            client: the client.
+            size: bytes so far; 0 when the head is complete or dropped.
+        """
+
     def refuse_to_hold(self, flow: http.HTTPFlow, /) -> None:
         """Answer a request whose bodies there is no room to hold."""
 

@@ -79,6 +79,7 @@ class TopLayer:
             for command in commands:
                 if type(command) is not SendData:
                     _finish(handler.server_event(_Rest(_again(command, commands))))
+                    self._unlooked = LOOK_AFTER  # mitmproxy may have written, too.
                     break
                 io = transports.get(command.connection)
                 if io is None:

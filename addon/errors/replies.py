@@ -146,6 +146,11 @@ def _bad_request(sentence: str, refusal: Refusal) -> Problem:
 
 TOO_LARGE = _bad_request("The request body is larger than this proxy accepts.", "body_too_large")
 BODY_STALLED = _bad_request("The request body stalled for too long.", "body_timeout")
+TOO_MUCH_HELD = Problem(
+    "This proxy has reached its limit for bodies and heads in memory. Please try again.",
+    "http_request_denied",
+    "too_much_held",
+)
 _BAD_REQUESTS = {
     408: _bad_request("The request head did not arrive in time.", "head_timeout"),
     413: TOO_LARGE,
@@ -202,9 +207,9 @@ def explain(status: int, message: str, known: Problem | None = None) -> Problem:
         message: mitmproxy's message, which is not passed on.
         known: a more precise reason, if known.
     """
+    if known is not None and known.refusal:
+        return known
     if status < 500:
-        if known is not None and known.refusal:
-            return known
         return _BAD_REQUESTS.get(status, _MALFORMED)
     why = known or connection_problem(message)
     sentence = f"The registry behind this proxy cannot be used: {why.sentence}."

@@ -69,6 +69,14 @@ class ForEngine:
         """Count bytes of a flow's bodies if there is room."""
         return self.in_flight.hold(flow.id, more, self.limits().held)
 
+    def hold_head(self, client: Client, size: int) -> bool:
+        """Count the bytes of a client's head if there is room."""
+        return self.in_flight.hold_head(client.id, size, self.limits().held)
+
+    def client_disconnected(self, client: Client) -> None:
+        """The client has gone: nothing of its head is left."""
+        self.in_flight.hold_head(client.id, 0, 0)
+
     def await_body(self, client: Client, front: Front) -> None:
         """Watch the body of a request."""
         self.clients.body_times.await_body(client, front, lambda: self.limits().body_timeout)

@@ -1,4 +1,4 @@
-"""The requests in flight, and how many bytes of their bodies are held in memory.
+"""The requests in flight, and how many bytes of bodies and of unfinished heads are in memory.
 
 mitmproxy is done with a request when its answer is complete. Up to all of the answer may still wait
 in memory for a client that does not read. So a request and its bytes count until the client's
@@ -21,6 +21,8 @@ class InFlight:
         """The bytes that each request holds."""
         self._unsent: dict[str, tuple[WriteTransport, int]] = {}
         """For finished requests, their connections and held bytes at the last check."""
+        self._heads: dict[str, int] = {}
+        """The bytes of heads that have begun, by client id."""
         self._held = 0
 
     def __contains__(self, key: str) -> bool:
@@ -40,11 +42,32 @@ class InFlight:
         """
         if key not in self._served:
             return True
-        if size > 0 and self._held + size > limit and self.held() + size > limit:
+        if not self._is_room(size, limit):
             return False
         self._served[key] += size
         self._held += size
         return True
+
+    def hold_head(self, key: str, size: int, limit: int) -> bool:
+        """Hold the bytes of a head, in place of those before; return whether there is room.
+
+        Args:
+            key: the client's id: it sends one head at a time.
+            size: bytes so far; 0 when the head is complete or dropped.
+            limit: bytes, over all requests and heads.
+        """
+        more = size - self._heads.get(key, 0)
+        if not self._is_room(more, limit):
+            return False
+        self._held += more
+        if size:
+            self._heads[key] = size
+        else:
+            self._heads.pop(key, None)
+        return True
+
+    def _is_room(self, more: int, limit: int) -> bool:
+        return more <= 0 or self._held + more <= limit or self.held() + more <= limit
 
     def end(self, key: str, transport: WriteTransport | None) -> None:
         """Count a finished request only until its answer is sent.

@@ -75,6 +75,8 @@ class OwnAnswers:
             status = 413
         elif status == 408 and flow is not None:
             expired = replies.BODY_STALLED  # A late head has no flow.
+        elif status == 503 and flow is None:
+            expired = replies.TOO_MUCH_HELD  # The only refusal of this status before a flow.
         problem = replies.explain(status, message, expired)
         if problem.kind in replies.TIMEOUTS:
             status = 504

@@ -164,7 +164,7 @@ def admit_sent(settings: Settings, request: Request, body: bytes) -> Refused | N
 
 def too_much_held(request: Request, rules: Rules) -> Refused:
     """Return the refusal of a request whose bodies there is no room to hold."""
-    message = "This proxy has reached its limit for bodies in memory. Please try again."
+    message = replies.TOO_MUCH_HELD.sentence
     return _denied(request, rules, 503, message, "too_much_held")
 
 

@@ -50,6 +50,19 @@ def test_unfinished(sent: bytes, complete: bool) -> None:
         assert (blocks.unfinished() is None) is complete
 
 
+def test_size() -> None:
+    """All frames of an incomplete head count; a body and a complete head do not."""
+    blocks = HeadBlocks()
+    blocks.feed(PREFACE + frame(HEADERS, 0, bytes(1000)) + frame(CONTINUATION, 0, bytes(2000)))
+    assert blocks.size == 3000
+    blocks.feed(frame(CONTINUATION, 0, bytes(500))[:-100])
+    assert blocks.size == 3400
+    blocks.feed(bytes(100) + frame(CONTINUATION, ENDS_HEADERS, b"e"))
+    assert blocks.size == 0
+    blocks.feed(frame(DATA, 0, bytes(1000))[:-1])
+    assert blocks.size == 0
+
+
 def test_numbers() -> None:
     """An incomplete head keeps its number until it is complete; the next one gets another."""
     blocks = HeadBlocks()

@@ -1,4 +1,4 @@
-"""The limits for requests in flight, and for their bodies held in memory."""
+"""The limits for requests in flight, and for bodies and heads held in memory."""
 
 from __future__ import annotations
 
@@ -65,6 +65,20 @@ def test_one_limit_for_all_bodies() -> None:
     requests.end("a", None)
     requests.end("a", None)
     assert requests.held() == 50
+
+
+def test_a_head_is_counted_again_as_it_grows() -> None:
+    """The bytes of a client's head replace those counted before; none drop it."""
+    requests = _begun("a")
+    assert requests.hold_head("client", 60, 100)
+    assert requests.hold_head("client", 90, 100)
+    assert not requests.hold_head("client", 101, 100)
+    assert not requests.hold("a", 11, 100)
+    assert requests.held() == 90
+    requests.hold_head("client", 0, 0)
+    requests.hold_head("client", 0, 0)
+    assert requests.held() == 0
+    assert requests.count() == 1
 
 
 def test_held_bytes_count_until_they_are_sent() -> None:

@@ -1,15 +1,18 @@
-"""The limit on bodies that are held in memory at once."""
+"""The limit on bodies and heads that are held in memory at once."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator
 
+import h2.errors
+import h2.events
 import lab
 import pytest
-from support.client import connect, http2, read_all, request
+from support.client import RawHttp2, connect, http2, read_all, request
 from support.fixtures import StartProxy
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream, response
@@ -20,6 +23,8 @@ FILE = "/api/2.0/mlflow-artifacts/artifacts/a.bin"
 MIB = 2**20
 SIZE = 1_000_000
 """The size of a body that is held, because it is shorter than `streaming.threshold`."""
+HEADERS, CONTINUATION = 1, 9
+"""Types of frames (RFC 9113, section 6)."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,7 @@ def no_room(status: int, headers: str, body: bytes) -> None:
     assert "Retry-After" in headers
     content = json.loads(body)
     assert (content["error_code"], content["source"]) == ("TEMPORARILY_UNAVAILABLE", "proxy")
-    assert content["message"].startswith("This proxy has reached its limit for bodies in memory.")
+    assert content["message"].startswith("This proxy has reached its limit for bodies and heads in memory.")
 
 
 def test_requests(scripted: Upstream, proxy: lab.Server) -> None:
@@ -116,6 +121,43 @@ def test_answers(scripted: Upstream, proxy: lab.Server) -> None:
         no_room(got.status, str(got.headers), got.body)
         scripted.answer = response("404 Not Found", b"<title>No</title>")
         assert request(proxy.url, API).status == 404
+
+
+def test_heads(scripted: Upstream, proxy: lab.Server) -> None:
+    """Heads without an end count. One without room gets 503, and those that go make room."""
+    scripted.answer = OK
+    begin = f"GET {API} HTTP/1.1\r\nHost: x\r\nX: ".encode() + b"x" * 60_000
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(connect(proxy.url)) for _ in range(20)]
+        for client in clients:
+            client.sendall(begin)
+        eventually(lambda: answered(clients) > 0)
+        refused = [client for client in clients if is_answered(client)]
+        assert len(refused) < 10
+        for client in refused:
+            head, _, body = read_all(client).partition(b"\r\n\r\n")
+            no_room(int(head[9:12]), head.decode(), body)
+        assert request(proxy.url, "/livez").status == 200
+    whole = bytes(SIZE)
+    eventually(lambda: request(proxy.url, API, method="POST", body=whole).status == 200)
+
+
+def is_answered(client: socket.socket) -> bool:
+    return bool(select.select([client], [], [], 0)[0])
+
+
+def answered(clients: list[socket.socket]) -> int:
+    return sum(map(is_answered, clients))
+
+
+def test_large_heads_of_http2(proxy: lab.Server) -> None:
+    """A head of more than 64 KiB ends its connection before its last frame has come."""
+    with RawHttp2(proxy.url, None) as client:
+        for kind in (HEADERS, *[CONTINUATION] * 4):
+            frame = (2**14).to_bytes(3) + bytes([kind, 0, 0, 0, 0, 1]) + bytes(2**14)
+            client.socket.sendall(frame)
+        ends = [e for e in client.events() if isinstance(e, h2.events.ConnectionTerminated)]
+    assert [end.error_code for end in ends] == [h2.errors.ErrorCodes.ENHANCE_YOUR_CALM]
 
 
 @pytest.mark.alone

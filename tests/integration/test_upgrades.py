@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 
 import h2.connection
 import h2.events
@@ -102,6 +104,9 @@ def websocket(key: str = KEY, protocol: str = "websocket") -> bytes:
     )
 
 
+MESSAGE = b"\x82\x7e" + (4096).to_bytes(2) + bytes(4096)
+ENDLESS = 64 * 2**20
+"""Bytes: more than the kernel keeps."""
 PLAIN = f"GET {API} HTTP/1.1\r\nHost: x\r\n\r\n"
 FALSE_SWITCHES = {
     "unrequested": (PLAIN, SWITCH),
@@ -157,6 +162,28 @@ def test_a_websocket(scripted: Upstream, proxy: lab.Server) -> None:
     (received,) = scripted.requests
     assert received.header("connection") == ["Upgrade"]
     assert received.header("upgrade") == ["websocket"]
+
+
+def test_a_websocket_whose_client_does_not_read(scripted: Upstream, proxy: lab.Server) -> None:
+    """The proxy stops to read from the registry, and does not hold what is sent."""
+    sent, stuck = 0, threading.Event()
+
+    def answer(_: Received, connection: socket.socket) -> None:
+        nonlocal sent
+        connection.sendall(websocket())
+        connection.settimeout(2)
+        with contextlib.suppress(TimeoutError):
+            while sent < ENDLESS:
+                sent += connection.send(MESSAGE * 16)
+        stuck.set()
+
+    scripted.answer = answer
+    before = proxy.memory_now()
+    with connect(proxy.url) as connection:
+        connection.sendall(HANDSHAKE.encode())
+        assert stuck.wait(60)
+        assert sent < ENDLESS
+        assert proxy.memory_now() - before < ENDLESS / 4
 
 
 def test_a_websocket_that_is_refused(scripted: Upstream, proxy: lab.Server) -> None:

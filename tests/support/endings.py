@@ -83,6 +83,10 @@ class Counting(Permissive):
             self.late.append(flow)
         return self.in_flight.hold(flow.id, more, self.limit)
 
+    def hold_head(self, _client: Any, _size: int) -> bool:
+        """Always."""
+        return True
+
     def refuse_to_hold(self, flow: Any) -> None:
         """See `Addon`."""
         flow.response = http.Response.make(503)

@@ -79,6 +79,10 @@ class Permissive:
         """See `Addon`."""
         return True
 
+    def hold_head(self, _client: Any, _size: int) -> bool:
+        """Always."""
+        return True
+
     def refuse_to_hold(self, _flow: Any) -> None:
         """See `Addon`."""
 
