@@ -14,7 +14,7 @@ from ..routing import flow_state
 from ..routing.flow_state import FlowState
 from . import heads, messages
 from .endings import break_off, is_killed, refuse
-from .exchange import Answered, Asked, Exchange
+from .exchange import Answered, Asked, Exchange, keep
 from .readers import BrokenError
 from .sending import answer_before_body, answer_locally, complete
 from .sizes import Verdict
@@ -127,7 +127,7 @@ def _decided(exchange: Exchange) -> None:
 
 def _on_body(exchange: Exchange, data: bytes) -> None:
     if exchange.asked is Asked.HELD:
-        exchange.body.append(data)
+        keep(exchange.body, data)
         exchange.held += len(data)
         if exchange.is_too_much(exchange.held):
             exchange.note_body()

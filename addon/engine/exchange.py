@@ -29,6 +29,18 @@ UNCOUNTED = 16 * 1024
 """Bytes of bodies that an exchange may always hold, uncounted."""
 
 
+SMALL = 4 * 1024
+"""Parts of a body are joined up to this size: each object costs forty bytes more than it holds."""
+
+
+def keep(parts: list[bytes], data: bytes) -> None:
+    """Append a part of a body to those that are held."""
+    if parts and len(parts[-1]) + len(data) <= SMALL:
+        parts[-1] += data
+    else:
+        parts.append(data)
+
+
 class Asked(Enum):
     """What happens to the request's body."""
 

@@ -8,6 +8,7 @@ import pytest
 from support.plays import Play, Said
 from support.sans_io import World
 
+from addon.engine.exchange import SMALL, keep
 from addon.engine.layer import Engine
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\n"
@@ -70,3 +71,16 @@ def test_a_malformed_body(method: bytes, has_body: bool) -> None:
     (answer,) = world.answers()
     assert answer.line.startswith(b"HTTP/1.1 400")
     assert bool(answer.body) is has_body
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "parts"), [(1, 3 * SMALL, 3), (SMALL, 3, 3), (SMALL + 1, 3, 3), (3000, 4, 4)]
+)
+def test_small_parts_of_a_body_are_joined(size: int, count: int, parts: int) -> None:
+    """A body in tiny parts takes little more memory than its bytes, and keeps their order."""
+    held: list[bytes] = []
+    sent = [bytes([number % 251]) * size for number in range(count)]
+    for data in sent:
+        keep(held, data)
+    assert len(held) == parts
+    assert b"".join(held) == b"".join(sent)
