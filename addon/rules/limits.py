@@ -45,11 +45,12 @@ class Limits(Section):
         default=3900, description="Seconds for which a client's connection may wait for a request."
     )
     held: Size = Field(
-        default=256 * 2**20,
-        description="Bytes of bodies in memory, of all requests and answers together.",
+        default=128 * 2**20,
+        description="Bytes of bodies and unfinished heads in memory, of all requests and answers "
+        "together.",
     )
     connections: Annotated[int, Field(ge=1)] = Field(
-        default=10_000,
+        default=4000,
         description="Clients that are connected at once; at most half of the files that the "
         "process may open.",
     )

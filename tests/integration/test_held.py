@@ -66,7 +66,9 @@ def no_room(status: int, headers: str, body: bytes) -> None:
     assert "Retry-After" in headers
     content = json.loads(body)
     assert (content["error_code"], content["source"]) == ("TEMPORARILY_UNAVAILABLE", "proxy")
-    assert content["message"].startswith("This proxy has reached its limit for bodies and heads in memory.")
+    assert content["message"].startswith(
+        "This proxy has reached its limit for bodies and heads in memory."
+    )
 
 
 def test_requests(scripted: Upstream, proxy: lab.Server) -> None:

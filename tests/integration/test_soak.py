@@ -1,4 +1,4 @@
-"""A short version of scripts/soak.sh: faults under load, and memory."""
+"""A short version of scripts/soak.sh: faults under load, limits, and memory."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ def test_faults() -> None:
         assert int(times) > 1
         assert int(requests) > 0
         assert (errors, lost, wrong) == ("0", "0", "0")
+
+
+def test_limits() -> None:
+    """A fiftieth of the limits is filled by all kinds of clients, alone and together."""
+    printed = run("limits.py", "0.02")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
+    each = {row[0]: int(row[3].split()[0]) for row in rows if row and row[-1].endswith(" KiB")}
+    assert len(each) == 12, printed
+    assert 10 < each["clients: idle"] < 60
+    assert max(each.values()) < 4000
+    assert re.search(r"All at once: \d+ of 80 connections, \d+ of 20 requests, .*: pass", printed)
 
 
 def test_memory() -> None:
