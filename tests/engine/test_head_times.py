@@ -6,6 +6,7 @@ import pytest
 from support.clock import Clock
 
 from addon.engine.head_times import HeadTimes
+from addon.engine.heads import UNCOUNTED
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WHOLE = b"\0\0\1\1\4\0\0\0\1x"
@@ -13,6 +14,11 @@ WHOLE = b"\0\0\1\1\4\0\0\0\1x"
 BEGIN = b"\0\0\1\1\0\0\0\0\3x"
 END = b"\0\0\0\x09\4\0\0\0\3"
 """A CONTINUATION frame that ends the head."""
+
+
+def no_hold(size: int) -> None:
+    """Fail: these heads are too short to be counted."""
+    pytest.fail(f"{size} bytes are counted")
 
 
 @pytest.fixture
@@ -23,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_head_times(clock: Clock) -> None:
     """A later HTTP/2 head has its own limit, which further bytes of it do not extend."""
-    times = HeadTimes(clock.wake_up, lambda: 10, clock.note)
+    times = HeadTimes(clock.wake_up, lambda: 10, clock.note, no_hold)
     times.received(PREFACE + BEGIN)
     # The first request has a limit of its own, elsewhere.
     assert (times.begun, clock.calls) == (False, [])
@@ -40,7 +46,7 @@ def test_head_times(clock: Clock) -> None:
 
 def test_head_times_of_complete_heads(clock: Clock) -> None:
     """Each head begins a new limit, and complete heads end it."""
-    times = HeadTimes(clock.wake_up, lambda: 10, clock.note)
+    times = HeadTimes(clock.wake_up, lambda: 10, clock.note, no_hold)
     times.watching = True
     times.received(PREFACE)
     for _ in range(5):
@@ -49,3 +55,15 @@ def test_head_times_of_complete_heads(clock: Clock) -> None:
         times.received(END)
     clock.pass_until(clock.now + 100)
     assert (clock.late, clock.calls, times.begun) == ([], [], False)
+
+
+def test_the_bytes_of_a_head(clock: Clock) -> None:
+    """A head counts once it is larger than what every connection may hold, until its end."""
+    held: list[int] = []
+    times = HeadTimes(clock.wake_up, lambda: 10, clock.note, held.append)
+    frame = b"\0\x20\0\x01\0\0\0\0\3"
+    times.received(PREFACE + frame + b"x" * UNCOUNTED)
+    assert held == []
+    times.received(b"x" * UNCOUNTED)
+    times.received(END)
+    assert held == [2 * UNCOUNTED, 0]
