@@ -4,7 +4,12 @@ A server is a process of its own: `with lab.nginx(folder, config) as server: ser
 that runs in production imports this package.
 """
 
+import sys
+
 from install.programs import DATA, ROOT, binary, mlflow, tool, wheel
+
+# The lab uses the addon's own configuration of HAProxy, also for a script that is run by its path.
+sys.path.append(str(ROOT))
 
 from lab.haproxy import balancer, haproxy
 from lab.nginx import STREAMING, nginx

@@ -47,8 +47,6 @@ def test_limits() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
     each = {row[0]: int(row[3].split()[0]) for row in rows if row and row[-1].endswith(" KiB")}
     assert len(each) == 12, printed
-    assert 10 < each["clients: idle"] < 60
-    assert max(each.values()) < 4000
     assert re.search(r"All at once: \d+ of 80 connections, \d+ of 20 requests, .*: pass", printed)
 
 
