@@ -6,14 +6,13 @@ import re
 from typing import Literal
 
 from ..rules.model import HEALTH_PATHS
+from ..rules.refused import REGISTRY
 
 Family = Literal["tracking", "registry", "artifacts", "otlp", "ui", "health", "other"]
 
 # MLflow's routes, matched from the start of a path (decoded, below the mount).
 _FAMILIES: dict[Family, re.Pattern[str]] = {
-    "registry": re.compile(
-        r"/(ajax-)?api/[^/]+/(preview/)?mlflow/(registered-models|model-versions|unity-catalog)\b"
-    ),
+    "registry": re.compile(rf"/(ajax-)?api/[^/]+/{REGISTRY}\b"),
     "tracking": re.compile(r"/(ajax-)?api/[^/]+/(preview/)?mlflow(/|\Z)|/version\Z"),
     "otlp": re.compile(r"/v1/(traces|metrics|logs)\Z"),
     "ui": re.compile(r"/\Z|/(static-files/|(graphql|favicon\.ico|index\.html)\Z)"),

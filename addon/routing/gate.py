@@ -10,7 +10,7 @@ from itertools import chain
 
 from ..errors.replies import Reply, json_reply, own_headers
 from ..protocol.target import last_root
-from ..rules.model import OPERATIONS, Artifacts, Endpoint, MountArtifacts, Operation
+from ..rules.model import OPERATIONS, Artifacts, ArtifactSwitch, Endpoint, Operation
 from ..rules.rules_file import RulesError
 
 ENVIRONMENT = "MLFLOW_SERVE_ARTIFACTS"
@@ -59,7 +59,7 @@ def switch(from_rules: bool, environment: str | None, option: str) -> Switch:
 
 
 def switched_off(
-    artifacts: Artifacts | MountArtifacts, switch: Switch, key: str = "artifacts"
+    artifacts: ArtifactSwitch, switch: Switch, key: str = "artifacts"
 ) -> dict[Operation, str]:
     """Return the operations on artifacts that are refused, each with the setting that refuses it.
 

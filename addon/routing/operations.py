@@ -7,7 +7,7 @@ In MLflow's API the method alone does not say what a request does: `POST .../run
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..protocol.target import last_root
@@ -34,7 +34,7 @@ class Concerned:
 
 
 def concerned(
-    readings: Iterable[str], folded: Iterable[str], refused: Iterable[RefusedOperation]
+    readings: Iterable[str], folded: Iterable[str], refused: Sequence[RefusedOperation]
 ) -> list[Concerned]:
     """Return the entries that concern a path, in their order.
 
@@ -43,6 +43,8 @@ def concerned(
         folded: the same, read by `target.fold`: servers in between may read them so.
         refused: the section of the rules.
     """
+    if not refused:
+        return []  # The paths of artifacts are not kept, so this is on their way.
     forms = gate.strict_forms(readings) | gate.lenient_forms(folded)
     return [
         *dict.fromkeys(

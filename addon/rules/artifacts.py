@@ -42,8 +42,8 @@ class Endpoint(Section):
     )
 
 
-class Artifacts(Section):
-    """The artifact switch."""
+class ArtifactSwitch(Section):
+    """The positions of the artifact switch."""
 
     enabled: bool = Field(default=True, description="false refuses artifact requests.")
     read: bool = Field(default=True, description="false refuses downloads and listings.")
@@ -51,6 +51,11 @@ class Artifacts(Section):
         default=True, description="false refuses uploads and deletions: a read-only registry."
     )
     delete: bool = Field(default=True, description="false refuses deletions.")
+
+
+class Artifacts(ArtifactSwitch):
+    """The artifact switch."""
+
     disabled_status: Literal[403, 501, 503] = Field(
         default=503,
         description="Status of a refusal. MLflow's client shows the message of a 501 or 403 at "

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from ..protocol.target import api_index
-from .artifacts import OPERATIONS, Artifacts, Endpoint, Operation
+from .artifacts import OPERATIONS, Artifacts, ArtifactSwitch, Endpoint, Operation
 from .errors import ErrorOverride, Errors, Login
 from .health import HEALTH_PATHS, Health, Probe
 from .limits import Drain, Limits, Streaming
-from .mounts import MOST, Mount, MountArtifacts
+from .mounts import MOST, Mount
 from .patterns import below_any_prefix, found
 from .refused import RefusedOperation
 from .section import Section, host_listed, refuse_duplicates
@@ -30,6 +30,7 @@ from .values import HostPattern, Network, OriginName
 __all__ = [
     "HEALTH_PATHS",
     "OPERATIONS",
+    "ArtifactSwitch",
     "Artifacts",
     "Credential",
     "Drain",
@@ -41,7 +42,6 @@ __all__ = [
     "Limits",
     "Login",
     "Mount",
-    "MountArtifacts",
     "Operation",
     "Origins",
     "Probe",

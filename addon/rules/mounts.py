@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from .artifacts import ArtifactSwitch
 from .section import Section
 from .values import PathPrefix, is_plain_path
 
@@ -49,15 +50,6 @@ def _upstream_url(value: str) -> str:
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 
 
-class MountArtifacts(Section):
-    """The artifact switch of a mount; it can only be stricter than that of the whole proxy."""
-
-    enabled: bool = Field(default=True, description="false refuses artifact requests.")
-    read: bool = Field(default=True, description="false refuses downloads and listings.")
-    write: bool = Field(default=True, description="false refuses uploads and deletions.")
-    delete: bool = Field(default=True, description="false refuses deletions.")
-
-
 class Mount(Section):
     """A public path under which all of MLflow is served; in the file it may be the path alone."""
 
@@ -70,7 +62,10 @@ class Mount(Section):
     dialect: Literal["auto", "standard", "ajax"] = Field(
         default="auto", description="API of its registry, see upstream.dialect."
     )
-    artifacts: MountArtifacts = MountArtifacts()
+    artifacts: ArtifactSwitch = Field(
+        default=ArtifactSwitch(),
+        description="Its switch; it can only be stricter than that of the whole proxy.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -13,12 +13,13 @@ from .patterns import below_any_prefix
 from .section import Section
 from .values import Method, Name, Regex
 
-_REGISTRY = "(preview/)?mlflow/(registered-models|model-versions|unity-catalog)"
+REGISTRY = "(preview/)?mlflow/(registered-models|model-versions|unity-catalog)"
+"""The paths of the model registry, below the version of the API."""
 _FAMILIES = {
-    "registry": re.compile(rf"/(ajax-)?api/[^/]+/{_REGISTRY}(/.*)?|/graphql/?"),
+    "registry": re.compile(rf"/(ajax-)?api/[^/]+/{REGISTRY}(/.*)?|/graphql/?"),
     # Everything else of MLflow's API, so that its next version adds nothing that passes.
     "tracking": re.compile(
-        rf"/(ajax-)?api/[^/]+/(?!(mlflow-artifacts|{_REGISTRY})(/|\Z)).*"
+        rf"/(ajax-)?api/[^/]+/(?!(mlflow-artifacts|{REGISTRY})(/|\Z)).*"
         r"|/graphql/?|/v1/(traces|metrics|logs)/?"
     ),
 }
