@@ -134,6 +134,8 @@ class Exchange:
     def go_on(self, then: Callable[..., None], *values: Any) -> None:
         """Take a step for which the others have waited, then those."""
         self.waits = False
+        if self.over:
+            return  # It was given up meanwhile.
         try:
             then(self, *values)
             while self._queue and not self.waits and not self.over:

@@ -123,7 +123,6 @@ class Engine(layer.Layer):
             report(exchange)
         if self.websocket is not None:
             self.websocket.give_up()
-            self.addon.over(self.websocket.flow)
         for conn in (*self._upstreams, self.context.client):
             self.close(conn)
 

@@ -1,7 +1,8 @@
 """A WebSocket, whose bytes go to mitmproxy's own layer a few frames at a time.
 
 That layer reads all received bytes at once, up to 256 KiB, and runs a hook for each message. Here
-it gets a few frames at a time, and the end of a hook only in its turn.
+it gets a few frames at a time, and the end of a hook only in its turn. It collects a message until
+its end, so a message counts as held, and one for which there is no room ends the WebSocket.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketLayer
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection
 
 from .back import Back
+from .exchange import UNCOUNTED
 from .frames import Frames, websocket_length
 from .turns import Turns
+from .websocket_parts import Parts
 
 if TYPE_CHECKING:
     from .layer import Engine
@@ -25,6 +30,14 @@ if TYPE_CHECKING:
 
 ABNORMAL = 1006
 """The close code for an end without a close frame (RFC 6455, section 7.4.1)."""
+
+TOO_BIG = 1009
+"""The close code for a message that is too big to process."""
+
+AT_ONCE = 16 * 1024
+"""Bytes that mitmproxy's layer gets at once; decompressed, they can be a thousand times as many."""
+
+NO_ROOM = "no room in memory for a WebSocket message (limits.held)"
 
 
 def begins(flow: http.HTTPFlow, options: Any) -> bool:
@@ -83,6 +96,12 @@ class WebSocket:
         self._client = engine.context.client
         both: tuple[Any, ...] = (self._client, upstream.conn)
         self._frames = {conn: Frames(websocket_length) for conn in both}
+        self._parts: list[Parts] = []
+        """The messages that have not ended, of both sides."""
+        self._counted = 0
+        """Bytes of messages that the addon has counted."""
+        self._ended = False
+        """Whether the engine has ended the WebSocket itself."""
         self._rest: dict[Any, bytes] = {}
         """An incomplete head of a frame, by connection."""
         self._events: deque[events.Event] = deque([events.Start()])
@@ -107,13 +126,30 @@ class WebSocket:
             self._go_on()
 
     def give_up(self) -> None:
-        """End the WebSocket after an exception in the engine, without mitmproxy's layer."""
+        """End the WebSocket after an exception in the engine."""
+        self._end(ABNORMAL)
+
+    def _end(self, code: int) -> None:
+        """End the WebSocket without mitmproxy's layer."""
+        self._ended = True
         flow, data = self.flow, self.flow.websocket
         if data is not None and data.timestamp_end is None:
             data.timestamp_end = time.time()
-            data.closed_by_client, data.close_code = False, ABNORMAL
+            data.closed_by_client, data.close_code = False, code
             flow.live = False
             self._engine.hook(WebsocketEndHook, flow, lambda: None)
+        self._engine.addon.over(flow)
+
+    def _refuse_message(self) -> None:
+        """Close both connections, with a close frame."""
+        engine = self._engine
+        engine.addon.was_cut(self.flow, NO_ROOM)
+        close = CloseConnection(code=TOO_BIG)
+        engine.write_client(Connection(ConnectionType.SERVER).send(close))
+        self._upstream.write(Connection(ConnectionType.CLIENT).send(close))
+        engine.close(self._client)
+        self._upstream.close()
+        self._end(TOO_BIG)
 
     def _is_end(self, event: events.Event) -> bool:
         # A client that had shut down its side causes no second event: the registry's end counts.
@@ -152,7 +188,7 @@ class WebSocket:
             return event
         conn = event.connection
         data = self._rest.pop(conn, b"") + event.data
-        if not (end := self._frames[conn].portion(data)):
+        if not (end := self._frames[conn].portion(data[:AT_ONCE])):
             self._rest[conn] = data
             return None
         if end < len(data):
@@ -160,14 +196,30 @@ class WebSocket:
         return events.DataReceived(conn, data[:end])
 
     def _feed(self, event: events.Event) -> None:
+        if self._ended:
+            return
         for command in self._layer.handle_event(event):
             self._pass(command)
         flow = self.flow
         if flow.websocket and not self._engine.addon.keeps_messages():
-            del flow.websocket.messages[:-1]
+            # A hook reads the last one.
+            del flow.websocket.messages[: -1 if self._hook else None]
         ends = isinstance(event, events.ConnectionClosed) and event.connection is self._client
         if ends or (flow.websocket and flow.websocket.timestamp_end):
             self._engine.addon.over(flow)
+        elif not self._is_room():
+            self._refuse_message()
+
+    def _is_room(self) -> bool:
+        """Return whether there is room in memory for the messages that have not ended."""
+        if not self._parts:
+            self._parts = [Parts(self._layer.client_ws), Parts(self._layer.server_ws)]
+        size = sum(parts.size() for parts in self._parts)
+        more = (size if size > UNCOUNTED else 0) - self._counted
+        if more and not self._engine.addon.hold(self.flow, more):
+            return False
+        self._counted += more
+        return True
 
     def _pass(self, command: commands.Command) -> None:
         if command.blocking:

@@ -48,9 +48,15 @@ ENGINE = (
     ),
     Place(
         "mitmproxy.proxy.layers.websocket:WebsocketLayer",
-        ("__init__(context, flow)", "flow"),
+        ("__init__(context, flow)", "flow", "client_ws", "server_ws"),
         "serves WebSockets",
         ("engine.websocket",),
+    ),
+    Place(
+        "mitmproxy.proxy.layers.websocket:WebsocketConnection",
+        ("frame_buf",),
+        "tells how much of a message is in memory",
+        ("engine.websocket_parts",),
     ),
     Place(
         "mitmproxy.proxy.layers.websocket",

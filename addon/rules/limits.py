@@ -46,8 +46,8 @@ class Limits(Section):
     )
     held: Size = Field(
         default=128 * 2**20,
-        description="Bytes of bodies and unfinished heads in memory, of all requests and answers "
-        "together.",
+        description="Bytes of bodies, unfinished heads and WebSocket messages in memory, of all "
+        "requests and answers together.",
     )
     connections: Annotated[int, Field(ge=1)] = Field(
         default=4000,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.plays import Play, Said
 from support.sans_io import World
 
-from addon.engine.exchange import SMALL, keep
+from addon.engine.exchange import SMALL, Exchange, keep
 from addon.engine.layer import Engine
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\n"
@@ -52,6 +54,19 @@ def test_an_answer_of_an_addon_without_a_body(status: bytes, stream: bool) -> No
     play = Play((request * 2,), (Said((answer,)),) * 2, stream=(False, stream))
     world = run(replace(play, act=("response", "fill")))
     assert [each.line for each in world.answers()] == [b"HTTP/1.1 " + status] * 2
+
+
+def test_a_hook_that_ends_after_an_exception() -> None:
+    """An exchange that was given up takes no step any more, also none that had to wait."""
+    taken: list[str] = []
+    engine: Any = SimpleNamespace(addon=None)
+    front: Any = None
+    exchange = Exchange(engine, front, 1)
+    exchange.waits = True
+    exchange.take(lambda _: taken.append("queued"))
+    exchange.give_up()
+    exchange.go_on(lambda _: taken.append("after the hook"))
+    assert taken == []
 
 
 @pytest.mark.parametrize("scheme", [b"http", b"HTTP", b"Http"])

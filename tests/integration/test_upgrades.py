@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+import zlib
 
 import h2.connection
 import h2.events
@@ -184,6 +185,54 @@ def test_a_websocket_whose_client_does_not_read(scripted: Upstream, proxy: lab.S
         assert stuck.wait(60)
         assert sent < ENDLESS
         assert proxy.memory_now() - before < ENDLESS / 4
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Return a client's frame that does not end its message, with a mask of zeros."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else bytes([0x80 | 126]) + size.to_bytes(2)
+    return bytes([opcode]) + length + bytes(4) + payload
+
+
+COMPRESSED = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+BOMB = zlib.compressobj(9, wbits=-15)
+ZEROS = BOMB.compress(bytes(16 * 2**20)) + BOMB.flush(zlib.Z_SYNC_FLUSH)
+"""16 KiB that become 16 MiB."""
+ENDLESS_MESSAGES = {
+    "one frame": ("", b"\x02\xff" + (2**62).to_bytes(8) + bytes(4) + bytes(2**20)),
+    "many frames": ("", frame(2, b"x") + frame(0, b"x") * 50_000),
+    "compressed": (COMPRESSED, frame(0x42, ZEROS)),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS_MESSAGES)
+def test_a_websocket_message_that_does_not_end(
+    scripted: Upstream, shared_proxy: StartProxy, name: str
+) -> None:
+    """A message for which `limits.held` has no room ends the WebSocket; others go on."""
+    extension, begin = ENDLESS_MESSAGES[name]
+    got = []
+    switch = websocket()[:-2] + extension.encode() + b"\r\n"
+
+    def answer(_: Received, connection: socket.socket) -> None:
+        connection.sendall(switch)
+        got.append(read_all(connection))
+
+    scripted.answer = answer
+    proxy = shared_proxy(scripted.url, limits={"held": "256KiB"})
+    with connect(proxy.url) as other, connect(proxy.url) as connection:
+        for each in (other, connection):
+            each.sendall((HANDSHAKE[:-2] + extension + "\r\n").encode())
+            read_until(each, b"\r\n\r\n")
+        connection.sendall(begin)
+        # The rest is not read, so the end may be a reset.
+        with contextlib.suppress(ConnectionError):
+            assert read_all(connection) in (b"", b"\x88\x02" + (1009).to_bytes(2))
+        other.sendall(b"\x82\x83\0\0\0\0abc\x88\x80\0\0\0\0")
+        assert b"\x88" in read_all(other)
+    assert "no room in memory for a WebSocket message" in proxy.text()
+    assert any(data[:2] == b"\x88\x82" for data in got)
+    assert sum(map(len, got)) < 100
 
 
 def test_a_websocket_that_is_refused(scripted: Upstream, proxy: lab.Server) -> None:
