@@ -105,6 +105,8 @@ class WebSocket:
         self._rest: dict[Any, bytes] = {}
         """An incomplete head of a frame, by connection."""
         self._events: deque[events.Event] = deque([events.Start()])
+        self._received: tuple[Any, bytes, int] | None = None
+        """A connection, bytes received on it, and how many of these the layer has got."""
         self._hook = False
         """Whether the layer waits for the end of a hook."""
         self._reply: Any = None
@@ -121,8 +123,11 @@ class WebSocket:
             if self._reply is not None:
                 self._go_on()
             self._events.clear()
+            self._received = None
         self._events.append(event)
-        if not self._turns.resting:
+        if self._turns.resting:
+            self._pace(full=True)
+        else:
             self._go_on()
 
     def give_up(self) -> None:
@@ -173,27 +178,34 @@ class WebSocket:
         if (reply := self._reply) is not None:
             self._hook, self._reply = False, None
             self._feed(reply)
-        while self._events and not self._hook:
+        while self._waits and not self._hook:
             if (event := self._next()) is not None:
                 self._feed(event)
-            if self._events and not self._hook and self._turns.is_over and not self._is_gone:
+            if self._waits and not self._hook and self._turns.is_over and not self._is_gone:
                 self._turns.rest(self._go_on)
                 break
-        self._pace(bool(self._events))
+        self._pace(full=self._waits)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether there is more input for the layer."""
+        return bool(self._events) or self._received is not None
 
     def _next(self) -> events.Event | None:
         """Return the next event, with at most a few frames; None for an incomplete head."""
-        event = self._events.popleft()
-        if not isinstance(event, events.DataReceived):
-            return event
-        conn = event.connection
-        data = self._rest.pop(conn, b"") + event.data
-        if not (end := self._frames[conn].portion(data[:AT_ONCE])):
-            self._rest[conn] = data
+        if self._received is None:
+            event = self._events.popleft()
+            if not isinstance(event, events.DataReceived):
+                return event
+            data = self._rest.pop(event.connection, b"") + event.data
+            self._received = event.connection, data, 0
+        conn, data, at = self._received
+        end = at + self._frames[conn].portion(data[at : at + AT_ONCE])
+        self._received = (conn, data, end) if at < end < len(data) else None
+        if end == at:
+            self._rest[conn] = data[at:]
             return None
-        if end < len(data):
-            self._events.appendleft(events.DataReceived(conn, data[end:]))
-        return events.DataReceived(conn, data[:end])
+        return events.DataReceived(conn, data[at:end])
 
     def _feed(self, event: events.Event) -> None:
         if self._ended:
@@ -230,7 +242,7 @@ class WebSocket:
         else:
             self._engine.order(command)
 
-    def _pace(self, full: bool) -> None:
+    def _pace(self, *, full: bool) -> None:
         """Stop reading while queued events have to wait."""
         if full != self._paused:
             self._paused = full

@@ -174,6 +174,16 @@ def test_interim_answers(count: int) -> None:
     assert len(turns) == (count - 1) // 64 + 2
 
 
+def websocket() -> Bench:
+    """Return an engine whose client has begun a WebSocket."""
+    bench = Bench()
+    bench.turns(bench.client, b"GET / HTTP/1.1\r\nHost: a.test\r\n" + ASKING.encode() + b"\r\n")
+    assert bench.server is not None
+    flow_state.of(bench.engine.flows()[0]).websocket_key = b"dGhlIHNhbXBsZSBub25jZQ=="
+    bench.turns(bench.server, SWITCH)
+    return bench
+
+
 @pytest.mark.parametrize(
     ("frame", "written"),
     [(b"\x81\x81\0\0\0\0x", b"\x81\x81"), (b"\x89\x80\0\0\0\0", b"\x89\x80")],
@@ -181,15 +191,26 @@ def test_interim_answers(count: int) -> None:
 )
 def test_frames_of_a_websocket(frame: bytes, written: bytes) -> None:
     """One turn reads a few frames or one message; none is lost."""
-    bench = Bench()
-    bench.turns(bench.client, b"GET / HTTP/1.1\r\nHost: a.test\r\n" + ASKING.encode() + b"\r\n")
-    assert bench.server is not None
-    flow_state.of(bench.engine.flows()[0]).websocket_key = b"dGhlIHNhbXBsZSBub25jZQ=="
-    bench.turns(bench.server, SWITCH)
+    bench = websocket()
     turns = bench.turns(bench.client, frame * 20)
     counts = [turn.get(bench.server, b"").count(written) for turn in turns]
     assert sum(counts) == 20
     assert max(counts) <= FRAMES_AT_ONCE
+
+
+def test_bytes_that_come_before_the_turn_of_a_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If bytes come while a WebSocket waits for its turn, no more are read until it has it."""
+    bench = websocket()
+    paused: list[bool] = []
+    monkeypatch.setattr(bench.addon, "pace", lambda _client, _conn, wanted: paused.append(wanted))
+    message = b"\x81\x81\0\0\0\0x"
+    # The hook of a message ends its turn: there are no more bytes yet.
+    bench.give(events.DataReceived(bench.client, message))
+    bench.give(events.DataReceived(bench.client, message))
+    assert paused[-2:] == [False, False]
+    sent = b"".join(turn.get(bench.server, b"") for turn in bench.later())
+    assert sent.count(b"\x81\x81") == 2
+    assert paused[-2:] == [True, True]
 
 
 def test_resets(monkeypatch: pytest.MonkeyPatch) -> None:
