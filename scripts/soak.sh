@@ -8,7 +8,7 @@
 #                                                   (default: 200000 requests, 50 GiB; 15 minutes)
 #   scripts/soak.sh limits [SHARE]                  one proxy, whose limits are filled; prints its
 #                                                   memory against that of the Kubernetes manifest
-#                                                   (default: 1, all of the limits; 10 minutes)
+#                                                   (default: 1, all of the limits; 5 minutes)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh

@@ -1,8 +1,8 @@
 """Fills every limit of the shipped rules, and measures the memory of the proxy.
 
 Clients of each kind fill their limit alone, in front of a proxy of their own, and then all kinds
-fill all limits at once. The peak of the last one must leave a margin below the memory limit of the
-Kubernetes manifest. Time limits are an hour, so that a slow machine can do it, too.
+fill all limits at once. The peak of the last one, with the kernel's buffers, must leave a margin
+below the memory limit of the Kubernetes manifest. Time limits are an hour, so that a slow machine can do it, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import lab
-from soak import crowds, silent_registry
+from soak import crowds, kernel, silent_registry
 from soak.crowds import Crowd
 
 MANIFEST = lab.ROOT / "scripts" / "deploy" / "kubernetes" / "base" / "deployment.yaml"
@@ -33,6 +33,18 @@ MARGIN = 0.10
 HANDSHAKES = 1_000
 """Clients of a kind with TLS: making more takes long."""
 MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was measured with clients of some kinds, in bytes."""
+
+    idle: int
+    peak: int
+    kernel: int
+    """The kernel's buffers."""
+    used: str
+    """How full the limits were."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +94,8 @@ class Bench:
         limits: dict[str, Any] = self.limits | times | {"held": f"{max(1, int(held * share))}MiB"}
         self._rules = lab.write_rules(folder / "rules", external=["127.0.0.1"], limits=limits)
 
-    def measure(self, kinds: list[tuple[Kind, int]], registry: lab.Server) -> tuple[int, int, str]:
-        """Open clients; return the idle and the peak memory in bytes, and how full the limits are.
+    def measure(self, kinds: list[tuple[Kind, int]], registry: lab.Server) -> Seen:
+        """Open clients, and measure until the memory grows no more.
 
         Args:
             kinds: which clients, and how many of each.
@@ -99,7 +111,8 @@ class Bench:
             for kind, count in kinds:
                 kind.open(crowd, count)
             _settle(proxy)
-            return before, proxy.memory(), _used(port)
+            buffers = kernel.buffers(proxy.process.pid)
+            return Seen(before, proxy.memory(), buffers, _used(port))
 
     @contextlib.contextmanager
     def _proxy(self, registry: lab.Server, metrics: int) -> Iterator[lab.Server]:
@@ -145,28 +158,34 @@ def allowed() -> int:
 def run(folder: Path, share: float) -> int:
     """Fill the limits, print a table; return 1 if the peak leaves too small a margin."""
     bench = Bench(folder, share)
-    rows = [["clients", "number", "above idle", "each"]]
+    rows = [["clients", "number", "above idle", "each", "buffers", "each"]]
     with silent_registry.running(folder / "registry") as registry:
         # Idle clients first: they are served once, which takes a place among the requests.
         together = [(kind, int(bench.limits[kind.limit] * kind.part)) for kind in reversed(KINDS)]
         for kind in KINDS:
             count = bench.limits[kind.limit]
             count = min(count, HANDSHAKES) if kind.tls else count
-            before, peak, used = bench.measure([(kind, count)], registry)
-            _note(kind.name, used)
-            more = peak - before
-            rows.append([kind.name, f"{count:,}", _mib(more), f"{more / count / 1024:.0f} KiB"])
-        before, peak, used = bench.measure(together, registry)
-        _note("all at once", used)
-    rows.append(["all at once", "", _mib(peak - before), ""])
+            seen = bench.measure([(kind, count)], registry)
+            _note(kind.name, seen.used)
+            rows.append([kind.name, f"{count:,}", *_cells(seen, count)])
+        seen = bench.measure(together, registry)
+        _note("all at once", seen.used)
+    rows.append(["all at once", "", *_cells(seen, 0)])
     print(_table(rows))
-    limit = allowed()
+    limit, peak = allowed(), seen.peak + seen.kernel
     ok = peak <= limit * (1 - MARGIN)
     print(
-        f"\nAll at once: {used}; peak {_mib(peak)}, of these {_mib(before)} idle. "
+        f"\nAll at once: {seen.used}; peak {_mib(peak)}, of these {_mib(seen.idle)} idle and "
+        f"{_mib(seen.kernel)} buffers of the kernel. "
         f"The manifest allows {_mib(limit)}, less {MARGIN:.0%}: {'pass' if ok else 'fail'}"
     )
     return 0 if ok else 1
+
+
+def _cells(seen: Seen, count: int) -> list[str]:
+    """Return memory and buffers, together and for each of some clients."""
+    sizes = (seen.peak - seen.idle, seen.kernel)
+    return [cell for size in sizes for cell in (_mib(size), _kib(size / count) if count else "")]
 
 
 def _note(name: str, used: str) -> None:
@@ -175,6 +194,10 @@ def _note(name: str, used: str) -> None:
 
 def _mib(size: int) -> str:
     return f"{size / MIB:.0f} MiB"
+
+
+def _kib(size: float) -> str:
+    return f"{size / 1024:.0f} KiB"
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -189,6 +212,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/soak.sh limits", description=__doc__)
     parser.add_argument("share", type=float, nargs="?", default=1, help="part of the limits")
     share = parser.parse_args().share
+    kernel.require()
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
