@@ -2,7 +2,8 @@
 
 Clients of each kind fill their limit alone, in front of a proxy of their own, and then all kinds
 fill all limits at once. The peak of the last one, with the kernel's buffers, must leave a margin
-below the memory limit of the Kubernetes manifest. Time limits are an hour, so that a slow machine can do it, too.
+below the memory limit of the Kubernetes manifest. Time limits are an hour, so that a slow machine
+can do it, too.
 """
 
 from __future__ import annotations
