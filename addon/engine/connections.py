@@ -122,8 +122,9 @@ def flows(client: Client) -> list[HTTPFlow]:
 
 
 def engine_of(client: Client) -> Engine | None:
-    """Return the engine that serves a client; None if mitmproxy has not yet chosen its layer."""
-    return next((layer for layer in _layers(client) if isinstance(layer, Engine)), None)
+    """Return the engine that serves a client; None if there is none yet, as before any bytes."""
+    engine = next((layer for layer in _layers(client) if isinstance(layer, Engine)), None)
+    return engine if engine is not None and engine.has_begun else None
 
 
 def top_layer(client: Client) -> TopLayer | None:

@@ -144,8 +144,13 @@ class Engine(layer.Layer):
         return True
 
     def _exchanges(self) -> list[Exchange]:
-        begun = self.front.exchanges() if hasattr(self, "front") else []
+        begun = self.front.exchanges() if self.has_begun else []
         return [exchange for exchange in begun if hasattr(exchange, "flow")]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the client's protocol is known: its TLS handshake, if any, is complete."""
+        return hasattr(self, "front")
 
     @property
     def at_work(self) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import lab
 import pytest
 from support import websocket
-from support.client import connect, http2, read_until, request
+from support.client import CLIENT_HELLO, connect, http2, read_until, request
 from support.fixtures import StartProxy
 from support.upstream import OK, Received, Upstream, response
 from support.waiting import eventually
@@ -119,6 +119,22 @@ def test_idle_connections(scripted: Upstream, start_proxy: StartProxy, connectio
     assert ended(proxy) == 0
     assert silent.recv(1) == b""
     silent.close()
+
+
+def test_a_tls_handshake(scripted: Upstream, start_proxy: StartProxy, connection: Kept) -> None:
+    """A client that has only begun its handshake delays nothing, and harms no other request."""
+    scripted.answer = gate = Gate(bytes(MIB))
+    proxy = start_proxy(scripted.url, drain={"grace": 0, "timeout": 3600})
+    client = connection.to(proxy)
+    client.request("GET", FILE)
+    answer = client.getresponse()
+    with connect(proxy.url) as half:
+        half.sendall(CLIENT_HELLO[:9])
+        terminate(proxy)
+        assert half.recv(1) == b""
+    gate.open.set()
+    assert answer.read() == bytes(MIB)
+    assert ended(proxy) == 0
 
 
 def test_no_load_balancer(scripted: Upstream, start_proxy: StartProxy) -> None:

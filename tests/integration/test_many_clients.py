@@ -14,7 +14,8 @@ from typing import Any
 
 import h2.events
 import lab
-from support.client import RawHttp2, connect, read_all, read_until, request
+import pytest
+from support.client import CLIENT_HELLO, RawHttp2, connect, read_all, read_until, request
 from support.fixtures import StartProxy
 from support.upstream import Upstream, held_until
 from support.waiting import eventually
@@ -129,11 +130,14 @@ def test_idle_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> N
         assert proxy.text().count("those idle for the longest time are closed") == 1
 
 
-def test_silent_clients_give_way(scripted: Upstream, start_proxy: StartProxy) -> None:
+@pytest.mark.parametrize("begin", [b"", CLIENT_HELLO], ids=["nothing", "TLS"])
+def test_silent_clients_give_way(scripted: Upstream, start_proxy: StartProxy, begin: bytes) -> None:
     """Connections that never send a request are closed to make room for new clients."""
     proxy = start_proxy(scripted.url, limits={"connections": 3})
     with contextlib.ExitStack() as opened:
         silent = [opened.enter_context(connect(proxy.url)) for _ in range(3)]
+        for each in silent:
+            each.sendall(begin)
         time.sleep(QUIET + 0.5)
         for _ in range(2):
             assert is_served(opened.enter_context(connect(proxy.url)))

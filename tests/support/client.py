@@ -19,6 +19,9 @@ import h2.connection
 import h2.events
 import httpx
 
+CLIENT_HELLO = b"\x16\3\1\2\0\1\0\1\xfc"
+"""The first bytes of a TLS handshake."""
+
 
 @dataclass(frozen=True)
 class Response:
