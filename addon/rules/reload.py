@@ -42,10 +42,17 @@ async def watch(
         pending = now
 
 
-def on_sighup(call: Callable[[], None]) -> bool:
+def _end() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGHUP)
+
+
+def on_sighup(call: Callable[[], None], end: Callable[[], None] = _end) -> bool:
     """Call a function on SIGHUP, which would otherwise end the process.
 
-    A proxy that was started in a terminal still ends with the terminal.
+    Args:
+        call: for a signal that was sent on purpose.
+        end: called when the terminal in which the process was started has closed.
 
     Returns:
         whether SIGHUP does so from now on.
@@ -55,8 +62,7 @@ def on_sighup(call: Callable[[], None]) -> bool:
     def heard() -> None:
         # The kernel sends the signal after it has taken the terminal away.
         if in_terminal and not os.isatty(0):
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGHUP)
+            end()
         else:
             call()
 

@@ -21,8 +21,8 @@ def serve(listen: str, count: int, options: Sequence[str]) -> int:
     """Serve until a signal; return 0, or 1 after a failure.
 
     SIGHUP restarts one worker after another; the next one only after HAProxy sends requests to the
-    new process. SIGTERM and SIGINT let all of them drain, and a second signal ends them at once. A
-    worker that ends by itself is started again.
+    new process. SIGTERM, SIGINT and the end of the terminal let all of them drain, and a second
+    signal ends them at once. A worker that ends unexpectedly is started again.
 
     Args:
         listen: the address for clients, "0.0.0.0:8080".

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
+from ..rules.reload import on_sighup
 from .haproxy import HAProxy
 from .log import say
 from .process import FailedError
@@ -40,7 +41,7 @@ class Supervisor:
             FailedError: a worker or HAProxy does not start, or HAProxy has ended.
         """
         stop, restart = asyncio.Event(), asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, restart.set)
+        on_sighup(restart.set, stop.set)
         _on_stop_signal(stop.set)
         work = asyncio.create_task(self._run(restart))
         stopped = asyncio.create_task(stop.wait())

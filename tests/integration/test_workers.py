@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -256,6 +257,29 @@ def test_the_end(tmp_path: Path) -> None:
             halves[1].send(b"x")
             assert download.result().body == bytes(MIB)
         assert server.process.wait(30) == 0
+
+
+def test_in_a_terminal(registry: lab.Server, tmp_path: Path) -> None:
+    """SIGHUP restarts the workers as long as the terminal is open, and ends them afterwards."""
+    rules = lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
+    command = lab.workers_command(
+        registry.url, 1, port=lab.free_port(), options=("--set", f"mlflow_rules={rules}")
+    )
+    log, words = tmp_path / "log", [str(word) for word in command]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.execve(words[0], words, {**os.environ, **lab.workers_environment()})
+    try:
+        eventually(lambda: log.exists() and "worker(s) serve" in log.read_text(), 60)
+        os.kill(pid, signal.SIGHUP)
+        eventually(lambda: "all workers were restarted" in log.read_text(), 60)
+    finally:
+        os.close(terminal)
+    eventually(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 60)
+    assert log.read_text().count("restarting one worker after another") == 1
+    assert mitmdumps(tmp_path) == []
 
 
 def test_a_full_pipe(tmp_path: Path) -> None:
