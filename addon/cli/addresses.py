@@ -44,8 +44,9 @@ def upstream(text: str) -> Upstream:
     """
     if "@" in text:
         raise argparse.ArgumentTypeError(
-            "expected a URL without user and password: clients send their own, and health checks "
-            "take those of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            "expected a URL without user and password: clients send their own, health checks take "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and upstream.credentials in "
+            "the rules adds some for clients that send none"
         )
     shown = text.partition("?")[0]
     origin = _ORIGIN.match(text)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..workers.shipped import DEPLOY, LOCKS, PACKAGE
 from .completion import Add, Folder
-from .run import SCRIPT
 
 UNIT = "systemd/mlflow-proxy@.service"
 _COPIED = ("grafana/*.json", "haproxy/*.cfg", "kubernetes/*/*.yaml", "prometheus/*.yml")
@@ -42,7 +41,7 @@ def contents() -> dict[str, bytes]:
         OSError: this installation is not complete.
     """
     programs = Path(sys.executable).parent
-    found = {UNIT: unit((DEPLOY / UNIT).read_text("utf-8"), programs, SCRIPT).encode()}
+    found = {UNIT: unit((DEPLOY / UNIT).read_text("utf-8"), programs, PACKAGE).encode()}
     for pattern in _COPIED:
         for file in DEPLOY.glob(pattern):
             found[str(file.relative_to(DEPLOY))] = file.read_bytes()
@@ -54,8 +53,7 @@ def _image() -> Iterator[tuple[str, Path]]:
     """Yield what the Dockerfile copies, in the places that a checkout has."""
     for name in ("Dockerfile", "Dockerfile.dockerignore"):
         yield name, DEPLOY / name
-    for name in ("start.sh", "alive.py"):
-        yield f"scripts/deploy/image/{name}", DEPLOY / "image" / name
+    yield "scripts/deploy/image/alive.py", DEPLOY / "image" / "alive.py"
     for name in ("build.lock", "requirements.lock"):
         yield f"scripts/install/locks/{name}", LOCKS / name
     yield "rules.yaml", PACKAGE / "rules.yaml"
@@ -66,24 +64,22 @@ def _image() -> Iterator[tuple[str, Path]]:
                 yield f"addon/{path}", file
 
 
-def unit(text: str, programs: Path, script: Path) -> str:
+def unit(text: str, programs: Path, package: Path) -> str:
     """Return the unit with the paths of an installation in place of those of a checkout in /opt.
 
     Args:
         text: the shipped unit.
-        programs: the folder with mitmdump and Python.
-        script: the addon's main.py in its package.
+        programs: the folder with Python.
+        package: the folder of the addon.
 
     Raises:
         ValueError: systemd would read such a path as something else.
     """
-    package = script.parent
-    for path in (programs, script):
+    for path in (programs, package):
         if not _PLAIN.fullmatch(str(path)):
             raise ValueError(f"{str(path)!r}: expected a path without blanks and signs of systemd")
     for old, new in (
         ("/opt/mlflow-proxy/.venv/bin", str(programs)),
-        ("addon/main.py", str(script)),
         ("-m addon.cli", f"-m {package.name}.cli"),
         ("=/opt/mlflow-proxy\n", f"={package.parent}\n"),
     ):
@@ -114,7 +110,7 @@ def _write(folder: Path, wanted: dict[str, bytes], *, force: bool) -> int:
         if not path.startswith(_ADDON):
             print(f"{folder / path}{' (unchanged)' if path in same else ''}")
     print(f"{folder / _ADDON} ({sum(path.startswith(_ADDON) for path in wanted)} files)")
-    programs = (Path(sys.executable).resolve(), SCRIPT)
+    programs = (Path(sys.executable).resolve(), PACKAGE)
     if hidden := [path for path in programs if any(map(path.is_relative_to, _HOMES))]:
         problem = f"services do not see {hidden[0]}: install below /opt"
         print(f"files: {UNIT}: {problem}", file=sys.stderr)

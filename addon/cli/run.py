@@ -70,18 +70,25 @@ def add(command: Add) -> None:
 def command(
     upstream: addresses.Upstream, options: Sequence[str] = (), *, web: bool = False
 ) -> list[str]:
-    """Return the command line of a proxy, without the address on which it listens.
-
-    Args:
-        upstream: the registry.
-        options: options of mitmdump, which take the place of ours.
-        web: whether to start mitmweb.
-    """
+    """Return the command line of a proxy, but for where it listens."""
     name = "mitmweb" if web else "mitmdump"
     program = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
     if program is None:
         sys.exit(f"run: {name} is neither beside {sys.executable} nor on PATH")
-    started = [program, "--mode", f"reverse:{upstream.url}", "-s", str(SCRIPT)]
+    return [program, *mitmproxy_arguments(upstream, options, web=web)]
+
+
+def mitmproxy_arguments(
+    upstream: addresses.Upstream, options: Sequence[str] = (), *, web: bool = False
+) -> list[str]:
+    """Return the arguments of mitmproxy, without the address on which it listens.
+
+    Args:
+        upstream: the registry.
+        options: options of mitmdump, which take the place of ours.
+        web: whether they are for mitmweb.
+    """
+    started = ["--mode", f"reverse:{upstream.url}", "-s", str(SCRIPT)]
     for setting in () if web else QUIET[1::2]:
         # mitmproxy takes an option once.
         if not sets(options, setting.partition("=")[0]):

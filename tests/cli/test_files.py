@@ -59,7 +59,7 @@ def test_the_image_can_be_built(folder: Path) -> None:
     for name, arguments in instructions(found["Dockerfile"].decode()):
         if name == "COPY" and not arguments.startswith("--from"):
             copied += arguments.split()[:-1]
-    assert len(copied) == 6
+    assert len(copied) == 5
     for path in copied:
         assert (folder / "image" / path).exists(), path
     assert {path for path in found if path.startswith("addon/")} == of_git("addon")
@@ -107,20 +107,18 @@ UNIT = (ROOT / "scripts" / "deploy" / files.UNIT).read_text()
 
 
 def test_the_unit_of_the_checkout() -> None:
-    """A checkout in /opt, with its environment inside, needs no change but whole paths."""
+    """A checkout in /opt, with its environment inside, needs no change."""
     place = Path("/opt/mlflow-proxy")
-    text = files.unit(UNIT, place / ".venv" / "bin", place / "addon" / "main.py")
-    assert text == UNIT.replace("-s addon/main.py", "-s /opt/mlflow-proxy/addon/main.py")
+    assert files.unit(UNIT, place / ".venv" / "bin", place / "addon") == UNIT
 
 
 def test_the_unit_of_a_package() -> None:
     """Only paths of the installation are left."""
     packages = "/srv/mlflow/lib/python3.13/site-packages"
-    text = files.unit(UNIT, Path("/srv/mlflow/bin"), Path(f"{packages}/mlflow_proxy/main.py"))
+    text = files.unit(UNIT, Path("/srv/mlflow/bin"), Path(f"{packages}/mlflow_proxy"))
     assert "/opt/" not in text
     assert f"\nWorkingDirectory={packages}\n" in text
-    assert f" -s {packages}/mlflow_proxy/main.py " in text
-    assert "\nExecStart=/srv/mlflow/bin/mitmdump " in text
+    assert "\nExecStart=/srv/mlflow/bin/python -m mlflow_proxy.cli.service " in text
     reload = "\nExecReload=+/srv/mlflow/bin/python -m mlflow_proxy.cli reload $MAINPID\n"
     assert reload in text
 
@@ -129,4 +127,4 @@ def test_the_unit_of_a_package() -> None:
 def test_a_path_that_means_something_else(folder: str) -> None:
     """A path that systemd would take apart or expand is refused."""
     with pytest.raises(ValueError, match="expected a path without"):
-        files.unit(UNIT, Path(folder, "bin"), Path(sys.prefix, "main.py"))
+        files.unit(UNIT, Path(folder, "bin"), Path(sys.prefix))

@@ -99,6 +99,7 @@ def test_an_upstream_with_credentials(upstream: str, capsys: pytest.CaptureFixtu
         cli.main(["run", "--upstream", upstream])
     said = capsys.readouterr().err
     assert "--upstream: expected a URL without user and password" in said
+    assert "upstream.credentials" in said
     assert "secret" not in said
 
 

@@ -191,7 +191,7 @@ def test_files(programs: Path, tmp_path: Path) -> None:
     analyze: list[str | Path] = [lab.binary("systemd-analyze"), "verify", "--man=false", unit]
     run = subprocess.run(analyze, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout + run.stderr) == (0, "")
-    assert f"\nExecStart={programs}/mitmdump " in unit.read_text()
+    assert f"\nExecStart={programs}/python -m mlflow_proxy.cli.service " in unit.read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -82,7 +83,7 @@ def test_content_of_the_image(engine: Engine, node: Node) -> None:
     listed = "cd /opt && ls . mlflow-proxy && find mlflow-proxy venv/bin && ls -d /locks"
     shell = ["--network", "none", "--entrypoint", "/bin/sh", engine.image, "-c", f"{listed}; true"]
     found = set(node.podman("run", "--rm", *shell).splitlines())
-    assert {"venv", "mlflow-proxy", "addon", "rules.yaml", "start.sh", "alive.py"} <= found
+    assert {"venv", "mlflow-proxy", "addon", "rules.yaml", "alive.py"} <= found
     sources = {Path(path) for path in found if path.startswith("mlflow-proxy/addon/")}
     compiled = {
         path.parent.with_name(path.name.partition(".")[0])
@@ -96,10 +97,31 @@ def test_content_of_the_image(engine: Engine, node: Node) -> None:
     assert image["ExposedPorts"] == {"8080/tcp": {}}
 
 
-def test_without_arguments(engine: Engine, node: Node) -> None:
-    """Without arguments it prints its usage; without a mode it would be an open forward proxy."""
-    with pytest.raises(RuntimeError, match="\nusage: mitmdump"):
-        node.podman("run", "--rm", "--network", "none", engine.image)
+@pytest.mark.parametrize("upstream", ["", "https://user:secret@registry.example.org"])
+def test_a_wrong_upstream(upstream: str, engine: Engine, node: Node) -> None:
+    """The message names the variable and shows no password."""
+    options = ["--rm", "--network", "none", "--env", f"UPSTREAM={upstream}"]
+    with pytest.raises(RuntimeError) as failed:
+        node.podman("run", *options, engine.image)
+    said = str(failed.value).partition("\n")[2]
+    assert "\nUPSTREAM: " in f"\n{said}"
+    assert "secret" not in said
+
+
+def test_a_stop_at_the_start(engine: Engine, node: Node) -> None:
+    """Process 1 hears SIGTERM before mitmdump is loaded."""
+    options = ["--detach", "--name", "proxy", "--network", "none", "--env", "UPSTREAM=http://x"]
+    node.podman("run", *options, engine.image)
+    process = Path("/proc", node.podman("inspect", "--format", "{{.State.Pid}}", "proxy").strip())
+    eventually(lambda: _handles(process, signal.SIGTERM))
+    node.podman("stop", "proxy")
+    state = json.loads(node.podman("inspect", "proxy"))[0]["State"]
+    assert state["ExitCode"] == 0, node.podman("logs", "proxy")
+
+
+def _handles(process: Path, number: int) -> bool:
+    (mask,) = re.findall(r"(?m)^SigCgt:\s+(\w+)$", (process / "status").read_text())
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_compose(engine: Engine, node: Node, tmp_path: Path) -> None:
@@ -129,7 +151,7 @@ def test_a_container(engine: Engine, node: Node) -> None:
     port = lab.free_port()
     options = ["--detach", "--name", "proxy", "--read-only", "--tmpfs", "/tmp"]
     options += ["--network", NETWORK, "--publish", f"127.0.0.1:{port}:8080"]
-    options += ["--env", f"UPSTREAM=http://{MACHINE}:{lab.free_port()}"]
+    options += ["--env", f"UPSTREAM=http://{MACHINE}:{lab.free_port()}/mlflow"]
     node.podman("run", *options, engine.image)
     eventually(lambda: _is_healthy(node), seconds=60)
     answer = request(f"http://127.0.0.1:{port}", ARTIFACT)
@@ -162,7 +184,7 @@ def test_a_pod(engine: Engine, external_registry: lab.Server) -> None:
         assert re.search(r"^CapEff:\s+0+\nCapBnd:\s+0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
         assert re.search(r"^NSpid:.*\s1$", status, re.MULTILINE)
-        assert (pod.process() / "comm").read_text().strip() == "mitmdump"
+        assert (pod.process() / "comm").read_text().strip() == "python"
         assert pod.memory_limit() == 2**30
         # Mount points and their options: see proc_pid_mountinfo(5).
         mounts = [line.split() for line in (pod.process() / "mountinfo").read_text().splitlines()]
@@ -179,9 +201,14 @@ def test_a_pod(engine: Engine, external_registry: lab.Server) -> None:
         config_map.put(folder, "rules.yaml", rules())
         eventually(lambda: request(pod.url, ARTIFACT).status == 404)
 
-        logged = [json.loads(line) for line in pod.log().splitlines() if line.startswith("{")]
-        assert {each["status"] for each in logged if each["path"] == ARTIFACT} == {503, 404}
+        eventually(lambda: _statuses(pod.log()) == {503, 404})
         assert "Traceback" not in pod.log(), pod.log()
+
+
+def _statuses(log: str) -> set[int]:
+    """Return the statuses in the access log for the artifact."""
+    lines = (json.loads(line) for line in log.splitlines() if line.startswith("{"))
+    return {line["status"] for line in lines if line["path"] == ARTIFACT}
 
 
 def test_drain(engine: Engine, scripted: Upstream) -> None:

@@ -91,7 +91,7 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
         listener.bind(name.replace("@", "\0"))
         listener.settimeout(30)
         # The proxy has to look up this name.
-        upstream = plain.url.replace("127.0.0.1", "localhost")
+        upstream = plain.url.replace("127.0.0.1", "localhost") + "/mlflow"
         if tls:
             upstream = secure.wait_for_port().url.replace("http:", "https:")
         lab.write_rules(tmp_path / "rules.yaml", external=[], drain={"grace": 0})
@@ -107,6 +107,8 @@ def test_the_command(abstract: bool, tls: bool, certificate: Path, tmp_path: Pat
             assert listener.recv(100) == b"READY=1"
             # The proxy already serves.
             assert request(url, API).body == b"{}", server.text()
+            if not tls:
+                assert plain.requests[-1].target.startswith("/mlflow/"), plain.requests
             assert (tmp_path / "mlflow-proxy" / str(port) / "mitmproxy-ca.pem").exists()
             os.kill(server.process.pid, signal.SIGTERM)
             assert listener.recv(100) == b"STOPPING=1"
