@@ -51,6 +51,8 @@ def break_off(exchange: Exchange, by: EndedBy, message: str) -> None:
 def _broken(exchange: Exchange) -> None:
     exchange.flow.live = False
     exchange.over = True
+    # Once more if the client has gone: a hook that was running then may have counted it since.
+    exchange.addon.over(exchange.flow)
     exchange.front.abort(exchange.key)
 
 

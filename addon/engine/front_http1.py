@@ -137,6 +137,5 @@ class Http1Front(Http1Connection):
         if framing.head_sent and framing.unframed:
             # A normal close would mark the end of the answer.
             self.addon.reset(self.conn)
-        self.release()
         self.exchange = None
         self.close()

@@ -140,6 +140,5 @@ class Http2Front(Http2Connection):
         if stream is None or self.closed:
             return
         self.downloads.let_go(stream)
-        self.addon.over(stream.exchange.flow)
         self.h2.reset_stream(key, h2.errors.ErrorCodes.INTERNAL_ERROR)
         self.flush()

@@ -222,6 +222,10 @@ class Scene:
             self._give(events.ConnectionClosed(connection))
 
     def _give(self, event: events.Event) -> None:
+        hook: Any = event.command if isinstance(event, events.HookCompleted) else None
+        if hook is not None and hook.name == "requestheaders":
+            # An addon may count a request only at the end of the hook.
+            self.addon.in_flight.begin(hook.flow.id)
         if isinstance(event, events.OpenConnectionCompleted) and event.reply is None:
             if self.client.state is ConnectionState.CLOSED:
                 event.reply = "connection cancelled"  # As mitmproxy does.
@@ -274,7 +278,6 @@ class Scene:
         flow = hook.flow
         if isinstance(hook, HttpRequestHeadersHook):
             self._flows.append(flow)
-            self.addon.in_flight.begin(flow.id)
             flow.request.stream = self._stream[0]
             if "upgrade" in flow.request.headers:
                 flow_state.of(flow).websocket_key = KEY.encode()
