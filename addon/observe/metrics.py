@@ -2,10 +2,11 @@
 (https://prometheus.io/docs/practices/naming/).
 
 Every label has a fixed set of values, independent of clients and upstreams: there are fewer than
-3000 series, and a busy proxy has about 400. The rules alone decide how many values `mount` has; it
-is "" for the upstream of the command line, which Prometheus reads as no label. Requests are counted
-in plain numbers, in a third of the time of the library's own counters: those are thread-safe, but
-here everything is on one event loop. The library only builds the page.
+3000 series, and a busy proxy has about 400. The rules alone decide how many values `mount` has,
+each with about 130 series; it is "" for the upstream of the command line, which Prometheus reads as
+no label. Requests are counted in plain numbers, in a third of the time of the library's own
+counters: those are thread-safe, but here everything is on one event loop. The library only builds
+the page.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod, HTTPStatus
 from importlib import metadata
 from itertools import accumulate
-from typing import get_args
+from typing import TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -44,7 +45,11 @@ SECONDS = (
 )
 """Buckets: from an answer out of a cache to `upstream.response_timeout` and a long upload."""
 
+_REFUSALS: frozenset[str] = frozenset(get_args(Refusal))
+
 _Metric = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+_Labels = tuple[str, ...]
+_Value = TypeVar("_Value")
 
 
 class Metrics(Collector):
@@ -56,19 +61,25 @@ class Metrics(Collector):
 
     def __init__(self, state: Callable[[], State]) -> None:
         self._state = state
-        self._requests: dict[tuple[str, str, str, str, str], int] = defaultdict(int)
+        # Keys are the values of labels; the mount is the last.
+        self._requests: dict[_Labels, int] = defaultdict(int)
         """By family, method, status, source and mount."""
-        # Series start at 0; they are not missing until something happens.
+        # Without mounts: the transfer is in them, so they say less about a registry than the first
+        # byte, and histograms make up most of the page.
         self._durations = {family: _Histogram() for family in FAMILIES}
-        self._first_bytes = {family: _Histogram() for family in FAMILIES}
-        self._bytes_in = dict.fromkeys(FAMILIES, 0)
-        self._bytes_out = dict.fromkeys(FAMILIES, 0)
-        self._refused: dict[str, int] = dict.fromkeys(get_args(Refusal), 0)
-        self._failures: dict[tuple[str, ...], int] = {
-            (kind, ""): 0 for kind in sorted(UPSTREAM_PROBLEMS)
-        }
-        """By kind and mount."""
-        self._converted = dict.fromkeys(get_args(Conversion), 0)
+        self._totals: dict[_Labels, _Totals] = defaultdict(_Totals)
+        """By family and mount."""
+        self._refused: dict[_Labels, int] = defaultdict(int)
+        self._failures: dict[_Labels, int] = defaultdict(int)
+        self._converted: dict[_Labels, int] = defaultdict(int)
+        # Series start at 0; they are not missing until something happens.
+        self._totals.update({(family, ""): _Totals() for family in FAMILIES})
+        for counts, values in (
+            (self._refused, _REFUSALS),
+            (self._failures, UPSTREAM_PROBLEMS),
+            (self._converted, get_args(Conversion)),
+        ):
+            counts.update({(value, ""): 0 for value in sorted(values)})
         # Our own registry, because another script may use the library, too.
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -76,25 +87,25 @@ class Metrics(Collector):
 
     def count(self, ended: Ended) -> None:
         """Count a request that has ended."""
-        family = ended.family
+        family, mount = ended.family, ended.mount
         method, status = METHODS.get(ended.method, OTHER), STATUSES.get(ended.status, OTHER)
-        self._requests[family, method, status, ended.error_source or "none", ended.mount] += 1
+        self._requests[family, method, status, ended.error_source or "none", mount] += 1
         self._durations[family].add(ended.end - ended.start)
+        totals = self._totals[family, mount]
         if ended.head is not None:
-            self._first_bytes[family].add(ended.head - ended.start)
-        self._bytes_in[family] += ended.bytes_in
-        self._bytes_out[family] += ended.bytes_out
+            totals.first_byte.add(ended.head - ended.start)
+        totals.bytes_in += ended.bytes_in
+        totals.bytes_out += ended.bytes_out
         if ended.converted:
-            self._converted[ended.converted] += 1
-        if ended.why in self._refused:
-            self._refused[ended.why] += 1
+            self._converted[ended.converted, mount] += 1
+        if ended.why in _REFUSALS:
+            self._refused[ended.why, mount] += 1
         elif ended.why and family != "health":
-            key = ended.why, ended.mount
-            self._failures[key] = self._failures.get(key, 0) + 1
+            self._failures[ended.why, mount] += 1
 
     def count_refused(self, why: Refusal) -> None:
         """Count a refusal that happened before there was any request."""
-        self._refused[why] += 1
+        self._refused[why, ""] += 1
 
     def page(self) -> bytes:
         """Return all metrics as text for Prometheus."""
@@ -103,29 +114,35 @@ class Metrics(Collector):
     def collect(self) -> Iterator[_Metric]:
         """Yield the metrics; the library calls this."""
         yield from self._by_status()
-        yield _histogram("request_duration_seconds", "Until the end.", self._durations)
-        yield _histogram("first_byte_seconds", "Until the answer's head.", self._first_bytes)
+        totals = self._totals.items()
+        durations: dict[_Labels, _Histogram] = {
+            (family, ""): values for family, values in self._durations.items()
+        }
+        first_bytes = {labels: total.first_byte for labels, total in totals}
+        yield _histogram("request_duration_seconds", "Until the end.", durations)
+        yield _histogram("first_byte_seconds", "Until the answer's head.", first_bytes)
+        received = {labels: total.bytes_in for labels, total in totals}
+        sent = {labels: total.bytes_out for labels, total in totals}
         for name, about, label, counts in (
-            ("request_body_bytes", "Bodies of ended requests.", "family", self._bytes_in),
-            ("response_body_bytes", "Bodies of their answers.", "family", self._bytes_out),
+            ("request_body_bytes", "Bodies of ended requests.", "family", received),
+            ("response_body_bytes", "Bodies of their answers.", "family", sent),
             ("refused", "Requests that were not passed on.", "reason", self._refused),
             ("converted", "Errors and pages put in MLflow's words.", "kind", self._converted),
+            ("upstream_failures", "Requests without an answer (RFC 9209).", "kind", self._failures),
         ):
-            yield _counter(name, about, (label,), {(value,): n for value, n in counts.items()})
-        about = "Requests without an answer (RFC 9209)."
-        yield _counter("upstream_failures", about, ("kind", MOUNT), self._failures)
+            yield _counter(name, about, (label, MOUNT), counts)
         yield from _of_state(self._state())
 
     def _by_status(self) -> Iterator[_Metric]:
-        requests: dict[tuple[str, ...], int] = defaultdict(int)
-        responses: dict[tuple[str, ...], int] = defaultdict(int)
+        requests: dict[_Labels, int] = defaultdict(int)
+        responses: dict[_Labels, int] = defaultdict(int)
         for (family, method, status, source, mount), count in self._requests.items():
             kind = f"{status[0]}xx" if status.isdigit() else status
             requests[family, method, kind, source, mount] += count
-            responses[status,] += count
+            responses[status, mount] += count
         labels = ("family", "method", "status", "source", MOUNT)
         yield _counter("requests", "Requests that have ended.", labels, requests)
-        yield _counter("responses", "The same by exact status.", ("status",), responses)
+        yield _counter("responses", "The same by exact status.", ("status", MOUNT), responses)
 
 
 class _Histogram:
@@ -143,24 +160,49 @@ class _Histogram:
         self.sum += seconds
 
 
-def _histogram(name: str, about: str, of_families: Mapping[Family, _Histogram]) -> _Metric:
-    metric = HistogramMetricFamily(PREFIX + name, f"Seconds. {about}", labels=["family"])
+class _Totals:
+    """The sums over the requests of a family and mount."""
+
+    __slots__ = ("bytes_in", "bytes_out", "first_byte")
+
+    def __init__(self) -> None:
+        self.first_byte = _Histogram()
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+
+def _used(
+    labels: _Labels, series: Mapping[_Labels, _Value]
+) -> tuple[_Labels, dict[_Labels, _Value]]:
+    """Return labels and series without the mount, if none that has its own upstream was used."""
+    if any(values[-1] for values in series):
+        return labels, dict(series)
+    return labels[:-1], {values[:-1]: value for values, value in series.items()}
+
+
+def _histogram(name: str, about: str, series: Mapping[_Labels, _Histogram]) -> _Metric:
+    labels, used = _used(("family", MOUNT), series)
+    metric = HistogramMetricFamily(PREFIX + name, f"Seconds. {about}", labels=labels)
     limits = [*map(str, SECONDS), "+Inf"]
-    for family, values in of_families.items():
-        buckets = [*zip(limits, map(float, accumulate(values.counts)), strict=True)]
-        metric.add_metric([family], buckets, values.sum)
+    for values, found in used.items():
+        buckets = [*zip(limits, map(float, accumulate(found.counts)), strict=True)]
+        metric.add_metric(values, buckets, found.sum)
     return metric
 
 
-def _counter(
-    name: str, about: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], int]
-) -> _Metric:
-    if labels[-1] == MOUNT and not any(values[-1] for values in counts):
-        # No mount has been used that has its own upstream.
-        labels, counts = labels[:-1], {values[:-1]: count for values, count in counts.items()}
+def _counter(name: str, about: str, labels: _Labels, series: Mapping[_Labels, int]) -> _Metric:
+    labels, used = _used(labels, series)
     metric = CounterMetricFamily(PREFIX + name, about, labels=labels)
-    for values, count in counts.items():
+    for values, count in used.items():
         metric.add_metric(values, count)
+    return metric
+
+
+def _gauge(name: str, about: str, of_mounts: Mapping[str, float]) -> _Metric:
+    labels, used = _used((MOUNT,), {(mount,): value for mount, value in of_mounts.items()})
+    metric = GaugeMetricFamily(PREFIX + name, about, labels=labels)
+    for values, value in used.items():
+        metric.add_metric(values, value)
     return metric
 
 
@@ -183,20 +225,16 @@ def _of_state(state: State) -> Iterator[_Metric]:
     for name, (about, value) in gauges.items():
         yield GaugeMetricFamily(PREFIX + name, about, float(value))
     if state.readiness:
-        labels = [MOUNT] if any(state.readiness) else []
-        ready = GaugeMetricFamily(
-            f"{PREFIX}upstream_ready", "The last verdict of /readyz.", labels=labels
-        )
-        checked = GaugeMetricFamily(
-            f"{PREFIX}upstream_ready_timestamp_seconds", "When that check was made.", labels=labels
-        )
-        for mount, (asked, verdict) in state.readiness.items():
-            ready.add_metric([mount] if labels else [], float(verdict))
-            checked.add_metric([mount] if labels else [], asked)
-        yield ready
-        yield checked
-    reloads: dict[tuple[str, ...], int] = {(r,): count for r, count in state.reloads.items()}
-    yield _counter("rules_reloads", "How often changed rules were read.", ("result",), reloads)
+        ready = {mount: float(verdict) for mount, (_, verdict) in state.readiness.items()}
+        asked = {mount: when for mount, (when, _) in state.readiness.items()}
+        yield _gauge("upstream_ready", "The last verdict of /readyz.", ready)
+        yield _gauge("upstream_ready_timestamp_seconds", "When that check was made.", asked)
+    reloads = CounterMetricFamily(
+        PREFIX + "rules_reloads", "How often changed rules were read.", labels=["result"]
+    )
+    for result, count in state.reloads.items():
+        reloads.add_metric([result], count)
+    yield reloads
     versions = {
         "version": __version__,
         "mitmproxy": metadata.version("mitmproxy"),

@@ -158,6 +158,7 @@ def test_health_and_metrics(scene: Scene) -> None:
     request(scene.url, SEARCH)
     request(scene.url, "/team-a" + SEARCH)
     request(scene.url, "/down" + SEARCH)
+    assert request(scene.url, "/read-only" + FILE, method="DELETE").status == 503
     prefix = "mlflow_proxy_"
     series = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in scene.series()}
     assert series[f'{prefix}upstream_ready{{mount=""}}'] == "1.0"
@@ -168,6 +169,11 @@ def test_health_and_metrics(scene: Scene) -> None:
     counted = [name for name in series if name.startswith(f"{prefix}requests_total{{")]
     for mount in ("", "/team-a", "/down"):
         assert any(f'family="tracking",method="GET",mount="{mount}"' in name for name in counted)
+        waited = f'{prefix}first_byte_seconds_count{{family="tracking",mount="{mount}"}}'
+        assert float(series[waited]) >= 1
+    reason = "artifacts_disabled"
+    assert series[f'{prefix}refused_total{{mount="",reason="{reason}"}}'] == "0.0"
+    assert float(series[f'{prefix}refused_total{{mount="/read-only",reason="{reason}"}}']) >= 1
 
 
 OFF = {"enabled": False}

@@ -187,19 +187,32 @@ def test_state() -> None:
 
 def test_mounts() -> None:
     """Requests for a mount's own registry have a label; without any, no series has it."""
-    own = ENDED._replace(mount="/team-a")
+    own = ENDED._replace(mount="/team-a", bytes_in=5)
     failed = own._replace(status=502, error_source="proxy", why="dns_error")
+    refused = own._replace(status=403, error_source="proxy", why="operation_refused")
+    page = own._replace(status=401, error_source="upstream", converted="login_page")
     state = STATE._replace(readiness={"": (1.0, True), "/team-a": (2.0, True)})
-    got = counted(ENDED, own, failed, state=state)
+    got = counted(ENDED, own, failed, refused, page, state=state)
     assert {name: value for name, value in got.items() if "/team-a" in name} == {
         "requests_total['tracking', 'GET', '/team-a', 'none', '2xx']": 1,
+        "requests_total['tracking', 'GET', '/team-a', 'proxy', '4xx']": 1,
         "requests_total['tracking', 'GET', '/team-a', 'proxy', '5xx']": 1,
+        "requests_total['tracking', 'GET', '/team-a', 'upstream', '4xx']": 1,
+        **{f"responses_total['/team-a', '{status}']": 1 for status in (200, 401, 403, 502)},
+        "first_byte_seconds_count['tracking', '/team-a']": 4,
+        "first_byte_seconds_sum['tracking', '/team-a']": pytest.approx(0.08),
+        "request_body_bytes_total['tracking', '/team-a']": 20,
+        "response_body_bytes_total['tracking', '/team-a']": 28,
+        "refused_total['/team-a', 'operation_refused']": 1,
+        "converted_total['login_page', '/team-a']": 1,
         "upstream_failures_total['dns_error', '/team-a']": 1,
         "upstream_ready['/team-a']": 1,
         "upstream_ready_timestamp_seconds['/team-a']": 2,
     }
+    assert got["request_duration_seconds_count['tracking']"] == 5
     # For Prometheus an empty label is none, so the series of other requests stay the same.
     assert got["requests_total['tracking', 'GET', '', 'none', '2xx']"] == 1
+    assert got["first_byte_seconds_count['tracking', '']"] == 1
     assert got["upstream_ready['']"] == 1
     assert b"mount=" not in Metrics(lambda: STATE).page()
 
