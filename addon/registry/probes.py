@@ -20,6 +20,7 @@ from ..protocol.bodies import is_json
 from ..rules.model import Probe
 from .answers import Answer, error_code, is_html, is_json_answer, switched_off
 from .client import Client
+from .diagnosis import UNKNOWN, UNKNOWN_OF_MOUNT
 
 State = Literal["ok", "disabled", "warning", "critical"]
 
@@ -149,6 +150,9 @@ def _judge(probe: Probe, answer: Answer, authenticated: bool) -> tuple[State, st
         return "ok", "ok"
     if code in probe.error_codes:
         return "ok", f"ok ({code})"
+    if any(hint.encode() in answer.body for hint in (UNKNOWN, UNKNOWN_OF_MOUNT)):
+        what = "the proxy does not know yet which API the registry serves"
+        return "critical", f"{answer.status}: {what}"
     return "critical", _what(answer)
 
 

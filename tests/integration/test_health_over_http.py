@@ -17,6 +17,19 @@ from support.fixtures import StartProxy
 from support.probe import probe
 from support.upstream import OK, Received, Upstream, silent
 
+# Single sign-on: one server asks for a login at every path, the others only for /ajax-api/.
+LOGIN = "https://idp.example.org/authorize?client_id=registry"
+LOGIN_PAGES = f"""
+  server {{
+    listen 127.0.0.1:PORT;
+    default_type text/html;
+    location / {{ return 404; }}
+    location /page/ {{ return 200 "<!doctype html><title>Sign in</title>"; }}
+    location /page-below/ajax-api/ {{ return 200 "<!doctype html><title>Sign in</title>"; }}
+    location /redirect/ {{ return 302 {LOGIN}; }}
+    location /redirect-below/ajax-api/ {{ return 302 {LOGIN}; }}
+  }}
+"""
 NAMES = [
     "connectivity",
     "experiments_api",
@@ -154,6 +167,40 @@ def test_probe_script_warns(external_proxy: lab.Server, tmp_path: Path) -> None:
     run = probe(external_proxy.url, "--rules", str(rules))
     assert run.returncode == 1
     assert run.stdout.startswith("warning ")
+
+
+@pytest.mark.parametrize("kind", ["page", "redirect"])
+def test_login_pages(start_proxy: StartProxy, tmp_path: Path, kind: str) -> None:
+    """A login page for /ajax-api/ alone is judged like one for all paths, and never as an API."""
+    with lab.nginx(tmp_path / "nginx", LOGIN_PAGES) as sso:
+        sso.wait_for_port()
+        everywhere, below = f"{sso.url}/{kind}", f"{sso.url}/{kind}-below"
+        mounts = [
+            "/",
+            {"path": "/everywhere", "upstream": everywhere, "dialect": "ajax"},
+            {"path": "/below", "upstream": below, "dialect": "ajax"},
+            {"path": "/below-auto", "upstream": below},
+        ]
+        proxy = start_proxy(sso.url, external=(), mounts=mounts)
+        said = {}
+        for mount in ("/everywhere", "/below", "/below-auto"):
+            status, summary = get(proxy.url, f"{mount}/health/mlflow")
+            said[mount] = status, summary["status"], summary["probes"]["experiments_api"]  # type: ignore[index]
+            # The token of a client is refused.
+            run = probe(proxy.url + mount, MLFLOW_TRACKING_TOKEN="old")
+            assert run.returncode == 2, run.stdout
+        asks = 200, "warning", "401: there, but it asks for credentials"
+        not_known = "404: the proxy does not know yet which API the registry serves"
+        assert said == {
+            "/everywhere": asks,
+            "/below": asks,
+            "/below-auto": (503, "critical", not_known),
+        }
+        for url in (everywhere, below):
+            run = probe("--diagnose", url)
+            assert run.returncode == 3
+            assert "finding: it answers with web pages, perhaps to ask for a login" in run.stdout
+            assert probe(url).returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from support.upstream import Upstream, silent
 from addon.registry import probes as probing
 from addon.registry.answers import Answer
 from addon.registry.client import client_from_environment
+from addon.registry.diagnosis import UNKNOWN
 from addon.rules.model import Probe
 
 JSON = "application/json"
@@ -35,6 +36,9 @@ API = Probe(name="experiments_api", path="/api/2.0/mlflow/experiments/search?max
         ({}, Answer(404, JSON, b'{"error_code": "RESOURCE_NOT_FOUND"}'),
          "critical", "404 RESOURCE_NOT_FOUND"),
         ({}, Answer(200, "text/plain", b"OK"), "critical", "200, but not JSON"),
+        ({}, Answer(404, JSON, b'{"error_code": "RESOURCE_NOT_FOUND", "message": "No route. '
+                               + UNKNOWN.encode() + b'"}'),
+         "critical", "404: the proxy does not know yet which API the registry serves"),
         ({}, Answer(500, JSON, b'{"error_code": "INTERNAL_ERROR"}'),
          "critical", "500 INTERNAL_ERROR"),
         ({}, Answer(500, JSON, b"{}"), "critical", "500"),
