@@ -49,7 +49,7 @@ RULES = rules_file.load(rules_file.DEFAULT_PATH)
 ASKED = errors.Asked("GET", "/api/2.0/mlflow/x", ["/api/2.0/mlflow/x"])
 HOSTS = [hosts.pattern("*.example.org"), hosts.pattern("10.0.0.0/8")]
 NETWORK = ipaddress.ip_network("10.0.0.0/8")
-ROUTER = routes.Router(RULES, wary=True)
+ROUTER = routes.Router(RULES, artifacts_off=True)
 OURS = [rewrite.Origin("http", "registry.example", 80)]
 # Normalization (Unicode form KC) must reorder these; Python needs quadratic time for that.
 MARKS = "\u0315\u0300"

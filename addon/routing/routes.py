@@ -55,7 +55,8 @@ class Route:
     endpoints: tuple[Endpoint, ...] = ()
     """The endpoints that make it an artifact request (see `gate.artifact_endpoints`)."""
     suspected: tuple[Endpoint, ...] = ()
-    """If wary, the endpoints that others might see in it (see `gate.suspected_endpoints`)."""
+    """The endpoints that others might see in it (see `gate.suspected_endpoints`), if artifacts are
+    switched off."""
     refused: tuple[Concerned, ...] = ()
     """The entries of `refused` that concern it."""
 
@@ -65,12 +66,12 @@ class Router:
 
     Args:
         rules: the rules.
-        wary: whether some operations are refused.
+        artifacts_off: whether operations on artifacts are refused.
     """
 
-    def __init__(self, rules: Rules, *, wary: bool) -> None:
+    def __init__(self, rules: Rules, *, artifacts_off: bool) -> None:
         self._rules = rules
-        self._wary = wary
+        self._artifacts_off = artifacts_off
         self._kept = lru_cache(_KEPT)(self._work_out)
         self.applicable = lru_cache(16)(self._find_applicable)
 
@@ -105,7 +106,7 @@ class Router:
         endpoints = gate.artifact_endpoints(readings, rules.artifacts)
         suspected = (
             gate.suspected_endpoints([f.path for f in folded], rules.artifacts)
-            if self._wary
+            if self._artifacts_off
             else []
         )
         paths = tuple(dict.fromkeys(p[targets.api_index(p) :] for p in (here, there)))

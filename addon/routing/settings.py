@@ -33,8 +33,6 @@ class Settings:
     """The operations on artifacts that are refused, each with the setting that refuses it."""
     allowed: frozenset[Operation]
     """The operations on artifacts that are allowed."""
-    wary: bool
-    """Whether some operations, on artifacts or others, are not allowed."""
     filters: dict[int, Filter]
     """Compiled filter expressions by the index of their rule."""
     router: Router = field(compare=False)
@@ -44,6 +42,11 @@ class Settings:
     """The mount whose own upstream they are for; None for the upstream of the command line."""
     own: OwnMounts | None = field(default=None, compare=False, repr=False)
     """All mounts with an upstream of their own; None if there are none."""
+
+    @property
+    def wary(self) -> bool:
+        """Whether some operations, on artifacts or others, are not allowed."""
+        return bool(self.off or self.rules.refused)
 
     def off_somewhere(self) -> str | None:
         """Return a setting that switches operations on artifacts off, here or at a mount."""
@@ -85,16 +88,14 @@ def read(path: Path, environment: str | None, option: str, base_path: str = "") 
         credentials = Credentials(rules.upstream)
     except ValueError as error:
         raise RulesError(f"{path}: {error}") from None
-    wary = bool(off or rules.refused)
     own: dict[str, Settings] = {}
     found = Settings(
         rules=rules,
         switch=switch,
         off=off,
         allowed=frozenset(OPERATIONS) - off.keys(),
-        wary=wary,
         filters=filters,
-        router=Router(rules, wary=wary),
+        router=Router(rules, artifacts_off=bool(off)),
         credentials=credentials,
         own=OwnMounts(in_file, own) if any(mount.upstream for mount in in_file) else None,
     )
@@ -132,14 +133,12 @@ def _of_mount(read: Settings, index: int, mount: Mount) -> Settings:
     switch = gate.Switch(mount.artifacts.enabled, f"{key}.enabled")
     # A mount can refuse more than the rest of the proxy, never less.
     off = {**gate.switched_off(mount.artifacts, switch, key), **read.off}
-    wary = bool(off or rules.refused)
     return replace(
         read,
         rules=rules,
         off=off,
         allowed=frozenset(OPERATIONS) - off.keys(),
-        wary=wary,
-        router=Router(rules, wary=wary),
+        router=Router(rules, artifacts_off=bool(off)),
         mount=mount,
     )
 
@@ -174,4 +173,4 @@ def adapted(
         changes = {} if settings.mount else _with_mount(settings.rules, base_path)
     changes["upstream"] = Upstream.model_validate(upstream)
     rules = settings.rules.model_copy(update=changes)
-    return replace(settings, rules=rules, router=Router(rules, wary=settings.wary))
+    return replace(settings, rules=rules, router=Router(rules, artifacts_off=bool(settings.off)))

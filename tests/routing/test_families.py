@@ -5,7 +5,7 @@ import pytest
 from addon.routing.routes import Router
 from addon.rules import rules_file
 
-ROUTER = Router(rules_file.load(rules_file.DEFAULT_PATH), wary=False)
+ROUTER = Router(rules_file.load(rules_file.DEFAULT_PATH), artifacts_off=False)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_family_of_a_rewritten_path() -> None:
         "artifacts: {endpoints: [{path: /api/2.0/mlflow-artifacts/artifacts/.+}]}",
         "rules.yaml",
     )
-    router = Router(rules, wary=False)
+    router = Router(rules, artifacts_off=False)
     applicable = router.applicable("registry.example", 80)
     assert router.route("/files/a", applicable).family == "artifacts"

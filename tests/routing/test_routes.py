@@ -23,10 +23,10 @@ def external(router: Router) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("wary", [True, False])
-def test_cached_routes(path: str, wary: bool) -> None:
+@pytest.mark.parametrize("off", [True, False])
+def test_cached_routes(path: str, off: bool) -> None:
     """A cached route equals a newly computed one."""
-    router, fresh = Router(SHIPPED, wary=wary), Router(SHIPPED, wary=wary)
+    router, fresh = Router(SHIPPED, artifacts_off=off), Router(SHIPPED, artifacts_off=off)
     for _ in range(2):
         assert router.route(path, external(router)) == fresh._work_out(path, external(fresh), False)
     assert router._kept.cache_info().hits == 1
@@ -39,7 +39,7 @@ def test_other_inputs_of_a_route() -> None:
         "rewrites: [{name: r, match: ^/api/, replace: /ajax-api/, upstream: external}]",
         "rules.yaml",
     )
-    router = Router(rules, wary=False)
+    router = Router(rules, artifacts_off=False)
     path = "/mlflow/api/2.0/mlflow/runs/get"
     assert router.route(path, external(router)).sent == "/ajax-api/2.0/mlflow/runs/get"
     internal = router.applicable("internal.example", 80)
@@ -51,7 +51,7 @@ def test_other_inputs_of_a_route() -> None:
 
 def test_memory_is_bounded() -> None:
     """Long paths are not cached, and the number of short ones is limited."""
-    router = Router(SHIPPED, wary=True)
+    router = Router(SHIPPED, artifacts_off=True)
     router.route("/" + "x" * 1000, ())
     assert router._kept.cache_info().currsize == 0
     for number in range(3000):
@@ -61,7 +61,7 @@ def test_memory_is_bounded() -> None:
 
 def test_routes_cannot_change() -> None:
     """Routes are immutable, as many flows share one."""
-    router = Router(SHIPPED, wary=False)
+    router = Router(SHIPPED, artifacts_off=False)
     with pytest.raises(dataclasses.FrozenInstanceError):
         router.route("/x", ()).sent = "/y"  # type: ignore[misc]
 
@@ -101,7 +101,7 @@ ENDPOINTS = (
 )
 def test_the_final_path_is_judged(more: str, path: str, found: str) -> None:
     """A base path, a mount and a rule move a path; it is judged as it goes upstream."""
-    router = Router(rules_file.parse(BASE + ENDPOINTS + more, "rules.yaml"), wary=True)
+    router = Router(rules_file.parse(BASE + ENDPOINTS + more, "rules.yaml"), artifacts_off=True)
     route = router.route(path, (0,) if more else ())
     assert bool(route.problem) is (found == "problem")
     assert bool(route.endpoints) is (found == "refused")
@@ -111,7 +111,7 @@ def test_the_final_path_is_judged(more: str, path: str, found: str) -> None:
 def test_a_base_path_that_ends_within_the_api() -> None:
     """Base path and path together make an artifact's path."""
     text = ENDPOINTS + "upstream: {base_path: /api/2}\n"
-    router = Router(rules_file.parse(text, "rules.yaml"), wary=True)
+    router = Router(rules_file.parse(text, "rules.yaml"), artifacts_off=True)
     assert router.route("/x/y", ()).endpoints
     assert router.route("/y/../x/y", ()).suspected
 
@@ -128,7 +128,7 @@ def test_a_base_path_that_ends_within_the_api() -> None:
 )
 def test_below_a_prefix(path: str, below: str, family: str, api: bool) -> None:
     """The family of a path does not depend on a prefix in front of the API."""
-    router = Router(SHIPPED, wary=False)
+    router = Router(SHIPPED, artifacts_off=False)
     decided = router.route(path, external(router))
     assert decided.paths[-1] == below
     assert (decided.family, decided.api) == (family, api)

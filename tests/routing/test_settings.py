@@ -34,19 +34,22 @@ def test_a_switch_without_endpoints(
 
 
 @pytest.mark.parametrize(
-    ("text", "wary"),
+    ("text", "wary", "suspects"),
     [
-        ("mounts: [/]", False),
-        (SOME + "}", False),
-        (SOME + ", enabled: false}", True),
-        (SOME + ", delete: false}", True),
+        ("mounts: [/]", False, False),
+        (SOME + "}", False, False),
+        (SOME + ", enabled: false}", True, True),
+        (SOME + ", delete: false}", True, True),
+        (SOME + "}\nrefused: [{name: x, path: /x}]", True, False),
     ],
 )
-def test_wary(tmp_path: Path, text: str, wary: bool) -> None:
-    """The settings are wary if some artifact requests are refused."""
+def test_wary(tmp_path: Path, text: str, wary: bool, suspects: bool) -> None:
+    """The settings are wary if something is refused; artifact paths are suspected if those are."""
     path = tmp_path / "rules.yaml"
     path.write_text(text)
-    assert settings.read(path, None, "").wary is wary
+    found = settings.read(path, None, "")
+    assert found.wary is wary
+    assert bool(found.router.route("/X", ()).suspected) is suspects
 
 
 @pytest.mark.parametrize("option", ["/mlops/mlflow", "/mlops/mlflow/"])
