@@ -59,16 +59,23 @@ find_python() {
 }
 
 # make_venv FOLDER PYTHON STAMP COMMAND...: makes a virtual environment, which the command fills. Only
-# a complete one gets the stamp.
-make_venv() {
-    local venv=$1 python=$2 stamp=$3
+# a complete one gets the stamp. Of two at the same time, the second waits for the first.
+make_venv() (
+    venv=$1 python=$2 stamp=$3
     shift 3
+    mkdir -p "$venv"
+    # A lock on the folder itself: a checkout may reach it by a link. macOS has no flock.
+    if command -v flock >/dev/null; then
+        exec 9<"$venv"
+        flock 9
+        if [[ $(made_from "$venv") == "$stamp" ]]; then exit; fi
+    fi
     # The stamp comes last: an interrupted installation must not look complete.
     rm -f "$venv/.made-from"
     "$python" -m venv --clear "$venv"
     "$@"
     printf '%s\n' "$stamp" >"$venv/.made-from"
-}
+)
 
 # pip_install FOLDER PIP-ARGUMENTS...
 pip_install() {
