@@ -29,9 +29,8 @@ def install(root: Path, **env: str) -> subprocess.Popen[str]:
     """Begin to install a small environment, which is ready once the file `go` is there."""
     library = lab.ROOT / "scripts" / "install" / "lib.sh"
     python = root / "python"
-    python.write_text(
-        f'#!/bin/sh\nexec {sys.executable} "$@" --without-pip\n'
-    )  # In a tenth of the time.
+    # Without pip, in a tenth of the time.
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --without-pip\n')
     python.chmod(0o755)
     return subprocess.Popen(
         ["/bin/bash", "-c", INSTALL, "install", root, library, python],
