@@ -59,7 +59,13 @@ def _broken(exchange: Exchange) -> None:
 def gone(exchange: Exchange, why: str) -> None:
     """The client has gone, or has sent a malformed body."""
     exchange.gone = why
-    exchange.take(on_gone, why)
+    if (conn := exchange.opening) is None:
+        exchange.take(on_gone, why)
+    else:
+        # mitmproxy does not say that it gives up a connection whose turn has not come.
+        exchange.opening = None
+        exchange.engine.registries.leave(conn)
+        exchange.go_on(on_gone, why)
 
 
 def on_gone(exchange: Exchange, why: str) -> None:

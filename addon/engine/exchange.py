@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import http
+from mitmproxy.connection import Server
 
 from ..routing import flow_state
 from ..routing.flow_state import FlowState
@@ -97,6 +98,8 @@ class Exchange:
         """Why the client's side has ended, if it has."""
         self.over = False
         """Whether no further step is taken."""
+        self.opening: Server | None = None
+        """The connection for which it waits, if it does."""
         self.waits = False
         """Whether input has to wait for a hook or a connection."""
         self._queue: deque[Callable[[], None]] = deque()

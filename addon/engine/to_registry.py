@@ -28,10 +28,12 @@ def _connect_now(exchange: Exchange, then: Step) -> None:
     if (upstream := registries.idle(exchange.flow)) is not None:
         exchange.go_on(_use, upstream, then)
     else:
-        registries.open(exchange.flow, partial(_made, exchange, then))
+        made = partial(_made, exchange, then)
+        exchange.opening = registries.open(exchange.flow, made)
 
 
 def _made(exchange: Exchange, then: Step, upstream: Back | None, error: str) -> None:
+    exchange.opening = None
     if upstream is None:
         exchange.go_on(on_failed, error)
     else:

@@ -61,6 +61,8 @@ class TimeLimits:
             return
 
         def end() -> None:
+            if task.done():
+                return  # Cancelled before its turn, so no hook has stopped this timer.
             begun = connection.timestamp_start
             # mitmproxy opens five at once per client; one that waits for its turn has not begun.
             left = begun + limits.connect_timeout - time.time() if begun else math.inf

@@ -74,6 +74,27 @@ def test_a_connection_that_is_made() -> None:
     assert limits.problem(flow) is None
 
 
+def test_a_connection_that_is_given_up() -> None:
+    """One whose turn has not come when its client goes leaves no timer behind."""
+    flow, limits = tflow.tflow(), TimeLimits()
+    client, connection = flow.client_conn, tflow.tserver_conn()
+    connection.timestamp_start = None
+
+    async def attempt() -> None:
+        limits.connecting(client, connection, LIMITS)
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        task = asyncio.create_task(attempt())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0.1)  # Ten times the limit.
+
+    asyncio.run(run())
+    assert not limits._timers._due
+    assert limits.problem(flow) is None
+
+
 def test_problems_of_flows_take_precedence() -> None:
     """A flow's problem is forgotten when the flow ends, a client's when the client leaves."""
     flow, limits = tflow.tflow(), TimeLimits()

@@ -135,7 +135,8 @@ class Scene:
         self._next = 1
         self._refuses = False
         self._stream = stream
-        self._flows: list[http.HTTPFlow] = []
+        self.flows: list[http.HTTPFlow] = []
+        """All flows, in the order of their beginning."""
         begin, window = b"", 2 if limit < 100 else 100
         if self._h2 is not None:
             self._h2.initiate_connection()
@@ -156,7 +157,7 @@ class Scene:
             self._say(number)
         elif kind == "server" and server:
             if server.state & ConnectionState.CAN_READ:
-                switches = "upgrade" in self._flows[-1].request.headers and number % 3
+                switches = "upgrade" in self.flows[-1].request.headers and number % 3
                 said = SWITCH if switches else ANSWERS[number % len(ANSWERS)]
                 self._give(events.DataReceived(server, said))
         elif kind == "server ends" and server:
@@ -165,8 +166,8 @@ class Scene:
             self._give(self.waiting.pop(number % len(self.waiting)))
         elif kind == "refuse":
             self._refuses = True
-        elif kind == "kill" and self._flows:
-            if (flow := self._flows[number % len(self._flows)]).killable:
+        elif kind == "kill" and self.flows:
+            if (flow := self.flows[number % len(self.flows)]).killable:
                 flow.kill()
         elif kind == "silence":
             self.addon.waits = 100
@@ -195,6 +196,9 @@ class Scene:
             self.client.timestamp_end = time.time()
             for server in self.servers:
                 self._end(server, ConnectionState.CLOSED)
+            opening = [e for e in self.waiting if isinstance(e, events.OpenConnectionCompleted)]
+            for event in opening[1:]:
+                self.waiting.remove(event)  # mitmproxy attempts some at once, and drops the rest.
 
     def _say(self, number: int) -> None:
         if self._h2 is None:
@@ -277,7 +281,7 @@ class Scene:
     def _hook(self, hook: Any) -> None:
         flow = hook.flow
         if isinstance(hook, HttpRequestHeadersHook):
-            self._flows.append(flow)
+            self.flows.append(flow)
             flow.request.stream = self._stream[0]
             if "upgrade" in flow.request.headers:
                 flow_state.of(flow).websocket_key = KEY.encode()
