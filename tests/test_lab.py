@@ -16,12 +16,13 @@ from addon.rules import rules_file
 
 def test_table() -> None:
     """Columns are as wide as their widest cell, in the head or below."""
-    assert table(["name", "x"], [["a", "12.5"], ["longer", ""]]).splitlines() == [
-        "| name   | x    |",
+    assert table(["name", "ms"], [["a", "12.5"], ["longer", ""]]).splitlines() == [
+        "| name   | ms   |",
         "| ------ | ---- |",
         "| a      | 12.5 |",
         "| longer |      |",
     ]
+    assert table(["name"], [["x"]]).splitlines()[-1] == "| x    |"
 
 
 def test_rules(tmp_path: Path) -> None:
@@ -30,13 +31,13 @@ def test_rules(tmp_path: Path) -> None:
     path = lab.write_rules(
         tmp_path / "new" / "rules.yaml",
         external=["registry.example"],
-        limits={"flows": 7},
+        artifacts={"delete": False},
         mounts=["/only"],
     )
     written = rules_file.load(path)
     assert written.upstream.external_hosts == ["registry.example"]
     assert written.upstream.dialect == "standard"
-    assert written.limits == shipped.limits.model_copy(update={"flows": 7})
+    assert written.artifacts == shipped.artifacts.model_copy(update={"delete": False})
     assert [mount.path for mount in written.mounts] == ["/only"]
     assert written.rewrites == shipped.rewrites
     path = lab.write_rules(tmp_path / "auto", external=[], upstream={"dialect": "auto"})
