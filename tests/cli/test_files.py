@@ -41,7 +41,7 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 def test_nothing_is_missing(folder: Path) -> None:
-    """What a checkout has for operators is there, in the same folders."""
+    """A checkout's files for operators are there, in the same folders."""
     found = written(folder)
     for name in of_git("scripts/deploy"):
         path = name.removeprefix("scripts/deploy/")

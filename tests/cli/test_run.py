@@ -185,7 +185,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         ["--set", "termlog_verbosity=debug"],
     ],
 )
-def test_an_option_of_ones_own(words: list[str], started: Callable[..., list[str]]) -> None:
+def test_an_option_of_the_user(words: list[str], started: Callable[..., list[str]]) -> None:
     """mitmproxy takes each option once, so ours is left out."""
     name = words[-1].removeprefix("--set=").partition("=")[0]
     command = started("--", *words)
@@ -198,7 +198,7 @@ def test_an_option_of_ones_own(words: list[str], started: Callable[..., list[str
     "words", [["--set", "flow_detail=2"], ["--flow-detail", "1"], ["--flow-detail=1"], ["-v"]]
 )
 def test_lines_of_mitmdump(words: list[str], started: Callable[..., list[str]]) -> None:
-    """Who asks for mitmdump's lines gets these, and not ours between them."""
+    """A user who asks for mitmdump's lines gets them, without ours between them."""
     command = started("--", *words)
     assert not any("mlflow_access_log" in word for word in command)
     assert ("flow_detail=0" in command) is (words == ["-v"])
@@ -235,7 +235,7 @@ def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_no_workers(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is wrong with the number, or with another option beside it."""
+    """The message names the mistake in the number, or in another option beside it."""
     with pytest.raises(SystemExit) as end:
         cli.main(["run", "--upstream", "http://x", *words])
     assert said in f"{end.value.code}{capsys.readouterr().err}"
@@ -258,7 +258,9 @@ def test_no_workers(words: list[str], said: str, capsys: pytest.CaptureFixture[s
         ),
     ],
 )
-def test_misuse(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_run_refuses(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One line with the name of our option, where mitmproxy would name or take another one."""
     with pytest.raises(SystemExit) as ended:
         cli.main(["run", "--upstream", "http://x", *words])

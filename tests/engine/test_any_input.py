@@ -47,7 +47,7 @@ CHANGES: Any = st.lists(
     st.none() | st.sampled_from(ACTS),
     st.sampled_from([(), (("body_size_limit", "9"),), (("stream_large_bodies", "9"),)]),
 )
-def test_everything_is_closed(
+def test_all_connections_are_closed(
     scene: Scene,
     ours: list[tuple[int, bytes]],
     theirs: list[tuple[int, bytes]],

@@ -83,7 +83,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_within_the_window() -> None:
+def test_parts_within_the_window() -> None:
     """A part that fits is sent at once, and the last one ends the stream."""
     bench = Bench()
     bench.begin(1)
@@ -141,7 +141,7 @@ def test_pauses() -> None:
     assert bench.addon.paced == [False, True, False, True]
 
 
-def test_untaken(clock: Clock) -> None:
+def test_bytes_that_are_not_taken(clock: Clock) -> None:
     """The time without room counts from the last byte that had room, for each stream."""
     bench = Bench()
     bench.begin(1)

@@ -41,7 +41,7 @@ BEGIN = frame(HEADERS, ENDS_STREAM, b"abc")
         (PREFACE + WHOLE + frame(DATA, ENDS_HEADERS) + frame(SETTINGS, 0), True),
     ],
 )
-def test_unfinished(sent: bytes, complete: bool) -> None:
+def test_unfinished_heads(sent: bytes, complete: bool) -> None:
     """An incomplete head is noticed however the bytes are cut."""
     for size in (1, 7, len(sent) or 1):
         blocks = HeadBlocks()

@@ -144,7 +144,7 @@ def test_end(data: bytes, end: int | None) -> None:
         (b"HTTP/1.0", b"keep-alive, close", True),
     ],
 )
-def test_closes(version: bytes, connection: bytes | None, closes: bool) -> None:
+def test_connections_that_close(version: bytes, connection: bytes | None, closes: bool) -> None:
     """Connections stay open with HTTP/1.1, and with HTTP/1.0 only if both sides ask for it."""
     fields = {} if connection is None else {b"connection": connection}
     assert heads.closes(version, fields) is closes

@@ -116,7 +116,7 @@ def test_an_early_end(reader: Reader) -> None:
             reader.end()
 
 
-def test_until_the_end() -> None:
+def test_a_body_without_a_length() -> None:
     """A body without a length ends with the connection."""
     reader = UntilEnd()
     assert read(reader, b"a", b"b") == (b"ab", b"")

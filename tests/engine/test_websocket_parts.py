@@ -13,7 +13,7 @@ def side() -> WebsocketConnection:
     return WebsocketConnection(wsproto.ConnectionType.SERVER, [], conn=tflow.tclient_conn())
 
 
-def test_nothing_has_come() -> None:
+def test_a_side_without_a_message() -> None:
     """A side that has sent nothing holds nothing."""
     assert Parts(side()).size() == 0
 

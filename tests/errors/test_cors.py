@@ -66,7 +66,7 @@ def test_allowed(method: str, allowed: list[str], origin: str, expected: dict[st
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_others(method: str, allowed: list[str], headers: dict[str, str]) -> None:
+def test_other_origins(method: str, allowed: list[str], headers: dict[str, str]) -> None:
     """Other origins, and clients that are not web pages, get no CORS headers."""
     assert for_page(method, allowed, **headers, access_control_request_method="PUT") is ERROR
 

@@ -48,7 +48,7 @@ def limits_of(answers: list[bool | Exception], limits: list[float]) -> list[floa
         ([RuntimeError("a"), False], 2),
     ],
 )
-def test_until_nothing_is_left(answers: list[bool | Exception], count: int) -> None:
+def test_checks_end_with_the_last_entry(answers: list[bool | Exception], count: int) -> None:
     """Checks go on while entries are left, in one series however often they are started."""
     assert limits_of(answers, [0.001]) == [0.001] * count
 

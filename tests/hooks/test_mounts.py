@@ -65,7 +65,7 @@ HERE = ("https", "a.example", 8443, "a.example:8443")
         ("/x/../team-a" + RUN, (*DEFAULT, "/x/../team-a" + RUN)),
     ],
 )
-def test_where_requests_go(
+def test_requests_go_to_the_registry_of_their_mount(
     addon: Assembled, use_rules: UseRules, path: str, expected: tuple[str, str, int, str, str]
 ) -> None:
     """The address, the name in Host and the base path are those of the mount's registry."""
@@ -222,7 +222,7 @@ def test_credentials(
     assert added == {"/team-a": b"Bearer token-of-a", "/team-b": b"", "": basic}
 
 
-def test_those_of_the_environment(addon: Assembled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_of_the_environment(addon: Assembled, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy's own questions carry them to the command line's registry alone."""
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
     health = addon.traffic.health
@@ -254,7 +254,7 @@ def test_a_false_finder(addon: Assembled, use_rules: UseRules) -> None:
     assert went_to(send(addon, RUN, host="upstream", headers=headers)) == (*DEFAULT, RUN)
 
 
-def test_what_was_found_out(addon: Assembled, use_rules: UseRules) -> None:
+def test_findings_count_for_one_mount(addon: Assembled, use_rules: UseRules) -> None:
     """The dialect of one mount is not that of another one, even on the same host."""
     same = {"path": "/same", "upstream": "https://a.example:8443"}
     use_rules(rules(TEAM_A, same))

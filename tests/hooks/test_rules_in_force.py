@@ -162,10 +162,10 @@ def test_one_reading_after_the_other(addon: Assembled, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("text", "problem"), [("mounts: [/b]", None), ("mounts: 5", "mounts: 5: expected a list")]
 )
-def test_what_other_processes_see(
+def test_other_processes_see_the_last_reading(
     addon: Assembled, tmp_path: Path, text: str, problem: str
 ) -> None:
-    """While SIGHUP makes the proxy read its rules, how the last reading ended is there to see."""
+    """After a reload other processes can see how the last reading of the rules ended."""
     path = tmp_path / "rules.yaml"
     path.write_text("mounts: [/a]")
     addon.options(mlflow_rules=str(path))

@@ -162,7 +162,7 @@ def test_the_switch_applies_to_the_retry(addon: Assembled, use_rules: UseRules) 
         ("/mlflow/api/2.0/mlflow-artifacts/artifacts/x", 200, b"{}", JSON, False, True, None),
     ],
 )
-def test_which_of_two_answers_the_client_gets(
+def test_the_client_gets_one_of_two_answers(
     addon: Assembled,
     path: str,
     status: int,

@@ -18,7 +18,7 @@ from addon.hooks.send_times import Progress
         ([(10, 0), (40, 1), (60, 1)], 20),
     ],
 )
-def test_stuck(looks: list[tuple[float, int]], expected: float) -> None:
+def test_clients_that_are_stuck(looks: list[tuple[float, int]], expected: float) -> None:
     """Only time without progress counts."""
     progress = Progress()
     assert [progress.stuck(*look) for look in looks][-1] == expected

@@ -94,7 +94,7 @@ def published(guarded: Guarded) -> Iterator[str]:
     yield flows
 
 
-def test_added(guarded: Guarded) -> None:
+def test_credentials_are_added(guarded: Guarded) -> None:
     """Credentials are added to client requests, health probes and API detection requests."""
     eventually(
         lambda: "it is used through /api" in guarded.proxy.text() or bool(guarded.authorizations)
@@ -112,7 +112,7 @@ def test_added(guarded: Guarded) -> None:
     assert heads == []
 
 
-def test_rotated(guarded: Guarded) -> None:
+def test_a_rotated_token(guarded: Guarded) -> None:
     """A changed token file takes effect without a restart."""
     assert request(guarded.proxy.url, SEARCH).status == 200
     guarded.file.write_text(guarded.words.put("$second").decode())
@@ -159,7 +159,7 @@ def test_refused(guarded: Guarded, answer: bytes, words: str) -> None:
     assert (run.returncode, verdict in run.stdout) == (2, True)
 
 
-def test_not_in_an_echo(guarded: Guarded) -> None:
+def test_an_echo_has_no_credentials(guarded: Guarded) -> None:
     """A TRACE request, which the registry echoes, gets no credentials."""
 
     def echo(received: Received, connection: socket.socket) -> bool:
@@ -204,7 +204,7 @@ def test_http2_and_websockets(guarded: Guarded) -> None:
     assert [got.header("authorization") for got in guarded.registry.requests] == [[first]] * 2
 
 
-def test_only_the_listed_registry_gets_them(start_proxy: StartProxy, tmp_path: Path) -> None:
+def test_only_the_listed_registry_gets_credentials(start_proxy: StartProxy, tmp_path: Path) -> None:
     """An unlisted upstream gets no credentials, and neither do forward-proxy requests."""
     file = tmp_path / "secret"
     file.write_text("the-token")

@@ -104,7 +104,7 @@ def proxy(
 
 
 @pytest.mark.parametrize("change", SAFETY)
-def test_it_does_not_start(registry: lab.Server, tmp_path: Path, change: str) -> None:
+def test_the_proxy_does_not_start(registry: lab.Server, tmp_path: Path, change: str) -> None:
     """The proxy exits with code 1; one log line names the version and what was expected."""
     with proxy(registry, tmp_path, change) as started:
         assert started.process.wait(30) == 1

@@ -64,7 +64,7 @@ ARTIFACT_REQUESTS = [
     ],
 )
 @pytest.mark.parametrize("external", [("127.0.0.1",), ("registry.hokus.ai",)])
-def test_off(
+def test_artifacts_that_are_off(
     mlflow_server: lab.Server,
     start_proxy: StartProxy,
     env: dict[str, str],

@@ -93,7 +93,7 @@ def test_a_real_client(registry: lab.Server, start_proxy: StartProxy, version: i
     assert TOKEN not in proxy.text()
 
 
-def test_which_requests_settle_the_dialect(registry: lab.Server, start_proxy: StartProxy) -> None:
+def test_requests_that_settle_the_dialect(registry: lab.Server, start_proxy: StartProxy) -> None:
     """Only a read with the token settles the API; after that, all requests are rewritten."""
     proxy = start_proxy(registry.url, **AUTO)
     for target in (SEARCH, "/ajax-api" + SEARCH[4:], "/api/2.0/mlflow/nope"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import lab
 import pytest
+from support import below_a_path
 from support.client import request
 from support.fixtures import StartProxy
 from support.probe import probe
@@ -20,16 +21,6 @@ from support.waiting import eventually
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
-AT_A_PATH = f"""
-  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
-  server {{
-    listen 127.0.0.1:PORT;{lab.STREAMING}
-    location = / {{ return 302 /ml/ops/; }}
-    location / {{ return 404; }}
-    location /ml/ops/ {{ proxy_pass http://mlflow/; }}
-    location /ml/ops/api/ {{ return 404; }}
-  }}
-"""
 GUARDED = f"""
   upstream mlflow {{ server UPSTREAM; keepalive 16; }}
   server {{
@@ -76,8 +67,8 @@ def test_an_external_upstream(auto: StartProxy, external_registry: lab.Server) -
 
 def test_below_a_path(auto: StartProxy, mlflow_server: lab.Server, tmp_path: Path) -> None:
     """A redirect at the root shows below which path MLflow is served."""
-    config = AT_A_PATH.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
-    with lab.nginx(tmp_path / "nginx", config) as registry:
+    at_the_root = "location = / { return 302 /ml/ops/; }"
+    with below_a_path.start(tmp_path / "nginx", mlflow_server, "/ml/ops", at_the_root) as registry:
         proxy = auto(registry.wait().url)
         assert experiments(proxy) == 200
         assert "it is used through /ml/ops/ajax-api" in proxy.text()

@@ -21,7 +21,7 @@ def ask(url: str, host: str, target: str = SEARCH) -> tuple[int, bytes]:
     return got.status, got.body
 
 
-def test_with_a_real_server(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
+def test_the_guard_of_a_real_server(mlflow_server: lab.Server, start_proxy: StartProxy) -> None:
     """MLflow refuses a foreign Host; reverse mode hides it; allowed_hosts refuses it again."""
     assert ask(mlflow_server.url, "evil.example")[0] == 403
     unguarded = start_proxy(mlflow_server.url, external=("registry.hokus.ai",))

@@ -137,7 +137,7 @@ POST_READS = {
 """Routes that read although their method is POST."""
 
 
-def test_what_each_post_does(routes: list[Route]) -> None:
+def test_posts_that_read(routes: list[Route]) -> None:
     """With writes refused exactly these POSTs pass, whatever else MLflow serves.
 
     A new route of MLflow that reads by POST fails this test if its name looks like a search.
@@ -154,5 +154,5 @@ def test_what_each_post_does(routes: list[Route]) -> None:
             assert not refused, path
         elif not refused and "mlflow-artifacts" not in path:
             passed.add(re.sub("^/ajax-api", "/api", path))
-    # What language models are asked is no operation of the registry.
+    # Questions for language models are no operations of the registry.
     assert {path for path in passed if not path.startswith("/gateway/")} == POST_READS

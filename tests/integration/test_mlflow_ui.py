@@ -91,7 +91,7 @@ def test_without_the_final_slash(
     assert visit(page, proxy.url + mount, {path: pages[path]}, slash="") <= directly
 
 
-def test_under_a_name(
+def test_the_ui_under_a_name(
     page: Page, proxy: lab.Server, pages: dict[str, str], directly: set[str]
 ) -> None:
     """The UI works under a name that MLflow does not know, without cross-site refusals."""

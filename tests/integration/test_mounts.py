@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import lab
 import pytest
+from support import below_a_path
 from support.client import http2 as http2_client
 from support.client import request
 from support.fixtures import StartProxy
@@ -31,15 +32,6 @@ from addon.protocol import target
 STORY = lab.ROOT / "scripts" / "demo" / "client.py"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.txt"
-NGINX = f"""
-  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
-  server {{
-    listen 127.0.0.1:PORT;{lab.STREAMING}
-    location / {{ return 404; }}
-    location /ml/ {{ proxy_pass http://mlflow/; }}
-    location /ml/api/ {{ return 404; }}
-  }}
-"""
 ENV = {"MLFLOW_TRACKING_TOKEN": "for-the-command-line"}
 
 
@@ -64,8 +56,7 @@ def scene(mlflow_server: lab.Server, tmp_path_factory: pytest.TempPathFactory) -
     with ExitStack() as started:
         second = started.enter_context(lab.registry(folder / "second", ajax_only=False))
         second.wait("/health")
-        config = NGINX.replace("UPSTREAM", second.url.removeprefix("http://"))
-        nginx = started.enter_context(lab.nginx(folder / "nginx", config)).wait()
+        nginx = started.enter_context(below_a_path.start(folder / "nginx", second, "/ml")).wait()
         own = f"{nginx.url}/ml"
         proxy = running_proxy(
             folder / "proxy",
@@ -199,7 +190,7 @@ def mounted(own: Upstream, **more: Any) -> list[Any]:
 def test_no_spelling_leads_around(
     scripted: Upstream, own: Upstream, start_proxy: StartProxy, seed: int
 ) -> None:
-    """Whatever a client sends, a mount's registry gets no artifact request that is switched off.
+    """In no spelling does a mount's registry get an artifact request that is switched off.
 
     It gets nothing outside of its base path either, and nothing that is not below its mount.
     """

@@ -101,7 +101,7 @@ def test_other_requests_pass(
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_what_the_client_shows(
+def test_the_client_shows_the_message(
     mlflow_server: lab.Server, shared_proxy: StartProxy, version: int
 ) -> None:
     """MLflow's client shows the message at once, and reads work."""

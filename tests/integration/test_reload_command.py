@@ -102,7 +102,7 @@ def test_no_answer(
         eventually(lambda: "the rules were read again" in proxy.text())
 
 
-def test_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_is_no_proxy(capsys: pytest.CaptureFixture[str]) -> None:
     """A process that is no proxy is left alone: SIGHUP would end it."""
     with subprocess.Popen(["sleep", "60"]) as other:
         try:

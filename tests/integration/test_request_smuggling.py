@@ -237,7 +237,9 @@ def test_refused_after_another(scripted: Upstream, scripted_proxy: lab.Server, n
 
 @pytest.mark.parametrize("target", [API, FILE])
 @pytest.mark.parametrize("name", PASSED)
-def test_passed(scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str) -> None:
+def test_unambiguous_requests_pass(
+    scripted: Upstream, scripted_proxy: lab.Server, name: str, target: str
+) -> None:
     """An unambiguous request reaches the upstream with its body, and so does the next one."""
     scripted.answer = OK
     scripted.requests.clear()

@@ -8,24 +8,12 @@ from contextlib import ExitStack
 
 import lab
 import pytest
+from support import below_a_path
 from support.client import request
 from support.proxies import running_proxy
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 FILE = "/api/2.0/mlflow-artifacts/artifacts/a.txt"
-
-BELOW = f"""
-  upstream mlflow {{ server UPSTREAM; keepalive 16; }}
-  server {{
-    listen 127.0.0.1:PORT;{lab.STREAMING}
-    location = / {{ return 302 PATH/; }}
-    location / {{ return 404; }}
-    location PATH/ {{ proxy_pass http://mlflow/; }}
-    location PATH/api/ {{ return 404; }}
-    location = PATH/ajax-api/2.0/mlflow/moved {{ return 302 PATH/elsewhere; }}
-    location = PATH/ajax-api/2.0/mlflow/login {{ return 302 PATH/login; }}
-  }}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +25,13 @@ def proxies(
     registries: dict[str, lab.Server] = {}
     with ExitStack() as started:
         for path in ("/one", "/ml/two"):
-            config = BELOW.replace("UPSTREAM", mlflow_server.url.removeprefix("http://"))
-            server = lab.nginx(folder / path[1:], config.replace("PATH", path))
+            redirects = {
+                "/": f"{path}/",
+                f"{path}/ajax-api/2.0/mlflow/moved": f"{path}/elsewhere",
+                f"{path}/ajax-api/2.0/mlflow/login": f"{path}/login",
+            }
+            more = (f"location = {at} {{ return 302 {to}; }}" for at, to in redirects.items())
+            server = below_a_path.start(folder / path[1:], mlflow_server, path, *more)
             registries[path] = started.enter_context(server).wait()
         registries[""] = mlflow_server
         urls = {path: f"http://127.0.0.1:{lab.free_port()}" for path in registries}
@@ -60,7 +53,7 @@ def proxies(
 
 
 @pytest.mark.parametrize("path", ["/one", "/ml/two", ""])
-def test_each_has_its_own_path(proxies: dict[str, str], path: str) -> None:
+def test_each_upstream_has_its_own_path(proxies: dict[str, str], path: str) -> None:
     """The base path of each upstream is found, and its API and artifacts work."""
     url = proxies[path]
     found = request(url, SEARCH)

@@ -50,7 +50,9 @@ def ask(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
-def test_retried_once(scripted: Upstream, client: http.client.HTTPConnection, method: str) -> None:
+def test_a_request_is_retried_once(
+    scripted: Upstream, client: http.client.HTTPConnection, method: str
+) -> None:
     """An idempotent request without a body is sent again on a new connection."""
     scripted.answer = Stale(fresh=2)
     scripted.requests.clear()

@@ -97,7 +97,7 @@ def there(
         yield there
 
 
-def test_it_serves(there: Machine, ports: list[int]) -> None:
+def test_both_workers_serve(there: Machine, ports: list[int]) -> None:
     """Both workers serve when systemctl returns, and are enabled for the next boot."""
     for port in ports:
         assert request(f"http://127.0.0.1:{port}", SEARCH).status == 200

@@ -77,7 +77,7 @@ def test_an_intercepted_flow_shows_where_it_goes() -> None:
     assert path_of(made) == RECEIVED
 
 
-def test_what_is_left_out_is_not_edited_away() -> None:
+def test_a_part_that_is_left_out_survives_an_edit() -> None:
     """A path of which the proxy keeps only a part is shown as it is."""
     assert path_of(rewritten("/ajax-api/2.0/a;b=c")) == "/ajax-api/2.0/a;b=c"
 

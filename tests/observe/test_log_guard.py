@@ -166,7 +166,7 @@ def test_lines_that_cannot_be_shown(
         assert re.fullmatch(said, message, re.DOTALL)
 
 
-def test_installed_once(guarded: None) -> None:
+def test_the_guard_is_installed_once(guarded: None) -> None:
     """A second installation, as by a reloaded script, changes nothing."""
     installed = logging.getLogRecordFactory()
     log_guard.install()

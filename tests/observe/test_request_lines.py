@@ -117,7 +117,7 @@ def test_colours(status: int | None, code: int) -> None:
     ("variable", "value", "colours"),
     [("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False), ("X", "", True)],
 )
-def test_whether_to_use_colours(
+def test_colours_at_a_terminal(
     variable: str, value: str, colours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NO_COLOR and TERM control colours, as in other programs."""

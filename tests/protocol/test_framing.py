@@ -46,6 +46,6 @@ def test_lengths(value: str, length: int | None) -> None:
         ({b"content-length": b"+7"}, None),
     ],
 )
-def test_announced(fields: dict[bytes, bytes], length: int | None) -> None:
+def test_announced_length(fields: dict[bytes, bytes], length: int | None) -> None:
     """The declared length counts only without a transfer coding, and if it is valid."""
     assert framing.announced(fields) == length

@@ -129,7 +129,7 @@ def test_other_handshakes(
         (b"websocket, h2c", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", False),
     ],
 )
-def test_accepted(upgrade: bytes, accept: bytes, expected: bool) -> None:
+def test_accepted_protocols(upgrade: bytes, accept: bytes, expected: bool) -> None:
     """An answer is accepted if its server has read the key, and it names no other protocol."""
     fields = {b"upgrade": upgrade, b"sec-websocket-accept": accept}
     assert hop_by_hop.is_accepted(KEY, fields) is expected

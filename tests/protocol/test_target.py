@@ -168,7 +168,7 @@ def test_unfoldable_paths(path: str, problem: str) -> None:
         ("/api/2.0/mlflowx", 0, 16),
     ],
 )
-def test_where_the_api_begins(path: str, first: int, last: int) -> None:
+def test_the_api_in_a_path(path: str, first: int, last: int) -> None:
     """The first and the last place where the API may begin in a path are found."""
     assert target.api_index(path) == first
     assert target.last_root(path) == last

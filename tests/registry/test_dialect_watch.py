@@ -380,7 +380,7 @@ def test_mounts_on_one_host(watch: DialectWatch, caplog: pytest.LogCaptureFixtur
 
 
 def test_advice_in_the_log(watch: DialectWatch, caplog: pytest.LogCaptureFixture) -> None:
-    """What the log says about a mount's registry names the keys of the mount."""
+    """The log's advice about a mount's registry names the keys of the mount."""
     mount: Address = (*HERE[:2], "/team-a")
 
     async def test() -> None:

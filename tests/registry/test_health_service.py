@@ -21,7 +21,7 @@ def test_senders(difference: str) -> None:
     assert health.sender(health.token + health_service.AS_IT_IS) == "finder"
 
 
-def test_whom_the_finder_asks() -> None:
+def test_the_finder_asks_for_a_mount() -> None:
     """The finder's mark names a mount; one without a name is for the listener's upstream."""
     health = HealthService()
     mark = health.token + health_service.AS_IT_IS

@@ -55,7 +55,7 @@ OTHER_SITE = {b"origin": b"https://evil.example"}
         (TOKEN, {"method": "POST", "fields": {b"origin": b"http://proxy:8080"}}, ADDED),
     ],
 )
-def test_which_requests_get_credentials(
+def test_requests_that_get_credentials(
     entry: dict[str, str], request_: dict[str, Any], added: bytes
 ) -> None:
     """Credentials are added to requests for the listed host without a header of their own."""

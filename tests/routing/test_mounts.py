@@ -90,7 +90,7 @@ def test_long_paths(tmp_path: Path) -> None:
     assert mount_of(found, "/" + "x" * 2000) == ""
 
 
-def test_without_any(tmp_path: Path) -> None:
+def test_rules_without_registries_of_mounts(tmp_path: Path) -> None:
     """Rules without such a mount need no step for it."""
     assert read(tmp_path, "/", "/mlflow").own is None
 
@@ -115,7 +115,7 @@ def test_dialects(tmp_path: Path, dialect: str, listed: list[str], sent: str) ->
     assert (route.mount, route.sent) == ("/team-a", sent)
 
 
-def test_what_was_found_out(tmp_path: Path) -> None:
+def test_a_base_path_that_was_detected(tmp_path: Path) -> None:
     """A base path that was found out is no further mount: those are of the command line."""
     found = read(tmp_path, "/", own("/team-a", "https://a.example")).own
     assert found is not None

@@ -69,7 +69,7 @@ def refuses(entry: dict[str, Any], path: str, *methods: str) -> bool:
         ({"path": "/x", "methods": ["GET"], "operations": ["write"]}, "GET", "/x", False),
     ],
 )
-def test_what_an_entry_refuses(
+def test_an_entry_refuses_its_operations(
     entry: dict[str, Any], method: str, path: str, expected: bool
 ) -> None:
     """An entry refuses the operations and methods that it lists, also below a prefix."""

@@ -106,7 +106,7 @@ def test_adapted(
     sent: str,
     host: str,
 ) -> None:
-    """What is found out about an upstream is added for that one, and the rules stay as they are."""
+    """The findings about an upstream are added for it alone, and the rules stay as they are."""
     path = tmp_path / "rules.yaml"
     rule = "rewrites: [{name: a, match: ^/api/, replace: /ajax-api/, upstream: external}]"
     path.write_text(f"{rule}\n{text}")

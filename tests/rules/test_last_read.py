@@ -22,7 +22,7 @@ def shown() -> Iterator[LastRead]:
     shown.close()
 
 
-def test_the_last_one(shown: LastRead) -> None:
+def test_the_last_reading_counts(shown: LastRead) -> None:
     """Each replaces the one before, and none is left at the end."""
     assert last_read.of(os.getpid()) is None
     for reading in (FIRST, SECOND):
@@ -42,8 +42,8 @@ def seen_by(user: int) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_who_sees_it(shown: LastRead) -> None:
-    """Other processes of this user do, and no other user."""
+def test_only_the_same_user_sees_a_reading(shown: LastRead) -> None:
+    """Other processes of the same user see a reading, and those of other users do not."""
     shown.put(FIRST)
     assert seen_by(os.geteuid())
     if os.geteuid() == 0:
@@ -54,8 +54,8 @@ def test_who_sees_it(shown: LastRead) -> None:
     "content",
     [b"", b"{", b"[]", b"7", b'{"began": "x", "path": "", "problem": null}', b'{"began": 1}'],
 )
-def test_something_else(content: bytes) -> None:
-    """What is not a reading, or only half written, counts as none."""
+def test_a_file_without_a_reading(content: bytes) -> None:
+    """Content that is not a reading, or only half of one, counts as none."""
     other = os.memfd_create(NAME)
     try:
         os.write(other, content)

@@ -105,7 +105,7 @@ def test_mistakes_of_the_list(text: str, message: str) -> None:
     assert str(error.value) == message
 
 
-def test_how_they_are_shown() -> None:
+def test_mounts_as_text() -> None:
     """A mount without an upstream is a path, as most people write it."""
     rules = rules_file.parse(with_mount("{path: /a, upstream: http://a}"), "f")
     assert rules.model_dump(mode="json")["mounts"] == [

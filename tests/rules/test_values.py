@@ -37,7 +37,7 @@ from addon.rules import values
         (values.FilterExpression, "~m PUT", "~m PUT"),
     ],
 )
-def test_accepted(kind: Any, value: object, expected: object) -> None:
+def test_valid_values(kind: Any, value: object, expected: object) -> None:
     """A valid value is converted to its plain form."""
     assert TypeAdapter(kind).validate_python(value) == expected
 

@@ -1,4 +1,4 @@
-"""Where HAProxy is, and what is said if it is nowhere."""
+"""The search for HAProxy, and the message if it is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def install(folder: Path) -> str:
     return str(folder / "haproxy")
 
 
-def test_where_it_is(places: tuple[Path, Path]) -> None:
+def test_haproxy_is_found(places: tuple[Path, Path]) -> None:
     """The one on PATH comes first; users often lack the other folder there."""
     on_path, other = places
     second = install(other)
@@ -36,7 +36,7 @@ def test_where_it_is(places: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.usefixtures("places")
-def test_it_is_missing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_haproxy_is_missing(capfd: pytest.CaptureFixture[str]) -> None:
     """No worker starts; the exit code is 1, and one line says how to get it."""
     assert serve.serve("127.0.0.1:0", 2, ["--version"]) == 1
     assert capfd.readouterr() == (
