@@ -83,7 +83,7 @@ def report(found: Finding, url: str, *, authenticated: bool) -> list[str]:
         return [
             *lines,
             "",
-            "The proxy detects this by itself. To set it in rules.yaml:",
+            "The proxy detects this. To set it in rules.yaml:",
             "",
             rule,
         ]

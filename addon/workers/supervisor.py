@@ -15,7 +15,7 @@ from .process import FailedError
 from .worker import Worker
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds until a worker that ended by itself is started again: first pause, and longest."""
+"""Seconds until a worker that ended unexpectedly is started again: first pause, and longest."""
 LONG = 60.0
 """Seconds after which the end of a worker is not a failed start."""
 

@@ -230,7 +230,7 @@ def test_diagnose(mlflow_server: lab.Server, external_registry: lab.Server) -> N
         0,
         f"http://{host}\n  /api{path}  404 HTML\n  /ajax-api{path}  200 JSON\n"
         "finding: /ajax-api is served\n\n"
-        "The proxy detects this by itself. To set it in rules.yaml:\n\n"
+        "The proxy detects this. To set it in rules.yaml:\n\n"
         f"upstream:\n  external_hosts: [{host}]\n",
     )
     absent = f"http://127.0.0.1:{lab.free_port()}"
