@@ -44,6 +44,7 @@ class Http1Front(Http1Connection):
     def take_rest(self) -> bytes:
         """Remove and return the bytes after the last request."""
         rest, self.buffer = self.buffer, b""
+        self.pace(False)
         return rest
 
     # The requests in progress.
