@@ -61,7 +61,7 @@ def _on_head(exchange: Exchange, response: http.Response, ended: bool) -> None:
 
 
 def _may_switch(exchange: Exchange, response: http.Response) -> bool:
-    key = exchange.state.websocket_key
+    key = exchange.state.websocket_key if exchange.engine.context.options.websocket else b""
     return bool(key) and hop_by_hop.is_accepted(key, headers.read(response.headers.fields))
 
 

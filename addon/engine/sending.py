@@ -26,7 +26,7 @@ def send(exchange: Exchange, *, streamed: bool = False, abandon: bool = False) -
     """
     response = exchange.response()
     response.timestamp_end = time.time()
-    if response.data.status_code == 101 and begins(exchange.flow, exchange.engine.context.options):
+    if response.data.status_code == 101 and begins(exchange.flow):
         exchange.flow.websocket = WebSocketData()  # Addons see in the hook that one follows.
     exchange.hook(HttpResponseHook, _sent, streamed, abandon)
 

@@ -40,20 +40,14 @@ AT_ONCE = 16 * 1024
 NO_ROOM = "no room in memory for a WebSocket message (limits.held)"
 
 
-def begins(flow: http.HTTPFlow, options: Any) -> bool:
-    """Return whether an answer begins a WebSocket (RFC 6455).
-
-    Args:
-        flow: the flow, with the answer.
-        options: mitmproxy's options.
-    """
+def begins(flow: http.HTTPFlow) -> bool:
+    """Return whether the answer of a flow begins a WebSocket (RFC 6455)."""
     response = flow.response
     return (
         response is not None
         and response.data.status_code == 101
         and response.headers.get("upgrade", "").lower() == "websocket"
         and flow.request.headers.get("sec-websocket-version", "") == "13"
-        and bool(options.websocket)
     )
 
 

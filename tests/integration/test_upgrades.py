@@ -235,6 +235,17 @@ def test_a_websocket_message_that_does_not_end(
     assert sum(map(len, got)) < 100
 
 
+def test_without_websockets(scripted: Upstream, shared_proxy: StartProxy) -> None:
+    """With mitmproxy's option websocket=false, there is no tunnel in the place of a WebSocket."""
+    scripted.answer = websocket()
+    proxy = shared_proxy(scripted.url, options=("--set", "websocket=false"))
+    with connect(proxy.url) as connection:
+        connection.sendall((HANDSHAKE + HANDSHAKE).encode())
+        for _ in range(2):
+            assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 502 ")
+            read_until(connection, b"}")
+
+
 def test_a_websocket_that_is_refused(scripted: Upstream, proxy: lab.Server) -> None:
     """A server may refuse a WebSocket: its answer passes, and the connection stays open."""
     scripted.answer = response("200 OK", b"{}", ("Content-Type", "application/json"))
