@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import NoReturn
@@ -137,9 +137,9 @@ def _probe(arguments: argparse.Namespace) -> int:
             "status": state,
             "url": client.url,
             "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "probes": [result.as_json() for result in results],
+            "probes": [asdict(result) for result in results],
         }
-        _print_whole(json.dumps(document, indent=2))
+        print(json.dumps(document, indent=2))
     else:
         _print_table(client.url, state, results)
     return EXIT_CODES[state]
@@ -156,7 +156,7 @@ def _diagnose(client: Client) -> int:
 
     found = dialect.find(ask, parts.path.rstrip("/"), thorough=True)
     authenticated = client.authorization is not None
-    _print_whole("\n".join(diagnosis.report(found, client.url, authenticated=authenticated)))
+    print("\n".join(diagnosis.report(found, client.url, authenticated=authenticated)))
     return 0 if found.dialect else UNKNOWN
 
 
@@ -174,12 +174,7 @@ def _print_table(url: str, state: probes.State, results: Sequence[probes.Result]
             f"  {painted(result.state)} {result.name:{width}}  "
             f"{result.status_code or '-':>3}  {milliseconds:>8}  {result.message}"
         )
-    _print_whole("\n".join(lines))
-
-
-def _print_whole(text: str) -> None:
-    # In one write: a reader that stops early (`| head`) is not an error.
-    print(f"{text}\n", end="")
+    print("\n".join(lines))
 
 
 def _schema(_: argparse.Namespace) -> int:

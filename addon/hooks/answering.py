@@ -12,7 +12,6 @@ from ..engine.responses import to_response
 from ..errors import cors, replies
 from ..protocol import bodies, request_ids, target
 from ..routing import flow_state
-from ..routing.admission import Refused
 from ..routing.flow_state import FlowState
 
 logger = logging.getLogger(__name__)
@@ -21,21 +20,6 @@ HEALTH = "health"
 """The text for an answer to a health request, in place of a reason."""
 
 _METHODS = {method.encode(): str(method) for method in HTTPMethod}
-
-
-def refuse(flow: http.HTTPFlow, refused: Refused, origins: Container[str]) -> None:
-    """Answer with a refusal, and log it if it is an error.
-
-    Args:
-        flow: the flow.
-        refused: the reason, and the answer.
-        origins: `origins.allowed`; their pages may read the answer.
-    """
-    reply = for_page(flow, refused.reply, origins)
-    if reply.status >= 400:
-        log(flow, reply, refused.why)
-    flow_state.of(flow).said = refused.why
-    answer(flow, reply)
 
 
 def for_page(flow: http.HTTPFlow, reply: replies.Reply, origins: Container[str]) -> replies.Reply:

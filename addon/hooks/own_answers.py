@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mitmproxy import http
 
 from ..errors import replies
@@ -32,8 +30,12 @@ class OwnAnswers:
         """The last error of the proxy's own probes, by upstream."""
 
     def refuse(self, flow: http.HTTPFlow, refused: Refused) -> None:
-        """Answer with a refusal or a redirect."""
-        answering.refuse(flow, refused, self._origins(flow))
+        """Answer with a refusal or a redirect; log it if it is an error."""
+        reply = self._for_page(flow, refused.reply)
+        if reply.status >= 400:
+            answering.log(flow, reply, refused.why)
+        flow_state.of(flow).said = refused.why
+        answering.answer(flow, reply)
 
     def fail_closed(self, flow: http.HTTPFlow) -> None:
         """Answer with an error after an exception in the addon.
@@ -103,9 +105,5 @@ class OwnAnswers:
         return before != problem
 
     def _for_page(self, flow: http.HTTPFlow, reply: replies.Reply) -> replies.Reply:
-        return answering.for_page(flow, reply, self._origins(flow))
-
-    def _origins(self, flow: http.HTTPFlow) -> Sequence[str]:
-        """Return the origins whose pages may read the proxy's own answers."""
         in_force = flow_state.of(flow).settings or self._rules.settings
-        return in_force.rules.origins.allowed if in_force else ()
+        return answering.for_page(flow, reply, in_force.rules.origins.allowed if in_force else ())

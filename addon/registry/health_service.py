@@ -12,7 +12,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -125,7 +125,7 @@ class HealthService:
             return json_reply(status, ready | {"message": results[0].message, "rules": rules})
         content: dict[str, Any] = {"status": state}
         if path.endswith("/detailed"):
-            content["probes"] = [result.as_json() for result in results]
+            content["probes"] = [asdict(result) for result in results]
         else:
             content["probes"] = {result.name: result.message for result in results}
         return json_reply(status, content)

@@ -11,8 +11,8 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from ..errors.upstream import ADDED_REFUSED
 from ..protocol import to_https
@@ -30,7 +30,7 @@ WRITE_CONTENT = b"mlflow-proxy-probe\n"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The verdict on one probe."""
+    """The verdict on one probe; its fields are in the order in which a person reads them."""
 
     name: str
     url: str
@@ -40,10 +40,6 @@ class Result:
     """Seconds until the answer was read."""
     message: str
     state: State
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values, in the order in which a person reads them."""
-        return asdict(self)
 
 
 def run(client: Client, probes: Sequence[Probe], *, write: bool = False) -> list[Result]:
