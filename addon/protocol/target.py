@@ -42,8 +42,6 @@ class Target:
 
     received: str
     """The path as the client sent it, without the query."""
-    query: str
-    """The query with its question mark, or ""."""
     mount: str
     """The mount of the request; "" for the root."""
     raw: str
@@ -72,22 +70,20 @@ class Folded:
     """Why the path is refused; None if it is fine."""
 
 
-def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
-    """Read a request target in origin form (RFC 9112, section 3.2.1).
+def read(received: str, mounts: Sequence[str]) -> Target | None:
+    """Read the path of a request target in origin form (RFC 9112, section 3.2.1).
 
     Args:
-        path_and_query: as received; bytes that are not UTF-8 as surrogate escapes.
+        received: without the query; bytes that are not UTF-8 as surrogate escapes.
         mounts: path prefixes without a final slash, longest first; "" is the root.
 
     Returns:
         The target, or None if the path is under no mount.
     """
-    received, mark, query = path_and_query.partition("?")
-    path, offsets = _decode(received)
-    path, offsets = _one_leading_slash(path, offsets)
+    path, offsets = _one_leading_slash(*_decode(received))
     for mount in mounts:
         if not mount:
-            return Target(received, mark + query, "", received or "/", path or "/", offsets)
+            return Target(received, "", received or "/", path or "/", offsets)
         if not path.startswith(mount) or path[len(mount) : len(mount) + 1] not in ("", "/"):
             continue
         end = len(mount) if offsets is None else offsets[len(mount)]
@@ -95,12 +91,12 @@ def read(path_and_query: str, mounts: Sequence[str]) -> Target | None:
         # An encoded slash may follow the mount; upstream a path begins with a plain one.
         raw = "/" + (raw[3:] if raw[:3].upper() == "%2F" else raw[1:])
         path, offsets = _one_leading_slash(*_decode(raw))
-        return Target(received, mark + query, mount, raw, path, offsets)
+        return Target(received, mount, raw, path, offsets)
     return None
 
 
 def ambiguity(target: Target) -> str | None:
-    """Return which part of a target servers read differently; None if there is none.
+    """Return which part of a path servers read differently; None if there is none (see `flaw`).
 
     A request target has no fragment (RFC 9112, section 3.2): gunicorn drops it, uvicorn reads it as
     part of the path. Control characters end a path for some matchers (the $ of a regular expression
@@ -108,7 +104,7 @@ def ambiguity(target: Target) -> str | None:
     """
     if "#" in target.received:
         return "a fragment"
-    return "control characters" if _CONTROL.search(target.path) else flaw(target.query)
+    return "control characters" if _CONTROL.search(target.path) else None
 
 
 def flaw(query: str) -> str | None:

@@ -30,7 +30,7 @@ def rewrite(target: Target, rules: Sequence[RewriteRule], base_path: str) -> tup
         base_path: put in front of every path; no final slash.
 
     Returns:
-        The path with query to send, and the name of the rule that changed it, if any.
+        The path to send, without the query, and the name of the rule that changed it, if any.
     """
     if target.raw == "*":
         return "*", None  # The server as a whole (RFC 9112, section 3.2.4).
@@ -46,8 +46,8 @@ def rewrite(target: Target, rules: Sequence[RewriteRule], base_path: str) -> tup
             begin = quote(begin, safe=_PATH_SAFE, errors="surrogateescape")
         prefix = target.raw[: target.raw_index(start)] if start else ""
         rest = target.raw[target.raw_index(start + match.end()) :]
-        return f"{base_path}{prefix}{begin}{rest}{target.query}", rule.name
-    return f"{base_path}{target.raw}{target.query}", None
+        return f"{base_path}{prefix}{begin}{rest}", rule.name
+    return f"{base_path}{target.raw}", None
 
 
 @dataclass(frozen=True, slots=True)

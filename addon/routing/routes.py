@@ -143,5 +143,6 @@ class Router:
 
 def _decoded(path: str) -> str:
     """Return a path that goes upstream as a server reads it."""
-    target = targets.read(path, ("",))
+    # A rule may write a query.
+    target = targets.read(path.partition("?")[0], ("",))
     return target.path if target else path

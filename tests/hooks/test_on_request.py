@@ -25,6 +25,14 @@ def test_only_external_upstreams_are_rewritten(addon: Assembled, host: str, sent
     assert flow.request.path == sent
 
 
+@pytest.mark.parametrize("query", ["?", "?a=1&a=&=&b=2?c", "?u=/api/2.0/mlflow/%2f"])
+def test_the_query_is_kept(addon: Assembled, query: str) -> None:
+    """The query is everything from the first question mark on; it goes upstream unchanged."""
+    flow = make_flow(f"/mlflow/api/2.0/mlflow/runs/get{query}")
+    addon.run("requestheaders", flow)
+    assert flow.request.path == f"/ajax-api/2.0/mlflow/runs/get{query}"
+
+
 def test_bytes_that_are_not_utf8_survive(addon: Assembled) -> None:
     """The rewrite works on the raw bytes."""
     flow = make_flow("/api/2.0/mlflow/\udcff%ff?\udcfe")

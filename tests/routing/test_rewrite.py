@@ -34,9 +34,6 @@ def sent(
         ("/mlflow/api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get"),
         ("/api/mlflow/api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get"),
         # Only the prefix changes.
-        ("/api/2.0/mlflow/x?a=1&a=&=&b", "/ajax-api/2.0/mlflow/x?a=1&a=&=&b"),
-        ("/api/2.0/mlflow/x?", "/ajax-api/2.0/mlflow/x?"),
-        ("/api/2.0/mlflow/x?u=/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/x?u=/api/2.0/mlflow/"),
         ("/api/2.0/mlflow/a%2Fb%20c+d;e=%C3%A4/", "/ajax-api/2.0/mlflow/a%2Fb%20c+d;e=%C3%A4/"),
         ("/api/2.0/mlflow/ä\udcff", "/ajax-api/2.0/mlflow/ä\udcff"),
         ("/api/2.0/mlflow//x//", "/ajax-api/2.0/mlflow//x//"),
@@ -58,7 +55,7 @@ def test_moves_to_ajax_api(received: str, upstream: str) -> None:
         "/health",
         "/version",
         "/graphql",
-        "/get-artifact?path=a",
+        "/get-artifact",
         "/static-files/main.js",
         "/ajax-api/2.0/mlflow/runs/get",
         "/v1/traces",
@@ -81,8 +78,8 @@ def test_unchanged_paths(received: str) -> None:
     ("received", "upstream"),
     [
         ("/mlflow/static-files/a.js", "/base/static-files/a.js"),
-        ("/api/2.0/mlflow/x?y", "/base/ajax-api/2.0/mlflow/x?y"),
-        ("/mlflow?x", "/base/?x"),
+        ("/api/2.0/mlflow/x", "/base/ajax-api/2.0/mlflow/x"),
+        ("/mlflow", "/base/"),
     ],
 )
 def test_base_path(received: str, upstream: str) -> None:
@@ -93,7 +90,7 @@ def test_base_path(received: str, upstream: str) -> None:
 @pytest.mark.parametrize(
     ("received", "upstream"),
     [
-        ("/team-a/api/2.0/mlflow/runs/get?x", "/team-a/ajax-api/2.0/mlflow/runs/get?x"),
+        ("/team-a/api/2.0/mlflow/runs/get", "/team-a/ajax-api/2.0/mlflow/runs/get"),
         ("/a/b/api/2.0/mlflow-artifacts/mpu/a%2Fb", "/a/b/ajax-api/2.0/mlflow-artifacts/mpu/a%2Fb"),
         ("/mlflow/team-a/api/3.0/mlflow/x", "/team-a/ajax-api/3.0/mlflow/x"),
         ("/te%61m//%61pi/2.0/mlflow/%41", "/te%61m//ajax-api/2.0/mlflow/%41"),
