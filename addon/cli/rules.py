@@ -121,7 +121,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from ..explain.question import Question, ask, its_upstream, of_mount, server
+    from ..explain.question import ask, its_upstream, of_mount, server
+    from ..explain.words import Question
     from ..routing import settings
 
     if (read := _read(arguments.rules)) is None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mitmproxy import connection, http
 from mitmproxy.proxy.mode_specs import ProxyMode
@@ -17,25 +16,10 @@ from ..routing.flow_state import FlowState
 from ..routing.rewrite import Origin
 from ..routing.settings import Settings
 from ..rules.model import Mount
-from .words import Case, Explanation, explain
+from .words import Case, Explanation, Question, explain
 
 # RFC 9110, section 9.1
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request without a body, and its upstream."""
-
-    method: str
-    url: str
-    """As the client sends it to the proxy, or only its path."""
-    upstream: Origin
-    known: str = ""
-    """More about the upstream than in the settings, for people."""
-    headers: Sequence[tuple[str, str]] = ()
-    reverse: bool = True
-    """Whether the proxy is in reverse mode: the client treats it as the server."""
 
 
 def ask(settings: Settings, question: Question) -> Explanation:
@@ -48,7 +32,6 @@ def ask(settings: Settings, question: Question) -> Explanation:
         raise ValueError(f"{question.method!r}: expected a method such as GET")
     authority, target = split(question.url)
     flow = _flow(question, authority, target)
-    host, port = question.upstream.host, question.upstream.port
     concerned = on_request.concerns_us(flow, settings)
     # Before the hooks change the request.
     applicable = on_request.applicable(flow, settings)
@@ -60,20 +43,15 @@ def ask(settings: Settings, question: Question) -> Explanation:
     return explain(
         Case(
             settings=settings,
-            method=question.method,
+            question=question,
             methods=methods,
-            host=host,
-            port=port,
-            known=question.known,
             concerned=concerned,
             own=question.reverse and route.health,
             named=bool(authority),
             route=route,
-            for_upstream=settings.router.applicable(host, port),
             applicable=applicable,
-            graphql_fields=flow_state.of(flow).graphql_fields,
+            state=flow_state.of(flow),
             authorization=b"authorization" in fields,
-            added=flow_state.of(flow).authorization != b"",
             refused=refused,
             sent=bodies.printable(flow.request.path),
         )

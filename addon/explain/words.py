@@ -15,7 +15,9 @@ from ..protocol import bodies
 from ..protocol.target import shown
 from ..routing import gate, operations
 from ..routing.admission import Refused
+from ..routing.flow_state import FlowState
 from ..routing.operations import Concerned
+from ..routing.rewrite import Origin
 from ..routing.routes import Route
 from ..routing.settings import Settings
 from ..rules.model import (
@@ -28,19 +30,29 @@ from ..rules.model import (
 from ..rules.values import uri_host
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request without a body, and its upstream."""
+
+    method: str
+    url: str
+    """As the client sends it to the proxy, or only its path."""
+    upstream: Origin
+    known: str = ""
+    """More about the upstream than in the settings, for people."""
+    headers: Sequence[tuple[str, str]] = ()
+    reverse: bool = True
+    """Whether the proxy is in reverse mode: the client treats it as the server."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A request, and the decisions about it."""
+    """A question, and the decisions about it."""
 
     settings: Settings
-    method: str
+    question: Question
     methods: Sequence[str]
     """The methods that a server may use (see `gate.methods`)."""
-    host: str
-    """Host name of the upstream."""
-    port: int
-    known: str
-    """More about the upstream, for people; "" if nothing more is known."""
     concerned: bool
     """Whether it is a request for MLflow."""
     own: bool
@@ -48,16 +60,11 @@ class Case:
     named: bool
     """Whether the question names the host that the client asks for."""
     route: Route
-    for_upstream: Sequence[int]
-    """The indices of the rewrite rules for this upstream."""
     applicable: Sequence[int]
-    """The indices of those whose filters hold as well."""
-    graphql_fields: Sequence[str]
-    """The fields that its body must not contain."""
+    """The indices of the rewrite rules for this upstream whose filters hold."""
+    state: FlowState
     authorization: bool
     """Whether it has an Authorization header."""
-    added: bool
-    """Whether the proxy adds its own."""
     refused: Refused | None
     """The answer, if it is refused."""
     sent: str
@@ -97,12 +104,12 @@ def explain(case: Case) -> Explanation:
 
 
 def _steps(case: Case) -> Iterator[tuple[str, str]]:
-    rules, route = case.settings.rules, case.route
-    external = rules.upstream.is_external(case.host, case.port)
+    rules, route, upstream = case.settings.rules, case.route, case.question.upstream
+    external = rules.upstream.is_external(upstream.host, upstream.port)
     serves = "external, serves only /ajax-api/" if external else "internal, serves /api/"
-    known = f" ({case.known})" if case.known else ""
+    known = f" ({case.question.known})" if case.question.known else ""
     of = f" of mount {case.settings.mount}" if case.settings.mount else ""
-    yield "upstream", f"{uri_host(case.host)}:{case.port}{of}: {serves}{known}"
+    yield "upstream", f"{uri_host(upstream.host)}:{upstream.port}{of}: {serves}{known}"
     if not case.concerned:
         yield "result", "passed on as it is: a forward proxy touches only external hosts"
         return
@@ -147,7 +154,8 @@ def _rules(case: Case) -> Iterator[str]:
 
 
 def _why_not(case: Case, index: int, rule: RewriteRule) -> str:
-    if index not in case.for_upstream:
+    upstream = case.question.upstream
+    if index not in case.settings.router.applicable(upstream.host, upstream.port):
         return f"it is for {_upstreams(rule)}"
     if index not in case.applicable:
         return f"its filter {rule.filter} does not hold"
@@ -171,8 +179,8 @@ def _gate(case: Case) -> Iterator[str]:
         yield "not concerned"
     for operation in dict.fromkeys(found):
         yield f"{operation}: {position(case.settings, operation)}"
-    if case.graphql_fields:
-        yield f"only if its body names {' or '.join(case.graphql_fields)}, or cannot be read"
+    if fields := case.state.graphql_fields:
+        yield f"only if its body names {' or '.join(fields)}, or cannot be read"
 
 
 def _operation(case: Case, concerned: Concerned) -> str:
@@ -183,9 +191,9 @@ def _operation(case: Case, concerned: Concerned) -> str:
 
 
 def _login(case: Case) -> Iterator[str]:
-    config = case.settings.rules.upstream
-    entry = config.credential(case.host, case.port)
-    if case.added and entry is not None:
+    config, upstream = case.settings.rules.upstream, case.question.upstream
+    entry = config.credential(upstream.host, upstream.port)
+    if case.state.authorization and entry is not None:
         source = entry.file or f"the environment variable {entry.env}"
         yield f"credentials: added ({entry.scheme}, from {source})"
     elif entry is not None and case.authorization:
@@ -209,7 +217,7 @@ def _result(case: Case) -> str:
         return f"answered {reply.status}{f' {code}' if code else ''}: {case.refused.why}"
     if case.own:
         return "answered by the proxy itself"
-    return f"sent upstream: {case.method} {shown(case.sent)}"
+    return f"sent upstream: {case.question.method} {shown(case.sent)}"
 
 
 def _error_code(reply: Reply) -> str | None:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from mitmproxy import command, ctx, exceptions
 from mitmproxy.log import ALERT
 
-from ..explain.question import Question, ask, its_upstream, of_mount, server, split
-from ..explain.words import counts, summary
+from ..explain.question import ask, its_upstream, of_mount, server, split
+from ..explain.words import Question, counts, summary
 from ..hooks.dialects import Dialects
 from ..hooks.listeners import in_reverse_mode
 from ..hooks.rules_in_force import RulesInForce

@@ -34,7 +34,8 @@ class Reports:
         self._metrics: Metrics | None = None
         self._listener: MetricsListener | None = None
         self._address = ""
-        self._running = False
+        self.started = False
+        """Whether the event loop runs."""
 
     def write_to(self, path: str) -> None:
         """Write the access log to a file, "" for none; at a terminal it is for people.
@@ -80,13 +81,13 @@ class Reports:
             old.close()
         self._listener, self._address = listener, address
         self._metrics = metrics if address else None
-        if listener is not None and self._running:
+        if listener is not None and self.started:
             listener.start()
         self._update()
 
     def start(self) -> None:
         """Start the listener, now that the event loop runs."""
-        self._running = True
+        self.started = True
         if self._listener is not None:
             self._listener.start()
 
@@ -104,7 +105,7 @@ class Reports:
 
     def close(self) -> None:
         """Close both."""
-        self._running = False
+        self.started = False
         if self._access_log is not None:
             self._access_log.finish()
             self._access_log = None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from addon.explain.question import Question, ask, server
-from addon.explain.words import Explanation, counts, summary
+from addon.explain.question import ask, server
+from addon.explain.words import Explanation, Question, counts, summary
 from addon.routing import settings
 from addon.routing.rewrite import Origin
 from addon.rules.rules_file import DEFAULT_PATH

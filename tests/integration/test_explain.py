@@ -14,7 +14,8 @@ from support.probe import script
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream
 
-from addon.explain.question import Question, ask
+from addon.explain.question import ask
+from addon.explain.words import Question
 from addon.routing import settings
 from addon.routing.rewrite import Origin
 
