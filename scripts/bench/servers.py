@@ -71,12 +71,11 @@ def proxy(
     folder: Path,
     upstream: str,
     *,
-    more_rules: int = 0,
     options: Sequence[str | Path] = (),
     wait: bool = True,
 ) -> lab.Server:
-    """Start the proxy with the shipped rules, and with some more that match nothing."""
-    rules = write_rules(folder / "rules.yaml", more_rules)
+    """Start the proxy with the shipped rules."""
+    rules = write_rules(folder / "rules.yaml")
     server = lab.proxy(upstream, rules, log=folder / "log", options=("-q", *options))
     return server.wait("/livez") if wait else server
 
