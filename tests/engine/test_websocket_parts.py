@@ -6,7 +6,7 @@ import wsproto
 from mitmproxy.proxy.layers.websocket import WebsocketConnection
 from mitmproxy.test import tflow
 
-from addon.engine.websocket_parts import PART, Parts
+from addon.engine.websocket_parts import LARGE, PART, Parts
 
 
 def side() -> WebsocketConnection:
@@ -25,6 +25,19 @@ def test_a_part_that_grows() -> None:
     for expected in (3, 6, 9):
         sender.frame_buf[-1] += b"abc"
         assert parts.size() == expected
+
+
+def test_a_large_part() -> None:
+    """What comes in many small pieces is not copied for each of them."""
+    sender = side()
+    parts = Parts(sender)
+    sender.frame_buf[-1] += bytes(LARGE + 1)
+    parts.size()
+    before: object = sender.frame_buf[-1]
+    sender.frame_buf[-1] += b"x"
+    assert sender.frame_buf[-1] is before
+    assert parts.size() == LARGE + 2
+    assert b"".join(sender.frame_buf) == bytes(LARGE + 1) + b"x"
 
 
 def test_many_parts() -> None:
