@@ -178,6 +178,8 @@ def _misuse(arguments: argparse.Namespace) -> str | None:
     options = arguments.options
     if options and not options[0].startswith("-"):
         return f"{options[0]!r}: expected an option of mitmdump, such as --set"
+    if arguments.workers and sets(options, "certs"):
+        return "certs: clients reach HAProxy, which serves plain HTTP: leave out --workers"
     ours = {"listen_host": "--listen", "listen_port": "--listen"}
     if arguments.rules is not None:
         ours["mlflow_rules"] = "--rules"

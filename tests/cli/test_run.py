@@ -246,6 +246,10 @@ def test_no_workers(words: list[str], said: str, capsys: pytest.CaptureFixture[s
     [
         (["extra"], "'extra': expected an option of mitmdump, such as --set"),
         (["--", "~u x"], "'~u x': expected an option of mitmdump, such as --set"),
+        (
+            ["--workers", "2", "--", "--certs", "*=proxy.pem"],
+            "certs: clients reach HAProxy, which serves plain HTTP: leave out --workers",
+        ),
         (["--", "--listen-port", "80"], "listen_port: --listen sets it already"),
         (["--", "--set", "listen_host=::1"], "listen_host: --listen sets it already"),
         (
