@@ -185,7 +185,7 @@ def test_a_pod(engine: Engine, external_registry: lab.Server) -> None:
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
         assert re.search(r"^NSpid:.*\s1$", status, re.MULTILINE)
         assert (pod.process() / "comm").read_text().strip() == "python"
-        assert pod.memory_limit() == 2**30
+        assert pod.memory_limit() == 3 * 2**30
         # Mount points and their options: see proc_pid_mountinfo(5).
         mounts = [line.split() for line in (pod.process() / "mountinfo").read_text().splitlines()]
         writable = {each[4] for each in mounts if "rw" in each[5].split(",")}
