@@ -80,7 +80,7 @@ def remark(state: FlowState, status: int | None) -> Remark:
         marker = _MARKERS.get(why, _REFUSED)
         said += [f"{status} {_word(state, why)}", f"answered by the proxy: {why}"]
     if original is not None:
-        marker = marker or (_LOGIN if state.login or state.page else _CONVERTED)
+        marker = marker or (_LOGIN if state.converted.startswith("login") else _CONVERTED)
         became = "json" if status == original.status else f"json {status}"
         said.append(f"{_kind(state, original)} {original.status} -> {became}")
     rule, sent = state.route and state.route.rule, shown(state.sent)
@@ -103,18 +103,10 @@ def _word(state: FlowState, why: str) -> str:
 
 
 def _kind(state: FlowState, original: Answer) -> str:
-    """Return the kind of a body, in a word or two."""
-    content_type = original.content_type
-    if state.login:
-        return "login redirect"
-    if state.page:
-        return "login page"
-    if state.secure:
-        return "https redirect"
-    if not original.body:
-        return "empty"
-    if bodies.is_html(content_type):
-        return "html"
-    if bodies.is_json(content_type):
-        return "json"
-    return "xml" if "xml" in content_type.lower() else "text"
+    """Return the kind of an answer, in a word or two."""
+    if state.converted in ("html", "json", "other"):
+        if not original.body:
+            return "empty"
+        if state.converted == "other":
+            return "xml" if "xml" in original.content_type.lower() else "text"
+    return state.converted.replace("_", " ")

@@ -33,26 +33,56 @@ UNTOUCHED: dict[str, Any] = {"rule": None, "sent": "/api/2.0/a?token=hidden"}
     [
         ({}, 200, "", None, (":arrow_right:", REWRITTEN)),
         (UNTOUCHED, 200, "", None, ("", "")),
-        ({}, 404, "", sent(404, "text/html"), (":wrench:", f"html 404 -> json; {REWRITTEN}")),
-        (UNTOUCHED, 501, "", sent(500, "application/json"), (":wrench:", "json 500 -> json 501")),
-        (UNTOUCHED, 403, "", sent(403, "application/XML"), (":wrench:", "xml 403 -> json")),
-        (UNTOUCHED, 502, "", sent(502, "text/html", b""), (":wrench:", "empty 502 -> json")),
-        (UNTOUCHED, 503, "", sent(503, ""), (":wrench:", "text 503 -> json")),
         (
-            UNTOUCHED | {"page": True},
+            {"converted": "html"},
+            404,
+            "",
+            sent(404, "text/html"),
+            (":wrench:", f"html 404 -> json; {REWRITTEN}"),
+        ),
+        (
+            UNTOUCHED | {"converted": "json"},
+            501,
+            "",
+            sent(500, "application/json"),
+            (":wrench:", "json 500 -> json 501"),
+        ),
+        (
+            UNTOUCHED | {"converted": "other"},
+            403,
+            "",
+            sent(403, "application/XML"),
+            (":wrench:", "xml 403 -> json"),
+        ),
+        (
+            UNTOUCHED | {"converted": "html"},
+            502,
+            "",
+            sent(502, "text/html", b""),
+            (":wrench:", "empty 502 -> json"),
+        ),
+        (
+            UNTOUCHED | {"converted": "other"},
+            503,
+            "",
+            sent(503, ""),
+            (":wrench:", "text 503 -> json"),
+        ),
+        (
+            UNTOUCHED | {"converted": "login_page"},
             *(401, "", sent(200, "text/html"), (":key:", "login page 200 -> json 401")),
         ),
         (
-            UNTOUCHED | {"login": "https://idp"},
+            UNTOUCHED | {"converted": "login_redirect"},
             *(401, "", sent(302, ""), (":key:", "login redirect 302 -> json 401")),
         ),
         (
-            UNTOUCHED | {"secure": "https://r"},
+            UNTOUCHED | {"converted": "https_redirect"},
             *(501, "", sent(301, "", b""), (":wrench:", "https redirect 301 -> json 501")),
         ),
         # The proxy's own answer goes before an earlier conversion.
         (
-            UNTOUCHED | {"why": "connection_terminated"},
+            UNTOUCHED | {"why": "connection_terminated", "converted": "html"},
             *(502, "is cut", sent(404, "text/html")),
             (":no_entry:", "502 no answer; answered by the proxy: is cut; html 404 -> json 502"),
         ),
@@ -120,7 +150,7 @@ def test_remarks_of_a_user_stay() -> None:
     assert (flow.marked, flow.comment) == (":arrow_right:", "look at this")
     assert not shown.is_marked_by_hand(flow)
     flow.marked = ""
-    state.original = sent(404, "text/html")
+    state.original, state.converted = sent(404, "text/html"), "html"
     shown.show(flow)
     assert (flow.marked, flow.comment) == ("", "look at this")
     flow.marked = ":default:"
@@ -141,7 +171,7 @@ def test_own_remarks_are_renewed() -> None:
     flow = tflow.tflow(resp=True)
     state = begun(flow)
     shown.show(flow)
-    state.original = sent(404, "text/html")
+    state.original, state.converted = sent(404, "text/html"), "html"
     shown.show(flow)
     assert flow.marked == ":wrench:"
     assert flow.comment == f"html 404 -> json 200; {REWRITTEN}"
@@ -155,7 +185,7 @@ def test_own_remarks_are_renewed() -> None:
 def test_a_copy_shows_the_same() -> None:
     """Copies and flow files hold only plain values."""
     flow = tflow.tflow(resp=True)
-    state = begun(flow, original=sent(404, "text/html"), api=True)
+    state = begun(flow, original=sent(404, "text/html"), converted="html", api=True)
     shown.show(flow)
     copy = flow.copy()
     assert shown.original(copy) == state.original
