@@ -9,6 +9,7 @@ import re
 import socket
 from dataclasses import dataclass
 
+from ..protocol.hosts import uri_host
 from ..rules.values import is_plain_path
 
 _HINTS = {
@@ -89,7 +90,7 @@ def listen(text: str) -> tuple[str, int]:
 
 def shown(host: str, port: int) -> str:
     """Return an address as it is written in a URL."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{uri_host(host)}:{port}"
 
 
 def problem(host: str, port: int, *, udp: bool = False, option: str = "--listen") -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..errors.replies import Reply
 from ..protocol import bodies
+from ..protocol.hosts import uri_host
 from ..protocol.target import shown
 from ..routing import gate, operations
 from ..routing.admission import Refused
@@ -27,7 +28,6 @@ from ..rules.model import (
     RewriteRule,
     Rules,
 )
-from ..rules.values import uri_host
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 Network = IPv4Network | IPv6Network
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 _PORT = r"(?::(?P<port>\d{1,5}))?"
 _AUTHORITY = re.compile(rf"(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\]){_PORT}")
 # An IPv6 address needs brackets only in front of a port; the port "*" means any.
@@ -87,6 +89,11 @@ def pattern(text: str) -> HostPattern:
     if host[0] == "*" and name[0] != ".":
         raise ValueError(_instead(host))
     return HostPattern(text, name, None, port)
+
+
+def uri_host(host: str) -> str:
+    """Return a host as it is written in a URL: IPv6 in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def in_brackets(authority: str, address: str) -> str:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from .hosts import uri_host
+
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 CODE = "HTTPS_REQUIRED"
@@ -40,8 +42,7 @@ def secure_url(status: int, location: str, *, url: str, names: Collection[str] =
     own = host == asked.hostname
     if not own and host not in names:
         return None
-    shown = asked.hostname or ""
-    shown = f"[{shown}]" if ":" in shown else shown
+    shown = uri_host(asked.hostname or "")
     return f"https://{shown}{f':{port}' if own and port not in (None, 443) else ''}"
 
 

@@ -32,7 +32,6 @@ _REPLACED = {*_SENT, PORT, FIELD}
 
 _HOPS = 32
 """Proxies in a row that are read: there are never more, but a client can write thousands."""
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def read(
         client, _ = _walk(chain, peer, networks)
         proto = _text(fields, PROTO).partition(",")[0].strip().lower()
         named = _text(fields, HOST).strip()
-    scheme = proto if proto in _DEFAULT_PORTS else scheme
+    scheme = proto if proto in hosts.DEFAULT_PORTS else scheme
     # A list of hosts is not valid: we cannot tell which one a proxy has written.
     host = named if hosts.split(named) else host
     prefix = _text(fields, PREFIX).strip().rstrip("/")
@@ -153,7 +152,7 @@ def _with_port(host: str, scheme: str, port: str) -> str:
     found = hosts.split(host)
     if found is None or found[1] is not None or not (port.isascii() and port.isdigit()):
         return host
-    if len(port) > 5 or not 0 < int(port) < 65536 or int(port) == _DEFAULT_PORTS[scheme]:
+    if len(port) > 5 or not 0 < int(port) < 65536 or int(port) == hosts.DEFAULT_PORTS[scheme]:
         return host
     return f"{host}:{port}"
 

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from ..protocol.hosts import DEFAULT_PORTS, uri_host
 from ..protocol.target import Target
 from ..rules.model import RewriteRule
-from ..rules.values import uri_host
 
 # Characters that a path may contain (RFC 3986, pchar and "/"), and "%" of existing escapes.
 _PATH_SAFE = "/:@!$&'()*+,;=~%"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # A scheme is only at the beginning: "/artifacts/s3://bucket" has none.
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//")
 
@@ -65,7 +64,7 @@ class Origin:
             return None
         try:
             parts = urlsplit(f"{scheme}://{authority}")
-            port = parts.port or _DEFAULT_PORTS.get(scheme, 0)
+            port = parts.port or DEFAULT_PORTS.get(scheme, 0)
         except ValueError:
             return None
         return cls(scheme, parts.hostname, port) if parts.hostname else None
@@ -81,7 +80,7 @@ class Origin:
         Behind a TLS terminator a server uses the wrong scheme for itself, so the default ports of
         http and https count as the same.
         """
-        defaults = set(_DEFAULT_PORTS.values())
+        defaults = set(DEFAULT_PORTS.values())
         return self.host == other.host and (
             self.port == other.port or {self.port, other.port} <= defaults
         )
@@ -113,7 +112,7 @@ def map_location(
         scheme = scheme.rstrip(":").lower() or base
         cut = min((i for c in "/?#" if (i := after.find(c)) >= 0), default=len(after))
         origin = Origin.of(scheme, after[:cut])
-        if scheme not in _DEFAULT_PORTS or origin is None:
+        if scheme not in DEFAULT_PORTS or origin is None:
             return value
         if not any(origin.same_place(known) for known in ours):
             return value

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..protocol.hosts import uri_host
 from ..rules.filters import Filter, parse_request_filter
 from ..rules.model import (
     OPERATIONS,
@@ -16,7 +17,7 @@ from ..rules.model import (
     Upstream,
 )
 from ..rules.rules_file import RulesError, load
-from ..rules.values import is_plain_path, uri_host
+from ..rules.values import is_plain_path
 from . import gate
 from .credentials import Credentials
 from .mounts import OwnMounts

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from ..protocol.hosts import DEFAULT_PORTS
 from .artifacts import ArtifactSwitch
 from .section import Section
 from .values import PathPrefix, is_plain_path
@@ -25,7 +26,6 @@ UNSHOWN = "unshown"
 MOST = 100
 """Mounts, at most: each may have series of its own in the metrics."""
 
-_PORTS = {"http": 80, "https": 443}
 _URL = re.compile(
     r"(?P<scheme>https?)://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)?"
@@ -103,7 +103,7 @@ class Mount(Section):
     def address(self) -> tuple[str, int]:
         """Host (without brackets, lower-case) and TCP port of its own upstream."""
         url = self._url
-        return (url["v6"] or url["name"]).lower(), int(url["port"] or _PORTS[url["scheme"]])
+        return (url["v6"] or url["name"]).lower(), int(url["port"] or DEFAULT_PORTS[url["scheme"]])
 
     @property
     def base_path(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
-from .values import uri_host
+from ..protocol.hosts import uri_host
 
 
 class Section(BaseModel):

@@ -119,11 +119,6 @@ def _filter(value: str | None) -> str | None:
     return value
 
 
-def uri_host(host: str) -> str:
-    """Return a host as it is written in a URL: IPv6 in brackets (RFC 3986, section 3.2.2)."""
-    return f"[{host}]" if ":" in host else host
-
-
 def matches_status(status: int, classes: Iterable[str]) -> bool:
     """Return whether a status is listed ("404") or in a listed class ("4xx")."""
     return not {str(status), f"{status // 100}xx"}.isdisjoint(classes)
