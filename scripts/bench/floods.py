@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import hpack
 from bench import servers
 from bench.transfers import connect
+from lab import websocket
 
 MESSAGES = "/api/2.0/mlflow/ws"
 """The path of WebSockets at the registry of this file."""
@@ -88,12 +89,9 @@ def chunked_answers(url: str) -> None:
 
 def web_socket_messages(url: str) -> None:
     """Messages of one byte in a WebSocket."""
-    handshake = (
-        b"GET %s HTTP/1.1\r\n%sConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    ) % (MESSAGES.encode(), _HOST)
+    begin = b"GET %s HTTP/1.1\r\n%s" % (MESSAGES.encode(), _HOST)
     with connect(url) as connection:
-        connection.sendall(handshake)
+        connection.sendall(begin + websocket.HANDSHAKE + b"\r\n")
         answer = connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 101"), answer
         while True:
@@ -109,7 +107,7 @@ def answer_in_chunks(connection: socket.socket) -> None:
             if not received.endswith(b"\r\n\r\n"):
                 continue
             if b"Sec-WebSocket-Key" in received:
-                connection.sendall(_SWITCH)
+                connection.sendall(websocket.SWITCH)
                 while connection.recv(65536):
                     pass
                 return
@@ -118,12 +116,6 @@ def answer_in_chunks(connection: socket.socket) -> None:
             connection.sendall(ONE_BYTE * 2**20 + _END)
             received = b""
 
-
-_SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-)
-"""The answer to that key is the example of RFC 6455, section 1.3."""
 
 # HTTP/2 (RFC 9113).
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import h2.config
 import h2.connection
 import h2.settings
+from lab import websocket
 
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
@@ -27,10 +28,6 @@ SEGMENT, WINDOW = 1400, 4096
 """Bytes."""
 QUIET, LATEST = 3, 60
 """Seconds."""
-_HANDSHAKE = (
-    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
 
 
 class Crowd:
@@ -155,7 +152,7 @@ def uploads(crowd: Crowd, count: int) -> None:
 def web_sockets(crowd: Crowd, count: int) -> None:
     """WebSockets whose clients do not read the messages."""
     for _ in range(count):
-        crowd.connect(_request("GET", f"{API}messages", _HANDSHAKE))
+        crowd.connect(_request("GET", f"{API}messages", websocket.HANDSHAKE))
 
 
 def streams(crowd: Crowd, count: int) -> None:

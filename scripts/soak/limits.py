@@ -26,6 +26,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import lab
+from lab import markdown
 from soak import crowds, kernel, silent_registry
 from soak.crowds import Crowd
 
@@ -159,7 +160,7 @@ def allowed() -> int:
 def run(folder: Path, share: float) -> int:
     """Fill the limits, print a table; return 1 if the peak leaves too small a margin."""
     bench = Bench(folder, share)
-    rows = [["clients", "number", "above idle", "each", "buffers", "each"]]
+    rows: list[list[str]] = []
     with silent_registry.running(folder / "registry") as registry:
         # Idle clients first: they are served once, which takes a place among the requests.
         together = [(kind, int(bench.limits[kind.limit] * kind.part)) for kind in reversed(KINDS)]
@@ -172,7 +173,8 @@ def run(folder: Path, share: float) -> int:
         seen = bench.measure(together, registry)
         _note("all at once", seen.used)
     rows.append(["all at once", "", *_cells(seen, 0)])
-    print(_table(rows))
+    head = ["clients", "number", "above idle", "each", "buffers", "each"]
+    print(markdown.table(head, rows))
     limit, peak = allowed(), seen.peak + seen.kernel
     ok = peak <= limit * (1 - MARGIN)
     print(
@@ -199,13 +201,6 @@ def _mib(size: int) -> str:
 
 def _kib(size: float) -> str:
     return f"{size / 1024:.0f} KiB"
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    cells = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lab
+from lab import websocket
 
 _CONFIG = """
   keepalive_requests 100000000;
@@ -47,11 +48,6 @@ _CONFIG = """
     }
   }
 """
-_SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-)
-"""The answer to the key of RFC 6455, section 1.3."""
 _MESSAGE = b"\x82\x7e" + (4096).to_bytes(2) + bytes(4096)
 MIB = 2**20
 
@@ -83,7 +79,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         if b"upgrade" not in (await reader.readuntil(b"\r\n\r\n")).lower():
             await reader.read()
             return
-        writer.write(_SWITCH)
+        writer.write(websocket.SWITCH)
         while True:
             writer.write(_MESSAGE)
             await writer.drain()
