@@ -19,6 +19,7 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy.commands import CloseConnection, Command, SendData, StartHook
 from mitmproxy.proxy.events import DataReceived, Event, HookCompleted
 from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.server_hooks import ServerConnectErrorHook
 
 from ..internals.inline_hooks import Dispatcher
 
@@ -59,6 +60,9 @@ class TopLayer:
 
     async def _run_hook(self, hook: StartHook) -> None:
         """Run a hook of a connection; mitmproxy calls this in a task."""
+        if isinstance(hook, ServerConnectErrorHook):
+            # An attempt may fail at once, within `server_event`: after this its lock is free.
+            await asyncio.sleep(0)
         with self._handler.timeout_watchdog.disarm():
             await self.dispatcher.run(hook)
 

@@ -6,12 +6,15 @@ import base64
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
+import h2.events
 import lab
 import pytest
-from support import answering_script
-from support.client import request
+from support import answering_script, refusing
+from support.client import RawHttp2, request
+from support.fixtures import StartProxy
 from support.proxies import running_proxy
 from support.upstream import OK, Upstream
 from support.waiting import eventually
@@ -129,3 +132,15 @@ def test_a_password(scripted: Upstream, guarded: lab.Server) -> None:
         assert scripted.requests == []
         assert ask(guarded, target, body, "x", headers)[0] == 200
         assert scripted.requests[-1].header("authorization") == []
+
+
+def test_connections_that_are_refused(scripted: Upstream, start_proxy: StartProxy) -> None:
+    """A script that refuses connections to the registry keeps none of many requests waiting."""
+    proxy = start_proxy(scripted.url, before=("-s", refusing.__file__))
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", API)]
+    with RawHttp2(proxy.url, None) as client:
+        for number in range(90):
+            client.h2.send_headers(2 * number + 1, fields, end_stream=True)
+            client.flush()
+        ends = (one for one in client.events() if isinstance(one, h2.events.StreamEnded))
+        assert len([*islice(ends, 90)]) == 90
