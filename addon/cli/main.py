@@ -111,11 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(parsed.run(parsed))
         sys.stdout.flush()
     except BrokenPipeError:
-        # A reader that stops early, such as `head`, is not an error:
-        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return CLOSED_PIPE
     return code
+
+
+def _drop_output() -> None:
+    """Go on after a reader that stops early, such as `head`: that is not an error.
+
+    See https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _probe(arguments: argparse.Namespace) -> int:
@@ -139,9 +145,13 @@ def _probe(arguments: argparse.Namespace) -> int:
             "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "probes": [asdict(result) for result in results],
         }
-        print(json.dumps(document, indent=2))
+        said = json.dumps(document, indent=2)
     else:
-        _print_table(client.url, state, results)
+        said = _table(client.url, state, results)
+    try:
+        print(said, flush=True)
+    except BrokenPipeError:
+        _drop_output()  # The exit code is the verdict all the same.
     return EXIT_CODES[state]
 
 
@@ -160,7 +170,7 @@ def _diagnose(client: Client) -> int:
     return 0 if found.dialect else UNKNOWN
 
 
-def _print_table(url: str, state: probes.State, results: Sequence[probes.Result]) -> None:
+def _table(url: str, state: probes.State, results: Sequence[probes.Result]) -> str:
     colour = sys.stdout.isatty() and request_lines.has_colours()
     width = max((len(result.name) for result in results), default=0)
 
@@ -174,7 +184,7 @@ def _print_table(url: str, state: probes.State, results: Sequence[probes.Result]
             f"  {painted(result.state)} {result.name:{width}}  "
             f"{result.status_code or '-':>3}  {milliseconds:>8}  {result.message}"
         )
-    print("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _schema(_: argparse.Namespace) -> int:

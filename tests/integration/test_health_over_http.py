@@ -143,14 +143,23 @@ def test_probe_script_without_the_proxy(external_registry: lab.Server) -> None:
     assert "404 with an HTML page" in run.stdout
 
 
-@pytest.mark.parametrize(("option", "first"), [("", "critical "), ("--json", "{")])
-def test_probe_script_in_a_pipe(option: str, first: str) -> None:
-    """A reader that stops after the first line does not change the exit code."""
+@pytest.mark.parametrize(
+    ("option", "reader", "first"),
+    [
+        ("", "head -n 1", "critical "),
+        ("--json", "head -n 1", "{"),
+        ("", "true", ""),
+        ("--json", "true", ""),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+def test_probe_script_in_a_pipe(option: str, reader: str, first: str, unbuffered: str) -> None:
+    """A reader that stops early does not change the exit code."""
     probe = f"{lab.ROOT}/scripts/probe.sh {option} http://127.0.0.1:9"
-    script = f"set -o pipefail; {probe} | head -n 1"
+    script = f"set -o pipefail; {probe} | {reader}"
     run = subprocess.run(
         ["bash", "-c", script],
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         capture_output=True,
         text=True,
         timeout=60,
