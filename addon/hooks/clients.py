@@ -83,7 +83,13 @@ class Clients:
         self.silent_clients.forget(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Limit the time for a connection attempt."""
+        """Limit the time for a connection attempt; refuse a name that cannot be looked up."""
+        try:
+            (data.server.address or ("",))[0].encode("idna")
+        except UnicodeError:
+            # asyncio raises it, too, and mitmproxy would let the request wait for ever.
+            data.server.error = "the registry's name is not a valid host name"
+            return
         self.time_limits.connecting(data.client, data.server, self.rules.get().rules.upstream)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:

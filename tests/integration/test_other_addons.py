@@ -144,3 +144,16 @@ def test_connections_that_are_refused(scripted: Upstream, start_proxy: StartProx
             client.flush()
         ends = (one for one in client.events() if isinstance(one, h2.events.StreamEnded))
         assert len([*islice(ends, 90)]) == 90
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".test", "a..test"])
+def test_a_registry_whose_name_cannot_be_looked_up(
+    scripted: Upstream, start_proxy: StartProxy, tmp_path: Path, name: str
+) -> None:
+    """A script that sends a request to a host with an impossible name gets a 502 at once."""
+    script = tmp_path / "script.py"
+    script.write_text(f"def request(flow):\n    flow.request.host = {name!r}\n")
+    proxy = start_proxy(scripted.url, before=("-s", str(script)))
+    answer = request(proxy.url, API, timeout=10)
+    assert answer.status == 502
+    assert json.loads(answer.body)["error_code"] == "TEMPORARILY_UNAVAILABLE"
